@@ -1,0 +1,1 @@
+//! Every store port on one SQLite file, the embedded default

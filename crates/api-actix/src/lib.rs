@@ -1,0 +1,1 @@
+//! The HTTP API, configuration, command line and wiring: the binary movie-booking

@@ -1,0 +1,336 @@
+//! The queue of commands and the committer that works it off: order, re-runs, deadlines and unknown outcomes, written once
+//! for every store and without an async runtime.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures::StreamExt as _;
+use futures::channel::{mpsc, oneshot};
+use futures::future::{Either, select};
+use thiserror::Error;
+
+use super::command::{Command, Drawn, PreparedCommand};
+use super::decide::{Answer, Refusal, decide};
+use super::ports::{AnswerEncoder, BatchStore, BookingIdBlock, Named, WriteError};
+use crate::clock::Timer;
+use crate::error::StoreError;
+use crate::ids::BookingId;
+use crate::random::{OperationId, Random, Reference};
+
+/// How often a batch is run before its commands are run one by one.
+const RUNS_TOGETHER: u32 = 3;
+/// How often a command is run by itself before its caller is told to come back.
+const RUNS_ALONE: u32 = 10;
+/// How long to wait before a store is asked again what became of a write.
+const PAUSE_AFTER_UNKNOWN: Duration = Duration::from_millis(50);
+
+/// Why a command has no answer.
+#[derive(Debug, Clone, Error)]
+pub enum CommandError {
+    /// It was refused; nothing was written.
+    #[error("refused: {0}")]
+    Refused(Refusal),
+    /// Too many commands wait, or its turn did not come in time; nothing was written.
+    #[error("too many commands wait")]
+    Overloaded,
+    /// The store failed; nothing was written.
+    #[error(transparent)]
+    Store(StoreError),
+    /// It may be written. The same key tells.
+    #[error("it is not known whether the command was written")]
+    OutcomeUnknown,
+}
+
+/// How much waits, how much travels together, and for how long.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CommitterLimits {
+    /// How many commands wait for one committer at most. One more is refused at once.
+    pub queue_max: usize,
+    /// How many commands are committed together at most.
+    pub batch_max: usize,
+    /// How long a command may take from its arrival.
+    pub timeout: Duration,
+}
+
+type Outcome = Result<Answer, CommandError>;
+
+/// Where a command is: waiting, then taken by the committer or abandoned by its caller, in one atomic step.
+#[derive(Default)]
+struct Phase(AtomicU8);
+
+impl Phase {
+    const WAITING: u8 = 0;
+    const TAKEN: u8 = 1;
+    const ABANDONED: u8 = 2;
+
+    fn leave_waiting(&self, next: u8) -> bool {
+        self.0.compare_exchange(Self::WAITING, next, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    fn take(&self) -> bool {
+        self.leave_waiting(Self::TAKEN)
+    }
+
+    fn abandon(&self) -> bool {
+        self.leave_waiting(Self::ABANDONED)
+    }
+}
+
+/// A command in the queue.
+struct Entry {
+    command: Command,
+    deadline: Instant,
+    phase: Arc<Phase>,
+    reply: oneshot::Sender<Outcome>,
+}
+
+/// A command that the committer has taken: it is answered by the committer, whatever becomes of its caller.
+struct Taken {
+    prepared: PreparedCommand,
+    deadline: Instant,
+    reply: oneshot::Sender<Outcome>,
+    /// Whether it was in a write whose outcome is not known.
+    sent: bool,
+}
+
+impl Taken {
+    fn answer(self, outcome: Outcome) {
+        // The caller may have hung up. What was written stays written, and the key tells.
+        let _ = self.reply.send(outcome);
+    }
+
+    /// The failure of a command whose time or tries are over.
+    fn give_up(self) {
+        let error = if self.sent { CommandError::OutcomeUnknown } else { CommandError::Overloaded };
+        self.answer(Err(error));
+    }
+}
+
+/// Where commands are handed in. One lane for each committer; a show's commands always take the same.
+pub struct CommandQueue {
+    // One sender each, never cloned: each clone would make the bounded channel longer by one.
+    lanes: Vec<Mutex<mpsc::Sender<Entry>>>,
+    timer: Arc<dyn Timer>,
+    timeout: Duration,
+}
+
+/// What a committer works with besides its store.
+#[derive(Clone)]
+pub struct CommitterParts {
+    /// Writes the answers.
+    pub encoder: Arc<dyn AnswerEncoder>,
+    /// Draws operation ids and references.
+    pub random: Arc<dyn Random>,
+    /// Waits.
+    pub timer: Arc<dyn Timer>,
+}
+
+/// A queue, and a committer for each of `stores`, to be run by whoever has threads. The committers end when the queue is dropped
+/// and what was handed in is answered.
+pub fn command_queue(
+    stores: Vec<Arc<dyn BatchStore>>,
+    parts: &CommitterParts,
+    limits: CommitterLimits,
+) -> (CommandQueue, Vec<Committer>) {
+    let mut lanes = Vec::new();
+    let mut committers = Vec::new();
+    for store in stores {
+        // The channel has room for one more than its buffer for each sender.
+        let (sender, entries) = mpsc::channel(limits.queue_max.saturating_sub(1));
+        lanes.push(Mutex::new(sender));
+        committers.push(Committer { entries, store, parts: parts.clone(), batch_max: limits.batch_max });
+    }
+    (CommandQueue { lanes, timer: Arc::clone(&parts.timer), timeout: limits.timeout }, committers)
+}
+
+impl CommandQueue {
+    /// Hands in a command and waits for its answer.
+    ///
+    /// A command that still waits when its time is over is abandoned, and has written nothing. One that was taken is
+    /// awaited: only the committer knows what became of it. Dropping the future cancels nothing.
+    pub async fn submit(&self, command: Command) -> Outcome {
+        let (reply, answered) = oneshot::channel();
+        let phase = Arc::new(Phase::default());
+        let deadline = self.timer.instant() + self.timeout;
+        self.hand_in(Entry { command, deadline, phase: Arc::clone(&phase), reply })?;
+        match select(answered, self.timer.sleep(self.timeout)).await {
+            Either::Left((outcome, _)) => outcome.unwrap_or_else(|_| lost(&phase)),
+            Either::Right(((), _)) if phase.abandon() => Err(CommandError::Overloaded),
+            Either::Right(((), answered)) => answered.await.unwrap_or_else(|_| lost(&phase)),
+        }
+    }
+
+    fn hand_in(&self, entry: Entry) -> Result<(), CommandError> {
+        let lanes = i64::try_from(self.lanes.len()).unwrap_or(i64::MAX).max(1);
+        let lane = usize::try_from(entry.command.show_id().0.rem_euclid(lanes)).unwrap_or_default();
+        let lane = self.lanes.get(lane).ok_or(CommandError::Overloaded)?;
+        // Nobody panics while holding it, and a sender has no state to be left half done.
+        let mut sender = lane.lock().unwrap_or_else(PoisonError::into_inner);
+        sender.try_send(entry).map_err(|_| CommandError::Overloaded)
+    }
+}
+
+/// The committer is gone without an answer.
+fn lost(phase: &Phase) -> Outcome {
+    if phase.abandon() { Err(CommandError::Overloaded) } else { Err(CommandError::OutcomeUnknown) }
+}
+
+/// Takes commands from the queue and commits them: read, decide, write.
+pub struct Committer {
+    entries: mpsc::Receiver<Entry>,
+    store: Arc<dyn BatchStore>,
+    parts: CommitterParts,
+    batch_max: usize,
+}
+
+/// Why a run of a batch has not settled it.
+enum RunError {
+    /// A row has changed since it was read; or the outcome of the write is not known.
+    Again { unknown: Option<Vec<bool>> },
+    /// The store failed before anything was written.
+    Store(StoreError),
+}
+
+impl Committer {
+    /// Works the queue off until it is dropped.
+    pub async fn run(self) {
+        let Self { entries, store, parts, batch_max } = self;
+        let mut desk = CommitterDesk { store, parts, ids: None };
+        // All that wait, up to the limit, and no timer: an idle system adds no delay.
+        let mut batches = entries.ready_chunks(batch_max.max(1));
+        while let Some(batch) = batches.next().await {
+            desk.settle(batch).await;
+        }
+    }
+}
+
+struct CommitterDesk {
+    store: Arc<dyn BatchStore>,
+    parts: CommitterParts,
+    ids: Option<BookingIdBlock>,
+}
+
+impl CommitterDesk {
+    async fn settle(&mut self, batch: Vec<Entry>) {
+        let mut taken = Vec::with_capacity(batch.len());
+        for entry in batch {
+            if entry.deadline <= self.parts.timer.instant() || !entry.phase.take() {
+                // Its caller has been told, or is told now.
+                let _ = entry.reply.send(Err(CommandError::Overloaded));
+                continue;
+            }
+            match self.draw().await {
+                Ok(drawn) => taken.push(Taken {
+                    prepared: PreparedCommand { command: entry.command, drawn },
+                    deadline: entry.deadline,
+                    reply: entry.reply,
+                    sent: false,
+                }),
+                Err(error) => {
+                    let _ = entry.reply.send(Err(CommandError::Store(error)));
+                }
+            }
+        }
+        let alone = taken.len() <= 1;
+        let left = self.run(taken, if alone { RUNS_ALONE } else { RUNS_TOGETHER }).await;
+        for command in left {
+            for hopeless in if alone { vec![command] } else { self.run(vec![command], RUNS_ALONE).await } {
+                hopeless.give_up();
+            }
+        }
+    }
+
+    /// Runs a batch until all of it is answered. Gives back what is not after so many runs.
+    async fn run(&self, mut batch: Vec<Taken>, runs: u32) -> Vec<Taken> {
+        for _ in 0..runs {
+            batch = self.drop_late(batch);
+            if batch.is_empty() {
+                break;
+            }
+            match self.run_once(&batch).await {
+                Ok(outcomes) => {
+                    batch.into_iter().zip(outcomes).for_each(|(taken, outcome)| taken.answer(outcome));
+                    return Vec::new();
+                }
+                Err(RunError::Again { unknown }) => {
+                    if let Some(sent) = unknown {
+                        batch.iter_mut().zip(sent).for_each(|(taken, sent)| taken.sent |= sent);
+                        batch = self.wait_until_reachable(batch).await;
+                    }
+                }
+                // What was sent may still be written: ask until the deadline.
+                Err(RunError::Store(_)) if batch.iter().any(|taken| taken.sent) => {
+                    batch = self.wait_until_reachable(batch).await;
+                }
+                // One of them may be what the store can't stand: the others must not fail with it.
+                Err(RunError::Store(StoreError::Internal(_))) if batch.len() > 1 => return batch,
+                Err(RunError::Store(error)) => {
+                    batch.into_iter().for_each(|taken| taken.answer(Err(CommandError::Store(error.clone()))));
+                    return Vec::new();
+                }
+            }
+        }
+        batch
+    }
+
+    async fn run_once(&self, batch: &[Taken]) -> Result<Vec<Outcome>, RunError> {
+        let commands: Vec<_> = batch.iter().map(|taken| taken.prepared.clone()).collect();
+        let state = self.store.read(&Named::by(&commands)).await.map_err(RunError::Store)?;
+        let decision = decide(state, &commands, self.parts.encoder.as_ref());
+        if !decision.changes.is_empty() {
+            self.store.write(&decision.changes).await.map_err(|error| match error {
+                WriteError::Stale(_) => RunError::Again { unknown: None },
+                WriteError::Unknown(_) => {
+                    let sent = decision.outcomes.iter().map(|outcome| matches!(outcome, Ok(Answer::Booked { .. })));
+                    RunError::Again { unknown: Some(sent.collect()) }
+                }
+                WriteError::Store(error) => RunError::Store(error),
+            })?;
+        }
+        Ok(batch.iter().zip(decision.outcomes).map(|(taken, outcome)| trusted(taken, outcome)).collect())
+    }
+
+    /// Waits until the store answers again, as long as any command has time.
+    async fn wait_until_reachable(&self, mut batch: Vec<Taken>) -> Vec<Taken> {
+        loop {
+            self.parts.timer.sleep(PAUSE_AFTER_UNKNOWN).await;
+            batch = self.drop_late(batch);
+            if batch.is_empty() || self.store.read(&Named::default()).await.is_ok() {
+                return batch;
+            }
+        }
+    }
+
+    fn drop_late(&self, batch: Vec<Taken>) -> Vec<Taken> {
+        let now = self.parts.timer.instant();
+        let (late, timely): (Vec<_>, Vec<_>) = batch.into_iter().partition(|taken| taken.deadline <= now);
+        late.into_iter().for_each(Taken::give_up);
+        timely
+    }
+
+    async fn draw(&mut self) -> Result<Drawn, StoreError> {
+        let block = match self.ids.take().filter(|block| block.count > 0) {
+            Some(block) => block,
+            None => self.store.reserve_booking_ids().await?,
+        };
+        self.ids = Some(BookingIdBlock { first: block.first + 1, count: block.count.saturating_sub(1) });
+        Ok(Drawn {
+            operation_id: OperationId::draw(self.parts.random.as_ref()),
+            booking_id: BookingId(block.first),
+            reference: Reference::draw(self.parts.random.as_ref()),
+        })
+    }
+}
+
+/// What may be said of a command: after a write whose outcome is not known, a refusal is the truth only if the
+/// committed rows behind it keep that write from being committed later. A seat that a rival has, or a key that another
+/// request used, does; that the show has started meanwhile does not.
+fn trusted(taken: &Taken, outcome: Result<Answer, Refusal>) -> Outcome {
+    match outcome {
+        Ok(answer) => Ok(answer),
+        Err(refusal @ (Refusal::SeatUnavailable { .. } | Refusal::KeyReused)) => Err(CommandError::Refused(refusal)),
+        Err(_) if taken.sent => Err(CommandError::OutcomeUnknown),
+        Err(refusal) => Err(CommandError::Refused(refusal)),
+    }
+}

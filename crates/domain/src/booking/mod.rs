@@ -1,0 +1,29 @@
+//! Selling seats: never twice, and never twice for a retry.
+//!
+//! Every write to claims is a [`Command`] in a bounded queue. The [`Committer`] takes those that wait and runs
+//! **read, decide, write**: it reads what they name ([`BatchStore::read`]), [`decide`] says what is answered and
+//! written, and [`BatchStore::write`] writes all of it or nothing, and nothing if a row isn't as it was read; then all begins
+//! again. The client's idempotency key is a row of the same transaction, with the bytes of the answer.
+
+mod command;
+mod committer;
+mod decide;
+mod ports;
+mod service;
+mod types;
+
+pub use command::{
+    Action, BookSeats, Command, Drawn, Fingerprint, IdempotencyKey, IdempotencyKeyError, KeyName, PreparedCommand,
+    Scope,
+};
+pub use committer::{CommandError, CommandQueue, Committer, CommitterLimits, CommitterParts, command_queue};
+pub use decide::{Answer, Decision, Refusal, decide};
+pub use ports::{
+    AnswerEncoder, BatchState, BatchStore, BookingFilter, BookingIdBlock, BookingPlace, BookingStore, Changes,
+    ClaimRow, ExpectedHold, KeyRow, Named, NewClaim, NewKey, NewOutboxEvent, OutboxKind, SeatOffer, ShowGuard,
+    ShowOffer, StoredAnswer, UserGuard, UserRow, WriteError,
+};
+#[cfg(feature = "mock")]
+pub use ports::{MockBatchStore, MockBookingStore};
+pub use service::{BookRequest, BookedAnswer, BookingService, ReadBookingError};
+pub use types::{Booking, BookingStatus, BookingStatusError, SoldSeat, When};

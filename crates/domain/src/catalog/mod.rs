@@ -1,0 +1,11 @@
+//! What is shown where and when: movies, theatres with their halls, shows.
+
+mod ports;
+mod service;
+mod types;
+
+#[cfg(feature = "mock")]
+pub use ports::MockCatalogStore;
+pub use ports::{CatalogStore, DayWindow, MovieFilter, MoviePlace, ShowFilter, ShowPlace, TheatrePlace};
+pub use service::{CatalogService, MovieQuery, MovieShowsError, ShowQuery};
+pub use types::{HallSummary, Movie, Show, ShowStatus, ShowStatusError, Theatre, day_in};

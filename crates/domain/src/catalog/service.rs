@@ -1,0 +1,229 @@
+//! Looking up what is shown.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, NaiveDate, Utc};
+use thiserror::Error;
+
+use super::{
+    CatalogStore, DayWindow, Movie, MovieFilter, MoviePlace, Show, ShowFilter, ShowPlace, Theatre, TheatrePlace, day_in,
+};
+use crate::error::StoreError;
+use crate::ids::{MovieId, ShowId, TheatreId};
+use crate::page::{Page, PageLimit, PageRequest};
+use crate::text::fold;
+
+/// What callers ask of the list of movies.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct MovieQuery {
+    /// A part of title or description, case ignored.
+    pub search: Option<String>,
+    /// A genre, case ignored.
+    pub genre: Option<String>,
+    /// A language, case ignored.
+    pub language: Option<String>,
+    /// Shown in this theatre: from now on, or on `date` if that is given.
+    pub theatre_id: Option<TheatreId>,
+    /// Has a show on that day, by the clock of the theatre it is shown in.
+    pub date: Option<NaiveDate>,
+}
+
+/// What callers ask of a list of shows.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ShowQuery {
+    /// Shows this movie.
+    pub movie_id: Option<MovieId>,
+    /// In this theatre.
+    pub theatre_id: Option<TheatreId>,
+    /// On that day, by the clock of the theatre it is shown in.
+    pub date: Option<NaiveDate>,
+    /// Starts then or later.
+    pub from: Option<DateTime<Utc>>,
+    /// Starts before then.
+    pub to: Option<DateTime<Utc>>,
+    /// Shows that have started too. Naming a `date` or a `from` asks for them as well.
+    pub include_past: bool,
+}
+
+/// Why the shows of a movie were not listed.
+#[derive(Debug, Clone, Error)]
+pub enum MovieShowsError {
+    /// There is no such movie.
+    #[error("there is no such movie")]
+    MovieNotFound,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The catalog.
+pub struct CatalogService {
+    /// Where it is kept.
+    pub store: Arc<dyn CatalogStore>,
+}
+
+impl CatalogService {
+    /// A page of the movies that fit.
+    pub async fn movies(
+        &self,
+        query: MovieQuery,
+        page: &PageRequest<MoviePlace>,
+    ) -> Result<Page<Movie, MoviePlace>, StoreError> {
+        let shown_during = self.windows(query.date, query.theatre_id).await?;
+        let filter = MovieFilter {
+            search: query.search.as_deref().map(fold),
+            genre: query.genre.as_deref().map(fold),
+            language: query.language.as_deref().map(fold),
+            shown_in: query.theatre_id.filter(|_| shown_during.is_none()),
+            shown_during,
+        };
+        let rows = self.store.movies(&filter, page).await?;
+        Ok(page.cut(rows, |movie| MoviePlace { title: movie.title.clone(), id: movie.id }))
+    }
+
+    /// One movie.
+    pub async fn movie(&self, id: MovieId) -> Result<Option<Movie>, StoreError> {
+        self.store.movie(id).await
+    }
+
+    /// A page of the shows that fit.
+    pub async fn shows(
+        &self,
+        query: ShowQuery,
+        page: &PageRequest<ShowPlace>,
+    ) -> Result<Page<Show, ShowPlace>, StoreError> {
+        let filter = ShowFilter {
+            movie_id: query.movie_id,
+            theatre_id: query.theatre_id,
+            during: self.windows(query.date, query.theatre_id).await?,
+            from: query.from,
+            to: query.to,
+            upcoming: !query.include_past && query.date.is_none() && query.from.is_none(),
+        };
+        let rows = self.store.shows(&filter, page).await?;
+        Ok(page.cut(rows, |show| ShowPlace { start_time: show.start_time, id: show.id }))
+    }
+
+    /// A page of a movie's shows. No shows is an empty page; no movie is an error.
+    pub async fn movie_shows(
+        &self,
+        movie_id: MovieId,
+        query: ShowQuery,
+        page: &PageRequest<ShowPlace>,
+    ) -> Result<Page<Show, ShowPlace>, MovieShowsError> {
+        let found = self.shows(ShowQuery { movie_id: Some(movie_id), ..query }, page).await?;
+        if found.items.is_empty() && self.store.movie(movie_id).await?.is_none() {
+            return Err(MovieShowsError::MovieNotFound);
+        }
+        Ok(found)
+    }
+
+    /// One show.
+    pub async fn show(&self, id: ShowId) -> Result<Option<Show>, StoreError> {
+        self.store.show(id).await
+    }
+
+    /// A page of the theatres.
+    pub async fn theatres(&self, page: &PageRequest<TheatrePlace>) -> Result<Page<Theatre, TheatrePlace>, StoreError> {
+        let rows = self.store.theatres(page).await?;
+        Ok(page.cut(rows, |theatre| TheatrePlace { name: theatre.name.clone(), id: theatre.id }))
+    }
+
+    /// One theatre.
+    pub async fn theatre(&self, id: TheatreId) -> Result<Option<Theatre>, StoreError> {
+        self.store.theatre(id).await
+    }
+
+    /// When `date` is in each theatre asked about: the same day begins and ends at other instants in each timezone.
+    async fn windows(
+        &self,
+        date: Option<NaiveDate>,
+        theatre: Option<TheatreId>,
+    ) -> Result<Option<Vec<DayWindow>>, StoreError> {
+        let Some(date) = date else { return Ok(None) };
+        let theatres = match theatre {
+            Some(id) => self.store.theatre(id).await?.into_iter().collect(),
+            None => self.all_theatres().await?,
+        };
+        let window = |theatre: &Theatre| {
+            day_in(theatre.timezone, date).map(|(from, to)| DayWindow { theatre_id: theatre.id, from, to })
+        };
+        Ok(Some(theatres.iter().filter_map(window).collect()))
+    }
+
+    async fn all_theatres(&self) -> Result<Vec<Theatre>, StoreError> {
+        let limit = PageLimit::parse(i64::from(PageLimit::MAX)).unwrap_or(PageLimit::DEFAULT);
+        let mut page = PageRequest { limit, after: None };
+        let mut all = Vec::new();
+        loop {
+            let found = self.theatres(&page).await?;
+            all.extend(found.items);
+            match found.next {
+                Some(next) => page.after = Some(next),
+                None => return Ok(all),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono_tz::Tz;
+    use futures::executor::block_on;
+
+    use super::*;
+    use crate::catalog::MockCatalogStore;
+
+    fn theatre(id: i64, timezone: Tz) -> Theatre {
+        Theatre { id: TheatreId(id), name: format!("T{id}"), location: String::new(), timezone, halls: Vec::new() }
+    }
+
+    fn first_page<Place>() -> PageRequest<Place> {
+        PageRequest { limit: PageLimit::DEFAULT, after: None }
+    }
+
+    #[test]
+    fn a_date_is_another_window_in_each_theatre() {
+        let mut store = MockCatalogStore::new();
+        store
+            .expect_theatres()
+            .returning(|_| Ok(vec![theatre(1, chrono_tz::Europe::Berlin), theatre(2, chrono_tz::Asia::Tokyo)]));
+        store
+            .expect_shows()
+            .withf(|filter, _| {
+                let windows = filter.during.as_deref().unwrap();
+                let starts: Vec<_> = windows.iter().map(|w| (w.theatre_id.0, w.from.to_rfc3339())).collect();
+                !filter.upcoming
+                    && starts
+                        == [(1, "2026-01-01T23:00:00+00:00".to_owned()), (2, "2026-01-01T15:00:00+00:00".to_owned())]
+            })
+            .times(1)
+            .returning(|_, _| Ok(Vec::new()));
+        let catalog = CatalogService { store: Arc::new(store) };
+        let query = ShowQuery { date: "2026-01-02".parse().ok(), ..ShowQuery::default() };
+        assert!(block_on(catalog.shows(query, &first_page())).unwrap().items.is_empty());
+    }
+
+    #[test]
+    fn a_movie_without_shows_is_an_empty_list_and_no_movie_an_error() {
+        let mut store = MockCatalogStore::new();
+        store.expect_shows().returning(|_, _| Ok(Vec::new()));
+        store.expect_movie().returning(|_| Ok(None));
+        let catalog = CatalogService { store: Arc::new(store) };
+        let outcome = block_on(catalog.movie_shows(MovieId(1), ShowQuery::default(), &first_page()));
+        assert!(matches!(outcome, Err(MovieShowsError::MovieNotFound)));
+    }
+
+    #[test]
+    fn texts_are_folded_before_they_are_compared() {
+        let mut store = MockCatalogStore::new();
+        store
+            .expect_movies()
+            .withf(|filter, _| filter.search.as_deref() == Some("amélie") && filter.genre.as_deref() == Some("drama"))
+            .times(1)
+            .returning(|_, _| Ok(Vec::new()));
+        let catalog = CatalogService { store: Arc::new(store) };
+        let query = MovieQuery { search: Some("AMÉLIE".into()), genre: Some("Drama".into()), ..MovieQuery::default() };
+        assert!(block_on(catalog.movies(query, &first_page())).is_ok());
+    }
+}

@@ -1,0 +1,262 @@
+//! What an account is made of. Each type has one constructor that refuses what may not be.
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use thiserror::Error;
+
+use crate::ids::UserId;
+use crate::text::{TextError, check_length, check_line, fold};
+
+/// What a person is called: 1 to 100 characters, surrounding white space removed, no control characters.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Name(String);
+
+impl Name {
+    /// The most characters of a name.
+    pub const MAX: usize = 100;
+
+    /// Parses a name.
+    pub fn parse(text: &str) -> Result<Self, TextError> {
+        let text = text.trim();
+        check_line(text, 1, Self::MAX)?;
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// An e-mail address: kept as typed but for surrounding white space, compared case-insensitively.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Email {
+    text: String,
+    folded: String,
+}
+
+impl Email {
+    /// The most characters of an address (RFC 5321, 4.5.3.1.3, less the brackets).
+    pub const MAX: usize = 254;
+
+    /// Parses an address: something before the last `@`, and a domain with a dot behind it.
+    ///
+    /// What is a real address only its owner can show; this refuses what can't be one.
+    pub fn parse(text: &str) -> Result<Self, TextError> {
+        let text = text.trim();
+        check_line(text, 1, Self::MAX)?;
+        let (local, domain) = text.rsplit_once('@').ok_or(TextError::NotAnEmail)?;
+        let labels_fit = domain.contains('.') && domain.split('.').all(|label| !label.is_empty());
+        let fits = !local.is_empty() && labels_fit && !local.contains('@') && !text.chars().any(char::is_whitespace);
+        if fits { Ok(Self { text: text.to_owned(), folded: fold(text) }) } else { Err(TextError::NotAnEmail) }
+    }
+
+    /// The address as it was typed.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The address as it is compared: two addresses are the same if this is.
+    pub fn folded(&self) -> &str {
+        &self.folded
+    }
+}
+
+/// A password: 8 to 128 characters, any characters, never trimmed. It doesn't print.
+#[derive(Clone)]
+pub struct Password(String);
+
+impl Password {
+    /// The fewest characters of a password.
+    pub const MIN: usize = 8;
+    /// The most characters of a password.
+    pub const MAX: usize = 128;
+
+    /// Parses a new password.
+    pub fn parse(text: &str) -> Result<Self, TextError> {
+        check_length(text, Self::MIN, Self::MAX)?;
+        Ok(Self(text.to_owned()))
+    }
+
+    /// A password to compare with a stored one: whatever was typed, as far as it can be one at all.
+    pub fn attempt(text: &str) -> Option<Self> {
+        check_length(text, 0, Self::MAX).is_ok().then(|| Self(text.to_owned()))
+    }
+
+    /// The characters, for the hasher alone.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(…)")
+    }
+}
+
+/// A hashed password in PHC string format. It doesn't print.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PasswordHash(pub String);
+
+impl fmt::Debug for PasswordHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PasswordHash(…)")
+    }
+}
+
+/// What a user may do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// Buys tickets.
+    Customer,
+    /// Runs the movies, halls and shows of a cinema.
+    Staff,
+    /// Runs everything.
+    Admin,
+}
+
+/// A text that is not a role.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("a role is customer, staff or admin")]
+pub struct RoleError;
+
+impl Role {
+    /// The name in the store, in tokens and on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Customer => "customer",
+            Self::Staff => "staff",
+            Self::Admin => "admin",
+        }
+    }
+
+    /// Parses a name.
+    pub fn parse(text: &str) -> Result<Self, RoleError> {
+        match text {
+            "customer" => Ok(Self::Customer),
+            "staff" => Ok(Self::Staff),
+            "admin" => Ok(Self::Admin),
+            _ => Err(RoleError),
+        }
+    }
+}
+
+/// A user's profile.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct User {
+    /// The user's id.
+    pub id: UserId,
+    /// What the user is called.
+    pub name: String,
+    /// The address as it was typed.
+    pub email: String,
+    /// What the user may do.
+    pub role: Role,
+    /// Raised when all sessions of the account end. Access tokens carry it.
+    pub session_generation: i64,
+    /// When the account was made.
+    pub created_at: DateTime<Utc>,
+}
+
+impl User {
+    /// What access tokens say of this user.
+    pub fn caller(&self) -> Caller {
+        Caller { user_id: self.id, role: self.role, session_generation: self.session_generation }
+    }
+}
+
+/// A user with what proves a password.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Account {
+    /// The profile.
+    pub user: User,
+    /// The hashed password.
+    pub password_hash: PasswordHash,
+}
+
+/// A user to be made.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NewUser {
+    /// What the user is called.
+    pub name: Name,
+    /// The user's address. No two users have the same.
+    pub email: Email,
+    /// The hashed password.
+    pub password_hash: PasswordHash,
+    /// What the user may do.
+    pub role: Role,
+}
+
+/// Who is calling, as the access token says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Caller {
+    /// The user.
+    pub user_id: UserId,
+    /// What the user may do.
+    pub role: Role,
+    /// The generation of the user's sessions that the token belongs to.
+    pub session_generation: i64,
+}
+
+/// A refresh token as the client holds it. It doesn't print.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RefreshToken(pub String);
+
+impl fmt::Debug for RefreshToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RefreshToken(…)")
+    }
+}
+
+/// A refresh token as it is stored: a digest, because the token has enough randomness to need no more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RefreshTokenHash(pub [u8; 32]);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_trimmed_and_have_1_to_100_characters() {
+        assert_eq!(Name::parse("  Ana ").unwrap().as_str(), "Ana");
+        assert_eq!(Name::parse("   "), Err(TextError::TooShort { min: 1 }));
+        assert!(Name::parse(&"é".repeat(100)).is_ok());
+        assert_eq!(Name::parse(&"é".repeat(101)), Err(TextError::TooLong { max: 100 }));
+        assert_eq!(Name::parse("A\0na"), Err(TextError::ControlCharacter));
+    }
+
+    #[test]
+    fn emails_are_trimmed_and_compared_without_case() {
+        let email = Email::parse(" Ana@Example.ORG ").unwrap();
+        assert_eq!(email.as_str(), "Ana@Example.ORG");
+        assert_eq!(email.folded(), Email::parse("aNA@example.org").unwrap().folded());
+        for wrong in ["ana", "@example.org", "ana@", "ana@example", "ana@.org", "a na@example.org", "a@b@example.org"] {
+            assert_eq!(Email::parse(wrong), Err(TextError::NotAnEmail), "{wrong}");
+        }
+        let domain = "@example.org";
+        assert!(Email::parse(&format!("{}{domain}", "a".repeat(Email::MAX - domain.len()))).is_ok());
+        let long = format!("{}{domain}", "a".repeat(Email::MAX - domain.len() + 1));
+        assert_eq!(Email::parse(&long), Err(TextError::TooLong { max: 254 }));
+    }
+
+    #[test]
+    fn passwords_are_never_trimmed_and_never_printed() {
+        let password = Password::parse("  sp\0ce ").unwrap();
+        assert_eq!(password.reveal(), "  sp\0ce ");
+        assert_eq!(format!("{password:?}"), "Password(…)");
+        assert!(Password::parse(&"パ".repeat(8)).is_ok());
+        assert!(Password::parse(&"パ".repeat(7)).is_err());
+        assert!(Password::parse(&"パ".repeat(128)).is_ok());
+        assert!(Password::parse(&"パ".repeat(129)).is_err());
+    }
+
+    #[test]
+    fn roles_read_as_they_are_written() {
+        for role in [Role::Customer, Role::Staff, Role::Admin] {
+            assert_eq!(Role::parse(role.as_str()), Ok(role));
+        }
+        assert_eq!(Role::parse("root"), Err(RoleError));
+    }
+}

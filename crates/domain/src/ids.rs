@@ -1,0 +1,36 @@
+//! Identifiers: a type for each entity, so that a seat's id cannot stand where a show's is meant.
+
+use std::fmt;
+
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        pub struct $name(pub i64);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    )*};
+}
+
+ids! {
+    /// A person's account: a customer, staff or an administrator.
+    UserId;
+    /// A movie of the catalog.
+    MovieId;
+    /// A theatre: a building with halls, in one timezone.
+    TheatreId;
+    /// A hall of a theatre.
+    HallId;
+    /// One version of a hall's seats. Immutable once a show uses it.
+    LayoutId;
+    /// A seat of a layout. Unique over all layouts.
+    SeatId;
+    /// A movie shown in a hall at a time.
+    ShowId;
+    /// Seats sold to a user for a show.
+    BookingId;
+}

@@ -1,0 +1,92 @@
+//! Randomness, as a port, and what is drawn from it.
+
+use std::fmt;
+
+use thiserror::Error;
+
+/// A source of unguessable bytes.
+pub trait Random: Send + Sync {
+    /// Fills `bytes` from a cryptographically secure source.
+    fn fill(&self, bytes: &mut [u8]);
+}
+
+/// What is printed on a ticket: 10 upper-case characters of Crockford's base 32, 50 random bits.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Reference(String);
+
+/// A text that is not a reference.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("a reference is 10 characters of Crockford's base 32")]
+pub struct ReferenceError;
+
+impl Reference {
+    /// How many characters a reference has.
+    pub const LENGTH: usize = 10;
+    /// Crockford's alphabet: no I, L, O or U, so that nothing is misread at the door.
+    const ALPHABET: &'static [u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+
+    /// Draws a reference.
+    pub fn draw(random: &dyn Random) -> Self {
+        let mut bytes = [0; Self::LENGTH];
+        random.fill(&mut bytes);
+        // 32 divides 256, so each character is as likely as any other.
+        let text = bytes.iter().filter_map(|byte| Self::ALPHABET.get(usize::from(byte % 32)));
+        Self(text.copied().map(char::from).collect())
+    }
+
+    /// Parses a stored reference.
+    pub fn parse(text: &str) -> Result<Self, ReferenceError> {
+        let fits = text.len() == Self::LENGTH && text.bytes().all(|byte| Self::ALPHABET.contains(&byte));
+        if fits { Ok(Self(text.to_owned())) } else { Err(ReferenceError) }
+    }
+
+    /// The ten characters.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What one run of a command is known by, drawn once however often the command is written again. It tells a
+/// committer that lost its connection whether the key it finds was committed by itself.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct OperationId(pub [u8; 16]);
+
+impl OperationId {
+    /// Draws an operation id.
+    pub fn draw(random: &dyn Random) -> Self {
+        let mut bytes = [0; 16];
+        random.fill(&mut bytes);
+        Self(bytes)
+    }
+}
+
+impl fmt::Debug for OperationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Counting;
+
+    impl Random for Counting {
+        fn fill(&self, bytes: &mut [u8]) {
+            for (byte, value) in bytes.iter_mut().zip(27_u8..) {
+                *byte = value;
+            }
+        }
+    }
+
+    #[test]
+    fn a_reference_is_ten_characters_of_crockfords_alphabet() {
+        let reference = Reference::draw(&Counting);
+        assert_eq!(reference.as_str(), "VWXYZ01234");
+        assert_eq!(Reference::parse(reference.as_str()), Ok(reference));
+        for wrong in ["", "VWXYZ0123", "VWXYZ012345", "VWXYZ0123I", "vwxyz01234"] {
+            assert_eq!(Reference::parse(wrong), Err(ReferenceError), "{wrong}");
+        }
+    }
+}

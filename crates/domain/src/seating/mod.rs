@@ -1,0 +1,16 @@
+//! Halls' seats, and which of a show's seats are free.
+//!
+//! **A seat is available unless it is claimed.** A show of 500 seats has no rows for its seats, only for its claims.
+
+mod ports;
+mod service;
+mod types;
+
+pub use ports::{LayoutStore, SeatingStore};
+#[cfg(feature = "mock")]
+pub use ports::{MockLayoutStore, MockSeatingStore};
+pub use service::{SeatMap, SeatMapError, SeatOnMap, SeatingService};
+pub use types::{
+    CategoryPrice, Claim, ClaimStatus, ClaimStatusError, Layout, LayoutError, Seat, SeatAvailability, SeatSelection,
+    SeatSelectionError, ShowSeating,
+};

@@ -1,0 +1,141 @@
+//! Drawing seat maps.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use super::{Layout, LayoutStore, Seat, SeatAvailability, SeatingStore, ShowSeating};
+use crate::error::StoreError;
+use crate::ids::{ShowId, UserId};
+use crate::money::Money;
+
+/// Why there is no seat map.
+#[derive(Debug, Clone, Error)]
+pub enum SeatMapError {
+    /// There is no such show.
+    #[error("there is no such show")]
+    ShowNotFound,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A show's seats with what they cost and whether they can be had.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SeatMap {
+    layout: Arc<Layout>,
+    seating: ShowSeating,
+}
+
+/// A seat of a show.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SeatOnMap<'map> {
+    /// The seat.
+    pub seat: &'map Seat,
+    /// Whether it can be had.
+    pub availability: SeatAvailability,
+    /// What it costs.
+    pub price: Money,
+    /// Whether it is the caller's own.
+    pub mine: bool,
+}
+
+impl SeatMap {
+    /// Joins a show's seating with its layout. `None` if a seat's category has no price, or the layout is another's.
+    pub fn new(layout: Arc<Layout>, seating: ShowSeating) -> Option<Self> {
+        let priced = |seat: &Seat| seating.prices.iter().any(|price| price.category == seat.category);
+        (layout.id() == seating.layout_id && layout.seats().iter().all(priced)).then_some(Self { layout, seating })
+    }
+
+    /// The seats, by row, then number, as `caller` sees them.
+    pub fn seats_for(&self, caller: Option<UserId>) -> impl Iterator<Item = SeatOnMap<'_>> {
+        let claims: HashMap<_, _> = self.seating.claims.iter().map(|claim| (claim.seat_id, claim)).collect();
+        let prices: HashMap<_, _> =
+            self.seating.prices.iter().map(|price| (price.category.as_str(), price.minor)).collect();
+        let currency = self.seating.currency;
+        self.layout.seats().iter().map(move |seat| {
+            let claim = claims.get(&seat.id);
+            SeatOnMap {
+                seat,
+                availability: claim.map_or(SeatAvailability::Available, |claim| claim.status.into()),
+                price: Money::new(prices.get(seat.category.as_str()).copied().unwrap_or_default(), currency),
+                mine: caller.is_some() && claim.is_some_and(|claim| claim.user_id == caller),
+            }
+        })
+    }
+}
+
+/// Seat maps.
+pub struct SeatingService {
+    /// Where claims are kept.
+    pub seating: Arc<dyn SeatingStore>,
+    /// Where layouts are kept.
+    pub layouts: Arc<dyn LayoutStore>,
+}
+
+impl SeatingService {
+    /// The seat map of a show as it is now.
+    pub async fn seat_map(&self, show_id: ShowId) -> Result<SeatMap, SeatMapError> {
+        let seating = self.seating.seating(show_id).await?.ok_or(SeatMapError::ShowNotFound)?;
+        let layout_id = seating.layout_id;
+        let missing = || StoreError::internal(format!("layout {layout_id} of show {show_id} is missing or unpriced"));
+        let layout = self.layouts.layout(layout_id).await?.ok_or_else(missing)?;
+        Ok(SeatMap::new(layout, seating).ok_or_else(missing)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{LayoutId, SeatId};
+    use crate::money::Currency;
+    use crate::seating::{CategoryPrice, Claim, ClaimStatus};
+
+    fn map(claims: Vec<Claim>) -> SeatMap {
+        let seat = |number: i32| Seat {
+            id: SeatId(i64::from(number)),
+            row: "A".into(),
+            number,
+            category: "standard".into(),
+            accessible: false,
+            x: number,
+            y: 1,
+        };
+        let layout = Arc::new(Layout::new(LayoutId(1), (1..=4).map(seat).collect()).unwrap());
+        let seating = ShowSeating {
+            show_id: ShowId(1),
+            layout_id: LayoutId(1),
+            currency: Currency::parse("EUR").unwrap(),
+            prices: vec![CategoryPrice { category: "standard".into(), minor: 1250 }],
+            claims,
+        };
+        SeatMap::new(layout, seating).unwrap()
+    }
+
+    fn claim(seat: i64, status: ClaimStatus, user: Option<i64>) -> Claim {
+        Claim { seat_id: SeatId(seat), status, user_id: user.map(UserId) }
+    }
+
+    #[test]
+    fn callers_see_their_own_seats_as_theirs_and_the_houses_as_booked() {
+        let map = map(vec![
+            claim(1, ClaimStatus::Booked, Some(7)),
+            claim(2, ClaimStatus::Held, Some(8)),
+            claim(3, ClaimStatus::Blocked, None),
+        ]);
+        let seen = |caller: Option<i64>| -> Vec<_> {
+            map.seats_for(caller.map(UserId)).map(|seat| (seat.availability.as_str(), seat.mine)).collect()
+        };
+        assert_eq!(seen(Some(7)), [("booked", true), ("held", false), ("booked", false), ("available", false)]);
+        assert_eq!(seen(Some(8)), [("booked", false), ("held", true), ("booked", false), ("available", false)]);
+        assert_eq!(seen(None), [("booked", false), ("held", false), ("booked", false), ("available", false)]);
+    }
+
+    #[test]
+    fn a_seat_without_a_price_is_no_seat_map() {
+        let mut map = map(Vec::new());
+        map.seating.prices.clear();
+        assert_eq!(SeatMap::new(map.layout.clone(), map.seating.clone()), None);
+    }
+}

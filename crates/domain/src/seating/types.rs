@@ -1,0 +1,291 @@
+//! Layouts, seats, claims and selections.
+
+use std::collections::BTreeSet;
+
+use thiserror::Error;
+
+use crate::ids::{LayoutId, SeatId, ShowId, UserId};
+use crate::money::Currency;
+
+/// A seat of a hall's layout.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Seat {
+    /// The seat's id.
+    pub id: SeatId,
+    /// The row's letters: `A` … `Z`, `AA` …
+    pub row: String,
+    /// The number in the row. Seats with consecutive numbers are adjacent unless an aisle (a step in `x`) is between.
+    pub number: i32,
+    /// What its price depends on: `standard`, `premium`, …
+    pub category: String,
+    /// Whether it is meant for people in a wheelchair, and who come with them.
+    pub accessible: bool,
+    /// Where it stands, from the left, in seat widths. A gap is an aisle.
+    pub x: i32,
+    /// Where it stands, from the screen, in seat depths.
+    pub y: i32,
+}
+
+/// One version of a hall's seats, by row (`A` … `Z`, `AA` …), then number.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Layout {
+    id: LayoutId,
+    seats: Vec<Seat>,
+}
+
+/// Seats that can't be a layout.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum LayoutError {
+    /// There are none.
+    #[error("a layout has at least one seat")]
+    Empty,
+    /// Two seats have the same row and number.
+    #[error("seat {row}{number} is there twice")]
+    Repeated {
+        /// The row.
+        row: String,
+        /// The number.
+        number: i32,
+    },
+}
+
+impl Layout {
+    /// A layout of these seats, in whatever order they come.
+    pub fn new(id: LayoutId, mut seats: Vec<Seat>) -> Result<Self, LayoutError> {
+        if seats.is_empty() {
+            return Err(LayoutError::Empty);
+        }
+        // Shorter letters come first: Z before AA.
+        seats.sort_by(|a, b| (a.row.len(), &a.row, a.number).cmp(&(b.row.len(), &b.row, b.number)));
+        for pair in seats.windows(2) {
+            if let [a, b] = pair
+                && (&a.row, a.number) == (&b.row, b.number)
+            {
+                return Err(LayoutError::Repeated { row: a.row.clone(), number: a.number });
+            }
+        }
+        Ok(Self { id, seats })
+    }
+
+    /// The layout's id.
+    pub fn id(&self) -> LayoutId {
+        self.id
+    }
+
+    /// The seats, by row, then number.
+    pub fn seats(&self) -> &[Seat] {
+        &self.seats
+    }
+}
+
+/// What a seat of a category costs at a show, in minor units of the show's currency.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CategoryPrice {
+    /// The category.
+    pub category: String,
+    /// The price in minor units.
+    pub minor: i64,
+}
+
+/// Why a seat is not free.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ClaimStatus {
+    /// Kept for a user for some minutes.
+    Held,
+    /// Sold.
+    Booked,
+    /// Kept by the house.
+    Blocked,
+}
+
+/// A text that is not a claim's status.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("a claim's status is held, booked or blocked")]
+pub struct ClaimStatusError;
+
+impl ClaimStatus {
+    /// The name in the store.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Held => "held",
+            Self::Booked => "booked",
+            Self::Blocked => "blocked",
+        }
+    }
+
+    /// Parses a name.
+    pub fn parse(text: &str) -> Result<Self, ClaimStatusError> {
+        match text {
+            "held" => Ok(Self::Held),
+            "booked" => Ok(Self::Booked),
+            "blocked" => Ok(Self::Blocked),
+            _ => Err(ClaimStatusError),
+        }
+    }
+}
+
+/// A claim that holds now: a hold that ran out is none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Claim {
+    /// The claimed seat.
+    pub seat_id: SeatId,
+    /// Why it is not free.
+    pub status: ClaimStatus,
+    /// Whose it is; the house is nobody.
+    pub user_id: Option<UserId>,
+}
+
+/// A show's prices and claims, as committed at one instant.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ShowSeating {
+    /// The show.
+    pub show_id: ShowId,
+    /// The layout it is seated by.
+    pub layout_id: LayoutId,
+    /// The currency of its prices.
+    pub currency: Currency,
+    /// What each category costs.
+    pub prices: Vec<CategoryPrice>,
+    /// The claims that hold now.
+    pub claims: Vec<Claim>,
+}
+
+/// Whether a seat can be had, as everybody may know it: what the house keeps looks like what is sold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SeatAvailability {
+    /// Free.
+    Available,
+    /// Kept for somebody, and maybe free again soon.
+    Held,
+    /// Sold, or kept by the house.
+    Booked,
+}
+
+impl SeatAvailability {
+    /// The name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Available => "available",
+            Self::Held => "held",
+            Self::Booked => "booked",
+        }
+    }
+}
+
+impl From<ClaimStatus> for SeatAvailability {
+    fn from(status: ClaimStatus) -> Self {
+        match status {
+            ClaimStatus::Held => Self::Held,
+            ClaimStatus::Booked | ClaimStatus::Blocked => Self::Booked,
+        }
+    }
+}
+
+/// Seats asked for together: at least one, no repeats, at most as many as a booking may have. In the order they were asked
+/// for: the first one is the booking's `seat_id`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SeatSelection(Vec<SeatId>);
+
+/// Why seats are no selection.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum SeatSelectionError {
+    /// None was asked for.
+    #[error("at least one seat must be chosen")]
+    Empty,
+    /// One was asked for twice.
+    #[error("seat {seat_id} is chosen twice")]
+    Repeated {
+        /// The first seat that comes again.
+        seat_id: SeatId,
+    },
+    /// More than a booking may have.
+    #[error("at most {max} seats can be booked together; {asked} were chosen")]
+    TooMany {
+        /// How many were asked for.
+        asked: usize,
+        /// How many may be.
+        max: usize,
+    },
+}
+
+impl SeatSelection {
+    /// Parses seats asked for together; `max` is the most that a booking may have.
+    pub fn parse(seats: Vec<SeatId>, max: usize) -> Result<Self, SeatSelectionError> {
+        if seats.is_empty() {
+            return Err(SeatSelectionError::Empty);
+        }
+        let mut seen = BTreeSet::new();
+        if let Some(seat_id) = seats.iter().copied().find(|seat| !seen.insert(*seat)) {
+            return Err(SeatSelectionError::Repeated { seat_id });
+        }
+        if seats.len() > max {
+            return Err(SeatSelectionError::TooMany { asked: seats.len(), max });
+        }
+        Ok(Self(seats))
+    }
+
+    /// The seats, in the order they were asked for.
+    pub fn seats(&self) -> &[SeatId] {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn seat(id: i64, row: &str, number: i32) -> Seat {
+        Seat {
+            id: SeatId(id),
+            row: row.into(),
+            number,
+            category: "standard".into(),
+            accessible: false,
+            x: number,
+            y: 1,
+        }
+    }
+
+    #[test]
+    fn seats_are_ordered_by_row_then_number() {
+        let seats = vec![seat(1, "AA", 1), seat(2, "B", 10), seat(3, "B", 9), seat(4, "A", 2)];
+        let layout = Layout::new(LayoutId(1), seats).unwrap();
+        let order: Vec<_> = layout.seats().iter().map(|seat| seat.id.0).collect();
+        assert_eq!(order, [4, 3, 2, 1]);
+    }
+
+    #[test]
+    fn a_layout_has_seats_and_each_once() {
+        assert_eq!(Layout::new(LayoutId(1), Vec::new()), Err(LayoutError::Empty));
+        let twice = vec![seat(1, "A", 1), seat(2, "A", 1)];
+        assert_eq!(Layout::new(LayoutId(1), twice), Err(LayoutError::Repeated { row: "A".into(), number: 1 }));
+    }
+
+    #[test]
+    fn a_selection_refuses_none_twice_and_too_many() {
+        let parse = |ids: &[i64], max| SeatSelection::parse(ids.iter().copied().map(SeatId).collect(), max);
+        assert_eq!(parse(&[], 10), Err(SeatSelectionError::Empty));
+        assert_eq!(parse(&[3, 1, 3, 1], 10), Err(SeatSelectionError::Repeated { seat_id: SeatId(3) }));
+        assert_eq!(parse(&[1, 2, 3], 2), Err(SeatSelectionError::TooMany { asked: 3, max: 2 }));
+        assert!(parse(&[1, 2], 2).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn a_selection_keeps_the_seats_and_their_order(ids in prop::collection::vec(0_i64..50, 0..15)) {
+            let seats: Vec<_> = ids.iter().copied().map(SeatId).collect();
+            let distinct = ids.iter().collect::<BTreeSet<_>>().len();
+            match SeatSelection::parse(seats.clone(), 10) {
+                Ok(selection) => {
+                    prop_assert_eq!(selection.seats(), &seats[..]);
+                    prop_assert!((1..=10).contains(&seats.len()) && distinct == seats.len());
+                }
+                Err(SeatSelectionError::Empty) => prop_assert!(seats.is_empty()),
+                Err(SeatSelectionError::Repeated { .. }) => prop_assert!(distinct < seats.len()),
+                Err(SeatSelectionError::TooMany { .. }) => prop_assert!(seats.len() > 10),
+            }
+        }
+    }
+}

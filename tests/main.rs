@@ -1,0 +1,1 @@
+//! The product over HTTP, on both stores: a module per resource.
