@@ -1,1 +1,13 @@
-//! Password hashing, access tokens and random values
+//! What identity needs and every deployment does the same way: hashed passwords, signed access tokens, random
+//! values, and the clocks of this machine.
+#![deny(missing_docs)]
+
+pub mod access_tokens;
+pub mod clock;
+pub mod passwords;
+pub mod random;
+
+pub use access_tokens::{JwtAccessTokens, JwtSecretError};
+pub use clock::{SystemClock, TokioTimer};
+pub use passwords::Argon2Passwords;
+pub use random::{OsRandom, RandomRefreshTokens, random_password, random_secret};

@@ -1,1 +1,25 @@
-//! Every store port on PostgreSQL, by diesel, diesel-async and deadpool
+//! Every store port of the domain on PostgreSQL, by diesel, diesel-async and deadpool.
+//!
+//! [`PostgresStore`] reads and writes through a small pool; each [`PostgresBatchStore`] has a connection of its own,
+//! tuned for the committer that owns it. Each method of a port is one transaction, and none shows it.
+#![deny(missing_docs)]
+
+mod batch;
+mod booking;
+mod catalog;
+mod connect;
+mod error;
+mod identity;
+mod migrations;
+mod rows;
+mod schema;
+mod seating;
+mod seed;
+mod statement;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod tls;
+
+pub use batch::PostgresBatchStore;
+pub use connect::{ConnectError, PostgresSettings, PostgresStore, SettingsError};
+pub use migrations::{MigrateError, SchemaState};

@@ -1,1 +1,203 @@
-//! The contract of each port as a suite of cases that every adapter passes
+//! The contract of each port as a suite of cases that every adapter passes.
+//!
+//! A case is a plain async function over a [`Fixture`]: an empty store of its own, with a way to run SQL beside the ports.
+//! [`contract_tests!`] makes a test of each case:
+//!
+//! ```text
+//! async fn make_fixture() -> MyFixture { … }
+//! port_contracts::contract_tests!(make_fixture);
+//! ```
+#![deny(missing_docs)]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "this is a test suite: what is not as it should be must stop the case"
+)]
+
+pub mod booking;
+pub mod catalog;
+pub mod health;
+pub mod identity;
+pub mod seating;
+pub mod seed;
+pub mod tools;
+pub mod world;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use domain::booking::{BatchStore, BookingStore};
+use domain::catalog::CatalogStore;
+use domain::health::Dependency;
+use domain::identity::{SessionStore, UserStore};
+use domain::seating::{LayoutStore, SeatingStore};
+use domain::seed::Seeder;
+
+/// The ports of one store.
+#[derive(Clone)]
+pub struct Stores {
+    /// Accounts.
+    pub users: Arc<dyn UserStore>,
+    /// Sessions.
+    pub sessions: Arc<dyn SessionStore>,
+    /// The catalog.
+    pub catalog: Arc<dyn CatalogStore>,
+    /// Claims and prices.
+    pub seating: Arc<dyn SeatingStore>,
+    /// Layouts.
+    pub layouts: Arc<dyn LayoutStore>,
+    /// Bookings.
+    pub bookings: Arc<dyn BookingStore>,
+    /// Plans.
+    pub seeder: Arc<dyn Seeder>,
+    /// Where committers write: at least one. A store that can serve several committers at once gives at least two.
+    pub batches: Vec<Arc<dyn BatchStore>>,
+    /// The store as a dependency.
+    pub dependency: Arc<dyn Dependency>,
+}
+
+/// A migrated, empty store for one case, and what a case needs besides its ports.
+#[async_trait]
+pub trait Fixture: Send + Sync {
+    /// The ports.
+    fn stores(&self) -> &Stores;
+
+    /// Runs one SQL statement straight on the store. Only what PostgreSQL and SQLite both understand is sent.
+    async fn execute(&self, sql: &str);
+
+    /// The first column of the first row, a 64-bit integer. Panics if there is no row or it is null.
+    async fn count(&self, sql: &str) -> i64;
+
+    /// An SQL expression for the instant `seconds` from now, as the store keeps instants:
+    /// `now() + interval '-5 seconds'`, or an integer literal.
+    fn instant(&self, seconds: i64) -> String;
+
+    /// Makes the store unreachable, open connections included, until the fixture is gone.
+    async fn break_backend(&self);
+}
+
+/// How long a case may take before it counts as hung.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Runs a case; panics if it hangs. For [`contract_tests!`].
+pub async fn in_time(case: impl Future<Output = ()>) {
+    tokio::time::timeout(PATIENCE, case).await.expect("the case hangs");
+}
+
+/// Makes a `#[tokio::test]` of each case, in a module for each feature. `$make_fixture` is the name, in scope, of an
+/// `async fn() -> impl Fixture` that makes a store for one case alone. Needs `tokio` with `macros` and `rt-multi-thread`.
+#[macro_export]
+macro_rules! contract_tests {
+    ($make_fixture:ident) => {
+        $crate::contract_tests! { @tests $make_fixture;
+            identity {
+                a_new_account_is_as_it_was_asked_for,
+                an_address_is_taken_however_it_is_written,
+                ten_sign_ups_at_once_make_one_account,
+                an_account_is_found_by_its_address_folded,
+                who_is_not_there_is_none,
+                an_account_and_its_first_session_are_one_act,
+                a_refresh_token_works_once_and_gives_the_next,
+                ten_rotations_at_once_are_one_and_the_session_is_dead,
+                a_second_use_ends_that_session_alone,
+                a_token_that_ran_out_is_refused,
+                an_unknown_token_is_refused_and_stores_nothing,
+                a_session_ends_however_often_it_is_ended,
+                a_new_password_ends_every_session_of_its_account,
+                a_new_password_for_nobody_is_none,
+            }
+            catalog {
+                movies_are_ordered_by_title_and_paged,
+                a_movie_is_as_it_was_stored,
+                search_takes_every_character_as_it_is,
+                search_ignores_case_in_any_script,
+                genre_and_language_match_whole,
+                movies_are_shown_in_a_theatre_while_a_show_is_to_come,
+                movies_are_shown_during_windows,
+                movie_filters_must_all_hold,
+                shows_are_ordered_by_start_and_paged,
+                a_show_is_as_it_was_stored,
+                a_cancelled_show_is_in_no_list_but_found,
+                show_filters_by_movie_theatre_and_start,
+                shows_during_windows,
+                upcoming_shows_have_not_started,
+                seats_available_counts_what_is_claimed_now,
+                theatres_have_their_halls_in_order_and_are_paged,
+                a_halls_seats_are_those_of_its_newest_layout,
+                what_is_not_there_is_none,
+            }
+            seating {
+                a_booking_is_seen_at_once,
+                a_hold_that_ran_out_claims_nothing,
+                the_house_is_nobody,
+                claims_are_of_their_own_show,
+                a_layout_has_its_seats_in_order,
+                what_is_not_there_is_none,
+            }
+            booking {
+                a_booking_is_stored_whole,
+                forty_bookings_at_once_are_all_stored,
+                many_callers_and_one_seat_make_one_winner,
+                overlapping_selections_are_all_or_nothing,
+                a_replay_answers_the_same_bytes,
+                fifty_of_the_same_make_one_booking,
+                a_key_with_another_request_is_refused,
+                a_key_belongs_to_its_user_and_scope,
+                a_refusal_leaves_its_key_free,
+                a_storm_leaves_an_outbox_row_for_each_booking,
+                a_cancelled_show_takes_no_booking,
+                a_started_show_takes_no_booking,
+                seats_of_another_hall_are_not_found,
+                an_expired_hold_is_taken_over,
+                a_live_hold_and_the_house_keep_their_seats,
+                an_ended_session_books_nothing,
+                an_answer_that_is_forgotten_still_never_books_twice,
+                a_read_has_what_is_named_and_nothing_else,
+                a_read_that_names_nothing_tells_the_time,
+                a_written_batch_is_there_at_once,
+                a_show_cancelled_before_the_write_is_stale,
+                a_session_ended_before_the_write_is_stale,
+                a_key_that_is_there_already_is_stale,
+                a_seat_that_is_claimed_already_is_stale,
+                a_reference_that_is_there_already_is_stale,
+                a_hold_that_changed_before_the_write_is_stale,
+                one_stale_command_fails_its_whole_batch,
+                two_writes_of_one_key_at_once_are_one,
+                two_writes_of_one_seat_at_once_are_one,
+                booking_ids_are_reserved_once,
+                a_history_is_newest_first_and_paged,
+                a_history_is_filtered_by_time_and_status,
+                a_booking_is_its_owners_alone,
+            }
+            seed {
+                a_new_store_is_empty,
+                a_plan_applied_twice_adds_nothing,
+                plans_applied_at_once_add_once,
+                what_is_there_stays_as_it_is,
+                shows_never_overlap_in_a_hall,
+                shows_without_price_movie_or_hall_are_left_out,
+                seeded_accounts_can_log_in,
+            }
+            health {
+                a_store_that_answers_is_well,
+                accounts_and_sessions_tell_that_the_store_is_gone,
+                reading_tells_that_the_store_is_gone,
+                selling_tells_that_the_store_is_gone,
+            }
+        }
+    };
+    (@tests $make_fixture:ident; $($module:ident { $($case:ident,)* })*) => {$(
+        mod $module {
+            $(
+                #[tokio::test(flavor = "multi_thread")]
+                async fn $case() {
+                    let fixture = super::$make_fixture().await;
+                    $crate::in_time($crate::$module::$case(&fixture)).await;
+                }
+            )*
+        }
+    )*};
+}

@@ -1,1 +1,55 @@
-fn main() {}
+//! The project's recipes, the same on a developer's machine and in CI: `cargo xtask --help`.
+
+mod ci;
+mod postgres;
+mod process;
+mod purity;
+mod tally;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// What went wrong, in words that tell the reader what to do.
+type Failure = String;
+
+/// The recipes of this project.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    recipe: Recipe,
+}
+
+#[derive(Subcommand)]
+enum Recipe {
+    /// Runs all tests, on a PostgreSQL server of their own that is started and stopped here.
+    ///
+    /// Fails too if a test was ignored, or if fewer ran than `crates/xtask/tests.min` says.
+    Test {
+        /// Arguments for `cargo test`, after `--`. With any, the number of tests is not compared.
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
+    /// Proves that the domain depends on no technology, and that nobody but the server depends on an adapter.
+    Purity,
+    /// Runs everything that a change must pass, in the order of what fails soonest.
+    Ci,
+}
+
+fn main() -> ExitCode {
+    let recipe = Arguments::parse().recipe;
+    let outcome = process::watch_interrupts().and_then(|()| match recipe {
+        Recipe::Test { arguments } => test::run(&arguments),
+        Recipe::Purity => purity::run(),
+        Recipe::Ci => ci::run(),
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -31,6 +31,11 @@ impl IdempotencyKey {
         if fits { Ok(Self(bare)) } else { Err(IdempotencyKeyError) }
     }
 
+    /// A key as a store has kept it: bare already.
+    pub fn from_stored(text: String) -> Self {
+        Self(text)
+    }
+
     /// The characters.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -12,6 +12,11 @@ mod ports;
 mod service;
 mod types;
 
+#[cfg(test)]
+mod committer_tests;
+#[cfg(test)]
+mod decide_tests;
+
 pub use command::{
     Action, BookSeats, Command, Drawn, Fingerprint, IdempotencyKey, IdempotencyKeyError, KeyName, PreparedCommand,
     Scope,

@@ -1,0 +1,50 @@
+//! The clocks of this machine.
+
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use domain::clock::{Clock, Timer};
+
+/// The calendar as this machine has it.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> DateTime<Utc> {
+        Utc::now()
+    }
+}
+
+/// Waits by the async runtime. Its instants follow the runtime's clock, so that a test that pauses it pauses both.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct TokioTimer;
+
+#[async_trait]
+impl Timer for TokioTimer {
+    fn instant(&self) -> Instant {
+        tokio::time::Instant::now().into_std()
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        tokio::time::sleep(duration).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_sleep_lasts_at_least_as_long_as_asked() {
+        let asked = Duration::from_millis(20);
+        let before = TokioTimer.instant();
+        TokioTimer.sleep(asked).await;
+        assert!(TokioTimer.instant() - before >= asked);
+    }
+
+    #[test]
+    fn the_calendar_is_past_2025() {
+        assert!(SystemClock.now().timestamp() > 1_735_689_600);
+    }
+}

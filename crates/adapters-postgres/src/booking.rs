@@ -1,0 +1,145 @@
+//! Reading bookings.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, Text, Timestamptz};
+use domain::StoreError;
+use domain::booking::{Booking, BookingFilter, BookingPlace, BookingStatus, BookingStore, SoldSeat, When};
+use domain::ids::{BookingId, SeatId, ShowId, UserId};
+use domain::page::PageRequest;
+use domain::random::Reference;
+
+use crate::connect::PostgresStore;
+use crate::error::bad_row;
+use crate::rows::{currency, parse_all};
+use crate::statement::{bind, statement};
+
+type BookingColumns = (
+    BigInt,
+    Text,
+    BigInt,
+    Text,
+    Text,
+    Timestamptz,
+    Nullable<Timestamptz>,
+    Text,
+    Text,
+    Text,
+    Timestamptz,
+    Array<BigInt>,
+    Array<Text>,
+    Array<Integer>,
+    Array<Text>,
+    Array<BigInt>,
+);
+type BookingRow = (
+    i64,
+    String,
+    i64,
+    String,
+    String,
+    DateTime<Utc>,
+    Option<DateTime<Utc>>,
+    String,
+    String,
+    String,
+    DateTime<Utc>,
+    Vec<i64>,
+    Vec<String>,
+    Vec<i32>,
+    Vec<String>,
+    Vec<i64>,
+);
+
+macro_rules! booking_columns {
+    ($page:literal) => {
+        concat!(
+            "WITH page AS (SELECT b.* FROM bookings b JOIN shows s ON s.id = b.show_id ",
+            $page,
+            ")
+            SELECT b.id, b.reference, b.show_id, b.status, b.currency, b.booked_at, b.cancelled_at, m.title, t.name,
+                h.name, s.start_time, sold.seat_ids, sold.row_labels, sold.numbers, sold.categories, sold.prices
+            FROM page b
+            JOIN shows s ON s.id = b.show_id
+            JOIN movies m ON m.id = s.movie_id
+            JOIN theatres t ON t.id = s.theatre_id
+            JOIN halls h ON h.id = s.hall_id
+            CROSS JOIN LATERAL (
+                SELECT array_agg(bs.seat_id ORDER BY bs.position) AS seat_ids,
+                    array_agg(seats.row_label ORDER BY bs.position) AS row_labels,
+                    array_agg(seats.number ORDER BY bs.position) AS numbers,
+                    array_agg(bs.category ORDER BY bs.position) AS categories,
+                    array_agg(bs.price_minor ORDER BY bs.position) AS prices
+                FROM booking_seats bs JOIN seats ON seats.id = bs.seat_id WHERE bs.booking_id = b.id
+            ) sold
+            ORDER BY b.booked_at DESC, b.id DESC"
+        )
+    };
+}
+
+statement!(ListBookings: BookingColumns = booking_columns!("
+    WHERE b.user_id = $1
+      AND ($2::text IS NULL OR b.status = $2)
+      AND ($3::boolean IS NULL OR (s.start_time > now()) = $3)
+      AND ($4::timestamptz IS NULL OR (b.booked_at, b.id) < ($4, $5::bigint))
+    ORDER BY b.booked_at DESC, b.id DESC
+    LIMIT $6"));
+statement!(OneBooking: BookingColumns = booking_columns!("WHERE b.user_id = $1 AND b.id = $2"));
+
+#[async_trait]
+impl BookingStore for PostgresStore {
+    async fn bookings(
+        &self,
+        user_id: UserId,
+        filter: &BookingFilter,
+        page: &PageRequest<BookingPlace>,
+    ) -> Result<Vec<Booking>, StoreError> {
+        let rows: Vec<BookingRow> = self
+            .load(bind!(
+                ListBookings,
+                BigInt = user_id.0,
+                Nullable<Text> = filter.status.map(|status| status.as_str().to_owned()),
+                Nullable<Bool> = filter.when.map(|when| when == When::Upcoming),
+                Nullable<Timestamptz> = page.after.map(|place| place.booked_at),
+                Nullable<BigInt> = page.after.map(|place| place.id.0),
+                BigInt = page.rows(),
+            ))
+            .await?;
+        parse_all(rows, |row| booking(user_id, row))
+    }
+
+    async fn booking(&self, user_id: UserId, id: BookingId) -> Result<Option<Booking>, StoreError> {
+        let rows: Vec<BookingRow> = self.load(bind!(OneBooking, BigInt = user_id.0, BigInt = id.0)).await?;
+        rows.into_iter().next().map(|row| booking(user_id, row)).transpose()
+    }
+}
+
+fn booking(user_id: UserId, row: BookingRow) -> Result<Booking, StoreError> {
+    let (id, reference, show_id, status, code, booked_at, cancelled_at, movie_title, theatre_name, hall_name, ..) = row;
+    let (start_time, seat_ids, row_labels, numbers, categories, prices) =
+        (row.10, row.11, row.12, row.13, row.14, row.15);
+    let seats = seat_ids.into_iter().zip(row_labels).zip(numbers).zip(categories).zip(prices);
+    Ok(Booking {
+        id: BookingId(id),
+        reference: Reference::parse(&reference).map_err(bad_row)?,
+        user_id,
+        show_id: ShowId(show_id),
+        seats: seats
+            .map(|((((id, row), number), category), price_minor)| SoldSeat {
+                id: SeatId(id),
+                row,
+                number,
+                category,
+                price_minor,
+            })
+            .collect(),
+        status: BookingStatus::parse(&status).map_err(bad_row)?,
+        currency: currency(&code)?,
+        booked_at,
+        cancelled_at,
+        movie_title,
+        theatre_name,
+        hall_name,
+        start_time,
+    })
+}

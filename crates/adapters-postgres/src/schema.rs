@@ -1,0 +1,194 @@
+//! The tables as diesel knows them. Written by a test from the migrated database: see `tests/migrations.rs`.
+
+diesel::table! {
+    booking_seats (booking_id, seat_id) {
+        booking_id -> BigInt,
+        seat_id -> BigInt,
+        position -> SmallInt,
+        category -> Text,
+        price_minor -> BigInt,
+    }
+}
+
+diesel::table! {
+    bookings (id) {
+        id -> BigInt,
+        reference -> Text,
+        user_id -> BigInt,
+        show_id -> BigInt,
+        status -> Text,
+        currency -> Text,
+        booked_at -> Timestamptz,
+        cancelled_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    halls (id) {
+        id -> BigInt,
+        theatre_id -> BigInt,
+        name -> Text,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    holds (id) {
+        id -> Text,
+        user_id -> BigInt,
+        show_id -> BigInt,
+        created_at -> Timestamptz,
+        expires_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    idempotency_keys (user_id, scope, key) {
+        user_id -> BigInt,
+        scope -> Text,
+        key -> Text,
+        fingerprint -> Binary,
+        operation_id -> Binary,
+        booking_id -> BigInt,
+        answer -> Nullable<Binary>,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    layouts (id) {
+        id -> BigInt,
+        hall_id -> BigInt,
+        version -> Integer,
+        seats_total -> Integer,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    movies (id) {
+        id -> BigInt,
+        title -> Text,
+        description -> Text,
+        duration_minutes -> Integer,
+        genres -> Array<Text>,
+        language -> Text,
+        certificate -> Text,
+        poster_url -> Nullable<Text>,
+        release_date -> Date,
+        search_folded -> Text,
+        genres_folded -> Array<Text>,
+        language_folded -> Text,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    outbox (id) {
+        id -> BigInt,
+        kind -> Text,
+        show_id -> BigInt,
+        booking_id -> Nullable<BigInt>,
+        transaction_id -> BigInt,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    refresh_tokens (token_hash) {
+        token_hash -> Binary,
+        session_id -> BigInt,
+        created_at -> Timestamptz,
+        expires_at -> Timestamptz,
+        used_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    seat_claims (show_id, seat_id) {
+        show_id -> BigInt,
+        seat_id -> BigInt,
+        layout_id -> BigInt,
+        status -> Text,
+        user_id -> Nullable<BigInt>,
+        booking_id -> Nullable<BigInt>,
+        hold_id -> Nullable<Text>,
+        expires_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    seats (id) {
+        id -> BigInt,
+        layout_id -> BigInt,
+        row_label -> Text,
+        number -> Integer,
+        category -> Text,
+        accessible -> Bool,
+        x -> Integer,
+        y -> Integer,
+    }
+}
+
+diesel::table! {
+    sessions (id) {
+        id -> BigInt,
+        user_id -> BigInt,
+        created_at -> Timestamptz,
+        ended_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    show_prices (show_id, category) {
+        show_id -> BigInt,
+        category -> Text,
+        price_minor -> BigInt,
+    }
+}
+
+diesel::table! {
+    shows (id) {
+        id -> BigInt,
+        movie_id -> BigInt,
+        theatre_id -> BigInt,
+        hall_id -> BigInt,
+        layout_id -> BigInt,
+        start_time -> Timestamptz,
+        end_time -> Timestamptz,
+        hall_free_at -> Timestamptz,
+        format -> Text,
+        language -> Text,
+        currency -> Text,
+        status -> Text,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    theatres (id) {
+        id -> BigInt,
+        name -> Text,
+        location -> Text,
+        timezone -> Text,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    users (id) {
+        id -> BigInt,
+        name -> Text,
+        email -> Text,
+        email_folded -> Text,
+        password_hash -> Text,
+        role -> Text,
+        session_generation -> BigInt,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::joinable!(refresh_tokens -> sessions (session_id));
+diesel::joinable!(sessions -> users (user_id));
+diesel::allow_tables_to_appear_in_same_query!(refresh_tokens, sessions, users);

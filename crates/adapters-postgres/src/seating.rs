@@ -1,0 +1,94 @@
+//! Layouts, and which of a show's seats are claimed.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use diesel::prelude::*;
+use diesel::sql_types::{Array, BigInt, Nullable, Text};
+use domain::StoreError;
+use domain::ids::{LayoutId, SeatId, ShowId, UserId};
+use domain::seating::{CategoryPrice, Claim, ClaimStatus, Layout, LayoutStore, Seat, SeatingStore, ShowSeating};
+
+use crate::connect::PostgresStore;
+use crate::error::bad_row;
+use crate::rows::{currency, parse_all};
+use crate::schema::seats;
+use crate::statement::{bind, statement};
+
+// One statement, so that prices and claims are of one instant. Costs as much as the show has claims, not seats.
+statement!(ReadSeating: (
+    BigInt, Text, Array<Text>, Array<BigInt>, Array<BigInt>, Array<Text>, Array<Nullable<BigInt>>,
+) = "
+    SELECT s.layout_id, s.currency, prices.categories, prices.minors, claims.seat_ids, claims.statuses, claims.user_ids
+    FROM shows s
+    CROSS JOIN LATERAL (
+        SELECT coalesce(array_agg(p.category), '{}') AS categories, coalesce(array_agg(p.price_minor), '{}') AS minors
+        FROM show_prices p WHERE p.show_id = s.id
+    ) prices
+    CROSS JOIN LATERAL (
+        SELECT coalesce(array_agg(c.seat_id), '{}') AS seat_ids, coalesce(array_agg(c.status), '{}') AS statuses,
+            coalesce(array_agg(c.user_id), '{}') AS user_ids
+        FROM seat_claims c WHERE c.show_id = s.id AND (c.status <> 'held' OR c.expires_at > now())
+    ) claims
+    WHERE s.id = $1");
+
+type SeatingRow = (i64, String, Vec<String>, Vec<i64>, Vec<i64>, Vec<String>, Vec<Option<i64>>);
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = seats)]
+struct SeatRow {
+    id: i64,
+    row_label: String,
+    number: i32,
+    category: String,
+    accessible: bool,
+    x: i32,
+    y: i32,
+}
+
+#[async_trait]
+impl SeatingStore for PostgresStore {
+    async fn seating(&self, show_id: ShowId) -> Result<Option<ShowSeating>, StoreError> {
+        let rows: Vec<SeatingRow> = self.load(bind!(ReadSeating, BigInt = show_id.0)).await?;
+        rows.into_iter().next().map(|row| seating(show_id, row)).transpose()
+    }
+}
+
+#[async_trait]
+impl LayoutStore for PostgresStore {
+    async fn layout(&self, id: LayoutId) -> Result<Option<Arc<Layout>>, StoreError> {
+        let rows: Vec<SeatRow> =
+            self.load(seats::table.filter(seats::layout_id.eq(id.0)).select(SeatRow::as_select())).await?;
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let seats = rows.into_iter().map(|row| Seat {
+            id: SeatId(row.id),
+            row: row.row_label,
+            number: row.number,
+            category: row.category,
+            accessible: row.accessible,
+            x: row.x,
+            y: row.y,
+        });
+        Ok(Some(Arc::new(Layout::new(id, seats.collect()).map_err(bad_row)?)))
+    }
+}
+
+fn seating(show_id: ShowId, row: SeatingRow) -> Result<ShowSeating, StoreError> {
+    let (layout_id, code, categories, minors, seat_ids, statuses, user_ids) = row;
+    let claims = seat_ids.into_iter().zip(statuses).zip(user_ids).collect();
+    Ok(ShowSeating {
+        show_id,
+        layout_id: LayoutId(layout_id),
+        currency: currency(&code)?,
+        prices: categories.into_iter().zip(minors).map(|(category, minor)| CategoryPrice { category, minor }).collect(),
+        claims: parse_all(claims, |((seat_id, status), user_id)| {
+            Ok(Claim {
+                seat_id: SeatId(seat_id),
+                status: ClaimStatus::parse(&status).map_err(bad_row)?,
+                user_id: user_id.map(UserId),
+            })
+        })?,
+    })
+}

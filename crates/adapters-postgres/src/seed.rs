@@ -1,0 +1,231 @@
+//! Applying seed plans.
+
+use std::collections::{HashMap, HashSet};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel::sql_types::{Array, BigInt, Bool, Integer, Text, Timestamptz};
+use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection as _};
+use domain::StoreError;
+use domain::seed::{HallSeed, MovieSeed, SeedPlan, Seeded, Seeder, ShowSeed, TheatreSeed};
+use domain::text::fold;
+
+use crate::connect::{PostgresStore, WriteFailure, within};
+use crate::identity::insert_user_if_new;
+use crate::migrations::SCHEMA_LOCK;
+use crate::schema::{halls, layouts, movies, theatres};
+use crate::statement::{bind, statement};
+
+statement!(IsUsed: Bool = "SELECT EXISTS (SELECT 1 FROM movies) OR EXISTS (SELECT 1 FROM theatres)");
+statement!(InsertSeats: () = "
+    INSERT INTO seats (layout_id, row_label, number, category, accessible, x, y)
+    SELECT $1, * FROM unnest($2::text[], $3::integer[], $4::text[], $5::boolean[], $6::integer[], $7::integer[])");
+statement!(ReadHalls: (Text, Text, BigInt, BigInt, BigInt, Array<Text>) = "
+    SELECT t.name, h.name, t.id, h.id, l.id, array(SELECT DISTINCT s.category FROM seats s WHERE s.layout_id = l.id)
+    FROM theatres t
+    JOIN halls h ON h.theatre_id = t.id
+    JOIN LATERAL (SELECT id FROM layouts WHERE hall_id = h.id ORDER BY version DESC LIMIT 1) l ON true");
+// A show that was cancelled stays cancelled: its place in the plan is not filled again.
+statement!(InsertShows: (BigInt, BigInt, Timestamptz) = "
+    INSERT INTO shows (movie_id, theatre_id, hall_id, layout_id, start_time, end_time, hall_free_at, format, language,
+        currency)
+    SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::timestamptz[], $6::timestamptz[],
+        $7::timestamptz[], $8::text[], $9::text[], $10::text[])
+        AS new (movie_id, theatre_id, hall_id, layout_id, start_time, end_time, hall_free_at, format, language, currency)
+    WHERE NOT EXISTS (SELECT 1 FROM shows s WHERE s.hall_id = new.hall_id AND s.start_time = new.start_time)
+    ORDER BY start_time, hall_id
+    ON CONFLICT DO NOTHING
+    RETURNING id, hall_id, start_time");
+statement!(InsertPrices: () = "
+    INSERT INTO show_prices (show_id, category, price_minor)
+    SELECT * FROM unnest($1::bigint[], $2::text[], $3::bigint[])");
+
+type Failure = WriteFailure<StoreError>;
+
+#[async_trait]
+impl Seeder for PostgresStore {
+    async fn seed(&self, plan: &SeedPlan) -> Result<Seeded, StoreError> {
+        let mut transaction = self.begin().await?;
+        let connection = transaction.connection()?;
+        let outcome = within(async {
+            // Who seeds at the same time adds what is missing after us: nothing.
+            connection
+                .batch_execute(&format!("SET LOCAL lock_timeout = 0; SELECT pg_advisory_xact_lock({SCHEMA_LOCK})"))
+                .await?;
+            let mut seeded = Seeded::default();
+            for user in &plan.users {
+                seeded.users += usize::from(insert_user_if_new(connection, user).await?.is_some());
+            }
+            for movie in &plan.movies {
+                seeded.movies += insert_movie(connection, movie).await?;
+            }
+            for theatre in &plan.theatres {
+                let (new_theatres, new_halls) = insert_theatre(connection, theatre).await?;
+                seeded.theatres += new_theatres;
+                seeded.halls += new_halls;
+            }
+            seeded.shows = insert_shows(connection, &plan.shows).await?;
+            Ok(seeded)
+        })
+        .await;
+        transaction.finish(outcome).await
+    }
+
+    async fn is_empty(&self) -> Result<bool, StoreError> {
+        let used = self.first(bind!(IsUsed)).await?;
+        Ok(used == Some(false))
+    }
+}
+
+async fn insert_movie(connection: &mut AsyncPgConnection, movie: &MovieSeed) -> Result<usize, Failure> {
+    let inserted = diesel::insert_into(movies::table)
+        .values((
+            movies::title.eq(&movie.title),
+            movies::description.eq(&movie.description),
+            movies::duration_minutes.eq(movie.duration_minutes),
+            movies::genres.eq(&movie.genres),
+            movies::language.eq(&movie.language),
+            movies::certificate.eq(&movie.certificate),
+            movies::release_date.eq(movie.release_date),
+            movies::search_folded.eq(format!("{}\n{}", fold(&movie.title), fold(&movie.description))),
+            movies::genres_folded.eq(movie.genres.iter().map(|genre| fold(genre)).collect::<Vec<_>>()),
+            movies::language_folded.eq(fold(&movie.language)),
+        ))
+        .on_conflict_do_nothing()
+        .execute(connection)
+        .await?;
+    Ok(inserted)
+}
+
+async fn insert_theatre(connection: &mut AsyncPgConnection, theatre: &TheatreSeed) -> Result<(usize, usize), Failure> {
+    let inserted = diesel::insert_into(theatres::table)
+        .values((
+            theatres::name.eq(&theatre.name),
+            theatres::location.eq(&theatre.location),
+            theatres::timezone.eq(theatre.timezone.name()),
+        ))
+        .on_conflict_do_nothing()
+        .execute(connection)
+        .await?;
+    let theatre_id: i64 =
+        theatres::table.filter(theatres::name.eq(&theatre.name)).select(theatres::id).first(connection).await?;
+    let mut new_halls = 0;
+    for hall in &theatre.halls {
+        let hall_id: Option<i64> = diesel::insert_into(halls::table)
+            .values((halls::theatre_id.eq(theatre_id), halls::name.eq(&hall.name)))
+            .on_conflict_do_nothing()
+            .returning(halls::id)
+            .get_result(connection)
+            .await
+            .optional()?;
+        if let Some(hall_id) = hall_id {
+            insert_layout(connection, hall_id, hall).await?;
+            new_halls += 1;
+        }
+    }
+    Ok((inserted, new_halls))
+}
+
+async fn insert_layout(connection: &mut AsyncPgConnection, hall_id: i64, hall: &HallSeed) -> Result<(), Failure> {
+    let seats = &hall.seats;
+    let seats_total = i32::try_from(seats.len()).map_err(|error| Failure::Store(StoreError::internal(error)))?;
+    let layout_id: i64 = diesel::insert_into(layouts::table)
+        .values((layouts::hall_id.eq(hall_id), layouts::version.eq(1), layouts::seats_total.eq(seats_total)))
+        .returning(layouts::id)
+        .get_result(connection)
+        .await?;
+    bind!(
+        InsertSeats,
+        BigInt = layout_id,
+        Array<Text> = seats.iter().map(|seat| seat.row.as_str()).collect::<Vec<_>>(),
+        Array<Integer> = seats.iter().map(|seat| seat.number).collect::<Vec<_>>(),
+        Array<Text> = seats.iter().map(|seat| seat.category.as_str()).collect::<Vec<_>>(),
+        Array<Bool> = seats.iter().map(|seat| seat.accessible).collect::<Vec<_>>(),
+        Array<Integer> = seats.iter().map(|seat| seat.x).collect::<Vec<_>>(),
+        Array<Integer> = seats.iter().map(|seat| seat.y).collect::<Vec<_>>(),
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// A hall of the store with its newest layout.
+struct Hall {
+    theatre_id: i64,
+    id: i64,
+    layout_id: i64,
+    categories: HashSet<String>,
+}
+
+/// A show of the plan with the ids of what it names.
+struct Planned<'plan> {
+    seed: &'plan ShowSeed,
+    movie_id: i64,
+    hall: &'plan Hall,
+}
+
+async fn insert_shows(connection: &mut AsyncPgConnection, shows: &[ShowSeed]) -> Result<usize, Failure> {
+    if shows.is_empty() {
+        return Ok(0);
+    }
+    let titles: Vec<(String, i64)> = movies::table.select((movies::title, movies::id)).load(connection).await?;
+    let titles: HashMap<_, _> = titles.into_iter().collect();
+    let rows: Vec<(String, String, i64, i64, i64, Vec<String>)> = bind!(ReadHalls).load(connection).await?;
+    let halls: HashMap<_, _> = rows
+        .into_iter()
+        .map(|(theatre, hall, theatre_id, id, layout_id, categories)| {
+            ((theatre, hall), Hall { theatre_id, id, layout_id, categories: categories.into_iter().collect() })
+        })
+        .collect();
+    let planned: Vec<_> = shows
+        .iter()
+        .filter_map(|seed| {
+            let hall = halls.get(&(seed.theatre_name.clone(), seed.hall_name.clone()))?;
+            let priced = |category: &String| seed.prices.iter().any(|price| price.category == *category);
+            let movie_id = *titles.get(&seed.movie_title)?;
+            hall.categories.iter().all(priced).then_some(Planned { seed, movie_id, hall })
+        })
+        .collect();
+    let inserted: Vec<(i64, i64, DateTime<Utc>)> = bind!(
+        InsertShows,
+        Array<BigInt> = planned.iter().map(|show| show.movie_id).collect::<Vec<_>>(),
+        Array<BigInt> = planned.iter().map(|show| show.hall.theatre_id).collect::<Vec<_>>(),
+        Array<BigInt> = planned.iter().map(|show| show.hall.id).collect::<Vec<_>>(),
+        Array<BigInt> = planned.iter().map(|show| show.hall.layout_id).collect::<Vec<_>>(),
+        Array<Timestamptz> = planned.iter().map(|show| show.seed.start_time).collect::<Vec<_>>(),
+        Array<Timestamptz> = planned.iter().map(|show| show.seed.end_time).collect::<Vec<_>>(),
+        Array<Timestamptz> = planned.iter().map(|show| show.seed.hall_free_at).collect::<Vec<_>>(),
+        Array<Text> = planned.iter().map(|show| show.seed.format.as_str()).collect::<Vec<_>>(),
+        Array<Text> = planned.iter().map(|show| show.seed.language.as_str()).collect::<Vec<_>>(),
+        Array<Text> = planned.iter().map(|show| show.seed.currency.code()).collect::<Vec<_>>(),
+    )
+    .load(connection)
+    .await?;
+    insert_prices(connection, &planned, &inserted).await?;
+    Ok(inserted.len())
+}
+
+async fn insert_prices(
+    connection: &mut AsyncPgConnection,
+    planned: &[Planned<'_>],
+    inserted: &[(i64, i64, DateTime<Utc>)],
+) -> Result<(), Failure> {
+    let ids: HashMap<_, _> = inserted.iter().map(|(id, hall_id, start)| ((*hall_id, *start), *id)).collect();
+    let mut priced = HashSet::new();
+    let prices: Vec<_> = planned
+        .iter()
+        .filter_map(|show| Some((*ids.get(&(show.hall.id, show.seed.start_time))?, &show.seed.prices)))
+        .filter(|(show_id, _)| priced.insert(*show_id))
+        .flat_map(|(show_id, prices)| prices.iter().map(move |price| (show_id, price)))
+        .collect();
+    bind!(
+        InsertPrices,
+        Array<BigInt> = prices.iter().map(|(show_id, _)| *show_id).collect::<Vec<_>>(),
+        Array<Text> = prices.iter().map(|(_, price)| price.category.as_str()).collect::<Vec<_>>(),
+        Array<BigInt> = prices.iter().map(|(_, price)| price.minor).collect::<Vec<_>>(),
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}

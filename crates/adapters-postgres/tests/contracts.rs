@@ -1,0 +1,60 @@
+//! The contract of each port, on PostgreSQL.
+
+#![expect(clippy::unwrap_used, reason = "a test's helpers fail by panicking")]
+
+use std::sync::Arc;
+
+use adapters_postgres::testing::TestDatabase;
+use adapters_postgres::{PostgresSettings, PostgresStore};
+use port_contracts::{Fixture, Stores};
+use tokio_postgres::NoTls;
+
+struct PostgresFixture {
+    database: TestDatabase,
+    stores: Stores,
+}
+
+async fn make_fixture() -> PostgresFixture {
+    let database = TestDatabase::create().await.unwrap();
+    let settings = PostgresSettings::parse(&database.url, 4).unwrap();
+    let store = Arc::new(PostgresStore::connect(settings).await.unwrap());
+    let stores = Stores {
+        users: store.clone(),
+        sessions: store.clone(),
+        catalog: store.clone(),
+        seating: store.clone(),
+        layouts: store.clone(),
+        bookings: store.clone(),
+        seeder: store.clone(),
+        batches: vec![Arc::new(store.batch_store()), Arc::new(store.batch_store())],
+        dependency: store,
+    };
+    PostgresFixture { database, stores }
+}
+
+#[async_trait::async_trait]
+impl Fixture for PostgresFixture {
+    fn stores(&self) -> &Stores {
+        &self.stores
+    }
+
+    async fn execute(&self, sql: &str) {
+        self.database.execute(sql).await.unwrap();
+    }
+
+    async fn count(&self, sql: &str) -> i64 {
+        let (client, connection) = tokio_postgres::connect(&self.database.url, NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client.query_one(sql, &[]).await.unwrap().get(0)
+    }
+
+    fn instant(&self, seconds: i64) -> String {
+        format!("(now() + interval '{seconds} seconds')")
+    }
+
+    async fn break_backend(&self) {
+        self.database.take_down().await.unwrap();
+    }
+}
+
+port_contracts::contract_tests!(make_fixture);

@@ -1,0 +1,320 @@
+//! The catalog.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use chrono::NaiveDate;
+use diesel::dsl::sql;
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Bool, Nullable, Text};
+use diesel::sqlite::Sqlite;
+use domain::StoreError;
+use domain::catalog::{
+    CatalogStore, DayWindow, HallSummary, Movie, MovieFilter, MoviePlace, Show, ShowFilter, ShowPlace, ShowStatus,
+    Theatre, TheatrePlace,
+};
+use domain::ids::{HallId, MovieId, ShowId, TheatreId};
+use domain::money::Money;
+use domain::page::PageRequest;
+
+use crate::failure::Failure;
+use crate::row::{currency, instant, micros, parsed, small};
+use crate::schema::{halls, layouts, movies, shows, theatres};
+use crate::store::SqliteStore;
+
+#[async_trait]
+impl CatalogStore for SqliteStore {
+    async fn movies(&self, filter: &MovieFilter, page: &PageRequest<MoviePlace>) -> Result<Vec<Movie>, StoreError> {
+        if is_nothing(filter.shown_during.as_deref()) {
+            return Ok(Vec::new());
+        }
+        let (filter, page, clock) = (filter.clone(), page.clone(), self.clock());
+        Ok(self.read(move |connection| movies_page(connection, filter, page, clock.now())).await?)
+    }
+
+    async fn movie(&self, id: MovieId) -> Result<Option<Movie>, StoreError> {
+        let found = self.read(move |connection| {
+            let row = movies::table.find(id.0).select(MovieRow::as_select()).first(connection).optional()?;
+            row.map(Movie::try_from).transpose()
+        });
+        Ok(found.await?)
+    }
+
+    async fn shows(&self, filter: &ShowFilter, page: &PageRequest<ShowPlace>) -> Result<Vec<Show>, StoreError> {
+        if is_nothing(filter.during.as_deref()) {
+            return Ok(Vec::new());
+        }
+        let (which, clock) = (Which::Page(filter.clone(), page.clone()), self.clock());
+        Ok(self.read(move |connection| shows_with_names(connection, which, clock.now())).await?)
+    }
+
+    async fn show(&self, id: ShowId) -> Result<Option<Show>, StoreError> {
+        let clock = self.clock();
+        let found = self.read(move |connection| {
+            let now = clock.now();
+            Ok(shows_with_names(connection, Which::One(id), now)?.pop())
+        });
+        Ok(found.await?)
+    }
+
+    async fn theatres(&self, page: &PageRequest<TheatrePlace>) -> Result<Vec<Theatre>, StoreError> {
+        let page = page.clone();
+        let found = self.read(move |connection| {
+            let mut query = theatres::table.select(TheatreRow::as_select()).into_boxed::<Sqlite>();
+            if let Some(TheatrePlace { name, id }) = page.after.clone() {
+                let behind = theatres::name.eq(name.clone()).and(theatres::id.gt(id.0));
+                query = query.filter(theatres::name.gt(name).or(behind));
+            }
+            let rows = query.order((theatres::name, theatres::id)).limit(page.rows()).load(connection)?;
+            with_halls(connection, rows)
+        });
+        Ok(found.await?)
+    }
+
+    async fn theatre(&self, id: TheatreId) -> Result<Option<Theatre>, StoreError> {
+        let found = self.read(move |connection| {
+            let row = theatres::table.find(id.0).select(TheatreRow::as_select()).load(connection)?;
+            Ok(with_halls(connection, row)?.pop())
+        });
+        Ok(found.await?)
+    }
+}
+
+/// Windows of which there are none: nothing starts in one of them.
+fn is_nothing(windows: Option<&[DayWindow]>) -> bool {
+    windows.is_some_and(<[_]>::is_empty)
+}
+
+/// The windows as a JSON array of `[theatre, from, to]`: one parameter, however many there are.
+fn windows_json(windows: &[DayWindow]) -> String {
+    let rows: Vec<_> =
+        windows.iter().map(|window| (window.theatre_id.0, micros(window.from), micros(window.to))).collect();
+    serde_json::json!(rows).to_string()
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = movies)]
+struct MovieRow {
+    id: i64,
+    title: String,
+    description: String,
+    duration_minutes: i64,
+    genres: String,
+    language: String,
+    certificate: String,
+    poster_url: Option<String>,
+    release_date: String,
+    created_at: i64,
+    updated_at: i64,
+}
+
+impl TryFrom<MovieRow> for Movie {
+    type Error = Failure;
+
+    fn try_from(row: MovieRow) -> Result<Self, Failure> {
+        Ok(Self {
+            id: MovieId(row.id),
+            title: row.title,
+            description: row.description,
+            duration_minutes: small(row.duration_minutes, "duration_minutes")?,
+            genres: parsed(serde_json::from_str(&row.genres), "genres")?,
+            language: row.language,
+            certificate: row.certificate,
+            poster_url: row.poster_url,
+            release_date: parsed(row.release_date.parse::<NaiveDate>(), "release_date")?,
+            created_at: instant(row.created_at, "created_at")?,
+            updated_at: instant(row.updated_at, "updated_at")?,
+        })
+    }
+}
+
+fn movies_page(
+    connection: &mut SqliteConnection,
+    filter: MovieFilter,
+    page: PageRequest<MoviePlace>,
+    now: i64,
+) -> Result<Vec<Movie>, Failure> {
+    let limit = page.rows();
+    let MovieFilter { search, genre, language, shown_in, shown_during } = filter;
+    let mut query = movies::table.select(MovieRow::as_select()).into_boxed::<Sqlite>();
+    if let Some(part) = search {
+        query = query.filter(sql::<Bool>("instr(movies.search_folded, ").bind::<Text, _>(part).sql(") > 0"));
+    }
+    if let Some(genre) = genre {
+        let listed = sql::<Bool>("EXISTS (SELECT 1 FROM json_each(movies.genres_folded) AS genre WHERE genre.value = ");
+        query = query.filter(listed.bind::<Text, _>(genre).sql(")"));
+    }
+    if let Some(language) = language {
+        query = query.filter(movies::language_folded.eq(language));
+    }
+    if let Some(theatre) = shown_in {
+        let upcoming = shows::table
+            .filter(shows::movie_id.eq(movies::id))
+            .filter(shows::theatre_id.eq(theatre.0))
+            .filter(shows::status.eq(ShowStatus::Scheduled.as_str()))
+            .filter(shows::start_time.gt(now));
+        query = query.filter(diesel::dsl::exists(upcoming));
+    }
+    if let Some(windows) = shown_during {
+        let during = sql::<Bool>("EXISTS (SELECT 1 FROM shows, json_each(")
+            .bind::<Text, _>(windows_json(&windows))
+            .sql(") AS during WHERE shows.movie_id = movies.id AND shows.status = 'scheduled'")
+            .sql(" AND shows.theatre_id = json_extract(during.value, '$[0]')")
+            .sql(" AND shows.start_time >= json_extract(during.value, '$[1]')")
+            .sql(" AND shows.start_time < json_extract(during.value, '$[2]'))");
+        query = query.filter(during);
+    }
+    if let Some(MoviePlace { title, id }) = page.after {
+        let behind = movies::title.eq(title.clone()).and(movies::id.gt(id.0));
+        query = query.filter(movies::title.gt(title).or(behind));
+    }
+    let rows = query.order((movies::title, movies::id)).limit(limit).load(connection)?;
+    rows.into_iter().map(Movie::try_from).collect()
+}
+
+/// In the order of [`shows_with_names`].
+#[derive(Queryable)]
+struct ShowRow {
+    names: (i64, i64, String, i64, String, i64, String),
+    facts: (i64, i64, String, String, String, String),
+    counts: (i64, Option<i64>, i64),
+}
+
+impl TryFrom<ShowRow> for Show {
+    type Error = Failure;
+
+    fn try_from(row: ShowRow) -> Result<Self, Failure> {
+        let (id, movie_id, movie_title, theatre_id, theatre_name, hall_id, hall_name) = row.names;
+        let (start_time, end_time, format, language, code, status) = row.facts;
+        let (seats_total, price_from, seats_claimed) = row.counts;
+        let price_from = price_from.ok_or(Failure::BadRow("price_minor"))?;
+        Ok(Self {
+            id: ShowId(id),
+            movie_id: MovieId(movie_id),
+            movie_title,
+            theatre_id: TheatreId(theatre_id),
+            theatre_name,
+            hall_id: HallId(hall_id),
+            hall_name,
+            start_time: instant(start_time, "start_time")?,
+            end_time: instant(end_time, "end_time")?,
+            format,
+            language,
+            price_from: Money::new(price_from, currency(&code)?),
+            seats_total,
+            seats_available: seats_total.saturating_sub(seats_claimed),
+            status: parsed(ShowStatus::parse(&status), "status")?,
+        })
+    }
+}
+
+/// Which shows are read.
+enum Which {
+    One(ShowId),
+    Page(ShowFilter, PageRequest<ShowPlace>),
+}
+
+/// Shows with the names, prices and counts of a list. The counts go through keys that begin with the show.
+fn shows_with_names(connection: &mut SqliteConnection, which: Which, now: i64) -> Result<Vec<Show>, Failure> {
+    let price_from = sql::<Nullable<BigInt>>(
+        "(SELECT min(price.price_minor) FROM show_prices AS price WHERE price.show_id = shows.id)",
+    );
+    let seats_claimed = sql::<BigInt>(
+        "(SELECT count(*) FROM seat_claims AS claim \
+          WHERE claim.show_id = shows.id AND (claim.expires_at IS NULL OR claim.expires_at > ",
+    )
+    .bind::<BigInt, _>(now)
+    .sql("))");
+    let mut query = shows::table
+        .inner_join(movies::table.on(movies::id.eq(shows::movie_id)))
+        .inner_join(theatres::table.on(theatres::id.eq(shows::theatre_id)))
+        .inner_join(halls::table.on(halls::id.eq(shows::hall_id)))
+        .inner_join(layouts::table.on(layouts::id.eq(shows::layout_id)))
+        .select((
+            (shows::id, shows::movie_id, movies::title, shows::theatre_id, theatres::name, shows::hall_id, halls::name),
+            (shows::start_time, shows::end_time, shows::format, shows::language, shows::currency, shows::status),
+            (layouts::seats_total, price_from, seats_claimed),
+        ))
+        .into_boxed::<Sqlite>();
+    match which {
+        Which::One(id) => query = query.filter(shows::id.eq(id.0)),
+        Which::Page(filter, page) => {
+            let limit = page.rows();
+            let (from, to) = bounds(&filter, &page, now);
+            query = query.filter(shows::status.eq(ShowStatus::Scheduled.as_str()));
+            query = query.filter(shows::start_time.ge(from)).filter(shows::start_time.lt(to));
+            if let Some(movie) = filter.movie_id {
+                query = query.filter(shows::movie_id.eq(movie.0));
+            }
+            if let Some(theatre) = filter.theatre_id {
+                query = query.filter(shows::theatre_id.eq(theatre.0));
+            }
+            if let Some(windows) = filter.during {
+                let during = sql::<Bool>("EXISTS (SELECT 1 FROM json_each(")
+                    .bind::<Text, _>(windows_json(&windows))
+                    .sql(") AS during WHERE shows.theatre_id = json_extract(during.value, '$[0]')")
+                    .sql(" AND shows.start_time >= json_extract(during.value, '$[1]')")
+                    .sql(" AND shows.start_time < json_extract(during.value, '$[2]'))");
+                query = query.filter(during);
+            }
+            if let Some(ShowPlace { start_time, id }) = page.after {
+                let start = micros(start_time);
+                let behind = shows::start_time.eq(start).and(shows::id.gt(id.0));
+                query = query.filter(shows::start_time.gt(start).or(behind));
+            }
+            query = query.order((shows::start_time, shows::id)).limit(limit);
+        }
+    }
+    let rows: Vec<ShowRow> = query.load(connection)?;
+    rows.into_iter().map(Show::try_from).collect()
+}
+
+/// Between which instants shows on the page can start, by all that is asked: what the index can use.
+fn bounds(filter: &ShowFilter, page: &PageRequest<ShowPlace>, now: i64) -> (i64, i64) {
+    let windows = filter.during.as_deref().unwrap_or_default();
+    let from = [
+        filter.from.map(micros),
+        filter.upcoming.then(|| now.saturating_add(1)),
+        windows.iter().map(|window| micros(window.from)).min(),
+        page.after.map(|place| micros(place.start_time)),
+    ];
+    let to = [filter.to.map(micros), windows.iter().map(|window| micros(window.to)).max()];
+    (from.into_iter().flatten().max().unwrap_or(i64::MIN), to.into_iter().flatten().min().unwrap_or(i64::MAX))
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = theatres)]
+struct TheatreRow {
+    id: i64,
+    name: String,
+    location: String,
+    timezone: String,
+}
+
+/// The theatres, each with its halls by name, then id.
+fn with_halls(connection: &mut SqliteConnection, rows: Vec<TheatreRow>) -> Result<Vec<Theatre>, Failure> {
+    let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
+    let seats_total = sql::<BigInt>(
+        "coalesce((SELECT layout.seats_total FROM layouts AS layout WHERE layout.hall_id = halls.id \
+          ORDER BY layout.version DESC LIMIT 1), 0)",
+    );
+    let found: Vec<(i64, i64, String, i64)> = halls::table
+        .filter(halls::theatre_id.eq_any(ids))
+        .select((halls::theatre_id, halls::id, halls::name, seats_total))
+        .order((halls::theatre_id, halls::name, halls::id))
+        .load(connection)?;
+    let mut halls_of: HashMap<i64, Vec<HallSummary>> = HashMap::new();
+    for (theatre_id, id, name, seats_total) in found {
+        halls_of.entry(theatre_id).or_default().push(HallSummary { id: HallId(id), name, seats_total });
+    }
+    let theatre = |row: TheatreRow| {
+        Ok(Theatre {
+            id: TheatreId(row.id),
+            name: row.name,
+            location: row.location,
+            timezone: parsed(row.timezone.parse(), "timezone")?,
+            halls: halls_of.remove(&row.id).unwrap_or_default(),
+        })
+    };
+    rows.into_iter().map(theatre).collect()
+}

@@ -1,0 +1,207 @@
+//! What can go wrong on a connection, and what it means to callers.
+
+use diesel::ConnectionError;
+use diesel::result::{DatabaseErrorKind, Error as DieselError};
+use domain::StoreError;
+use domain::booking::WriteError;
+use thiserror::Error;
+
+/// Why a job has no result. It says what failed, never with which values.
+#[derive(Debug, Error)]
+pub(crate) enum Failure {
+    /// There is no connection.
+    #[error("the database can't be opened")]
+    Connect(#[source] ConnectionError),
+    /// The database file is not there (any more).
+    #[error("the database file is missing")]
+    FileMissing(#[source] std::io::Error),
+    /// A statement failed. The transaction is rolled back.
+    #[error("a statement failed")]
+    Statement(#[from] DieselError),
+    /// All statements succeeded, the commit did not.
+    #[error("the commit failed")]
+    Commit(#[source] DieselError),
+    /// A row is not as this program writes it.
+    #[error("a stored row has a bad {0}")]
+    BadRow(&'static str),
+    /// A row is not as it was read before.
+    #[error("{0}")]
+    Stale(&'static str),
+    /// A migration failed; all of them are rolled back.
+    #[error("a migration failed")]
+    Migration(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Too many jobs wait.
+    #[error("too many jobs wait for the database")]
+    QueueFull,
+    /// The job's turn did not come in time.
+    #[error("the job's turn did not come in time")]
+    Late,
+    /// The worker died over the job.
+    #[error("the worker ended before it answered")]
+    Lost,
+}
+
+/// What a connection is good for after a failure.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Aftermath {
+    /// All is as before.
+    Keep,
+    /// A transaction may be open: it must be rolled back.
+    Settle,
+    /// The file or the disk failed: open it anew.
+    Reopen,
+}
+
+/// What SQLite means.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Trouble {
+    /// A row is there already, or one that must be there is not.
+    Conflict,
+    /// Another process holds the lock.
+    Busy,
+    /// The disk is full.
+    Full,
+    /// The file can't be read or written.
+    Disk,
+    /// Anything else: a bug, or damaged data.
+    Other,
+}
+
+/// SQLite's own words (`sqlite3_errstr`) begin its messages; diesel passes on no codes but those of constraints.
+const WORDS: [(&str, Trouble); 9] = [
+    ("database is locked", Trouble::Busy),
+    ("database table is locked", Trouble::Busy),
+    ("database schema is locked", Trouble::Busy),
+    ("database or disk is full", Trouble::Full),
+    ("disk I/O error", Trouble::Disk),
+    ("unable to open database file", Trouble::Disk),
+    ("file is not a database", Trouble::Disk),
+    ("attempt to write a readonly database", Trouble::Disk),
+    ("locking protocol", Trouble::Disk),
+];
+
+fn trouble(error: &DieselError) -> Trouble {
+    match error {
+        DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation | DatabaseErrorKind::ForeignKeyViolation, _) => {
+            Trouble::Conflict
+        }
+        DieselError::DatabaseError(_, information) => {
+            let message = information.message();
+            WORDS.iter().find(|(words, _)| message.starts_with(words)).map_or(Trouble::Other, |(_, trouble)| *trouble)
+        }
+        DieselError::RollbackErrorOnCommit { commit_error, .. } => trouble(commit_error),
+        _ => Trouble::Other,
+    }
+}
+
+impl Failure {
+    /// Why migrations failed: the statement's own failure, where it is told.
+    pub(crate) fn migration(error: Box<dyn std::error::Error + Send + Sync>) -> Self {
+        match error.downcast::<DieselError>() {
+            Ok(error) => Self::Statement(*error),
+            Err(error) => Self::Migration(error),
+        }
+    }
+
+    /// Whether a unique constraint over this one column (`table.column`) was violated.
+    pub(crate) fn is_duplicate_of(&self, column: &str) -> bool {
+        let Self::Statement(DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, information)) = self else {
+            return false;
+        };
+        information.message().strip_prefix("UNIQUE constraint failed: ") == Some(column)
+    }
+
+    /// Whether another connection holds the lock.
+    pub(crate) fn is_busy(&self) -> bool {
+        matches!(self, Self::Statement(error) | Self::Commit(error) if trouble(error) == Trouble::Busy)
+    }
+
+    /// What the connection is good for now.
+    pub(crate) fn aftermath(&self) -> Aftermath {
+        match self {
+            Self::Connect(_) | Self::FileMissing(_) | Self::QueueFull | Self::Late | Self::Lost => Aftermath::Keep,
+            Self::BadRow(_) | Self::Stale(_) => Aftermath::Settle,
+            Self::Statement(error) if matches!(trouble(error), Trouble::Conflict | Trouble::Busy | Trouble::Full) => {
+                Aftermath::Settle
+            }
+            // Damage may be in what the connection remembers of the file.
+            Self::Statement(_) | Self::Commit(_) | Self::Migration(_) => Aftermath::Reopen,
+        }
+    }
+}
+
+impl From<Failure> for StoreError {
+    fn from(failure: Failure) -> Self {
+        let unavailable = match &failure {
+            Failure::Connect(_) | Failure::FileMissing(_) | Failure::QueueFull | Failure::Late => true,
+            Failure::Statement(error) | Failure::Commit(error) => {
+                matches!(trouble(error), Trouble::Busy | Trouble::Full | Trouble::Disk)
+            }
+            Failure::BadRow(_) | Failure::Stale(_) | Failure::Migration(_) | Failure::Lost => false,
+        };
+        if unavailable { Self::unavailable(failure) } else { Self::internal(failure) }
+    }
+}
+
+/// What became of a batch's write.
+pub(crate) fn write_error(failure: Failure) -> WriteError {
+    let cause = |failure: Failure| -> domain::error::Cause { std::sync::Arc::new(failure) };
+    match &failure {
+        Failure::Stale(_) => WriteError::Stale(cause(failure)),
+        Failure::Statement(error) if matches!(trouble(error), Trouble::Conflict | Trouble::Busy) => {
+            WriteError::Stale(cause(failure))
+        }
+        // A commit that finds the disk full or the file locked is rolled back. One that fails in the middle of its writing may
+        // be found whole by whoever reads the file next.
+        Failure::Commit(error) if trouble(error) == Trouble::Busy => WriteError::Stale(cause(failure)),
+        Failure::Commit(error) if trouble(error) != Trouble::Full => WriteError::Unknown(cause(failure)),
+        Failure::Lost => WriteError::Unknown(cause(failure)),
+        _ => WriteError::Store(failure.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn statement(kind: DatabaseErrorKind, message: &str) -> Failure {
+        Failure::Statement(DieselError::DatabaseError(kind, Box::new(message.to_owned())))
+    }
+
+    fn commit(message: &str) -> Failure {
+        Failure::Commit(DieselError::DatabaseError(DatabaseErrorKind::Unknown, Box::new(message.to_owned())))
+    }
+
+    #[test]
+    fn what_may_pass_is_unavailable_and_damage_is_internal() {
+        for words in ["database is locked", "disk I/O error", "unable to open database file", "file is not a database"]
+        {
+            let error = StoreError::from(statement(DatabaseErrorKind::Unknown, words));
+            assert!(matches!(error, StoreError::Unavailable(_)), "{words}");
+        }
+        for words in ["database disk image is malformed", "no such table: users", "shows_never_overlap"] {
+            let error = StoreError::from(statement(DatabaseErrorKind::Unknown, words));
+            assert!(matches!(error, StoreError::Internal(_)), "{words}");
+        }
+    }
+
+    #[test]
+    fn a_batch_is_unknown_only_if_its_commit_may_be_found_whole() {
+        assert!(matches!(write_error(commit("disk I/O error")), WriteError::Unknown(_)));
+        assert!(matches!(write_error(Failure::Lost), WriteError::Unknown(_)));
+        assert!(matches!(write_error(commit("database is locked")), WriteError::Stale(_)));
+        assert!(matches!(write_error(commit("database or disk is full")), WriteError::Store(_)));
+        let full = statement(DatabaseErrorKind::Unknown, "database or disk is full");
+        assert!(matches!(write_error(full), WriteError::Store(StoreError::Unavailable(_))));
+        let twice = statement(DatabaseErrorKind::UniqueViolation, "UNIQUE constraint failed: seat_claims.show_id");
+        assert!(matches!(write_error(twice), WriteError::Stale(_)));
+        assert!(matches!(write_error(Failure::Late), WriteError::Store(StoreError::Unavailable(_))));
+    }
+
+    #[test]
+    fn a_duplicate_is_known_by_its_column() {
+        let failure = statement(DatabaseErrorKind::UniqueViolation, "UNIQUE constraint failed: users.email_folded");
+        assert!(failure.is_duplicate_of("users.email_folded"));
+        assert!(!failure.is_duplicate_of("users.email"));
+    }
+}

@@ -1,0 +1,38 @@
+//! Stored values and what they mean. Rows are parsed like anything else that comes from outside.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use domain::money::Currency;
+
+use crate::failure::Failure;
+
+/// An instant as it is stored: microseconds since the Unix epoch.
+pub(crate) fn micros(instant: DateTime<Utc>) -> i64 {
+    instant.timestamp_micros()
+}
+
+/// `ttl` after `now`, both stored.
+pub(crate) fn after(now: i64, ttl: Duration) -> i64 {
+    now.saturating_add(i64::try_from(ttl.as_micros()).unwrap_or(i64::MAX))
+}
+
+/// A stored instant.
+pub(crate) fn instant(micros: i64, column: &'static str) -> Result<DateTime<Utc>, Failure> {
+    DateTime::from_timestamp_micros(micros).ok_or(Failure::BadRow(column))
+}
+
+/// A stored number that fits into 32 bits.
+pub(crate) fn small(number: i64, column: &'static str) -> Result<i32, Failure> {
+    i32::try_from(number).map_err(|_| Failure::BadRow(column))
+}
+
+/// A stored currency.
+pub(crate) fn currency(code: &str) -> Result<Currency, Failure> {
+    parsed(Currency::parse(code), "currency")
+}
+
+/// What was parsed from `column`.
+pub(crate) fn parsed<T, E>(outcome: Result<T, E>, column: &'static str) -> Result<T, Failure> {
+    outcome.map_err(|_| Failure::BadRow(column))
+}

@@ -1,0 +1,217 @@
+//! The tables of the migrated database, as diesel's query builder knows them. Written by a test of this crate,
+//! `tests/suite/schema.rs`, which says how when they differ.
+
+diesel::table! {
+    booking_seats (booking_id, seat_id) {
+        booking_id -> BigInt,
+        seat_id -> BigInt,
+        position -> BigInt,
+        category -> Text,
+        price_minor -> BigInt,
+    }
+}
+
+diesel::table! {
+    bookings (id) {
+        id -> BigInt,
+        reference -> Text,
+        user_id -> BigInt,
+        show_id -> BigInt,
+        status -> Text,
+        currency -> Text,
+        booked_at -> BigInt,
+        cancelled_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    halls (id) {
+        id -> BigInt,
+        theatre_id -> BigInt,
+        name -> Text,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    holds (id) {
+        id -> Text,
+        user_id -> BigInt,
+        show_id -> BigInt,
+        created_at -> BigInt,
+        expires_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    id_blocks (name) {
+        name -> Text,
+        next -> BigInt,
+    }
+}
+
+diesel::table! {
+    idempotency_keys (user_id, scope, key) {
+        user_id -> BigInt,
+        scope -> Text,
+        key -> Text,
+        fingerprint -> Binary,
+        operation_id -> Binary,
+        booking_id -> BigInt,
+        answer -> Nullable<Binary>,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    layouts (id) {
+        id -> BigInt,
+        hall_id -> BigInt,
+        version -> BigInt,
+        seats_total -> BigInt,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    movies (id) {
+        id -> BigInt,
+        title -> Text,
+        description -> Text,
+        duration_minutes -> BigInt,
+        genres -> Text,
+        language -> Text,
+        certificate -> Text,
+        poster_url -> Nullable<Text>,
+        release_date -> Text,
+        search_folded -> Text,
+        genres_folded -> Text,
+        language_folded -> Text,
+        created_at -> BigInt,
+        updated_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    outbox (id) {
+        id -> BigInt,
+        kind -> Text,
+        show_id -> BigInt,
+        booking_id -> Nullable<BigInt>,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    refresh_tokens (token_hash) {
+        token_hash -> Binary,
+        session_id -> BigInt,
+        created_at -> BigInt,
+        expires_at -> BigInt,
+        used_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    seat_claims (show_id, seat_id) {
+        show_id -> BigInt,
+        seat_id -> BigInt,
+        layout_id -> BigInt,
+        status -> Text,
+        user_id -> Nullable<BigInt>,
+        booking_id -> Nullable<BigInt>,
+        hold_id -> Nullable<Text>,
+        expires_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    seats (id) {
+        id -> BigInt,
+        layout_id -> BigInt,
+        row_label -> Text,
+        number -> BigInt,
+        category -> Text,
+        accessible -> BigInt,
+        x -> BigInt,
+        y -> BigInt,
+    }
+}
+
+diesel::table! {
+    sessions (id) {
+        id -> BigInt,
+        user_id -> BigInt,
+        created_at -> BigInt,
+        ended_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    show_prices (show_id, category) {
+        show_id -> BigInt,
+        category -> Text,
+        price_minor -> BigInt,
+    }
+}
+
+diesel::table! {
+    shows (id) {
+        id -> BigInt,
+        movie_id -> BigInt,
+        theatre_id -> BigInt,
+        hall_id -> BigInt,
+        layout_id -> BigInt,
+        start_time -> BigInt,
+        end_time -> BigInt,
+        hall_free_at -> BigInt,
+        format -> Text,
+        language -> Text,
+        currency -> Text,
+        status -> Text,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    theatres (id) {
+        id -> BigInt,
+        name -> Text,
+        location -> Text,
+        timezone -> Text,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    users (id) {
+        id -> BigInt,
+        name -> Text,
+        email -> Text,
+        email_folded -> Text,
+        password_hash -> Text,
+        role -> Text,
+        session_generation -> BigInt,
+        created_at -> BigInt,
+    }
+}
+
+diesel::allow_tables_to_appear_in_same_query!(
+    booking_seats,
+    bookings,
+    halls,
+    holds,
+    id_blocks,
+    idempotency_keys,
+    layouts,
+    movies,
+    outbox,
+    refresh_tokens,
+    seat_claims,
+    seats,
+    sessions,
+    show_prices,
+    shows,
+    theatres,
+    users,
+);

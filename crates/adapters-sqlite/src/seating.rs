@@ -1,0 +1,95 @@
+//! Layouts, and which of a show's seats are free.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use diesel::prelude::*;
+use domain::StoreError;
+use domain::ids::{LayoutId, SeatId, ShowId, UserId};
+use domain::seating::{CategoryPrice, Claim, ClaimStatus, Layout, LayoutStore, Seat, SeatingStore, ShowSeating};
+
+use crate::failure::Failure;
+use crate::row::{currency, parsed, small};
+use crate::schema::{seat_claims, seats, show_prices, shows};
+use crate::store::SqliteStore;
+
+#[async_trait]
+impl SeatingStore for SqliteStore {
+    async fn seating(&self, show_id: ShowId) -> Result<Option<ShowSeating>, StoreError> {
+        let clock = self.clock();
+        Ok(self.read(move |connection| show_seating(connection, show_id, clock.now())).await?)
+    }
+}
+
+fn show_seating(connection: &mut SqliteConnection, show_id: ShowId, now: i64) -> Result<Option<ShowSeating>, Failure> {
+    let show: Option<(i64, String)> =
+        shows::table.find(show_id.0).select((shows::layout_id, shows::currency)).first(connection).optional()?;
+    let Some((layout_id, code)) = show else { return Ok(None) };
+    let prices: Vec<(String, i64)> = show_prices::table
+        .filter(show_prices::show_id.eq(show_id.0))
+        .select((show_prices::category, show_prices::price_minor))
+        .order(show_prices::category)
+        .load(connection)?;
+    let claims: Vec<(i64, String, Option<i64>)> = seat_claims::table
+        .filter(seat_claims::show_id.eq(show_id.0))
+        .filter(seat_claims::expires_at.is_null().or(seat_claims::expires_at.gt(now)))
+        .select((seat_claims::seat_id, seat_claims::status, seat_claims::user_id))
+        .order(seat_claims::seat_id)
+        .load(connection)?;
+    let claim = |(seat_id, status, user_id): (i64, String, Option<i64>)| {
+        let status = parsed(ClaimStatus::parse(&status), "status")?;
+        Ok(Claim { seat_id: SeatId(seat_id), status, user_id: user_id.map(UserId) })
+    };
+    Ok(Some(ShowSeating {
+        show_id,
+        layout_id: LayoutId(layout_id),
+        currency: currency(&code)?,
+        prices: prices.into_iter().map(|(category, minor)| CategoryPrice { category, minor }).collect(),
+        claims: claims.into_iter().map(claim).collect::<Result<_, Failure>>()?,
+    }))
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = seats)]
+struct SeatRow {
+    id: i64,
+    row_label: String,
+    number: i64,
+    category: String,
+    accessible: i64,
+    x: i64,
+    y: i64,
+}
+
+impl TryFrom<SeatRow> for Seat {
+    type Error = Failure;
+
+    fn try_from(row: SeatRow) -> Result<Self, Failure> {
+        Ok(Self {
+            id: SeatId(row.id),
+            row: row.row_label,
+            number: small(row.number, "number")?,
+            category: row.category,
+            accessible: row.accessible != 0,
+            x: small(row.x, "x")?,
+            y: small(row.y, "y")?,
+        })
+    }
+}
+
+#[async_trait]
+impl LayoutStore for SqliteStore {
+    async fn layout(&self, id: LayoutId) -> Result<Option<Arc<Layout>>, StoreError> {
+        let found = self.read(move |connection| {
+            let rows: Vec<SeatRow> =
+                seats::table.filter(seats::layout_id.eq(id.0)).select(SeatRow::as_select()).load(connection)?;
+            // A layout has at least one seat: one without is not there.
+            if rows.is_empty() {
+                return Ok(None);
+            }
+            let seats = rows.into_iter().map(Seat::try_from).collect::<Result<_, _>>()?;
+            Ok(Some(Arc::new(parsed(Layout::new(id, seats), "layout_id")?)))
+        });
+        Ok(found.await?)
+    }
+}

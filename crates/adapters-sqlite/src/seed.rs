@@ -1,0 +1,242 @@
+//! Applying seed plans.
+
+use std::collections::{HashMap, HashSet};
+
+use async_trait::async_trait;
+use diesel::dsl::{exists, sql};
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Bool, Text};
+use domain::StoreError;
+use domain::seed::{HallSeed, MovieSeed, SeatSeed, SeedPlan, Seeded, Seeder, ShowSeed, TheatreSeed};
+use domain::text::fold;
+
+use crate::failure::Failure;
+use crate::identity::insert_user;
+use crate::row::micros;
+use crate::schema::{halls, layouts, movies, seats, show_prices, shows, theatres, users};
+use crate::store::SqliteStore;
+
+#[async_trait]
+impl Seeder for SqliteStore {
+    async fn seed(&self, plan: &SeedPlan) -> Result<Seeded, StoreError> {
+        let (plan, clock) = (plan.clone(), self.clock());
+        Ok(self.write(move |connection| apply(connection, &plan, clock.now())).await?)
+    }
+
+    async fn is_empty(&self) -> Result<bool, StoreError> {
+        let is_used = self.read(|connection| {
+            let movie: Option<i64> = movies::table.select(movies::id).first(connection).optional()?;
+            let theatre: Option<i64> = theatres::table.select(theatres::id).first(connection).optional()?;
+            Ok(movie.is_some() || theatre.is_some())
+        });
+        Ok(!is_used.await?)
+    }
+}
+
+fn apply(connection: &mut SqliteConnection, plan: &SeedPlan, now: i64) -> Result<Seeded, Failure> {
+    let SeedPlan { users, movies, theatres, shows } = plan;
+    let mut seeded = Seeded::default();
+    for user in users {
+        let known = users::table.filter(users::email_folded.eq(user.email.folded()));
+        if !diesel::select(exists(known)).get_result::<bool>(connection)? {
+            insert_user(connection, user, now)?;
+            seeded.users += 1;
+        }
+    }
+    for movie in movies {
+        seeded.movies += add_movie(connection, movie, now)?;
+    }
+    for theatre in theatres {
+        add_theatre(connection, theatre, now, &mut seeded)?;
+    }
+    let stage = Stage::read(connection)?;
+    for show in shows {
+        seeded.shows += add_show(connection, &stage, show, now)?;
+    }
+    Ok(seeded)
+}
+
+fn add_movie(connection: &mut SqliteConnection, movie: &MovieSeed, now: i64) -> Result<usize, Failure> {
+    let genres_folded: Vec<String> = movie.genres.iter().map(|genre| fold(genre)).collect();
+    let added = diesel::insert_into(movies::table)
+        .values((
+            movies::title.eq(&movie.title),
+            movies::description.eq(&movie.description),
+            movies::duration_minutes.eq(i64::from(movie.duration_minutes)),
+            movies::genres.eq(serde_json::json!(movie.genres).to_string()),
+            movies::language.eq(&movie.language),
+            movies::certificate.eq(&movie.certificate),
+            movies::release_date.eq(movie.release_date.to_string()),
+            // A line break is in no search: nothing is found across title and description.
+            movies::search_folded.eq(format!("{}\n{}", fold(&movie.title), fold(&movie.description))),
+            movies::genres_folded.eq(serde_json::json!(genres_folded).to_string()),
+            movies::language_folded.eq(fold(&movie.language)),
+            movies::created_at.eq(now),
+            movies::updated_at.eq(now),
+        ))
+        .on_conflict(movies::title)
+        .do_nothing()
+        .execute(connection)?;
+    Ok(added)
+}
+
+fn add_theatre(
+    connection: &mut SqliteConnection,
+    theatre: &TheatreSeed,
+    now: i64,
+    seeded: &mut Seeded,
+) -> Result<(), Failure> {
+    seeded.theatres += diesel::insert_into(theatres::table)
+        .values((
+            theatres::name.eq(&theatre.name),
+            theatres::location.eq(&theatre.location),
+            theatres::timezone.eq(theatre.timezone.name()),
+            theatres::created_at.eq(now),
+        ))
+        .on_conflict(theatres::name)
+        .do_nothing()
+        .execute(connection)?;
+    let theatre_id: i64 =
+        theatres::table.filter(theatres::name.eq(&theatre.name)).select(theatres::id).first(connection)?;
+    for hall in &theatre.halls {
+        seeded.halls += add_hall(connection, theatre_id, hall, now)?;
+    }
+    Ok(())
+}
+
+fn add_hall(connection: &mut SqliteConnection, theatre_id: i64, hall: &HallSeed, now: i64) -> Result<usize, Failure> {
+    let hall_id: Option<i64> = diesel::insert_into(halls::table)
+        .values((halls::theatre_id.eq(theatre_id), halls::name.eq(&hall.name), halls::created_at.eq(now)))
+        .on_conflict((halls::theatre_id, halls::name))
+        .do_nothing()
+        .returning(halls::id)
+        .get_result(connection)
+        .optional()?;
+    let Some(hall_id) = hall_id else { return Ok(0) };
+    let layout_id: i64 = diesel::insert_into(layouts::table)
+        .values((
+            layouts::hall_id.eq(hall_id),
+            layouts::version.eq(1),
+            layouts::seats_total.eq(i64::try_from(hall.seats.len()).unwrap_or(i64::MAX)),
+            layouts::created_at.eq(now),
+        ))
+        .returning(layouts::id)
+        .get_result(connection)?;
+    add_seats(connection, layout_id, &hall.seats)?;
+    Ok(1)
+}
+
+/// All seats of a layout in one statement with one parameter, however many they are.
+fn add_seats(connection: &mut SqliteConnection, layout_id: i64, seats: &[SeatSeed]) -> Result<(), Failure> {
+    let rows: Vec<_> = seats
+        .iter()
+        .map(|seat| (&seat.row, seat.number, &seat.category, i32::from(seat.accessible), seat.x, seat.y))
+        .collect();
+    diesel::sql_query(
+        "INSERT INTO seats (layout_id, row_label, number, category, accessible, x, y) \
+         SELECT ?, json_extract(seat.value, '$[0]'), json_extract(seat.value, '$[1]'), json_extract(seat.value, '$[2]'), \
+             json_extract(seat.value, '$[3]'), json_extract(seat.value, '$[4]'), json_extract(seat.value, '$[5]') \
+         FROM json_each(?) AS seat ORDER BY seat.key",
+    )
+    .bind::<BigInt, _>(layout_id)
+    .bind::<Text, _>(serde_json::json!(rows).to_string())
+    .execute(connection)?;
+    Ok(())
+}
+
+/// What shows need to know of the store: read once, because a plan has many of them.
+struct Stage {
+    movies: HashMap<String, i64>,
+    /// Halls by their theatre's name and their own.
+    halls: HashMap<(String, String), StagedHall>,
+}
+
+struct StagedHall {
+    theatre_id: i64,
+    hall_id: i64,
+    /// The newest one.
+    layout_id: i64,
+    /// Of the layout's seats.
+    categories: HashSet<String>,
+}
+
+impl Stage {
+    fn read(connection: &mut SqliteConnection) -> Result<Self, Failure> {
+        let titles: Vec<(String, i64)> = movies::table.select((movies::title, movies::id)).load(connection)?;
+        let of_layouts: Vec<(i64, String)> =
+            seats::table.select((seats::layout_id, seats::category)).distinct().load(connection)?;
+        let mut categories: HashMap<i64, HashSet<String>> = HashMap::new();
+        for (layout_id, category) in of_layouts {
+            categories.entry(layout_id).or_default().insert(category);
+        }
+        let versions: Vec<(String, String, i64, i64, i64)> = layouts::table
+            .inner_join(halls::table.on(halls::id.eq(layouts::hall_id)))
+            .inner_join(theatres::table.on(theatres::id.eq(halls::theatre_id)))
+            .select((theatres::name, halls::name, theatres::id, halls::id, layouts::id))
+            .order(layouts::version)
+            .load(connection)?;
+        let mut halls = HashMap::new();
+        for (theatre, hall, theatre_id, hall_id, layout_id) in versions {
+            let categories = categories.remove(&layout_id).unwrap_or_default();
+            // The newest version comes last and stays.
+            halls.insert((theatre, hall), StagedHall { theatre_id, hall_id, layout_id, categories });
+        }
+        Ok(Self { movies: titles.into_iter().collect(), halls })
+    }
+}
+
+/// Adds the show if it can be, and tells how many were added.
+fn add_show(connection: &mut SqliteConnection, stage: &Stage, show: &ShowSeed, now: i64) -> Result<usize, Failure> {
+    let Some(movie_id) = stage.movies.get(&show.movie_title).copied() else { return Ok(0) };
+    let place = (show.theatre_name.clone(), show.hall_name.clone());
+    let Some(hall) = stage.halls.get(&place) else { return Ok(0) };
+    let priced = |category: &String| show.prices.iter().any(|price| price.category == *category);
+    if !hall.categories.iter().all(priced) || is_taken(connection, hall.hall_id, show)? {
+        return Ok(0);
+    }
+    let show_id: i64 = diesel::insert_into(shows::table)
+        .values((
+            shows::movie_id.eq(movie_id),
+            shows::theatre_id.eq(hall.theatre_id),
+            shows::hall_id.eq(hall.hall_id),
+            shows::layout_id.eq(hall.layout_id),
+            shows::start_time.eq(micros(show.start_time)),
+            shows::end_time.eq(micros(show.end_time)),
+            shows::hall_free_at.eq(micros(show.hall_free_at)),
+            shows::format.eq(&show.format),
+            shows::language.eq(&show.language),
+            shows::currency.eq(show.currency.code()),
+            shows::created_at.eq(now),
+        ))
+        .returning(shows::id)
+        .get_result(connection)?;
+    for price in &show.prices {
+        diesel::insert_into(show_prices::table)
+            .values((
+                show_prices::show_id.eq(show_id),
+                show_prices::category.eq(&price.category),
+                show_prices::price_minor.eq(price.minor),
+            ))
+            .execute(connection)?;
+    }
+    Ok(1)
+}
+
+/// Whether the show is there already, or another one is in its hall at its time. Of the shows that begin before it
+/// ends, the last to begin is the last to end: they don't overlap either.
+fn is_taken(connection: &mut SqliteConnection, hall_id: i64, show: &ShowSeed) -> Result<bool, Failure> {
+    let same = shows::table.filter(shows::start_time.eq(micros(show.start_time))).filter(shows::hall_id.eq(hall_id));
+    if diesel::select(exists(same)).get_result::<bool>(connection)? {
+        return Ok(true);
+    }
+    let free_at: Option<i64> = shows::table
+        .filter(shows::hall_id.eq(hall_id))
+        // Spelled out, not bound: the index of the shows that take place is used for these words only.
+        .filter(sql::<Bool>("shows.status <> 'cancelled'"))
+        .filter(shows::start_time.lt(micros(show.hall_free_at)))
+        .select(shows::hall_free_at)
+        .order(shows::start_time.desc())
+        .first(connection)
+        .optional()?;
+    Ok(free_at.is_some_and(|free_at| free_at > micros(show.start_time)))
+}

@@ -1,0 +1,242 @@
+//! The store: one file, a thread that writes and some that read.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use diesel::connection::SimpleConnection as _;
+use diesel::prelude::*;
+use domain::StoreError;
+use thiserror::Error;
+
+use crate::clock::StoreClock;
+use crate::failure::Failure;
+use crate::schema::{bookings, outbox};
+use crate::workers::{Source, Workers, WorkersLimits, in_snapshot, in_transaction};
+
+/// One writer: SQLite has one write lock. A job that finds another process holding it waits as long as `BUSY` says, one
+/// that waits in the queue as long as its `patience`: both together stay under the five seconds that a batch has.
+const WRITER: WorkersLimits = WorkersLimits { threads: 1, jobs_max: 1024, patience: Duration::from_millis(2_000) };
+/// Readers wait for nobody but each other, and are short. Both together stay under the two seconds of a health check.
+const READERS: WorkersLimits = WorkersLimits { threads: 4, jobs_max: 1024, patience: Duration::from_millis(900) };
+
+/// How long a statement of the writer waits for another process.
+const WRITER_BUSY: Duration = Duration::from_millis(2_500);
+/// How long a statement of a reader does: only while another process recovers the log.
+const READER_BUSY: Duration = Duration::from_millis(900);
+
+/// How often the switch to write-ahead logging is tried: SQLite doesn't wait for other processes there.
+const OPEN_TRIES: u32 = 50;
+/// How long to wait between those tries.
+const OPEN_PAUSE: Duration = Duration::from_millis(20);
+
+/// How many bookings are looked at for the newest one: ids are given in blocks, so the last id need not be it.
+const NEWEST_BOOKINGS: i64 = 256;
+
+/// Why there is no store.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// The path means nothing to the system.
+    #[error("the path of the database is not valid")]
+    Path(#[source] std::io::Error),
+    /// The system gives no threads.
+    #[error("the threads of the database can't be started")]
+    Threads(#[source] std::io::Error),
+}
+
+/// Why there is no backup.
+#[derive(Debug, Error)]
+pub enum BackupError {
+    /// A file with this name is there already.
+    #[error("{} is there already", file.display())]
+    Exists {
+        /// The file.
+        file: PathBuf,
+    },
+    /// The store or the file failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Every store port on one SQLite file. Clones are the same store.
+///
+/// Connections are opened when they are first needed, and again after the file or the disk failed: a store that can't be
+/// reached answers `Unavailable`, and answers again once it can.
+#[derive(Clone)]
+pub struct SqliteStore(Arc<Parts>);
+
+struct Parts {
+    path: PathBuf,
+    clock: Arc<StoreClock>,
+    // Readers go first: the last connection to be closed folds the log into the file, and only the writer may.
+    readers: Workers,
+    writer: Workers,
+}
+
+impl SqliteStore {
+    /// The store in the file at `path`. Makes no file and changes none: [`SqliteStore::migrate`] does.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        let path = std::path::absolute(path).map_err(OpenError::Path)?;
+        let clock = Arc::new(StoreClock::default());
+        let source = |open: fn(&Path, &StoreClock) -> Result<SqliteConnection, Failure>| {
+            let clock = Arc::clone(&clock);
+            Source { path: path.clone(), open: Box::new(move |path| open(path, &clock)) }
+        };
+        let writer = Workers::start("sqlite-writer", WRITER, source(open_writer)).map_err(OpenError::Threads)?;
+        let readers = Workers::start("sqlite-reader", READERS, source(open_reader)).map_err(OpenError::Threads)?;
+        Ok(Self(Arc::new(Parts { path, clock, readers, writer })))
+    }
+
+    /// Copies the store to `file`, which must not be there, as it is at one instant. Others go on working.
+    ///
+    /// Blocks for as long as copying takes.
+    pub fn backup(&self, file: &Path) -> Result<(), BackupError> {
+        if file.exists() {
+            return Err(BackupError::Exists { file: file.to_owned() });
+        }
+        let target = file.to_str().ok_or_else(|| StoreError::unavailable("the name of the backup is not UTF-8"))?;
+        let copy = || -> Result<(), Failure> {
+            let mut connection = connect(&self.0.path, READER_BUSY)?;
+            diesel::sql_query("VACUUM INTO ?").bind::<diesel::sql_types::Text, _>(target).execute(&mut connection)?;
+            Ok(())
+        };
+        Ok(copy().map_err(StoreError::from)?)
+    }
+
+    /// Keeps the writer's connection from making the file longer than `pages`, until it is opened again. For tests: it fails as
+    /// it would on a full disk.
+    #[doc(hidden)]
+    pub async fn limit_pages(&self, pages: u32) -> Result<(), StoreError> {
+        let limited = self.on_writer(move |connection| {
+            connection.batch_execute(&format!("PRAGMA max_page_count = {pages}"))?;
+            Ok(())
+        });
+        Ok(limited.await?)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    pub(crate) fn clock(&self) -> Arc<StoreClock> {
+        Arc::clone(&self.0.clock)
+    }
+
+    /// Reads, all of it as of one instant.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut SqliteConnection) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        self.0.readers.run(|connection| in_snapshot(connection, work)).await
+    }
+
+    /// Reads where writes are made: behind those that were handed in before, and never behind slow lists.
+    pub(crate) async fn read_on_writer<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut SqliteConnection) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        self.0.writer.run(|connection| in_snapshot(connection, work)).await
+    }
+
+    /// Writes, all of it or nothing.
+    pub(crate) async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut SqliteConnection) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        self.on_writer(|connection| in_transaction(connection, work)).await
+    }
+
+    /// Has the writer's connection, outside of a transaction.
+    pub(crate) async fn on_writer<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut SqliteConnection) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        self.0.writer.run(work).await
+    }
+}
+
+fn open_writer(path: &Path, clock: &StoreClock) -> Result<SqliteConnection, Failure> {
+    let mut connection = connect(path, WRITER_BUSY)?;
+    log_ahead(&mut connection)?;
+    connection.batch_execute("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA cache_size = -16000;")?;
+    raise_clock(&mut connection, clock)?;
+    Ok(connection)
+}
+
+fn open_reader(path: &Path, clock: &StoreClock) -> Result<SqliteConnection, Failure> {
+    let mut connection = connect(path, READER_BUSY)?;
+    connection.batch_execute("PRAGMA query_only = ON;")?;
+    raise_clock(&mut connection, clock)?;
+    Ok(connection)
+}
+
+/// Opens the file, which must be there: a store whose file is gone must not go on with an empty one.
+fn connect(path: &Path, busy: Duration) -> Result<SqliteConnection, Failure> {
+    let url = format!("file:{}?mode=rw", percent_encoded(path));
+    let mut connection = SqliteConnection::establish(&url).map_err(Failure::Connect)?;
+    set_busy_timeout(&mut connection, busy)?;
+    Ok(connection)
+}
+
+pub(crate) fn set_busy_timeout(connection: &mut SqliteConnection, busy: Duration) -> Result<(), Failure> {
+    connection.batch_execute(&format!("PRAGMA busy_timeout = {}", busy.as_millis()))?;
+    Ok(())
+}
+
+/// Gives the writer its usual patience back.
+pub(crate) fn reset_busy_timeout(connection: &mut SqliteConnection) -> Result<(), Failure> {
+    set_busy_timeout(connection, WRITER_BUSY)
+}
+
+/// SQLite takes the name as a URI: whatever could mean something in one is encoded.
+fn percent_encoded(path: &Path) -> String {
+    path.as_os_str().as_encoded_bytes().iter().fold(String::new(), |mut encoded, byte| {
+        match byte {
+            b'/' | b'.' | b'_' | b'-' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => encoded.push(char::from(*byte)),
+            other => encoded.push_str(&format!("%{other:02X}")),
+        }
+        encoded
+    })
+}
+
+/// Switches to write-ahead logging, so that readers and the writer don't wait for each other.
+fn log_ahead(connection: &mut SqliteConnection) -> Result<(), Failure> {
+    let mut tries = 1;
+    loop {
+        match connection.batch_execute("PRAGMA journal_mode = WAL").map_err(Failure::Statement) {
+            Err(failure) if failure.is_busy() && tries < OPEN_TRIES => {
+                tries += 1;
+                std::thread::sleep(OPEN_PAUSE);
+            }
+            other => return other,
+        }
+    }
+}
+
+/// The clock goes on from the newest of what is stored, even if the machine's clock was set back meanwhile.
+fn raise_clock(connection: &mut SqliteConnection, clock: &StoreClock) -> Result<(), Failure> {
+    if !crate::migrations::has_table(connection, "outbox")? {
+        return Ok(());
+    }
+    let told: Option<i64> =
+        outbox::table.select(outbox::created_at).order(outbox::id.desc()).first(connection).optional()?;
+    let booked: Vec<i64> = bookings::table
+        .select(bookings::booked_at)
+        .order(bookings::id.desc())
+        .limit(NEWEST_BOOKINGS)
+        .load(connection)?;
+    if let Some(newest) = booked.into_iter().chain(told).max() {
+        clock.at_least(newest);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_means_itself_and_nothing_else() {
+        assert_eq!(percent_encoded(Path::new("/a b/ü?x=1#y%.db")), "/a%20b/%C3%BC%3Fx%3D1%23y%25.db");
+    }
+}

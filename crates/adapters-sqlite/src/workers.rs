@@ -1,0 +1,215 @@
+//! Threads that each own a connection and work jobs off a bounded queue: the one way to the database.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use diesel::SqliteConnection;
+use diesel::connection::{AnsiTransactionManager, SimpleConnection as _, TransactionManager as _};
+use futures::channel::oneshot;
+
+use crate::failure::{Aftermath, Failure};
+
+/// Where a worker's connections come from: at first, and after one was given up.
+pub(crate) struct Source {
+    pub(crate) path: PathBuf,
+    pub(crate) open: Open,
+}
+
+type Open = Box<dyn Fn(&Path) -> Result<SqliteConnection, Failure> + Send + Sync>;
+
+/// A connection, and the file that it was opened on.
+struct Opened {
+    connection: SqliteConnection,
+    file: FileId,
+}
+
+/// Which file it is, whatever it is called.
+type FileId = (u64, u64);
+
+impl Source {
+    fn open(&self, file: FileId) -> Result<Opened, Failure> {
+        Ok(Opened { connection: (self.open)(&self.path)?, file })
+    }
+
+    /// The file at the path.
+    fn file(&self) -> Result<FileId, Failure> {
+        let found = std::fs::metadata(&self.path).map_err(Failure::FileMissing)?;
+        #[cfg(unix)]
+        let id = (std::os::unix::fs::MetadataExt::dev(&found), std::os::unix::fs::MetadataExt::ino(&found));
+        #[cfg(not(unix))]
+        let id = (0, u64::from(found.is_file()));
+        Ok(id)
+    }
+}
+
+type Work = Box<dyn FnOnce(Result<&mut SqliteConnection, Failure>) -> Aftermath + Send>;
+
+struct Job {
+    deadline: Instant,
+    work: Work,
+}
+
+/// How many threads, how many jobs may wait for them, and how long.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WorkersLimits {
+    pub(crate) threads: usize,
+    pub(crate) jobs_max: usize,
+    pub(crate) patience: Duration,
+}
+
+/// Threads that share a queue. They end when this is dropped and all that waited is done.
+pub(crate) struct Workers {
+    jobs: Option<SyncSender<Job>>,
+    threads: Vec<JoinHandle<()>>,
+    patience: Duration,
+}
+
+impl Workers {
+    pub(crate) fn start(name: &str, limits: WorkersLimits, source: Source) -> std::io::Result<Self> {
+        let (jobs, queue) = sync_channel(limits.jobs_max);
+        let shared = Arc::new((Mutex::new(queue), source));
+        let threads = (0..limits.threads).map(|_| {
+            let shared = Arc::clone(&shared);
+            thread::Builder::new().name(name.to_owned()).spawn(move || work_off(&shared.0, &shared.1))
+        });
+        Ok(Self { threads: threads.collect::<Result<_, _>>()?, jobs: Some(jobs), patience: limits.patience })
+    }
+
+    /// Runs `work` on one of the connections. Dropping the future before its turn cancels it.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut SqliteConnection) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let (reply, answered) = oneshot::channel();
+        let work: Work = Box::new(move |turn| {
+            if reply.is_canceled() {
+                return Aftermath::Keep;
+            }
+            let outcome = turn.and_then(work);
+            let aftermath = outcome.as_ref().err().map_or(Aftermath::Keep, Failure::aftermath);
+            // Who has hung up since does not need to know.
+            let _ = reply.send(outcome);
+            aftermath
+        });
+        self.hand_in(Job { deadline: Instant::now() + self.patience, work })?;
+        answered.await.unwrap_or(Err(Failure::Lost))
+    }
+
+    fn hand_in(&self, job: Job) -> Result<(), Failure> {
+        let jobs = self.jobs.as_ref().ok_or(Failure::Lost)?;
+        jobs.try_send(job).map_err(|error| match error {
+            TrySendError::Full(_) => Failure::QueueFull,
+            TrySendError::Disconnected(_) => Failure::Lost,
+        })
+    }
+}
+
+impl Drop for Workers {
+    /// Waits for the threads, so that the file is closed and its log folded in when the store is gone.
+    fn drop(&mut self) {
+        self.jobs = None;
+        for thread in self.threads.drain(..) {
+            if thread.thread().id() != thread::current().id() {
+                // Panics were caught, and logged by whoever lost an answer.
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+fn work_off(queue: &Mutex<Receiver<Job>>, source: &Source) {
+    let mut opened = None;
+    loop {
+        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(job) = next else { return };
+        // A panic takes the connection with it: the next job gets a new one.
+        let served = catch_unwind(AssertUnwindSafe(|| serve(job, opened.take(), source)));
+        opened = served.unwrap_or_else(|_| {
+            tracing::error!("a database job panicked");
+            None
+        });
+    }
+}
+
+/// Does the job, and gives back the connection if it is still good.
+fn serve(job: Job, opened: Option<Opened>, source: &Source) -> Option<Opened> {
+    if job.deadline <= Instant::now() {
+        (job.work)(Err(Failure::Late));
+        return opened;
+    }
+    let mut opened = match on_its_file(opened, source) {
+        Ok(opened) => opened,
+        Err(failure) => {
+            (job.work)(Err(failure));
+            return None;
+        }
+    };
+    match (job.work)(Ok(&mut opened.connection)) {
+        Aftermath::Keep => Some(opened),
+        Aftermath::Settle => is_settled(&mut opened.connection).then_some(opened),
+        Aftermath::Reopen => None,
+    }
+}
+
+/// A connection to the file that is at the path now. SQLite would go on writing to one that was removed or replaced, and what
+/// was answered would be gone with it.
+fn on_its_file(opened: Option<Opened>, source: &Source) -> Result<Opened, Failure> {
+    let file = source.file()?;
+    match opened {
+        Some(opened) if opened.file == file => Ok(opened),
+        other => {
+            drop(other);
+            source.open(file)
+        }
+    }
+}
+
+/// Whether the connection is outside of a transaction, having left it if need be.
+///
+/// SQLite ends a transaction by itself on some failures (a full disk), and not on others. Asking for a rollback
+/// settles both: it succeeds, or is refused because there is nothing to roll back.
+fn is_settled(connection: &mut SqliteConnection) -> bool {
+    let outside = match connection.batch_execute("ROLLBACK") {
+        Ok(()) => true,
+        Err(error) => error.to_string().contains("no transaction is active"),
+    };
+    let status = AnsiTransactionManager::transaction_manager_status_mut(connection);
+    outside && matches!(status.transaction_depth(), Ok(None))
+}
+
+/// Runs `work` in one transaction that nobody else writes beside, and commits it.
+pub(crate) fn in_transaction<T>(
+    connection: &mut SqliteConnection,
+    work: impl FnOnce(&mut SqliteConnection) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    AnsiTransactionManager::begin_transaction_sql(connection, "BEGIN IMMEDIATE")?;
+    match work(connection) {
+        Ok(value) => AnsiTransactionManager::commit_transaction(connection).map(|()| value).map_err(Failure::Commit),
+        Err(failure) => {
+            roll_back(connection);
+            Err(failure)
+        }
+    }
+}
+
+/// Runs `work` in one transaction that only reads: all of it sees the same instant.
+pub(crate) fn in_snapshot<T>(
+    connection: &mut SqliteConnection,
+    work: impl FnOnce(&mut SqliteConnection) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    AnsiTransactionManager::begin_transaction_sql(connection, "BEGIN DEFERRED")?;
+    let outcome = work(connection);
+    roll_back(connection);
+    outcome
+}
+
+fn roll_back(connection: &mut SqliteConnection) {
+    if let Err(error) = AnsiTransactionManager::rollback_transaction(connection) {
+        // The failure that led here is told. The worker looks whether the connection is good for more.
+        tracing::debug!(%error, "a rollback failed");
+    }
+}

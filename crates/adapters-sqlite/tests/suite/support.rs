@@ -1,0 +1,93 @@
+//! A store for one test, and a way to its file beside the store.
+
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use adapters_sqlite::SqliteStore;
+use diesel::connection::SimpleConnection as _;
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Text};
+
+pub struct Database {
+    pub store: SqliteStore,
+    directory: tempfile::TempDir,
+}
+
+impl Database {
+    /// A store whose file is not there yet.
+    pub fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&file_in(directory.path())).unwrap();
+        Self { store, directory }
+    }
+
+    pub async fn migrated() -> Self {
+        let database = Self::new();
+        database.store.migrate().await.unwrap();
+        database
+    }
+
+    pub fn file(&self) -> PathBuf {
+        file_in(self.directory.path())
+    }
+
+    /// A connection beside the store's own.
+    pub fn connect(&self) -> SqliteConnection {
+        let mut connection = SqliteConnection::establish(self.file().to_str().unwrap()).unwrap();
+        connection.batch_execute("PRAGMA busy_timeout = 10000; PRAGMA foreign_keys = ON").unwrap();
+        connection
+    }
+
+    pub fn execute(&self, sql: &str) {
+        self.try_execute(sql).unwrap();
+    }
+
+    pub fn try_execute(&self, sql: &str) -> QueryResult<()> {
+        self.connect().batch_execute(sql)
+    }
+
+    /// The first column of the first row.
+    pub fn count(&self, sql: &str) -> i64 {
+        #[derive(QueryableByName)]
+        struct Count {
+            #[diesel(sql_type = BigInt)]
+            value: i64,
+        }
+        // A common table names the column, whatever it is called.
+        let named = format!("WITH answer(value) AS ({sql}) SELECT value FROM answer LIMIT 1");
+        diesel::sql_query(named).get_result::<Count>(&mut self.connect()).unwrap().value
+    }
+
+    /// The texts in the first column.
+    pub fn texts(&self, sql: &str) -> Vec<String> {
+        #[derive(QueryableByName)]
+        struct Row {
+            #[diesel(sql_type = Text)]
+            value: String,
+        }
+        let named = format!("WITH answer(value) AS ({sql}) SELECT value FROM answer");
+        let rows = diesel::sql_query(named).load::<Row>(&mut self.connect()).unwrap();
+        rows.into_iter().map(|row| row.value).collect()
+    }
+
+    /// Puts something that is no database in its place.
+    pub fn replace_by_garbage(&self) {
+        let file = self.file();
+        std::fs::rename(&file, self.directory.path().join("moved.db")).unwrap();
+        for ending in ["-wal", "-shm"] {
+            let mut name = file.clone().into_os_string();
+            name.push(ending);
+            let _ = std::fs::remove_file(name);
+        }
+        std::fs::write(&file, b"this is no database. ".repeat(400)).unwrap();
+    }
+}
+
+fn file_in(directory: &Path) -> PathBuf {
+    directory.join("cinema.db")
+}
+
+pub fn micros_from_now(seconds: i64) -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros();
+    i64::try_from(now).unwrap() + seconds * 1_000_000
+}

@@ -1,0 +1,500 @@
+//! The theatres, their halls and their prices.
+
+use std::collections::BTreeSet;
+use std::iter;
+
+use chrono_tz::Tz;
+use domain::money::{Currency, CurrencyError};
+use domain::seed::{HallSeed, SeatSeed, TheatreSeed};
+
+/// A theatre, and what the schedule has to know about it.
+pub(super) struct Theatre {
+    /// What it is called.
+    pub(super) name: &'static str,
+    /// Where it is.
+    location: &'static str,
+    /// The timezone of its days and clocks.
+    pub(super) timezone: Tz,
+    /// The language most of its visitors speak, in English.
+    pub(super) language: &'static str,
+    /// The letters of its currency.
+    currency: &'static str,
+    /// What its tickets cost.
+    pub(super) tariff: Tariff,
+    /// Its halls.
+    pub(super) halls: &'static [Hall],
+}
+
+/// What tickets cost, in minor units.
+pub(super) struct Tariff {
+    /// A standard seat on a weekday before five.
+    pub(super) matinee: i64,
+    /// A standard seat on a weekday evening, or at the weekend before five.
+    pub(super) regular: i64,
+    /// A standard seat on the evening of a Friday, Saturday or Sunday.
+    pub(super) peak: i64,
+    /// What a premium seat costs more.
+    premium: i64,
+    /// What a seat in the front of the balcony costs more.
+    loge: i64,
+    /// What a recliner costs more.
+    recliner: i64,
+    /// What any seat costs more in 3D.
+    pub(super) three_d: i64,
+    /// What any seat costs more in IMAX.
+    pub(super) imax: i64,
+}
+
+/// A hall, and what the schedule has to know about it.
+pub(super) struct Hall {
+    /// What it is called.
+    pub(super) name: &'static str,
+    /// What can be shown there besides 2D.
+    pub(super) screen: Screen,
+    /// The local hours and minutes at which shows begin, unless the one before takes longer.
+    pub(super) slots: &'static [(u32, u32)],
+    /// How rows bend around the screen: this many seats from the middle, a seat stands one depth nearer to it; twice as
+    /// many, two depths. 0 for straight rows.
+    bend: i32,
+    /// The seats, a line for each row from the screen backwards, a character for each seat width from the left:
+    /// `.` for no seat, and the letters of [`kind`]. An empty line is an aisle across the hall.
+    seats: &'static str,
+}
+
+/// What can be shown in a hall besides 2D.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Screen {
+    /// Nothing else.
+    Flat,
+    /// 3D.
+    ThreeD,
+    /// IMAX.
+    Imax,
+}
+
+/// What a seat's price depends on.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Category {
+    /// Any seat that isn't one of the others.
+    Standard,
+    /// A seat with the best view.
+    Premium,
+    /// A seat in the front of the balcony.
+    Loge,
+    /// A seat to lie back in.
+    Recliner,
+}
+
+impl Category {
+    /// The name in the store and on the wire.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Standard => "standard",
+            Self::Premium => "premium",
+            Self::Loge => "loge",
+            Self::Recliner => "recliner",
+        }
+    }
+}
+
+impl Tariff {
+    /// What a seat of `category` costs more than a standard one.
+    pub(super) fn surcharge(&self, category: Category) -> i64 {
+        match category {
+            Category::Standard => 0,
+            Category::Premium => self.premium,
+            Category::Loge => self.loge,
+            Category::Recliner => self.recliner,
+        }
+    }
+}
+
+impl Theatre {
+    /// The theatre as a plan has it.
+    pub(super) fn seed(&self) -> TheatreSeed {
+        TheatreSeed {
+            name: self.name.into(),
+            location: self.location.into(),
+            timezone: self.timezone,
+            halls: self.halls.iter().map(Hall::seed).collect(),
+        }
+    }
+
+    /// The currency of its prices.
+    pub(super) fn currency(&self) -> Result<Currency, CurrencyError> {
+        Currency::parse(self.currency)
+    }
+}
+
+impl Hall {
+    /// The hall as a plan has it.
+    fn seed(&self) -> HallSeed {
+        let width = self.rows().map(|(_, row)| row.len()).max().and_then(|width| i32::try_from(width).ok());
+        let middle = width.unwrap_or_default() + 1;
+        // Doubled: the middle may be between two seats.
+        let nearer = |x: i32| (2 * x - middle).abs().checked_div(2 * self.bend).unwrap_or_default();
+        let furthest = nearer(1);
+        let seats =
+            self.rows().filter(|(_, row)| !row.is_empty()).zip(letters()).flat_map(|((depth, row), letters)| {
+                let places = (1..).zip(row.chars()).filter_map(|(x, symbol)| Some((x, kind(symbol)?)));
+                (1..).zip(places).map(move |(number, (x, (category, accessible)))| SeatSeed {
+                    row: letters.clone(),
+                    number,
+                    category: category.as_str().into(),
+                    accessible,
+                    x,
+                    // Never below 1. All seats of the same `x` are moved alike: none stands on another.
+                    y: depth + furthest - nearer(x),
+                })
+            });
+        HallSeed { name: self.name.into(), seats: seats.collect() }
+    }
+
+    /// The categories of its seats.
+    pub(super) fn categories(&self) -> BTreeSet<Category> {
+        self.seats.chars().filter_map(kind).map(|(category, _)| category).collect()
+    }
+
+    /// The lines of the seats, each with its depth.
+    fn rows(&self) -> impl Iterator<Item = (i32, &'static str)> {
+        (1..).zip(self.seats.trim().lines().map(str::trim))
+    }
+}
+
+/// The category of the seat that a letter stands for, and whether it is accessible.
+fn kind(letter: char) -> Option<(Category, bool)> {
+    match letter {
+        's' => Some((Category::Standard, false)),
+        'w' => Some((Category::Standard, true)),
+        'p' => Some((Category::Premium, false)),
+        'l' => Some((Category::Loge, false)),
+        'r' => Some((Category::Recliner, false)),
+        'W' => Some((Category::Recliner, true)),
+        _ => None,
+    }
+}
+
+/// The letters of rows: `A` … `Z`, `AA` … `ZZ`.
+fn letters() -> impl Iterator<Item = String> {
+    iter::once(String::new())
+        .chain(('A'..='Z').map(String::from))
+        .flat_map(|first| ('A'..='Z').map(move |last| format!("{first}{last}")))
+}
+
+/// Four shows a day.
+const FOUR: &[(u32, u32)] = &[(11, 0), (14, 0), (17, 15), (20, 30)];
+/// Five shows a day, if they aren't long.
+const FIVE: &[(u32, u32)] = &[(10, 30), (13, 15), (16, 0), (18, 45), (21, 30)];
+/// Four shows a day, with time to sit by the fire in between.
+const UNHURRIED: &[(u32, u32)] = &[(12, 0), (15, 0), (18, 0), (21, 0)];
+
+/// The theatres. The schedule depends on the order of the halls.
+pub(super) static THEATRES: [Theatre; 3] = [
+    Theatre {
+        name: "Lichtburg",
+        location: "Lindenufer 18, 10969 Berlin, Germany",
+        timezone: chrono_tz::Europe::Berlin,
+        language: "German",
+        currency: "EUR",
+        tariff: Tariff {
+            matinee: 8_50,
+            regular: 11_00,
+            peak: 13_00,
+            premium: 2_50,
+            loge: 4_00,
+            recliner: 6_50,
+            three_d: 2_50,
+            imax: 4_00,
+        },
+        halls: &[
+            // Stalls from A to T, and a balcony from U to AB.
+            Hall {
+                name: "Großer Saal",
+                screen: Screen::ThreeD,
+                slots: FOUR,
+                bend: 6,
+                seats: "
+                    ....ss..ssssssss..ss....
+                    ....ss..ssssssss..ss....
+                    ....ss.ssssssssss.ss....
+                    ....ss.ssssssssss.ss....
+                    ...sss.ssssssssss.sss...
+                    ...sss.ssssssssss.sss...
+                    ..ssss.ssssssssss.ssss..
+                    ..ssss.ssssssssss.ssss..
+                    ..ssss.ssssssssss.ssss..
+                    ..ssss.ssssssssss.ssss..
+                    ..ssss.pppppppppp.ssss..
+                    ..ssss.pppppppppp.ssss..
+                    ..ssss.pppppppppp.ssss..
+                    ..ssss.pppppppppp.ssss..
+                    ..ssss.pppppppppp.ssss..
+                    ..ssss.pppppppppp.ssss..
+                    ..ssss.ssssssssss.ssss..
+                    ..ssss.ssssssssss.ssss..
+                    ..ssss.ssssssssss.ssss..
+                    ....ww.ssssssssss.ww....
+
+
+                    .lllll.llllllllll.lllll.
+                    .lllll.llllllllll.lllll.
+                    .sssss.ssssssssss.sssss.
+                    .sssss.ssssssssss.sssss.
+                    ssssss.ssssssssss.ssssss
+                    ssssss.ssssssssss.ssssss
+                    ssssss.ssssssssss.ssssss
+                    ssssss.ssssssssss.ssssss
+                ",
+            },
+            // The aisle is off the middle, and ends at the last row.
+            Hall {
+                name: "Kleiner Saal",
+                screen: Screen::Flat,
+                slots: FIVE,
+                bend: 0,
+                seats: "
+                    ww...ssssss..
+                    ww..sssssss..
+                    ....ssssssss.
+                    ssss.ssssssss
+                    ssss.ssssssss
+                    ssss.ssssssss
+                    pppp.pppppppp
+                    pppp.pppppppp
+                    pppp.pppppppp
+                    sssssssssssss
+                ",
+            },
+            Hall {
+                name: "Kaminzimmer",
+                screen: Screen::Flat,
+                slots: UNHURRIED,
+                bend: 0,
+                seats: "
+                    rr.rr.WW
+                    rr.rr.rr
+                    rr.rr.rr
+                    rr.rr.rr
+                ",
+            },
+        ],
+    },
+    Theatre {
+        name: "Hudson Picture House",
+        location: "481 Hudson Row, New York, NY 10014, USA",
+        timezone: chrono_tz::America::New_York,
+        language: "English",
+        currency: "USD",
+        tariff: Tariff {
+            matinee: 12_00,
+            regular: 16_50,
+            peak: 18_50,
+            premium: 3_00,
+            loge: 4_50,
+            recliner: 7_00,
+            three_d: 3_50,
+            imax: 6_00,
+        },
+        halls: &[
+            Hall {
+                name: "Auditorium 1",
+                screen: Screen::Imax,
+                slots: FOUR,
+                bend: 4,
+                seats: "
+                    ........ssssssssss........
+                    .......ssssssssssss.......
+                    ...ss..ssssssssssss..ss...
+                    ..sss.ssssssssssssss.sss..
+                    ..sss.ssssssssssssss.sss..
+
+                    .ww.w...ssssssssss...w.ww.
+                    .ssss.ssssssssssssss.ssss.
+                    .ssss.pppppppppppppp.ssss.
+                    sssss.pppppppppppppp.sssss
+                    sssss.pppppppppppppp.sssss
+                    sssss.pppppppppppppp.sssss
+                    sssss.ssssssssssssss.sssss
+                    sssss.ssssssssssssss.sssss
+                    sssss.rr.rr.rr.rr.rr.sssss
+                ",
+            },
+            Hall {
+                name: "Auditorium 2",
+                screen: Screen::ThreeD,
+                slots: FIVE,
+                bend: 4,
+                seats: "
+                    .ss..ssss..ss.
+                    .ss.ssssss.ss.
+                    sss.ssssss.sss
+                    sss.ssssss.sss
+                    ..W.rr..rr.W..
+                    .rr.rr..rr.rr.
+                    .rr.rr..rr.rr.
+                ",
+            },
+        ],
+    },
+    Theatre {
+        name: "Shinjuku Eigakan",
+        location: "Shinjuku 3-chome, Shinjuku-ku, Tokyo 160-0022, Japan",
+        timezone: chrono_tz::Asia::Tokyo,
+        language: "Japanese",
+        currency: "JPY",
+        tariff: Tariff {
+            matinee: 1_300,
+            regular: 1_900,
+            peak: 2_100,
+            premium: 500,
+            loge: 700,
+            recliner: 1_500,
+            three_d: 400,
+            imax: 700,
+        },
+        halls: &[
+            Hall {
+                name: "Hall Sakura",
+                screen: Screen::ThreeD,
+                slots: FIVE,
+                bend: 6,
+                seats: "
+                    ..ss..sssssss..ss..
+                    .sss.sssssssss.sss.
+                    .sss.sssssssss.sss.
+                    ssss.sssssssss.ssss
+                    ssss.sssssssss.ssss
+
+                    ww.w...sssss...w.ww
+                    ssss.ppppppppp.ssss
+                    ssss.ppppppppp.ssss
+                    ssss.ppppppppp.ssss
+                    ssss.ppppppppp.ssss
+                    ssss.sssssssss.ssss
+                    ssss.sssssssss.ssss
+                    .sss.sssssssss.sss.
+                ",
+            },
+            // The door takes the front corner.
+            Hall {
+                name: "Hall Kaede",
+                screen: Screen::Flat,
+                slots: FOUR,
+                bend: 0,
+                seats: "
+                    ...sssss.
+                    ...ssssss
+                    ss.ssssss
+                    ss.ssssss
+                    ss.pppppp
+                    ss.pppppp
+                    ss.ssssss
+                    ww.ssssss
+                ",
+            },
+        ],
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use domain::text::check_line;
+
+    use super::*;
+
+    fn halls() -> Vec<HallSeed> {
+        THEATRES.iter().flat_map(|theatre| theatre.seed().halls).collect()
+    }
+
+    #[test]
+    fn the_theatres_are_in_different_timezones_and_currencies() {
+        let timezones: BTreeSet<_> = THEATRES.iter().map(|theatre| theatre.timezone.name()).collect();
+        let digits: BTreeSet<_> = THEATRES.iter().map(|theatre| theatre.currency().unwrap().digits()).collect();
+        assert_eq!(timezones.len(), 3);
+        assert_eq!(digits, BTreeSet::from([0, 2]));
+    }
+
+    #[test]
+    fn every_name_can_be_kept_and_is_there_once() {
+        let mut names = BTreeSet::new();
+        for theatre in THEATRES.iter().map(Theatre::seed) {
+            assert_eq!(check_line(&theatre.name, 1, 100), Ok(()));
+            assert_eq!(check_line(&theatre.location, 1, 200), Ok(()));
+            for hall in &theatre.halls {
+                assert_eq!(check_line(&hall.name, 1, 100), Ok(()));
+                assert!(names.insert((theatre.name.clone(), hall.name.clone())), "{}", hall.name);
+            }
+        }
+    }
+
+    #[test]
+    fn the_halls_are_of_all_sizes() {
+        let sizes: Vec<_> = halls().iter().map(|hall| hall.seats.len()).collect();
+        assert_eq!(sizes, [500, 110, 24, 278, 64, 203, 59]);
+        for hall in halls() {
+            assert!(hall.seats.iter().any(|seat| seat.accessible), "{}", hall.name);
+        }
+    }
+
+    #[test]
+    fn plans_have_no_unknown_letters() {
+        for hall in THEATRES.iter().flat_map(|theatre| theatre.halls) {
+            let stray =
+                hall.rows().flat_map(|(_, row)| row.chars()).find(|letter| *letter != '.' && kind(*letter).is_none());
+            assert_eq!(stray, None, "{}", hall.name);
+            let widths: BTreeSet<_> = hall.rows().map(|(_, row)| row.len()).filter(|width| *width > 0).collect();
+            assert_eq!(widths.len(), 1, "{}", hall.name);
+        }
+    }
+
+    #[test]
+    fn every_seat_has_its_own_number_and_place() {
+        for hall in halls() {
+            let places: BTreeSet<_> = hall.seats.iter().map(|seat| (seat.x, seat.y)).collect();
+            assert_eq!(places.len(), hall.seats.len(), "{}", hall.name);
+            assert!(places.iter().all(|(x, y)| *x >= 1 && *y >= 1), "{}", hall.name);
+
+            let mut rows: BTreeMap<(usize, &str), Vec<&SeatSeed>> = BTreeMap::new();
+            for seat in &hall.seats {
+                assert!(
+                    (1..=3).contains(&seat.row.len()) && seat.row.bytes().all(|letter| letter.is_ascii_uppercase())
+                );
+                rows.entry((seat.row.len(), &seat.row)).or_default().push(seat);
+            }
+            // By letters, then number, as they come.
+            assert!(rows.values().flatten().copied().eq(&hall.seats), "{}", hall.name);
+            for seats in rows.values() {
+                assert!((1..).zip(seats).all(|(number, seat)| seat.number == number), "{}", hall.name);
+                assert!(seats.is_sorted_by_key(|seat| seat.x), "{}", hall.name);
+            }
+            // Further back on every column, row by row.
+            let mut columns: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
+            for seat in &hall.seats {
+                columns.entry(seat.x).or_default().push(seat.y);
+            }
+            assert!(columns.values().all(|depths| depths.is_sorted()), "{}", hall.name);
+        }
+    }
+
+    #[test]
+    fn the_largest_hall_has_rows_beyond_z_that_bend_around_the_screen() {
+        let hall = halls().into_iter().find(|hall| hall.seats.len() == 500).unwrap();
+        let last: Vec<_> = hall.seats.iter().filter(|seat| seat.row == "AB").map(|seat| seat.y).collect();
+        assert_eq!(last.len(), 22);
+        assert_eq!(last.iter().max(), last.get(11));
+        assert_eq!(last.first(), last.last());
+        assert!(last.first() < last.get(11));
+        assert!(!hall.seats.iter().any(|seat| seat.row == "AC"));
+    }
+
+    #[test]
+    fn rows_are_lettered_like_columns_of_a_spreadsheet() {
+        let letters: Vec<_> = letters().collect();
+        assert_eq!(letters.len(), 26 + 26 * 26);
+        assert_eq!(&letters[..2], ["A", "B"]);
+        assert_eq!(&letters[25..28], ["Z", "AA", "AB"]);
+        assert_eq!(&letters[51..53], ["AZ", "BA"]);
+    }
+}

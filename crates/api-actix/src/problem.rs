@@ -1,0 +1,486 @@
+//! What clients are told when something is not as they wanted: problem details by RFC 9457, built here and nowhere else.
+//!
+//! Handlers return a [`Problem`]; the outermost middleware writes its body, because only there the request's id is known. Causes
+//! are for the log.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::{HttpResponse, ResponseError};
+use domain::StoreError;
+use domain::booking::{CommandError, ReadBookingError, Refusal};
+use domain::catalog::MovieShowsError;
+use domain::identity::{LoginError, PasswordHasherError, RefreshError, RegisterError, WhoAmIError};
+use domain::ids::SeatId;
+use domain::limits::{Allowance, Limit};
+use domain::seating::{SeatMapError, SeatSelectionError};
+use serde_json::{Map, Value, json};
+
+/// Declares the codes: one table for the program, the OpenAPI document and the documentation.
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = $status:literal, $code:literal, $title:literal;)*) => {
+        /// What went wrong, as clients tell it apart. Codes never change their meaning.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub enum Code { $($(#[$doc])* $name,)* }
+
+        impl Code {
+            /// Every code.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            fn parts(self) -> (u16, &'static str, &'static str) {
+                match self { $(Self::$name => ($status, $code, $title),)* }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The body is not JSON: bad UTF-8, too deep, or a member twice.
+    MalformedJson = 400, "malformed_json", "Malformed JSON";
+    /// JSON, query or path of the wrong shape; `errors` tells each field.
+    ValidationFailed = 400, "validation_failed", "Validation failed";
+    /// The call needs an Idempotency-Key.
+    IdempotencyKeyMissing = 400, "idempotency_key_missing", "Idempotency key missing";
+    /// The Idempotency-Key is not one.
+    IdempotencyKeyInvalid = 400, "idempotency_key_invalid", "Idempotency key invalid";
+    /// No, malformed, expired or ended token.
+    Unauthenticated = 401, "unauthenticated", "Not authenticated";
+    /// Wrong address or password.
+    InvalidCredentials = 401, "invalid_credentials", "Invalid credentials";
+    /// The caller may not do this.
+    Forbidden = 403, "forbidden", "Forbidden";
+    /// There is nothing at this path.
+    NotFound = 404, "not_found", "Not found";
+    /// There is no such show.
+    ShowNotFound = 404, "show_not_found", "Show not found";
+    /// There is no such movie.
+    MovieNotFound = 404, "movie_not_found", "Movie not found";
+    /// There is no such theatre.
+    TheatreNotFound = 404, "theatre_not_found", "Theatre not found";
+    /// A seat is not of the show's hall; `seat_ids` names those.
+    SeatNotFound = 404, "seat_not_found", "Seat not found";
+    /// There is no such hold.
+    HoldNotFound = 404, "hold_not_found", "Hold not found";
+    /// The caller has no such booking.
+    BookingNotFound = 404, "booking_not_found", "Booking not found";
+    /// The path does not know the method; `Allow` tells those it does.
+    MethodNotAllowed = 405, "method_not_allowed", "Method not allowed";
+    /// Nothing that the client accepts can be answered.
+    NotAcceptable = 406, "not_acceptable", "Not acceptable";
+    /// The request did not arrive in time.
+    RequestTimeout = 408, "request_timeout", "Request timeout";
+    /// A seat is taken; `seat_ids` names those.
+    SeatUnavailable = 409, "seat_unavailable", "Seat unavailable";
+    /// An account has this address.
+    EmailTaken = 409, "email_taken", "Email taken";
+    /// The show takes no more bookings.
+    SalesClosed = 409, "sales_closed", "Sales closed";
+    /// The body is larger than any that makes sense.
+    PayloadTooLarge = 413, "payload_too_large", "Payload too large";
+    /// The body must be JSON.
+    UnsupportedMediaType = 415, "unsupported_media_type", "Unsupported media type";
+    /// The key was used with another request.
+    IdempotencyKeyReused = 422, "idempotency_key_reused", "Idempotency key reused";
+    /// More seats than a booking may have.
+    TooManySeats = 422, "too_many_seats", "Too many seats";
+    /// Too many requests, or failed logins.
+    RateLimited = 429, "rate_limited", "Rate limited";
+    /// A mistake of ours.
+    Internal = 500, "internal", "Internal error";
+    /// Something the server needs cannot be reached.
+    Unavailable = 503, "unavailable", "Unavailable";
+    /// Too many wait already.
+    Overloaded = 503, "overloaded", "Overloaded";
+    /// The booking may exist: the same key tells.
+    OutcomeUnknown = 503, "outcome_unknown", "Outcome unknown";
+}
+
+impl Code {
+    /// The HTTP status.
+    pub fn status(self) -> StatusCode {
+        StatusCode::from_u16(self.parts().0).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// The name on the wire.
+    pub fn as_str(self) -> &'static str {
+        self.parts().1
+    }
+
+    fn title(self) -> &'static str {
+        self.parts().2
+    }
+}
+
+/// A field that is not as it must be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FieldError {
+    /// Its name, or its path: `seat_ids[2]`.
+    pub field: String,
+    /// What is wrong, as clients tell it apart.
+    pub code: &'static str,
+    /// What is wrong, for people.
+    pub message: String,
+}
+
+/// An answer other than what was wanted.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    code: Code,
+    detail: Cow<'static, str>,
+    members: Map<String, Value>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    cause: Option<String>,
+}
+
+impl Problem {
+    /// A problem with a text that tells the client what to do.
+    pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, detail: detail.into(), members: Map::new(), headers: Vec::new(), cause: None }
+    }
+
+    /// Fields that are not as they must be, all at once.
+    pub fn fields(errors: Vec<FieldError>) -> Self {
+        let names: Vec<_> = errors.iter().map(|error| format!("{} {}", error.field, error.message)).collect();
+        let list = errors.iter().map(|error| {
+            json!({ "field": error.field, "code": error.code, "message": format!("{} {}", error.field, error.message) })
+        });
+        let members = Value::Array(list.collect());
+        Self::new(Code::ValidationFailed, format!("{}.", names.join("; "))).with("errors", members)
+    }
+
+    /// One field that is not as it must be.
+    pub fn field(field: impl Into<String>, code: &'static str, message: impl Into<String>) -> Self {
+        Self::fields(vec![FieldError { field: field.into(), code, message: message.into() }])
+    }
+
+    /// Who calls is not known.
+    pub fn unauthenticated() -> Self {
+        Self::new(Code::Unauthenticated, "Log in, and send the token as Authorization: Bearer <token>.")
+            .header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+    }
+
+    /// There is no hold with that id.
+    pub fn hold_not_found() -> Self {
+        Self::new(Code::HoldNotFound, "There is no such hold.")
+    }
+
+    /// Too many tries.
+    pub fn rate_limited(detail: &'static str, limit: Limit, allowance: Allowance) -> Self {
+        let mut problem = Self::new(Code::RateLimited, detail).retry_after(allowance.resets_in);
+        problem.headers.extend(rate_limit_headers(limit, allowance));
+        problem
+    }
+
+    /// A member of the code's own.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: Value) -> Self {
+        self.members.insert(name.to_owned(), value);
+        self
+    }
+
+    fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    fn retry_after(self, wait: Duration) -> Self {
+        // Whole seconds, and never "at once".
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        self.header(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)))
+    }
+
+    /// What the log is told.
+    pub fn cause(&self) -> Option<&str> {
+        self.cause.as_deref()
+    }
+
+    /// Its code.
+    pub fn code(&self) -> Code {
+        self.code
+    }
+
+    /// Headers of its own.
+    pub fn headers(&self) -> &[(HeaderName, HeaderValue)] {
+        &self.headers
+    }
+
+    /// The body.
+    pub fn body(&self, request_id: &str) -> String {
+        let mut body = Map::new();
+        let code = self.code.as_str();
+        body.insert("type".into(), format!("/problems/{}", code.replace('_', "-")).into());
+        body.insert("title".into(), self.code.title().into());
+        body.insert("status".into(), self.code.status().as_u16().into());
+        body.insert("detail".into(), self.detail.as_ref().into());
+        body.insert("message".into(), self.detail.as_ref().into());
+        body.insert("code".into(), code.into());
+        body.insert("request_id".into(), request_id.into());
+        body.extend(self.members.clone());
+        Value::Object(body).to_string()
+    }
+
+    /// The problem that a bare status of the web framework stands for.
+    pub fn of_status(status: StatusCode) -> Self {
+        match status.as_u16() {
+            404 => Self::new(Code::NotFound, "There is nothing here. GET /api/openapi.json lists what there is."),
+            405 => Self::new(Code::MethodNotAllowed, "This path does not know the method; see the Allow header."),
+            406 => Self::new(Code::NotAcceptable, "Nothing that the Accept headers allow can be answered. Accept application/json."),
+            408 => Self::new(Code::RequestTimeout, "The request did not arrive in time. Send it again."),
+            413 => Self::new(Code::PayloadTooLarge, "The body is too large."),
+            415 => Self::new(Code::UnsupportedMediaType, "Send the body as application/json."),
+            _ if status.is_client_error() => Self::new(Code::ValidationFailed, "The request is not valid."),
+            _ => Self::internal(format!("the web framework answered {status}")),
+        }
+    }
+
+    /// A mistake of ours. Only the log learns more.
+    pub fn internal(cause: impl fmt::Display) -> Self {
+        let mut problem = Self::new(Code::Internal, "Something went wrong here. The request's id finds it in the log.");
+        problem.cause = Some(cause.to_string());
+        problem
+    }
+
+    fn unavailable(code: Code, detail: &'static str, cause: Option<&dyn std::error::Error>) -> Self {
+        let mut problem = Self::new(code, detail).retry_after(Duration::from_secs(1));
+        problem.cause = cause.map(with_sources);
+        problem
+    }
+
+    fn overloaded() -> Self {
+        Self::unavailable(Code::Overloaded, "Too many requests wait. Nothing was done; try again in a moment.", None)
+    }
+}
+
+/// The `RateLimit` headers (IETF httpapi draft "RateLimit header fields for HTTP").
+pub fn rate_limit_headers(limit: Limit, allowance: Allowance) -> Vec<(HeaderName, HeaderValue)> {
+    let seconds = allowance.resets_in.as_secs() + u64::from(allowance.resets_in.subsec_nanos() > 0);
+    let policy = format!("\"default\";q={};w={}", limit.tries, limit.window.as_secs());
+    let state = format!("\"default\";r={};t={seconds}", allowance.remaining);
+    [("ratelimit-policy", policy), ("ratelimit", state)]
+        .into_iter()
+        .filter_map(|(name, value)| Some((HeaderName::from_static(name), HeaderValue::from_str(&value).ok()?)))
+        .collect()
+}
+
+/// An error with everything behind it, for the log.
+fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code.as_str())
+    }
+}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        self.code.status()
+    }
+
+    /// Without a body: the outermost middleware writes it.
+    fn error_response(&self) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status_code());
+        for header in &self.headers {
+            response.append_header(header.clone());
+        }
+        response.finish()
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match &error {
+            StoreError::Unavailable(_) => Self::unavailable(
+                Code::Unavailable,
+                "The server cannot reach its database. Nothing was done; try again in a moment.",
+                Some(&error),
+            ),
+            StoreError::Internal(_) => Self::internal(with_sources(&error)),
+        }
+    }
+}
+
+impl From<PasswordHasherError> for Problem {
+    fn from(error: PasswordHasherError) -> Self {
+        match &error {
+            PasswordHasherError::Overloaded => Self::overloaded(),
+            PasswordHasherError::Internal(_) => Self::internal(with_sources(&error)),
+        }
+    }
+}
+
+impl From<RegisterError> for Problem {
+    fn from(error: RegisterError) -> Self {
+        match error {
+            RegisterError::EmailTaken => {
+                Self::new(Code::EmailTaken, "An account with this e-mail address exists already. Log in instead.")
+            }
+            RegisterError::Password(error) => error.into(),
+            RegisterError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<LoginError> for Problem {
+    fn from(error: LoginError) -> Self {
+        match error {
+            LoginError::InvalidCredentials => {
+                Self::new(Code::InvalidCredentials, "The e-mail address or the password is wrong.")
+                    .header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+            }
+            LoginError::TooManyFailures { retry_in, limit } => Self::rate_limited(
+                "Too many failed logins. Wait, and try again.",
+                limit,
+                Allowance { allowed: false, remaining: 0, resets_in: retry_in },
+            ),
+            LoginError::Password(error) => error.into(),
+            LoginError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<RefreshError> for Problem {
+    fn from(error: RefreshError) -> Self {
+        match error {
+            RefreshError::Refused => Self {
+                detail: "The refresh token is not valid any more. Log in again.".into(),
+                ..Self::unauthenticated()
+            },
+            RefreshError::Store(error) => error.into(),
+        }
+    }
+}
+
+fn session_ended() -> Problem {
+    Problem { detail: "The session has ended. Log in again.".into(), ..Problem::unauthenticated() }
+}
+
+impl From<WhoAmIError> for Problem {
+    fn from(error: WhoAmIError) -> Self {
+        match error {
+            WhoAmIError::SessionEnded => session_ended(),
+            WhoAmIError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<MovieShowsError> for Problem {
+    fn from(error: MovieShowsError) -> Self {
+        match error {
+            MovieShowsError::MovieNotFound => Self::new(Code::MovieNotFound, "There is no such movie."),
+            MovieShowsError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<SeatMapError> for Problem {
+    fn from(error: SeatMapError) -> Self {
+        match error {
+            SeatMapError::ShowNotFound => Self::new(Code::ShowNotFound, "There is no such show."),
+            SeatMapError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ReadBookingError> for Problem {
+    fn from(error: ReadBookingError) -> Self {
+        match error {
+            ReadBookingError::SessionEnded => session_ended(),
+            ReadBookingError::NotFound => Self::new(Code::BookingNotFound, "You have no such booking."),
+            ReadBookingError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<SeatSelectionError> for Problem {
+    fn from(error: SeatSelectionError) -> Self {
+        match &error {
+            SeatSelectionError::Empty => Self::field("seat_ids", "too_few", "must have at least one seat"),
+            SeatSelectionError::Repeated { seat_id } => {
+                Self::field("seat_ids", "repeated", format!("has seat {seat_id} twice"))
+            }
+            SeatSelectionError::TooMany { max, .. } => {
+                Self::new(Code::TooManySeats, format!("At most {max} seats can be booked together."))
+                    .with("max", (*max).into())
+            }
+        }
+    }
+}
+
+fn seat_list(seats: &[SeatId]) -> Value {
+    seats.iter().map(|seat| Value::from(seat.0)).collect()
+}
+
+impl From<CommandError> for Problem {
+    fn from(error: CommandError) -> Self {
+        match error {
+            CommandError::Refused(refusal) => refusal.into(),
+            CommandError::Overloaded => Self::overloaded(),
+            CommandError::Store(error) => error.into(),
+            CommandError::OutcomeUnknown => Self::unavailable(
+                Code::OutcomeUnknown,
+                "The booking may have been made. Send the same request with the same Idempotency-Key: it tells, and never books twice.",
+                None,
+            ),
+        }
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::SessionEnded => session_ended(),
+            Refusal::KeyReused => Self::new(
+                Code::IdempotencyKeyReused,
+                "This Idempotency-Key was used with another request. Use a new key for a new request.",
+            ),
+            Refusal::ShowNotFound => Self::new(Code::ShowNotFound, "There is no such show."),
+            Refusal::SeatNotFound { seat_ids } => {
+                Self::new(Code::SeatNotFound, "A seat is not of this show's hall. Choose from the show's seat map.")
+                    .with("seat_ids", seat_list(&seat_ids))
+            }
+            Refusal::SalesClosed => {
+                Self::new(Code::SalesClosed, "The show has started or is cancelled: it takes no more bookings.")
+            }
+            Refusal::SeatUnavailable { seat_ids } => {
+                Self::new(Code::SeatUnavailable, "Seat is not available or does not exist.")
+                    .with("seat_ids", seat_list(&seat_ids))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_and_their_types_follow() {
+        let mut names: Vec<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Code::ALL.len());
+        let body: Value = serde_json::from_str(&Problem::from(Refusal::SeatUnavailable { seat_ids: vec![SeatId(7)] }).body("r")).unwrap();
+        assert_eq!(body["type"], "/problems/seat-unavailable");
+        assert_eq!(body["message"], body["detail"]);
+        assert_eq!(body["seat_ids"], json!([7]));
+    }
+
+    #[test]
+    fn causes_stay_inside() {
+        let problem = Problem::from(StoreError::internal("secret table is missing"));
+        assert!(!problem.body("r").contains("secret"));
+        assert_eq!(problem.cause(), Some("the store failed: secret table is missing"));
+    }
+}

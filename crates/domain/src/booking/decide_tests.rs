@@ -1,0 +1,442 @@
+//! The rules, one by one and all together.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use proptest::prelude::*;
+
+use super::*;
+use crate::catalog::ShowStatus;
+use crate::identity::{Caller, Role};
+use crate::ids::{BookingId, LayoutId, SeatId, ShowId, UserId};
+use crate::money::Currency;
+use crate::random::{OperationId, Random, Reference};
+use crate::seating::{ClaimStatus, SeatSelection};
+
+/// A show that is for sale.
+pub(super) const OPEN: i64 = 1;
+const OTHER: i64 = 2;
+const CANCELLED: i64 = 3;
+const STARTED: i64 = 4;
+const SEATS: i64 = 100;
+
+pub(super) struct TestEncoder;
+
+impl AnswerEncoder for TestEncoder {
+    fn encode_booking(&self, booking: &Booking) -> Vec<u8> {
+        format!("{booking:?}").into_bytes()
+    }
+}
+
+/// Bytes that tell which draw they are of.
+struct Nth(i64);
+
+impl Random for Nth {
+    fn fill(&self, bytes: &mut [u8]) {
+        for (index, byte) in bytes.iter_mut().enumerate() {
+            *byte = u8::try_from((self.0 >> (5 * index.min(12))) & 31).unwrap();
+        }
+    }
+}
+
+pub(super) fn now() -> DateTime<Utc> {
+    "2026-11-22T12:00:00Z".parse().unwrap()
+}
+
+/// Five users, four shows of a hundred seats, nothing sold.
+pub(super) fn new_state() -> BatchState {
+    let show = |id: i64| ShowOffer {
+        layout_id: LayoutId(id * 10),
+        status: if id == CANCELLED { ShowStatus::Cancelled } else { ShowStatus::Scheduled },
+        start_time: now() + if id == STARTED { TimeDelta::zero() } else { TimeDelta::hours(1) },
+        currency: Currency::parse("EUR").unwrap(),
+        movie_title: format!("Movie {id}"),
+        theatre_name: "Theatre".into(),
+        hall_name: "Hall".into(),
+    };
+    let offer = |seat: i64| SeatOffer {
+        row: "A".into(),
+        number: i32::try_from(seat).unwrap(),
+        category: "standard".into(),
+        price_minor: 1000 + seat,
+    };
+    let shows = [OPEN, OTHER, CANCELLED, STARTED];
+    let seats = shows.into_iter().flat_map(|show| (1..=SEATS).map(move |seat| (show, seat)));
+    BatchState {
+        now: now(),
+        keys: HashMap::new(),
+        users: (1..=5).map(|id| (UserId(id), UserRow { session_generation: 7 })).collect(),
+        shows: shows.into_iter().map(|id| (ShowId(id), show(id))).collect(),
+        seats: seats.map(|(show, seat)| ((ShowId(show), SeatId(seat)), offer(seat))).collect(),
+        claims: HashMap::new(),
+    }
+}
+
+/// A command of a user for seats of a show. The digest is of the show and the seats.
+pub(super) fn command(user: i64, show: i64, seats: &[i64], key: &str) -> Command {
+    let mut fingerprint = [0; 32];
+    for (place, value) in fingerprint.iter_mut().zip(std::iter::once(&show).chain(seats)) {
+        *place = u8::try_from(*value).unwrap();
+    }
+    let user_id = UserId(user);
+    let seats = SeatSelection::parse(seats.iter().copied().map(SeatId).collect(), 10).unwrap();
+    Command {
+        caller: Caller { user_id, role: Role::Customer, session_generation: 7 },
+        key: KeyName { user_id, scope: Scope("POST /api/bookings".into()), key: IdempotencyKey::parse(key).unwrap() },
+        fingerprint: Fingerprint(fingerprint),
+        action: Action::Book(BookSeats { show_id: ShowId(show), seats }),
+    }
+}
+
+/// The commands with what is drawn for them: booking 1, 2, …
+fn prepare(commands: impl IntoIterator<Item = Command>) -> Vec<PreparedCommand> {
+    let draw = |id| Drawn {
+        operation_id: OperationId::draw(&Nth(id)),
+        booking_id: BookingId(id),
+        reference: Reference::draw(&Nth(id)),
+    };
+    commands.into_iter().zip(1..).map(|(command, id)| PreparedCommand { command, drawn: draw(id) }).collect()
+}
+
+fn decide_all(state: &BatchState, commands: impl IntoIterator<Item = Command>) -> Decision {
+    decide(state.clone(), &prepare(commands), &TestEncoder)
+}
+
+fn outcome(state: &BatchState, command: Command) -> Result<Answer, Refusal> {
+    let mut prepared = prepare([command]);
+    // Another run than those that have written.
+    prepared[0].drawn.operation_id = OperationId([255; 16]);
+    let decision = decide(state.clone(), &prepared, &TestEncoder);
+    assert_eq!(decision.changes.is_empty(), decision.outcomes[0].is_err());
+    decision.outcomes[0].clone()
+}
+
+pub(super) fn place(seat: i64) -> (ShowId, SeatId) {
+    (ShowId(OPEN), SeatId(seat))
+}
+
+pub(super) fn booked_claim() -> ClaimRow {
+    ClaimRow { status: ClaimStatus::Booked, hold_id: None, expires_at: None }
+}
+
+fn held(hold_id: &str, seconds: i64) -> ClaimRow {
+    let expires_at = Some(now() + TimeDelta::seconds(seconds));
+    ClaimRow { status: ClaimStatus::Held, hold_id: Some(hold_id.into()), expires_at }
+}
+
+fn unavailable(seats: &[i64]) -> Result<Answer, Refusal> {
+    Err(Refusal::SeatUnavailable { seat_ids: seats.iter().copied().map(SeatId).collect() })
+}
+
+/// Commits changes as a store must: what they expect is checked.
+pub(super) fn commit(changes: &Changes, state: &mut BatchState) {
+    for guard in &changes.shows {
+        assert_eq!(state.shows[&guard.show_id].status, ShowStatus::Scheduled);
+    }
+    for guard in &changes.users {
+        assert_eq!(state.users[&guard.user_id].session_generation, guard.session_generation);
+    }
+    for hold in &changes.expired_holds {
+        let removed = state.claims.remove(&(hold.show_id, hold.seat_id)).unwrap();
+        assert_eq!(removed.hold_id.as_deref(), Some(hold.hold_id.as_str()));
+        assert!(removed.expires_at.unwrap() <= state.now);
+    }
+    for claim in &changes.claims {
+        let before = state.claims.insert((claim.show_id, claim.seat_id), booked_claim());
+        assert_eq!(before, None, "a seat claimed twice");
+    }
+    for key in &changes.keys {
+        let answer = Some(StoredAnswer { body: Arc::clone(&key.answer) });
+        let (fingerprint, operation_id, booking_id) = (key.fingerprint, key.operation_id, key.booking_id);
+        let before = state.keys.insert(key.name.clone(), KeyRow { fingerprint, operation_id, booking_id, answer });
+        assert_eq!(before, None, "a key used twice");
+    }
+}
+
+#[test]
+fn a_booking_is_answered_and_written_whole() {
+    let state = new_state();
+    let asked = command(2, OPEN, &[9, 3, 5], "k");
+    let Decision { changes, outcomes } = decide_all(&state, [asked.clone()]);
+    let [booking] = &changes.bookings[..] else { panic!("one booking: {changes:?}") };
+    let body: Arc<[u8]> = TestEncoder.encode_booking(booking).into();
+    assert_eq!(outcomes, [Ok(Answer::Booked { booking_id: BookingId(1), body: Arc::clone(&body), replayed: false })]);
+    let sold: Vec<_> = booking.seats.iter().map(|seat| (seat.id.0, seat.number, seat.price_minor)).collect();
+    assert_eq!(sold, [(9, 9, 1009), (3, 3, 1003), (5, 5, 1005)], "in the order they were asked for");
+    assert_eq!((booking.user_id, booking.show_id, booking.status), (UserId(2), ShowId(OPEN), BookingStatus::Confirmed));
+    assert_eq!((booking.booked_at, booking.cancelled_at, changes.at), (now(), None, now()));
+    assert_eq!(booking.reference, Reference::draw(&Nth(1)));
+    let [key] = &changes.keys[..] else { panic!("one key: {changes:?}") };
+    assert_eq!((&key.name, key.fingerprint, key.booking_id), (&asked.key, asked.fingerprint, BookingId(1)));
+    assert_eq!((key.operation_id, &key.answer), (OperationId::draw(&Nth(1)), &body));
+    let claim = |seat| NewClaim {
+        show_id: ShowId(OPEN),
+        seat_id: SeatId(seat),
+        layout_id: LayoutId(10),
+        booking_id: BookingId(1),
+        user_id: UserId(2),
+    };
+    assert_eq!(changes.claims, [3, 5, 9].map(claim), "in lock order");
+    assert_eq!(changes.shows, [ShowGuard { show_id: ShowId(OPEN) }]);
+    assert_eq!(changes.users, [UserGuard { user_id: UserId(2), session_generation: 7 }]);
+    let told = NewOutboxEvent { kind: OutboxKind::BookingConfirmed, show_id: ShowId(OPEN), booking_id: BookingId(1) };
+    assert_eq!((&changes.outbox[..], &changes.expired_holds[..]), (&[told][..], &[][..]));
+}
+
+#[test]
+fn each_refusal_writes_nothing() {
+    let mut state = new_state();
+    state.claims.insert(place(1), booked_claim());
+    let refused = |command| outcome(&state, command).unwrap_err();
+    assert_eq!(refused(command(9, OPEN, &[2], "k")), Refusal::SessionEnded);
+    let mut ended = command(2, OPEN, &[2], "k");
+    for generation in [6, 8] {
+        ended.caller.session_generation = generation;
+        assert_eq!(refused(ended.clone()), Refusal::SessionEnded);
+    }
+    assert_eq!(refused(command(2, 99, &[2], "k")), Refusal::ShowNotFound);
+    let seat_ids = vec![SeatId(102), SeatId(101)];
+    assert_eq!(refused(command(2, OPEN, &[102, 2, 101], "k")), Refusal::SeatNotFound { seat_ids });
+    assert_eq!(refused(command(2, CANCELLED, &[2], "k")), Refusal::SalesClosed);
+    assert_eq!(refused(command(2, STARTED, &[2], "k")), Refusal::SalesClosed);
+    assert_eq!(outcome(&state, command(2, OPEN, &[3, 1, 2], "k")), unavailable(&[1]));
+}
+
+#[test]
+fn a_show_is_for_sale_until_the_instant_it_starts() {
+    let mut state = new_state();
+    state.now = now() + TimeDelta::hours(1) - TimeDelta::microseconds(1);
+    assert!(outcome(&state, command(1, OPEN, &[1], "k")).is_ok());
+    state.now += TimeDelta::microseconds(1);
+    assert_eq!(outcome(&state, command(1, OPEN, &[1], "k")), Err(Refusal::SalesClosed));
+}
+
+#[test]
+fn errors_are_found_in_their_order() {
+    let mut state = new_state();
+    let used = decide_all(&state, [command(1, OPEN, &[1], "used")]).changes;
+    commit(&used, &mut state);
+    state.claims.insert((ShowId(CANCELLED), SeatId(1)), booked_claim());
+    state.claims.insert((ShowId(STARTED), SeatId(1)), booked_claim());
+    // Each command has every fault of those below it.
+    let mut ended = command(1, 99, &[101, 1], "used");
+    ended.caller.session_generation = 1;
+    assert_eq!(outcome(&state, ended), Err(Refusal::SessionEnded));
+    assert_eq!(outcome(&state, command(1, 99, &[101, 1], "used")), Err(Refusal::KeyReused));
+    assert_eq!(outcome(&state, command(1, 99, &[101, 1], "k")), Err(Refusal::ShowNotFound));
+    let seat_ids = vec![SeatId(101)];
+    assert_eq!(outcome(&state, command(1, CANCELLED, &[101, 1], "k")), Err(Refusal::SeatNotFound { seat_ids }));
+    assert_eq!(outcome(&state, command(1, CANCELLED, &[2, 1], "k")), Err(Refusal::SalesClosed));
+    assert_eq!(outcome(&state, command(1, STARTED, &[2, 1], "k")), Err(Refusal::SalesClosed));
+    assert_eq!(outcome(&state, command(1, OPEN, &[2, 1], "k")), unavailable(&[1]));
+}
+
+#[test]
+fn a_used_key_answers_its_bytes_again_whatever_has_become_of_the_show() {
+    let mut state = new_state();
+    let asked = command(1, OPEN, &[1], "k");
+    let first = decide_all(&state, [asked.clone()]);
+    commit(&first.changes, &mut state);
+    let again = |state: &BatchState| {
+        let prepared = prepare([command(2, OPEN, &[2], "k"), asked.clone()]);
+        let decision = decide(state.clone(), &prepared[1..], &TestEncoder);
+        assert!(decision.changes.is_empty());
+        decision.outcomes[0].clone()
+    };
+    let body = Arc::clone(&first.changes.keys[0].answer);
+    let replay = Ok(Answer::Booked { booking_id: BookingId(1), body, replayed: true });
+    assert_eq!(again(&state), replay);
+    state.shows.get_mut(&ShowId(OPEN)).unwrap().status = ShowStatus::Cancelled;
+    assert_eq!(again(&state), replay);
+    state.shows.clear();
+    assert_eq!(again(&state), replay);
+    state.keys.values_mut().for_each(|row| row.answer = None);
+    assert_eq!(again(&state), Ok(Answer::BookedLongAgo { booking_id: BookingId(1) }));
+    state.users.clear();
+    assert_eq!(again(&state), Err(Refusal::SessionEnded));
+}
+
+#[test]
+fn a_key_of_this_very_run_is_its_first_answer_even_if_the_session_has_ended() {
+    let mut state = new_state();
+    let asked = command(1, OPEN, &[1], "k");
+    let first = decide_all(&state, [asked.clone()]);
+    commit(&first.changes, &mut state);
+    state.users.clear();
+    let again = decide_all(&state, [asked]);
+    assert_eq!(again.outcomes, first.outcomes);
+    assert!(again.changes.is_empty());
+}
+
+#[test]
+fn the_same_key_twice_in_a_batch() {
+    let mut state = new_state();
+    state.claims.insert(place(1), booked_claim());
+    let decision = decide_all(
+        &state,
+        [
+            command(1, OPEN, &[1], "k"),
+            // The first was refused: this one is decided for itself.
+            command(1, OPEN, &[2], "k"),
+            // Accepted: a replay, or another request.
+            command(1, OPEN, &[2], "k"),
+            command(1, OPEN, &[1], "k"),
+            // Another's key, and another path's.
+            command(2, OPEN, &[3], "k"),
+            Command {
+                key: KeyName { scope: Scope("POST /api/holds".into()), ..command(1, OPEN, &[4], "k").key },
+                ..command(1, OPEN, &[4], "k")
+            },
+        ],
+    );
+    assert_eq!(decision.outcomes[0], unavailable(&[1]));
+    let Ok(Answer::Booked { booking_id: BookingId(2), body, replayed: false }) = &decision.outcomes[1] else {
+        panic!("{:?}", decision.outcomes)
+    };
+    let replay = Answer::Booked { booking_id: BookingId(2), body: Arc::clone(body), replayed: true };
+    assert_eq!(decision.outcomes[2], Ok(replay));
+    assert_eq!(decision.outcomes[3], Err(Refusal::KeyReused));
+    assert!(decision.outcomes[4].is_ok() && decision.outcomes[5].is_ok());
+    assert_eq!(decision.changes.bookings.len(), 3);
+    assert_eq!(decision.changes.keys.len(), 3);
+}
+
+#[test]
+fn a_seat_is_refused_because_of_an_accepted_command_before_it_only() {
+    let mut state = new_state();
+    state.claims.insert(place(5), booked_claim());
+    let decision = decide_all(
+        &state,
+        [
+            // Refused because of a committed row: it takes no seat from those behind it.
+            command(1, OPEN, &[5, 1, 2], "a"),
+            command(2, OPEN, &[1, 2], "b"),
+            command(3, OPEN, &[4, 2, 3, 1], "c"),
+            command(3, OPEN, &[3, 4], "d"),
+            // The same seats of another show are other seats.
+            command(4, OTHER, &[1, 2], "e"),
+        ],
+    );
+    assert_eq!(decision.outcomes[0], unavailable(&[5]));
+    assert!(decision.outcomes[1].is_ok());
+    assert_eq!(decision.outcomes[2], unavailable(&[2, 1]), "in the order they were asked for");
+    assert!(decision.outcomes[3].is_ok() && decision.outcomes[4].is_ok());
+}
+
+#[test]
+fn a_hold_keeps_its_seat_until_the_instant_it_runs_out() {
+    let mut state = new_state();
+    state.claims.insert(place(1), held("over", 0));
+    state.claims.insert(place(2), held("live", 1));
+    state.claims.insert(place(3), ClaimRow { status: ClaimStatus::Blocked, hold_id: None, expires_at: None });
+    assert_eq!(outcome(&state, command(1, OPEN, &[2], "k")), unavailable(&[2]));
+    assert_eq!(outcome(&state, command(1, OPEN, &[3, 1], "k")), unavailable(&[3]));
+    let decision = decide_all(&state, [command(1, OPEN, &[4, 1], "k"), command(2, OPEN, &[1], "k")]);
+    assert!(decision.outcomes[0].is_ok());
+    assert_eq!(decision.outcomes[1], unavailable(&[1]));
+    let over = ExpectedHold { show_id: ShowId(OPEN), seat_id: SeatId(1), hold_id: "over".into() };
+    assert_eq!(decision.changes.expired_holds, [over]);
+}
+
+#[test]
+fn changes_are_in_lock_order_and_guards_are_there_once() {
+    let mut state = new_state();
+    state.claims.insert(place(8), held("b", -1));
+    state.claims.insert(place(2), held("a", -1));
+    let mut prepared = prepare([
+        command(3, OTHER, &[7, 1], "z"),
+        command(1, OPEN, &[8, 2], "y"),
+        command(3, OPEN, &[3], "a"),
+        command(1, OTHER, &[2], "x"),
+    ]);
+    for (command, id) in prepared.iter_mut().zip([40, 20, 30, 10]) {
+        command.drawn.booking_id = BookingId(id);
+    }
+    let changes = decide(state, &prepared, &TestEncoder).changes;
+    assert_eq!(changes.shows, [OPEN, OTHER].map(|id| ShowGuard { show_id: ShowId(id) }));
+    assert_eq!(changes.users.iter().map(|user| user.user_id.0).collect::<Vec<_>>(), [1, 3]);
+    let keys: Vec<_> = changes.keys.iter().map(|key| (key.name.user_id.0, key.name.key.as_str())).collect();
+    assert_eq!(keys, [(1, "x"), (1, "y"), (3, "a"), (3, "z")]);
+    assert_eq!(changes.bookings.iter().map(|booking| booking.id.0).collect::<Vec<_>>(), [10, 20, 30, 40]);
+    assert_eq!(changes.expired_holds.iter().map(|hold| hold.seat_id.0).collect::<Vec<_>>(), [2, 8]);
+    let claims: Vec<_> = changes.claims.iter().map(|claim| (claim.show_id.0, claim.seat_id.0)).collect();
+    assert_eq!(claims, [(OPEN, 2), (OPEN, 3), (OPEN, 8), (OTHER, 1), (OTHER, 2), (OTHER, 7)]);
+    assert_eq!(changes.outbox.iter().map(|event| event.booking_id.0).collect::<Vec<_>>(), [40, 20, 30, 10]);
+}
+
+#[test]
+fn sixty_four_mixed_commands_at_once() {
+    let state = new_state();
+    let mixed = |n: i64| match n % 4 {
+        0 | 1 => command(1 + n % 5, OPEN, &[n + 1, n + 2], &format!("{n}")),
+        2 => command(1 + n % 5, OTHER, &[1], &format!("{n}")),
+        _ => command(1 + n % 5, CANCELLED, &[1], &format!("{n}")),
+    };
+    let decision = decide_all(&state, (0..64).map(mixed));
+    let booked: Vec<_> =
+        (0..64).zip(&decision.outcomes).filter(|(_, outcome)| outcome.is_ok()).map(|(n, _)| n).collect();
+    // Of two neighbours in the show the first wins; of the other show's seat 1 the first caller.
+    let expected: Vec<_> = (0..64).filter(|n| n % 4 == 0 || *n == 2).collect();
+    assert_eq!(booked, expected);
+    assert_eq!(decision.changes.bookings.len(), 17);
+    commit(&decision.changes, &mut state.clone());
+}
+
+fn any_command() -> impl Strategy<Value = Command> {
+    let seats = prop::sample::subsequence((1_i64..=8).collect::<Vec<_>>(), 1..=4).prop_shuffle();
+    (1_i64..=6, 1_i64..=5, seats, 0..5, prop::bool::weighted(0.05)).prop_map(|(user, show, mut seats, key, far)| {
+        if far {
+            seats.push(SEATS + 1);
+        }
+        command(user, show, &seats, &format!("{key}"))
+    })
+}
+
+fn any_state() -> impl Strategy<Value = BatchState> {
+    prop::collection::vec(0..6_u8, 8).prop_map(|kinds| {
+        let mut state = new_state();
+        for (kind, seat) in kinds.into_iter().zip(1..) {
+            let claim = match kind {
+                0 => booked_claim(),
+                1 => held(&format!("live {seat}"), 1),
+                2 => held(&format!("over {seat}"), -1),
+                _ => continue,
+            };
+            state.claims.insert(place(seat), claim);
+        }
+        state
+    })
+}
+
+proptest! {
+    /// A batch is nothing but its commands one after the other, and no seat or key of it is taken twice.
+    #[test]
+    fn a_batch_is_its_commands_one_by_one(state in any_state(), commands in prop::collection::vec(any_command(), 0..40)) {
+        let prepared = prepare(commands);
+        let together = decide(state.clone(), &prepared, &TestEncoder);
+        let mut committed = state.clone();
+        let mut alone = Changes { at: state.now, ..Changes::default() };
+        for (command, outcome) in prepared.iter().zip(&together.outcomes) {
+            let one = decide(committed.clone(), std::slice::from_ref(command), &TestEncoder);
+            prop_assert_eq!(&one.outcomes[..], std::slice::from_ref(outcome));
+            prop_assert_eq!(one.changes.is_empty(), !matches!(outcome, Ok(Answer::Booked { replayed: false, .. })));
+            commit(&one.changes, &mut committed);
+            alone.keys.extend(one.changes.keys);
+            alone.bookings.extend(one.changes.bookings);
+            alone.claims.extend(one.changes.claims);
+            alone.expired_holds.extend(one.changes.expired_holds);
+            alone.outbox.extend(one.changes.outbox);
+        }
+        alone.keys.sort_by(|a, b| a.name.cmp(&b.name));
+        alone.bookings.sort_by_key(|booking| booking.id);
+        alone.claims.sort();
+        alone.expired_holds.sort();
+        let Changes { shows, users, .. } = together.changes.clone();
+        prop_assert_eq!(&together.changes, &Changes { shows, users, ..alone });
+        // What is committed together is what is committed one by one.
+        let mut at_once = state;
+        commit(&together.changes, &mut at_once);
+        prop_assert_eq!(at_once, committed);
+    }
+}

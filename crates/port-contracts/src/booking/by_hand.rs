@@ -1,0 +1,322 @@
+//! The port that committers write to, driven by hand: what happens between the read and the write.
+
+use std::collections::BTreeSet;
+
+use chrono::TimeDelta;
+use domain::booking::{
+    BatchState, BatchStore, Changes, ClaimRow, Command, KeyRow, Named, PreparedCommand, SeatOffer, ShowOffer, UserRow,
+    WriteError,
+};
+use domain::catalog::ShowStatus;
+use domain::identity::{Caller, Email};
+use domain::ids::{BookingId, SeatId, ShowId, UserId};
+use domain::money::Currency;
+use domain::random::{OperationId, Reference};
+use domain::seating::ClaimStatus;
+use futures::future::join_all;
+
+use crate::Fixture;
+use crate::tools::{SIMPLE, Tally, UniqueRandom, book, decided, sell, tally};
+use crate::world::{
+    ALPHA, STALKER, World, block, cancel_show, customer, customers, hold, layout_id, now, password_hash,
+};
+
+fn store(fixture: &dyn Fixture) -> &dyn BatchStore {
+    fixture.stores().batches[0].as_ref()
+}
+
+async fn changes(fixture: &dyn Fixture, commands: &[Command]) -> Changes {
+    let decision = decided(store(fixture), &UniqueRandom::new(), commands).await;
+    assert!(decision.outcomes.iter().all(Result::is_ok), "{:?}", decision.outcomes);
+    decision.changes
+}
+
+/// The write must be refused, and leave nothing behind.
+async fn must_be_stale(fixture: &dyn Fixture, changes: &Changes) {
+    let before = everything(fixture).await;
+    let written = store(fixture).write(changes).await;
+    assert!(matches!(written, Err(WriteError::Stale(_))), "{written:?}");
+    assert_eq!(everything(fixture).await, before);
+}
+
+async fn everything(fixture: &dyn Fixture) -> (Tally, i64) {
+    (tally(fixture).await, fixture.count("SELECT count(*) FROM seat_claims").await)
+}
+
+fn named(commands: &[Command]) -> Named {
+    let drawn = domain::booking::Drawn {
+        operation_id: OperationId([0; 16]),
+        booking_id: BookingId(0),
+        reference: Reference::draw(&UniqueRandom::new()),
+    };
+    let prepared: Vec<_> =
+        commands.iter().map(|command| PreparedCommand { command: command.clone(), drawn: drawn.clone() }).collect();
+    Named::by(&prepared)
+}
+
+async fn end_sessions(fixture: &dyn Fixture, caller: Caller) {
+    let user = fixture.stores().users.by_id(caller.user_id).await.unwrap().unwrap();
+    let email = Email::parse(&user.email).unwrap();
+    fixture.stores().users.reset_password(&email, &password_hash("second")).await.unwrap().unwrap();
+}
+
+/// Committed rows, each as it is: shows that started or were cancelled and holds that ran out included; and nothing that
+/// was not named.
+pub async fn a_read_has_what_is_named_and_nothing_else(fixture: &dyn Fixture) {
+    let world = World::build(fixture).await;
+    let callers = customers(fixture, 2).await;
+    let row = world.row(0);
+    let first = book(callers[0], world.soon, &[row[0], row[1]], "k");
+    let made = changes(fixture, &[first.clone(), book(callers[1], world.soon, &row[6..7], "k")]).await;
+    store(fixture).write(&made).await.unwrap();
+    hold(fixture, world.soon, row[2], callers[0], "over", -60).await;
+    block(fixture, world.soon, row[3]).await;
+    block(fixture, world.soon, row[7]).await;
+    cancel_show(fixture, world.soon).await;
+    let mut nobody = callers[1];
+    nobody.user_id = UserId(987_654);
+    let asked = named(&[
+        first.clone(),
+        book(nobody, world.soon, &[row[2], row[3], row[4], world.beta[0].id], "new"),
+        book(callers[0], ShowId(987_654), &row[..1], "new"),
+    ]);
+    let state = store(fixture).read(&asked).await.unwrap();
+    let wrote = made.keys.iter().find(|key| key.name == first.key).unwrap();
+    let answer = Some(domain::booking::StoredAnswer { body: wrote.answer.clone() });
+    let (fingerprint, operation_id, booking_id) = (wrote.fingerprint, wrote.operation_id, wrote.booking_id);
+    let key = KeyRow { fingerprint, operation_id, booking_id, answer };
+    assert_eq!(state.keys.into_iter().collect::<Vec<_>>(), [(first.key, key)]);
+    let user = UserRow { session_generation: callers[0].session_generation };
+    assert_eq!(state.users.into_iter().collect::<Vec<_>>(), [(callers[0].user_id, user)]);
+    let show = ShowOffer {
+        layout_id: layout_id(fixture, world.soon).await,
+        status: ShowStatus::Cancelled,
+        start_time: world.base + TimeDelta::hours(3),
+        currency: Currency::parse("EUR").unwrap(),
+        movie_title: STALKER.into(),
+        theatre_name: ALPHA.into(),
+        hall_name: "Main".into(),
+    };
+    assert_eq!(state.shows.into_iter().collect::<Vec<_>>(), [(world.soon, show)]);
+    let offer = |number| SeatOffer { row: "A".into(), number, category: "standard".into(), price_minor: 1250 };
+    let mut seats: Vec<_> = state.seats.into_iter().collect();
+    seats.sort_by_key(|(_, offer)| offer.number);
+    let offered: Vec<_> = row[..5].iter().zip(1..).map(|(seat, number)| ((world.soon, *seat), offer(number))).collect();
+    assert_eq!(seats, offered);
+    check_claims(&state.claims, world.soon, &row, state.now);
+}
+
+fn check_claims(
+    claims: &std::collections::HashMap<(ShowId, SeatId), ClaimRow>,
+    show: ShowId,
+    row: &[SeatId],
+    now: chrono::DateTime<chrono::Utc>,
+) {
+    let booked = ClaimRow { status: ClaimStatus::Booked, hold_id: None, expires_at: None };
+    assert_eq!(claims.len(), 4, "{claims:?}");
+    assert_eq!(claims[&(show, row[0])], booked);
+    assert_eq!(claims[&(show, row[1])], booked);
+    assert_eq!(claims[&(show, row[3])], ClaimRow { status: ClaimStatus::Blocked, ..booked });
+    let over = &claims[&(show, row[2])];
+    assert_eq!((over.status, over.hold_id.as_deref()), (ClaimStatus::Held, Some("over")));
+    let ago = now - over.expires_at.unwrap();
+    assert!((55..120).contains(&ago.num_seconds()), "it ran out a minute ago: {ago}");
+}
+
+/// A committer asks so whether the store answers.
+pub async fn a_read_that_names_nothing_tells_the_time(fixture: &dyn Fixture) {
+    World::build(fixture).await;
+    let mut last = now() - TimeDelta::seconds(60);
+    for _ in 0..3 {
+        let BatchState { now: at, keys, users, shows, seats, claims } =
+            store(fixture).read(&Named::default()).await.unwrap();
+        assert!(keys.is_empty() && users.is_empty() && shows.is_empty() && seats.is_empty() && claims.is_empty());
+        assert!(at >= last, "the clock goes backwards: {at} after {last}");
+        last = at;
+    }
+    assert!((last - now()).num_seconds() < 60);
+}
+
+/// The next read, by whatever committer, sees it; a booking is as old as the read it was decided by.
+pub async fn a_written_batch_is_there_at_once(fixture: &dyn Fixture) {
+    let world = World::build(fixture).await;
+    let callers = customers(fixture, 2).await;
+    let row = world.row(0);
+    let commands: Vec<_> = (0..8).map(|n| book(callers[n % 2], world.soon, &row[n..=n], &format!("{n}"))).collect();
+    let made = changes(fixture, &commands).await;
+    store(fixture).write(&made).await.unwrap();
+    for store in &fixture.stores().batches {
+        let state = store.read(&named(&commands)).await.unwrap();
+        assert_eq!((state.keys.len(), state.claims.len()), (8, 8));
+        assert!(state.now >= made.at);
+    }
+    for booking in &made.bookings {
+        let found = fixture.stores().bookings.booking(booking.user_id, booking.id).await.unwrap();
+        assert_eq!(found.as_ref(), Some(booking));
+        assert_eq!(booking.booked_at, made.at);
+    }
+}
+
+/// A show that is cancelled after it was read takes no booking.
+pub async fn a_show_cancelled_before_the_write_is_stale(fixture: &dyn Fixture) {
+    let world = World::build(fixture).await;
+    let ana = customer(fixture).await;
+    let made = changes(fixture, &[book(ana, world.soon, &world.row(0)[..2], "k")]).await;
+    cancel_show(fixture, world.soon).await;
+    must_be_stale(fixture, &made).await;
+}
+
+/// A password that is reset after the read ends the session for this write too.
+pub async fn a_session_ended_before_the_write_is_stale(fixture: &dyn Fixture) {
+    let world = World::build(fixture).await;
+    let callers = customers(fixture, 2).await;
+    let row = world.row(0);
+    let commands = [book(callers[0], world.soon, &row[..1], "k"), book(callers[1], world.soon, &row[1..2], "k")];
+    let made = changes(fixture, &commands).await;
+    end_sessions(fixture, callers[1]).await;
+    must_be_stale(fixture, &made).await;
+}
+
+/// The key's first booking stays the only one.
+pub async fn a_key_that_is_there_already_is_stale(fixture: &dyn Fixture) {
+    let world = World::build(fixture).await;
+    let ana = customer(fixture).await;
+    let first = changes(fixture, &[book(ana, world.soon, &world.row(0)[..1], "k")]).await;
+    let second = changes(fixture, &[book(ana, world.later, &[world.beta[0].id], "k")]).await;
+    store(fixture).write(&first).await.unwrap();
+    must_be_stale(fixture, &second).await;
+    // The very same write again: its outcome was not known, and it had been committed.
+    must_be_stale(fixture, &first).await;
+    // A key whose answer is forgotten is there all the same.
+    fixture.execute("UPDATE idempotency_keys SET answer = NULL").await;
+    must_be_stale(fixture, &second).await;
+}
+
+/// By a booking, a hold or the house, since the read.
+pub async fn a_seat_that_is_claimed_already_is_stale(fixture: &dyn Fixture) {
+    let world = World::build(fixture).await;
+    let callers = customers(fixture, 2).await;
+    let row = world.row(0);
+    let booked = changes(fixture, &[book(callers[0], world.soon, &row[..3], "k")]).await;
+    let late = changes(fixture, &[book(callers[1], world.soon, &[row[3], row[2]], "k")]).await;
+    store(fixture).write(&booked).await.unwrap();
+    must_be_stale(fixture, &late).await;
+    for (seat, seconds) in [(5, 60), (6, -60)] {
+        let late = changes(fixture, &[book(callers[1], world.soon, &[row[4], row[seat]], "k")]).await;
+        hold(fixture, world.soon, row[seat], callers[0], &format!("hold {seat}"), seconds).await;
+        must_be_stale(fixture, &late).await;
+    }
+    let late = changes(fixture, &[book(callers[1], world.soon, &[row[4], row[7]], "k")]).await;
+    block(fixture, world.soon, row[7]).await;
+    must_be_stale(fixture, &late).await;
+}
+
+/// A reference, or a booking's id, that somebody else has.
+pub async fn a_reference_that_is_there_already_is_stale(fixture: &dyn Fixture) {
+    let world = World::build(fixture).await;
+    let callers = customers(fixture, 2).await;
+    let row = world.row(0);
+    let first = changes(fixture, &[book(callers[0], world.soon, &row[..1], "k")]).await;
+    let mut second = changes(fixture, &[book(callers[1], world.soon, &row[1..2], "k")]).await;
+    store(fixture).write(&first).await.unwrap();
+    second.bookings[0].reference = first.bookings[0].reference.clone();
+    must_be_stale(fixture, &second).await;
+}
+
+/// A hold that ran out must still be that hold, and still be over: extended, replaced or tidied away, the batch is stale.
+pub async fn a_hold_that_changed_before_the_write_is_stale(fixture: &dyn Fixture) {
+    let world = World::build(fixture).await;
+    let callers = customers(fixture, 2).await;
+    let row = world.row(0);
+    let place = |seat: SeatId| format!("show_id = {} AND seat_id = {seat}", world.soon);
+    let updates = [
+        format!("UPDATE seat_claims SET expires_at = {} WHERE {}", fixture.instant(60), place(row[0])),
+        format!("UPDATE seat_claims SET hold_id = 'another' WHERE {}", place(row[1])),
+        format!("DELETE FROM seat_claims WHERE {}", place(row[2])),
+        format!("UPDATE seat_claims SET status = 'blocked', hold_id = NULL, expires_at = NULL WHERE {}", place(row[3])),
+    ];
+    for (index, update) in updates.iter().enumerate() {
+        hold(fixture, world.soon, row[index], callers[0], &format!("hold {index}"), -60).await;
+        let made = changes(fixture, &[book(callers[1], world.soon, &[row[9], row[index]], "k")]).await;
+        assert_eq!(made.expired_holds.len(), 1);
+        fixture.execute(update).await;
+        must_be_stale(fixture, &made).await;
+    }
+    hold(fixture, world.soon, row[4], callers[0], "unchanged", -60).await;
+    let made = changes(fixture, &[book(callers[1], world.soon, &[row[9], row[4]], "k")]).await;
+    store(fixture).write(&made).await.unwrap();
+}
+
+/// A batch is written whole or not at all.
+pub async fn one_stale_command_fails_its_whole_batch(fixture: &dyn Fixture) {
+    let world = World::build(fixture).await;
+    let callers = customers(fixture, 4).await;
+    let row = world.row(0);
+    let commands = [
+        book(callers[0], world.soon, &row[..2], "k"),
+        book(callers[1], world.later, &[world.beta[0].id], "k"),
+        book(callers[2], world.soon, &row[2..4], "k"),
+        book(callers[3], world.tomorrow, &[world.small[0].id], "k"),
+    ];
+    let made = changes(fixture, &commands).await;
+    block(fixture, world.soon, row[3]).await;
+    must_be_stale(fixture, &made).await;
+    // Decided again, the others are sold.
+    let decision = decided(store(fixture), &UniqueRandom::new(), &commands).await;
+    store(fixture).write(&decision.changes).await.unwrap();
+    assert_eq!(tally(fixture).await.bookings, 3);
+}
+
+/// Two servers write one key for different seats at the same moment.
+pub async fn two_writes_of_one_key_at_once_are_one(fixture: &dyn Fixture) {
+    let world = World::build(fixture).await;
+    let ana = customer(fixture).await;
+    for round in 0..10 {
+        let key = format!("{round}");
+        let one = changes(fixture, &[book(ana, world.soon, &[world.main[round].id], &key)]).await;
+        let other = changes(fixture, &[book(ana, world.later, &[world.beta[round].id], &key)]).await;
+        one_is_written(fixture, [&one, &other]).await;
+    }
+    assert_eq!(tally(fixture).await.bookings, 10);
+}
+
+/// Two servers write overlapping seats for different callers at the same moment.
+pub async fn two_writes_of_one_seat_at_once_are_one(fixture: &dyn Fixture) {
+    let world = World::build(fixture).await;
+    let callers = customers(fixture, 2).await;
+    for round in 0..10 {
+        let (a, b, c) = (world.main[round].id, world.main[20 + round].id, world.main[40 + round].id);
+        let one = changes(fixture, &[book(callers[0], world.soon, &[a, b], &format!("{round}"))]).await;
+        let other = changes(fixture, &[book(callers[1], world.soon, &[c, b], &format!("{round}"))]).await;
+        one_is_written(fixture, [&one, &other]).await;
+    }
+    let after = Tally { bookings: 10, booking_seats: 20, claims: 20, keys: 10, outbox: 10 };
+    assert_eq!(tally(fixture).await, after);
+}
+
+async fn one_is_written(fixture: &dyn Fixture, both: [&Changes; 2]) {
+    let stores = fixture.stores().batches.iter().cycle();
+    let written = join_all(both.into_iter().zip(stores).map(|(changes, store)| store.write(changes))).await;
+    let stale = written.iter().filter(|outcome| matches!(outcome, Err(WriteError::Stale(_)))).count();
+    let done = written.iter().filter(|outcome| outcome.is_ok()).count();
+    assert_eq!((done, stale), (1, 1), "{written:?}");
+}
+
+/// However many ask at once, and also while bookings are made.
+pub async fn booking_ids_are_reserved_once(fixture: &dyn Fixture) {
+    let world = World::build(fixture).await;
+    let ana = customer(fixture).await;
+    let stores = fixture.stores().batches.iter().cycle().take(40);
+    let reserve = join_all(stores.map(|store| store.reserve_booking_ids()));
+    let command = book(ana, world.soon, &world.row(0)[..1], "k");
+    let book = sell(fixture.stores(), SIMPLE, async |sellers| crate::tools::booked(&sellers.submit(command).await).0);
+    let (blocks, booked) = futures::join!(reserve, book);
+    let mut ids = BTreeSet::from([booked.0]);
+    for block in blocks {
+        let block = block.unwrap();
+        assert!(block.count >= 1 && block.first >= 1, "{block:?}");
+        for id in block.first..block.first + i64::from(block.count) {
+            assert!(ids.insert(id), "{id} is reserved twice");
+        }
+    }
+}

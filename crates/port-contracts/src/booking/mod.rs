@@ -1,0 +1,11 @@
+//! Selling: through queues with committers, by hand on the port that committers write to, and the history of it.
+
+mod by_hand;
+mod history;
+mod races;
+mod rules;
+
+pub use by_hand::*;
+pub use history::*;
+pub use races::*;
+pub use rules::*;

@@ -1,0 +1,107 @@
+//! A store that is gone says so, on every port and in time.
+
+use std::time::Duration;
+
+use domain::StoreError;
+use domain::booking::{BookingFilter, CommandError, Named, WriteError};
+use domain::catalog::{MovieFilter, ShowFilter};
+use domain::identity::{NewRefreshToken, RefreshTokenHash, UserStoreError};
+use domain::ids::{BookingId, LayoutId, MovieId, ShowId, TheatreId, UserId};
+use domain::seed::SeedPlan;
+
+use crate::Fixture;
+use crate::tools::{SIMPLE, UniqueRandom, book, booked, decided, first_page, sell};
+use crate::world::{World, customer, new_user, password_hash};
+
+/// How long a call to a store that is gone may take.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+async fn gone<T: std::fmt::Debug>(what: &str, call: impl Future<Output = Result<T, StoreError>>) {
+    match tokio::time::timeout(PATIENCE, call).await {
+        Ok(Err(StoreError::Unavailable(_))) => {}
+        other => panic!("{what} of a store that is gone: {other:?}"),
+    }
+}
+
+fn token(number: u8) -> NewRefreshToken {
+    NewRefreshToken { hash: RefreshTokenHash([number; 32]), ttl: PATIENCE }
+}
+
+/// Quickly, and with a name.
+pub async fn a_store_that_answers_is_well(fixture: &dyn Fixture) {
+    let dependency = &fixture.stores().dependency;
+    assert!(!dependency.name().is_empty());
+    tokio::time::timeout(Duration::from_secs(2), dependency.check()).await.expect("in two seconds").unwrap();
+    fixture.break_backend().await;
+    let checked = tokio::time::timeout(Duration::from_secs(3), dependency.check()).await.expect("in two seconds");
+    assert!(matches!(checked, Err(StoreError::Unavailable(_))), "{checked:?}");
+}
+
+/// The identity ports.
+pub async fn accounts_and_sessions_tell_that_the_store_is_gone(fixture: &dyn Fixture) {
+    let (users, sessions) = (&fixture.stores().users, &fixture.stores().sessions);
+    let ana = new_user("ana@example.org");
+    let id = users.create(&ana, Some(&token(1))).await.unwrap().id;
+    fixture.break_backend().await;
+    for session in [None, Some(&token(2))] {
+        gone("create", async {
+            users.create(&new_user("eve@example.org"), session).await.map_err(|error| match error {
+                UserStoreError::Store(error) => error,
+                UserStoreError::EmailTaken => StoreError::internal("taken"),
+            })
+        })
+        .await;
+    }
+    gone("by_email", users.by_email(&ana.email)).await;
+    gone("by_id", users.by_id(id)).await;
+    gone("reset_password", users.reset_password(&ana.email, &password_hash("second"))).await;
+    gone("open", sessions.open(id, &token(3))).await;
+    gone("rotate", sessions.rotate(&token(1).hash, &token(4))).await;
+    gone("end", sessions.end(&token(1).hash)).await;
+}
+
+/// The ports that read, and the seeder.
+pub async fn reading_tells_that_the_store_is_gone(fixture: &dyn Fixture) {
+    World::build(fixture).await;
+    let stores = fixture.stores();
+    stores.catalog.movies(&MovieFilter::default(), &first_page(1)).await.unwrap();
+    fixture.break_backend().await;
+    gone("movies", stores.catalog.movies(&MovieFilter::default(), &first_page(1))).await;
+    gone("movie", stores.catalog.movie(MovieId(1))).await;
+    gone("shows", stores.catalog.shows(&ShowFilter::default(), &first_page(1))).await;
+    gone("show", stores.catalog.show(ShowId(1))).await;
+    gone("theatres", stores.catalog.theatres(&first_page(1))).await;
+    gone("theatre", stores.catalog.theatre(TheatreId(1))).await;
+    gone("seating", stores.seating.seating(ShowId(1))).await;
+    gone("layout", stores.layouts.layout(LayoutId(987_654))).await;
+    gone("bookings", stores.bookings.bookings(UserId(1), &BookingFilter::default(), &first_page(1))).await;
+    gone("booking", stores.bookings.booking(UserId(1), BookingId(1))).await;
+    gone("seed", stores.seeder.seed(&SeedPlan { users: vec![new_user("eve@example.org")], ..SeedPlan::default() }))
+        .await;
+    gone("is_empty", stores.seeder.is_empty()).await;
+}
+
+/// The port that committers write to, by itself and below a queue.
+pub async fn selling_tells_that_the_store_is_gone(fixture: &dyn Fixture) {
+    let world = World::build(fixture).await;
+    let ana = customer(fixture).await;
+    let command = |seat: usize| book(ana, world.soon, &[world.main[seat].id], &format!("k{seat}"));
+    let mut decisions = Vec::new();
+    for (seat, store) in fixture.stores().batches.iter().enumerate() {
+        decisions.push(decided(store.as_ref(), &UniqueRandom::new(), &[command(seat)]).await);
+    }
+    let outcome = sell(fixture.stores(), SIMPLE, async |sellers| {
+        booked(&sellers.submit(command(20)).await);
+        fixture.break_backend().await;
+        tokio::time::timeout(PATIENCE, sellers.submit(command(21))).await
+    })
+    .await;
+    assert!(matches!(outcome, Ok(Err(CommandError::Store(StoreError::Unavailable(_))))), "{outcome:?}");
+    for (store, decision) in fixture.stores().batches.iter().zip(decisions) {
+        gone("reserve_booking_ids", store.reserve_booking_ids()).await;
+        gone("read", store.read(&Named::default())).await;
+        let written = tokio::time::timeout(PATIENCE, store.write(&decision.changes)).await;
+        let unavailable = matches!(written, Ok(Err(WriteError::Store(StoreError::Unavailable(_)))));
+        assert!(unavailable, "write to a store that is gone: {written:?}");
+    }
+}

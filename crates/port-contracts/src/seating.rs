@@ -1,0 +1,97 @@
+//! Layouts, and who has which seat now.
+
+use domain::ids::{LayoutId, SeatId, ShowId};
+use domain::money::Currency;
+use domain::seating::{CategoryPrice, Claim, ClaimStatus, ShowSeating};
+
+use crate::Fixture;
+use crate::tools::{SIMPLE, book, booked, sell};
+use crate::world::{ROW, ROWS, World, block, customer, hold, layout_id};
+
+async fn seating(fixture: &dyn Fixture, show: ShowId) -> ShowSeating {
+    fixture.stores().seating.seating(show).await.unwrap().unwrap()
+}
+
+async fn claims(fixture: &dyn Fixture, show: ShowId) -> Vec<Claim> {
+    let mut claims = seating(fixture, show).await.claims;
+    claims.sort_by_key(|claim| claim.seat_id);
+    claims
+}
+
+/// Who was answered that seats are theirs sees them claimed, with the show's prices beside.
+pub async fn a_booking_is_seen_at_once(fixture: &dyn Fixture) {
+    let world = World::build(fixture).await;
+    let ana = customer(fixture).await;
+    let mut seats = world.row(2)[..2].to_vec();
+    let empty = seating(fixture, world.soon).await;
+    assert_eq!((empty.show_id, empty.layout_id), (world.soon, layout_id(fixture, world.soon).await));
+    assert_eq!((empty.currency, empty.claims), (Currency::parse("EUR").unwrap(), vec![]));
+    let mut prices = empty.prices;
+    prices.sort_by_key(|price| price.minor);
+    let price = |category: &str, minor| CategoryPrice { category: category.into(), minor };
+    assert_eq!(prices, [price("standard", 1250), price("premium", 1600)]);
+    let seen = sell(fixture.stores(), SIMPLE, async |sellers| {
+        booked(&sellers.submit(book(ana, world.soon, &seats, "k")).await);
+        claims(fixture, world.soon).await
+    })
+    .await;
+    seats.sort_unstable();
+    let claim = |seat_id: &SeatId| Claim { seat_id: *seat_id, status: ClaimStatus::Booked, user_id: Some(ana.user_id) };
+    assert_eq!(seen, seats.iter().map(claim).collect::<Vec<_>>());
+}
+
+/// A live hold is a claim of its user; one that ran out is nothing, though its row is still there.
+pub async fn a_hold_that_ran_out_claims_nothing(fixture: &dyn Fixture) {
+    let world = World::build(fixture).await;
+    let ana = customer(fixture).await;
+    hold(fixture, world.soon, world.main[0].id, ana, "live", 600).await;
+    hold(fixture, world.soon, world.main[1].id, ana, "over", -1).await;
+    let live = Claim { seat_id: world.main[0].id, status: ClaimStatus::Held, user_id: Some(ana.user_id) };
+    assert_eq!(claims(fixture, world.soon).await, [live]);
+}
+
+/// A seat kept by the house is nobody's.
+pub async fn the_house_is_nobody(fixture: &dyn Fixture) {
+    let world = World::build(fixture).await;
+    block(fixture, world.soon, world.main[7].id).await;
+    let blocked = Claim { seat_id: world.main[7].id, status: ClaimStatus::Blocked, user_id: None };
+    assert_eq!(claims(fixture, world.soon).await, [blocked]);
+}
+
+/// Two shows of one layout have claims of their own.
+pub async fn claims_are_of_their_own_show(fixture: &dyn Fixture) {
+    let world = World::build(fixture).await;
+    block(fixture, world.started, world.main[0].id).await;
+    assert_eq!(claims(fixture, world.started).await.len(), 1);
+    assert_eq!(claims(fixture, world.soon).await, []);
+    assert_eq!(layout_id(fixture, world.started).await, layout_id(fixture, world.soon).await);
+}
+
+/// Every seat with every field, `Z` before `AA`, `9` before `10`.
+pub async fn a_layout_has_its_seats_in_order(fixture: &dyn Fixture) {
+    let world = World::build(fixture).await;
+    let id = layout_id(fixture, world.soon).await;
+    let layout = fixture.stores().layouts.layout(id).await.unwrap().unwrap();
+    assert_eq!((layout.id(), layout.seats().len()), (id, ROWS.len() * ROW));
+    let expected = ROWS.iter().zip(1..).flat_map(|(row, y)| (1..=10).map(move |number| (*row, number, y)));
+    for (seat, (row, number, y)) in layout.seats().iter().zip(expected) {
+        let x = if number > 5 { number + 1 } else { number };
+        assert_eq!((seat.row.as_str(), seat.number, seat.x, seat.y), (row, number, x, y));
+        assert_eq!(seat.category, if ["Z", "AA"].contains(&row) { "premium" } else { "standard" });
+        assert_eq!(seat.accessible, (row, number) == ("A", 1));
+    }
+    let mut ids: Vec<_> = layout.seats().iter().chain(&world.small).chain(&world.beta).map(|seat| seat.id).collect();
+    let seats = ids.len();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!((seats, ids.len()), (125, 125), "ids are unique over all layouts");
+}
+
+/// No such show, no such layout.
+pub async fn what_is_not_there_is_none(fixture: &dyn Fixture) {
+    World::build(fixture).await;
+    for id in [i64::MIN, -1, 0, 987_654, i64::MAX] {
+        assert_eq!(fixture.stores().seating.seating(ShowId(id)).await.unwrap(), None);
+        assert_eq!(fixture.stores().layouts.layout(LayoutId(id)).await.unwrap(), None);
+    }
+}

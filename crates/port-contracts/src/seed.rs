@@ -1,0 +1,162 @@
+//! Plans: what is missing is added, what is there stays.
+
+use domain::catalog::MovieFilter;
+use domain::identity::{NewUser, Role};
+use domain::ids::ShowId;
+use domain::seed::{SeedPlan, Seeded, ShowSeed};
+use futures::future::join_all;
+
+use crate::Fixture;
+use crate::tools::first_page;
+use crate::world::{
+    ALPHA, AMELIE, BETA, STALKER, World, cancel_show, main_hall, movie, new_user, now, password_hash, plan, show,
+    show_id, small_hall, theatre,
+};
+
+async fn seed(fixture: &dyn Fixture, plan: &SeedPlan) -> Seeded {
+    fixture.stores().seeder.seed(plan).await.unwrap()
+}
+
+async fn seed_shows(fixture: &dyn Fixture, shows: Vec<ShowSeed>) -> usize {
+    let seeded = seed(fixture, &SeedPlan { shows, ..SeedPlan::default() }).await;
+    assert_eq!(Seeded { shows: 0, ..seeded }, Seeded::default());
+    seeded.shows
+}
+
+async fn rows(fixture: &dyn Fixture) -> [i64; 8] {
+    let mut counts = [0; 8];
+    let tables = ["users", "movies", "theatres", "halls", "layouts", "seats", "shows", "show_prices"];
+    for (count, table) in counts.iter_mut().zip(tables) {
+        *count = fixture.count(&format!("SELECT count(*) FROM {table}")).await;
+    }
+    counts
+}
+
+fn whole_plan() -> SeedPlan {
+    SeedPlan { users: vec![new_user("ana@example.org")], ..plan(now()) }
+}
+
+const WHOLE: Seeded = Seeded { users: 1, movies: 2, theatres: 2, halls: 3, shows: 6 };
+const WHOLE_ROWS: [i64; 8] = [1, 2, 2, 3, 3, 125, 6, 12];
+
+/// Until there is a movie or a theatre.
+pub async fn a_new_store_is_empty(fixture: &dyn Fixture) {
+    let seeder = &fixture.stores().seeder;
+    assert!(seeder.is_empty().await.unwrap());
+    assert_eq!(seed(fixture, &SeedPlan::default()).await, Seeded::default());
+    seed(fixture, &SeedPlan { users: vec![new_user("ana@example.org")], ..SeedPlan::default() }).await;
+    assert!(seeder.is_empty().await.unwrap(), "an administrator is made before anything else");
+    let theatres = vec![theatre(ALPHA, chrono_tz::UTC, Vec::new())];
+    seed(fixture, &SeedPlan { theatres, ..SeedPlan::default() }).await;
+    assert!(!seeder.is_empty().await.unwrap());
+}
+
+/// The second time there is nothing to add.
+pub async fn a_plan_applied_twice_adds_nothing(fixture: &dyn Fixture) {
+    let plan = whole_plan();
+    assert_eq!(seed(fixture, &plan).await, WHOLE);
+    assert_eq!(rows(fixture).await, WHOLE_ROWS);
+    assert_eq!(seed(fixture, &plan).await, Seeded::default());
+    assert_eq!(rows(fixture).await, WHOLE_ROWS);
+    let totals =
+        "SELECT count(*) FROM layouts l WHERE seats_total = (SELECT count(*) FROM seats s WHERE s.layout_id = l.id)";
+    assert_eq!(fixture.count(totals).await, 3);
+}
+
+/// Servers that start together add everything once.
+pub async fn plans_applied_at_once_add_once(fixture: &dyn Fixture) {
+    let plan = whole_plan();
+    let mut added = join_all((0..4).map(|_| seed(fixture, &plan))).await;
+    added.sort_by_key(|seeded| seeded.movies);
+    assert_eq!(added, [Seeded::default(), Seeded::default(), Seeded::default(), WHOLE]);
+    assert_eq!(rows(fixture).await, WHOLE_ROWS);
+}
+
+/// Names are what things are known by: the rest of a plan changes nothing that is there, and adds what is missing.
+pub async fn what_is_there_stays_as_it_is(fixture: &dyn Fixture) {
+    World::build(fixture).await;
+    let catalog = &fixture.stores().catalog;
+    let before = catalog.movies(&MovieFilter::default(), &first_page(100)).await.unwrap();
+    let changed = SeedPlan {
+        movies: vec![movie(STALKER, "Another.", &["Horror"], "English"), movie("Solaris", "", &["Drama"], "Russian")],
+        theatres: vec![theatre(ALPHA, chrono_tz::UTC, vec![small_hall("Main"), small_hall("New")])],
+        ..SeedPlan::default()
+    };
+    let added = Seeded { movies: 1, halls: 1, ..Seeded::default() };
+    assert_eq!(seed(fixture, &changed).await, added);
+    let after = catalog.movies(&MovieFilter::default(), &first_page(100)).await.unwrap();
+    assert!(before.iter().all(|movie| after.contains(movie)), "{after:?}");
+    let theatres = catalog.theatres(&first_page(100)).await.unwrap();
+    assert_eq!(theatres[0].timezone, chrono_tz::Europe::Berlin);
+    let halls: Vec<_> = theatres[0].halls.iter().map(|hall| (hall.name.as_str(), hall.seats_total)).collect();
+    assert_eq!(halls, [("Main", 60), ("New", 5), ("Small", 5)]);
+}
+
+/// Cleaning included; a cancelled show is in nobody's way.
+pub async fn shows_never_overlap_in_a_hall(fixture: &dyn Fixture) {
+    let world = World::build(fixture).await;
+    let at = |format, hall, hours| show(world.base, format, AMELIE, ALPHA, hall, hours);
+    let minutes = |minutes, seed: ShowSeed| {
+        let later = chrono::TimeDelta::minutes(minutes);
+        ShowSeed {
+            start_time: seed.start_time + later,
+            end_time: seed.end_time + later,
+            hall_free_at: seed.hall_free_at + later,
+            ..seed
+        }
+    };
+    // `soon` is in Main from 3 h to 5 h, and the hall is clean at 5 h 30.
+    assert_eq!(seed_shows(fixture, vec![at("same start", "Main", 3)]).await, 0);
+    assert_eq!(seed_shows(fixture, vec![at("during", "Main", 4)]).await, 0);
+    assert_eq!(seed_shows(fixture, vec![minutes(29, at("cleaning", "Main", 5))]).await, 0);
+    assert_eq!(seed_shows(fixture, vec![minutes(30, at("right after", "Main", 5))]).await, 1);
+    // `tomorrow` is in Small at 50 h.
+    assert_eq!(seed_shows(fixture, vec![minutes(31, at("not clean in time", "Small", 47))]).await, 0);
+    assert_eq!(seed_shows(fixture, vec![minutes(30, at("just before", "Small", 47))]).await, 1);
+    // Of two of one plan that overlap the first is added.
+    assert_eq!(seed_shows(fixture, vec![at("first", "Small", 60), at("second", "Small", 61)]).await, 1);
+    show_id(fixture, "first").await;
+    cancel_show(fixture, world.tomorrow).await;
+    assert_eq!(seed_shows(fixture, vec![minutes(10, at("instead", "Small", 50))]).await, 1);
+}
+
+/// A show that could not be sold is left out, and the others are added.
+pub async fn shows_without_price_movie_or_hall_are_left_out(fixture: &dyn Fixture) {
+    let world = World::build(fixture).await;
+    let at = |format, hours| show(world.base, format, STALKER, BETA, "Main", hours);
+    let mut unpriced = at("unpriced", 200);
+    unpriced.prices.retain(|price| price.category == "standard");
+    let mut enough = show(world.base, "enough", STALKER, ALPHA, "Small", 200);
+    enough.prices.retain(|price| price.category == "standard");
+    let shows = vec![
+        unpriced,
+        ShowSeed { movie_title: "Nothing".into(), ..at("no movie", 210) },
+        ShowSeed { theatre_name: "Nowhere".into(), ..at("no theatre", 220) },
+        ShowSeed { hall_name: "Small".into(), ..at("no hall", 230) },
+        enough,
+    ];
+    let before = rows(fixture).await;
+    assert_eq!(seed_shows(fixture, shows).await, 1);
+    assert!(show_id(fixture, "enough").await > ShowId(0));
+    let mut after = rows(fixture).await;
+    after[6] -= 1;
+    after[7] -= 1;
+    assert_eq!(after, before);
+}
+
+/// Accounts are found with their roles and hashes, and an address that is there keeps its account.
+pub async fn seeded_accounts_can_log_in(fixture: &dyn Fixture) {
+    let admin = NewUser { role: Role::Admin, ..new_user("Admin@example.org") };
+    let plan = SeedPlan {
+        users: vec![admin.clone()],
+        theatres: vec![theatre(BETA, chrono_tz::UTC, vec![main_hall()])],
+        ..SeedPlan::default()
+    };
+    assert_eq!(seed(fixture, &plan).await.users, 1);
+    let again = NewUser { password_hash: password_hash("other"), ..new_user("aDMIN@example.org") };
+    let plan = SeedPlan { users: vec![again, new_user("eve@example.org")], ..SeedPlan::default() };
+    assert_eq!(seed(fixture, &plan).await, Seeded { users: 1, ..Seeded::default() });
+    let account = fixture.stores().users.by_email(&admin.email).await.unwrap().unwrap();
+    assert_eq!((account.user.role, account.password_hash), (Role::Admin, admin.password_hash));
+    assert_eq!(account.user.email, "Admin@example.org");
+}

@@ -1,0 +1,247 @@
+//! What cases sell with: an encoder, randomness, a timer, and committers in several arrangements.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use domain::booking::{
+    Action, Answer, AnswerEncoder, BatchStore, BookSeats, Booking, Command, CommandError, CommandQueue,
+    CommitterLimits, CommitterParts, Decision, Drawn, Fingerprint, IdempotencyKey, KeyName, Named, PreparedCommand,
+    Refusal, Scope, command_queue, decide,
+};
+use domain::clock::Timer;
+use domain::identity::Caller;
+use domain::ids::{BookingId, SeatId, ShowId};
+use domain::page::{PageLimit, PageRequest};
+use domain::random::{OperationId, Random, Reference};
+use domain::seating::SeatSelection;
+use futures::future::join_all;
+
+use crate::{Fixture, Stores};
+
+/// Writes a booking with all its fields, so that what is stored can be compared with what was answered.
+pub struct TestEncoder;
+
+impl AnswerEncoder for TestEncoder {
+    fn encode_booking(&self, booking: &Booking) -> Vec<u8> {
+        format!("{booking:?}").into_bytes()
+    }
+}
+
+/// Never the same bytes twice: a counter that begins anywhere, five bits a byte, which is what a reference keeps of one.
+pub struct UniqueRandom(AtomicU64);
+
+impl UniqueRandom {
+    /// A source that begins anywhere.
+    pub fn new() -> Self {
+        Self(AtomicU64::new(RandomState::new().hash_one(0)))
+    }
+}
+
+impl Default for UniqueRandom {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Random for UniqueRandom {
+    fn fill(&self, bytes: &mut [u8]) {
+        let mut rest = self.0.fetch_add(1, Ordering::Relaxed);
+        for byte in bytes {
+            *byte = u8::try_from(rest & 31).unwrap();
+            rest >>= 5;
+        }
+    }
+}
+
+/// Waits as tokio does.
+pub struct TokioTimer;
+
+#[async_trait]
+impl Timer for TokioTimer {
+    fn instant(&self) -> Instant {
+        Instant::now()
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        tokio::time::sleep(duration).await;
+    }
+}
+
+/// What becomes of a command.
+pub type Outcome = Result<Answer, CommandError>;
+
+/// An arrangement of committers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mode {
+    /// How many queues, as many servers beside each other would have: they write to the same shows.
+    pub queues: usize,
+    /// How many committers each queue has: shows are divided between them.
+    pub committers: usize,
+    /// How many commands travel together.
+    pub batch_max: usize,
+}
+
+const fn mode(queues: usize, committers: usize, batch_max: usize) -> Mode {
+    Mode { queues, committers, batch_max }
+}
+
+/// One committer, everything together.
+pub const SIMPLE: Mode = mode(1, 1, 64);
+/// The arrangements that races are run in.
+pub const MODES: [Mode; 6] = [mode(1, 1, 1), SIMPLE, mode(1, 2, 1), mode(1, 2, 64), mode(2, 1, 1), mode(2, 1, 64)];
+
+/// Queues that are being worked off.
+pub struct Sellers {
+    queues: Vec<CommandQueue>,
+}
+
+impl Sellers {
+    /// Hands in a command.
+    pub async fn submit(&self, command: Command) -> Outcome {
+        self.queues[0].submit(command).await
+    }
+
+    /// Hands in all commands at once, in turn to each queue.
+    pub async fn submit_all(&self, commands: Vec<Command>) -> Vec<Outcome> {
+        let queues = self.queues.iter().cycle();
+        join_all(queues.zip(commands).map(|(queue, command)| queue.submit(command))).await
+    }
+}
+
+/// Runs `work` while committers work off what it hands in; returns when they have ended.
+pub async fn sell<T>(stores: &Stores, mode: Mode, work: impl AsyncFnOnce(&Sellers) -> T) -> T {
+    let parts = CommitterParts {
+        encoder: Arc::new(TestEncoder),
+        random: Arc::new(UniqueRandom::new()),
+        timer: Arc::new(TokioTimer),
+    };
+    let limits = CommitterLimits { queue_max: 1024, batch_max: mode.batch_max, timeout: Duration::from_secs(30) };
+    let mut batches = stores.batches.iter().cycle().cloned();
+    let mut sellers = Sellers { queues: Vec::new() };
+    let mut running = Vec::new();
+    for _ in 0..mode.queues {
+        let lanes = batches.by_ref().take(mode.committers).collect();
+        let (queue, committers) = command_queue(lanes, &parts, limits);
+        sellers.queues.push(queue);
+        running.extend(committers.into_iter().map(|committer| tokio::spawn(committer.run())));
+    }
+    let result = work(&sellers).await;
+    drop(sellers);
+    for committer in running {
+        committer.await.expect("a committer panicked");
+    }
+    result
+}
+
+/// A command to book seats. Another show or other seats have another fingerprint. Spaces, which no key has, become dashes.
+pub fn book(caller: Caller, show_id: ShowId, seats: &[SeatId], key: &str) -> Command {
+    let text = format!("{show_id} {seats:?}");
+    let mut fingerprint = [0_u8; 32];
+    for (index, byte) in text.bytes().enumerate() {
+        let place = &mut fingerprint[index % 32];
+        *place = place.wrapping_mul(31).wrapping_add(byte);
+    }
+    let key = IdempotencyKey::parse(&key.replace(|c: char| c.is_whitespace(), "-")).unwrap();
+    let seats = SeatSelection::parse(seats.to_vec(), 100).unwrap();
+    Command {
+        caller,
+        key: KeyName { user_id: caller.user_id, scope: Scope("POST /api/bookings".into()), key },
+        fingerprint: Fingerprint(fingerprint),
+        action: Action::Book(BookSeats { show_id, seats }),
+    }
+}
+
+/// The booking, its answer's bytes, and whether it was a replay. Panics if there is none.
+pub fn booked(outcome: &Outcome) -> (BookingId, Arc<[u8]>, bool) {
+    match outcome {
+        Ok(Answer::Booked { booking_id, body, replayed }) => (*booking_id, Arc::clone(body), *replayed),
+        other => panic!("not booked: {other:?}"),
+    }
+}
+
+/// The refusal. Panics if there is none.
+pub fn refused(outcome: &Outcome) -> Refusal {
+    match outcome {
+        Err(CommandError::Refused(refusal)) => refusal.clone(),
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+/// Reads and decides commands by hand, as a committer does, and leaves the write to the case.
+pub async fn decided(store: &dyn BatchStore, random: &dyn Random, commands: &[Command]) -> Decision {
+    let mut prepared = Vec::new();
+    for command in commands {
+        let block = store.reserve_booking_ids().await.unwrap();
+        let drawn = Drawn {
+            operation_id: OperationId::draw(random),
+            booking_id: BookingId(block.first),
+            reference: Reference::draw(random),
+        };
+        prepared.push(PreparedCommand { command: command.clone(), drawn });
+    }
+    let state = store.read(&Named::by(&prepared)).await.unwrap();
+    decide(state, &prepared, &TestEncoder)
+}
+
+/// How many rows a sale has left.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Tally {
+    /// Bookings.
+    pub bookings: i64,
+    /// Seats of bookings.
+    pub booking_seats: i64,
+    /// Claims of bookings.
+    pub claims: i64,
+    /// Keys.
+    pub keys: i64,
+    /// Events for others.
+    pub outbox: i64,
+}
+
+/// Counts what has been sold.
+pub async fn tally(fixture: &dyn Fixture) -> Tally {
+    Tally {
+        bookings: fixture.count("SELECT count(*) FROM bookings").await,
+        booking_seats: fixture.count("SELECT count(*) FROM booking_seats").await,
+        claims: fixture.count("SELECT count(*) FROM seat_claims WHERE status = 'booked'").await,
+        keys: fixture.count("SELECT count(*) FROM idempotency_keys").await,
+        outbox: fixture.count("SELECT count(*) FROM outbox").await,
+    }
+}
+
+/// A page of `items` items, from the beginning.
+pub fn first_page<Place>(items: i64) -> PageRequest<Place> {
+    PageRequest { limit: PageLimit::parse(items).unwrap(), after: None }
+}
+
+/// Walks a list with pages of 1, 2 and 100 items; each must give the same. A store answers one row more than the page has,
+/// if there is one.
+pub async fn paged<Item, Place>(
+    list: impl AsyncFn(&PageRequest<Place>) -> Vec<Item>,
+    place: impl Fn(&Item) -> Place,
+) -> Vec<Item>
+where
+    Item: PartialEq + std::fmt::Debug,
+{
+    let whole = list(&first_page(100)).await;
+    for items in [1, 2] {
+        let mut page = first_page(items);
+        let mut walked = Vec::new();
+        loop {
+            let rows = list(&page).await;
+            let left = whole.len() - walked.len();
+            assert_eq!(rows.len(), left.min(page.limit.items() + 1), "rows of a page of {items}");
+            let cut = page.cut(rows, &place);
+            walked.extend(cut.items);
+            match cut.next {
+                Some(next) => page.after = Some(next),
+                None => break,
+            }
+        }
+        assert_eq!(walked, whole, "pages of {items} against one big page");
+    }
+    whole
+}

@@ -1,0 +1,241 @@
+//! A small world to sell in: two movies, two theatres in different timezones, halls with aisles, six shows.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::SystemTime;
+
+use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
+use domain::identity::{Caller, Email, Name, NewUser, PasswordHash, Role};
+use domain::ids::{LayoutId, SeatId, ShowId};
+use domain::money::Currency;
+use domain::seating::{CategoryPrice, Seat};
+use domain::seed::{HallSeed, MovieSeed, SeatSeed, SeedPlan, ShowSeed, TheatreSeed};
+
+use crate::Fixture;
+
+/// The movie of `started`, `soon` and `later`.
+pub const STALKER: &str = "Сталкер";
+/// The movie of `beside`, `tomorrow` and `yesterday`.
+pub const AMELIE: &str = "Amélie";
+/// The theatre in Berlin, with the halls `Main` and `Small`.
+pub const ALPHA: &str = "Alpha";
+/// The theatre in Tokyo, with the hall `Main`.
+pub const BETA: &str = "Beta";
+/// The rows of a `Main` hall, ten seats each, an aisle in the middle. `Z` and `AA` are premium.
+pub const ROWS: [&str; 6] = ["A", "B", "C", "D", "Z", "AA"];
+/// How many seats a row of a `Main` hall has.
+pub const ROW: usize = 10;
+
+/// What the world's rows are called by.
+#[derive(Clone, Debug)]
+pub struct World {
+    /// When it was made, in whole seconds.
+    pub base: DateTime<Utc>,
+    /// In Alpha's Main hall since an hour, for another hour.
+    pub started: ShowId,
+    /// In Alpha's Main hall, in three hours.
+    pub soon: ShowId,
+    /// In Alpha's Small hall, at the same time as `soon`.
+    pub beside: ShowId,
+    /// In Alpha's Small hall, in fifty hours.
+    pub tomorrow: ShowId,
+    /// In Beta's Main hall, in a hundred hours.
+    pub later: ShowId,
+    /// In Beta's Main hall, thirty hours ago.
+    pub yesterday: ShowId,
+    /// The seats of Alpha's Main hall, row by row.
+    pub main: Vec<Seat>,
+    /// The seats of Alpha's Small hall.
+    pub small: Vec<Seat>,
+    /// The seats of Beta's Main hall.
+    pub beta: Vec<Seat>,
+}
+
+impl World {
+    /// Fills an empty store.
+    pub async fn build(fixture: &dyn Fixture) -> Self {
+        let base = now();
+        fixture.stores().seeder.seed(&plan(base)).await.unwrap();
+        let show = async |format| show_id(fixture, format).await;
+        let soon = show("soon").await;
+        let beside = show("beside").await;
+        let later = show("later").await;
+        Self {
+            base,
+            started: show("started").await,
+            soon,
+            beside,
+            tomorrow: show("tomorrow").await,
+            later,
+            yesterday: show("yesterday").await,
+            main: seats_of(fixture, soon).await,
+            small: seats_of(fixture, beside).await,
+            beta: seats_of(fixture, later).await,
+        }
+    }
+
+    /// The seats of one of the rows of Alpha's Main hall.
+    pub fn row(&self, row: usize) -> Vec<SeatId> {
+        ids(&self.main[row * ROW..(row + 1) * ROW])
+    }
+}
+
+/// The present, in whole seconds: every store keeps those.
+pub fn now() -> DateTime<Utc> {
+    DateTime::<Utc>::from(SystemTime::now()).trunc_subsecs(0)
+}
+
+/// The seats' ids.
+pub fn ids(seats: &[Seat]) -> Vec<SeatId> {
+    seats.iter().map(|seat| seat.id).collect()
+}
+
+/// The show that has this format: in these worlds each has its own.
+pub async fn show_id(fixture: &dyn Fixture, format: &str) -> ShowId {
+    ShowId(fixture.count(&format!("SELECT id FROM shows WHERE format = '{format}'")).await)
+}
+
+/// The layout of a show.
+pub async fn layout_id(fixture: &dyn Fixture, show: ShowId) -> LayoutId {
+    LayoutId(fixture.count(&format!("SELECT layout_id FROM shows WHERE id = {show}")).await)
+}
+
+async fn seats_of(fixture: &dyn Fixture, show: ShowId) -> Vec<Seat> {
+    let layout = fixture.stores().layouts.layout(layout_id(fixture, show).await).await.unwrap().unwrap();
+    layout.seats().to_vec()
+}
+
+/// A password's hash as stores get it.
+pub fn password_hash(text: &str) -> PasswordHash {
+    PasswordHash(format!("$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ${text}"))
+}
+
+/// A user to be made.
+pub fn new_user(email: &str) -> NewUser {
+    NewUser {
+        name: Name::parse("Ana Núñez").unwrap(),
+        email: Email::parse(email).unwrap(),
+        password_hash: password_hash("first"),
+        role: Role::Customer,
+    }
+}
+
+/// Signs up somebody new.
+pub async fn customer(fixture: &dyn Fixture) -> Caller {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let email = format!("customer{}@example.org", NEXT.fetch_add(1, Ordering::Relaxed));
+    fixture.stores().users.create(&new_user(&email), None).await.unwrap().caller()
+}
+
+/// Signs up so many.
+pub async fn customers(fixture: &dyn Fixture, count: usize) -> Vec<Caller> {
+    let mut callers = Vec::new();
+    for _ in 0..count {
+        callers.push(customer(fixture).await);
+    }
+    callers
+}
+
+/// Holds a seat for a user until `seconds` from now.
+pub async fn hold(fixture: &dyn Fixture, show: ShowId, seat: SeatId, user: Caller, hold_id: &str, seconds: i64) {
+    let (layout, user) = (layout_id(fixture, show).await, user.user_id);
+    let (made, ends) = (fixture.instant(seconds - 600), fixture.instant(seconds));
+    let holds = "INSERT INTO holds (id, user_id, show_id, created_at, expires_at) VALUES";
+    fixture.execute(&format!("{holds} ('{hold_id}', {user}, {show}, {made}, {ends})")).await;
+    let claims = "INSERT INTO seat_claims (show_id, seat_id, layout_id, status, user_id, hold_id, expires_at) VALUES";
+    fixture.execute(&format!("{claims} ({show}, {seat}, {layout}, 'held', {user}, '{hold_id}', {ends})")).await;
+}
+
+/// Keeps a seat for the house.
+pub async fn block(fixture: &dyn Fixture, show: ShowId, seat: SeatId) {
+    let layout = layout_id(fixture, show).await;
+    let claims = "INSERT INTO seat_claims (show_id, seat_id, layout_id, status) VALUES";
+    fixture.execute(&format!("{claims} ({show}, {seat}, {layout}, 'blocked')")).await;
+}
+
+/// Cancels a show.
+pub async fn cancel_show(fixture: &dyn Fixture, show: ShowId) {
+    fixture.execute(&format!("UPDATE shows SET status = 'cancelled' WHERE id = {show}")).await;
+}
+
+/// What [`World::build`] adds.
+pub fn plan(base: DateTime<Utc>) -> SeedPlan {
+    SeedPlan {
+        users: Vec::new(),
+        movies: vec![
+            movie(STALKER, "Писатель идёт в Зону.", &["Drama", "Sci-Fi"], "Russian"),
+            movie(AMELIE, "A waitress in Paris.", &["Comedy", "Romance"], "French"),
+        ],
+        theatres: vec![
+            theatre(BETA, chrono_tz::Asia::Tokyo, vec![main_hall()]),
+            theatre(ALPHA, chrono_tz::Europe::Berlin, vec![small_hall("Small"), main_hall()]),
+        ],
+        shows: vec![
+            show(base, "tomorrow", AMELIE, ALPHA, "Small", 50),
+            show(base, "started", STALKER, ALPHA, "Main", -1),
+            show(base, "soon", STALKER, ALPHA, "Main", 3),
+            show(base, "beside", AMELIE, ALPHA, "Small", 3),
+            show(base, "later", STALKER, BETA, "Main", 100),
+            show(base, "yesterday", AMELIE, BETA, "Main", -30),
+        ],
+    }
+}
+
+/// A movie.
+pub fn movie(title: &str, description: &str, genres: &[&str], language: &str) -> MovieSeed {
+    MovieSeed {
+        title: title.into(),
+        description: description.into(),
+        duration_minutes: 122,
+        genres: genres.iter().copied().map(String::from).collect(),
+        language: language.into(),
+        certificate: "PG-13".into(),
+        release_date: "2001-04-25".parse().unwrap(),
+    }
+}
+
+/// A theatre.
+pub fn theatre(name: &str, timezone: chrono_tz::Tz, halls: Vec<HallSeed>) -> TheatreSeed {
+    TheatreSeed { name: name.into(), location: format!("Main street of {name}"), timezone, halls }
+}
+
+fn seat(row: &str, number: i32, y: i32, category: &str) -> SeatSeed {
+    let aisle = i32::from(number > 5);
+    let accessible = row == "A" && number == 1;
+    SeatSeed { row: row.into(), number, category: category.into(), accessible, x: number + aisle, y }
+}
+
+/// A hall of six rows, its seats in no order.
+pub fn main_hall() -> HallSeed {
+    let mut seats = Vec::new();
+    let mut rows: Vec<_> = ROWS.into_iter().zip(1..).collect();
+    rows.reverse();
+    for (row, y) in rows {
+        let category = if row.starts_with('Z') || row.len() > 1 { "premium" } else { "standard" };
+        seats.extend((1..=10).rev().map(|number| seat(row, number, y, category)));
+    }
+    HallSeed { name: "Main".into(), seats }
+}
+
+/// A hall of one row of five.
+pub fn small_hall(name: &str) -> HallSeed {
+    HallSeed { name: name.into(), seats: (1..=5).map(|number| seat("A", number, 1, "standard")).collect() }
+}
+
+/// A show of two hours, half an hour of cleaning after it, `hours` from `base`. Beta is paid in yen, Alpha in euros.
+pub fn show(base: DateTime<Utc>, format: &str, movie: &str, theatre: &str, hall: &str, hours: i64) -> ShowSeed {
+    let start_time = base + TimeDelta::hours(hours);
+    let (currency, standard, premium) = if theatre == BETA { ("JPY", 1900, 2600) } else { ("EUR", 1250, 1600) };
+    let price = |category: &str, minor| CategoryPrice { category: category.into(), minor };
+    ShowSeed {
+        movie_title: movie.into(),
+        theatre_name: theatre.into(),
+        hall_name: hall.into(),
+        start_time,
+        end_time: start_time + TimeDelta::hours(2),
+        hall_free_at: start_time + TimeDelta::minutes(150),
+        format: format.into(),
+        language: "Japanese (English subtitles)".into(),
+        currency: Currency::parse(currency).unwrap(),
+        prices: vec![price("premium", premium), price("standard", standard)],
+    }
+}

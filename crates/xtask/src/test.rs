@@ -1,0 +1,167 @@
+//! The tests, with all they need.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::Failure;
+use crate::postgres::{PostgresPrograms, PostgresServer};
+use crate::process::{cargo, list, metadata, read, run_by_line, text};
+use crate::tally::Tally;
+
+/// How many tests must pass at least: raised with each change that adds some, so that none gets lost.
+const TESTS_MIN: &str = include_str!("../tests.min");
+
+/// Runs the tests; with `arguments`, those that `cargo test` chooses by them.
+pub fn run(arguments: &[String]) -> Result<(), Failure> {
+    let tests_min = tests_min()?;
+    // First what fails soonest.
+    let programs = PostgresPrograms::find_or_install()?;
+    let server_binary = build_server()?;
+    let postgres = PostgresServer::start(&programs)?;
+    let mut command = test_command(arguments);
+    command.env("TEST_DATABASE_URL", postgres.url()).env("MOVIE_BOOKING_BIN", &server_binary);
+    let mut tally = Tally::default();
+    let succeeded = run_by_line(&mut command, |line| {
+        // Nobody may read on (`| head`), which must not end the tests half-way.
+        let _ = writeln!(io::stdout(), "{line}");
+        tally.add_line(line);
+    })?;
+    let version = postgres.version().to_owned();
+    postgres.stop();
+    print_backends(&version);
+    let verdict = verdict(succeeded, tally, arguments.is_empty().then_some(tests_min));
+    println!("ignored: {}", tally.ignored);
+    println!("{} passed, {} failed", tally.passed, tally.failed);
+    verdict
+}
+
+fn tests_min() -> Result<u32, Failure> {
+    TESTS_MIN.trim().parse().map_err(|error| format!("crates/xtask/tests.min must hold one number: {error}"))
+}
+
+fn test_command(arguments: &[String]) -> Command {
+    let mut command = cargo(&["test", "--no-fail-fast"]);
+    let names_package = |argument: &String| argument.starts_with("-p") || argument.starts_with("--package");
+    if !arguments.iter().any(names_package) {
+        command.arg("--workspace");
+    }
+    command.args(arguments);
+    command
+}
+
+/// Whether all is well. `tests_min` is given where the whole suite ran.
+fn verdict(succeeded: bool, tally: Tally, tests_min: Option<u32>) -> Result<(), Failure> {
+    if tally.failed > 0 {
+        return Err(format!("tests failed: {}", tally.failed));
+    }
+    if !succeeded {
+        return Err("`cargo test` failed though no test did: see above for what does not build or crashed".to_owned());
+    }
+    let Some(tests_min) = tests_min else { return Ok(()) };
+    if tally.ignored > 0 {
+        return Err(format!("tests are ignored: {}; mend or remove them", tally.ignored));
+    }
+    if tally.passed < tests_min {
+        return Err(format!(
+            "{} tests passed, but crates/xtask/tests.min says {tests_min}: some got lost, or the number must be lowered on purpose",
+            tally.passed
+        ));
+    }
+    Ok(())
+}
+
+/// Builds the server, which the tests over HTTP run. Where it is.
+fn build_server() -> Result<PathBuf, Failure> {
+    let mut build = cargo(&["build", "-p", "api-actix", "--message-format", "json-render-diagnostics"]);
+    let mut binary = None;
+    let succeeded = run_by_line(&mut build, |line| binary = executable(line).or(binary.take()))?;
+    if !succeeded {
+        return Err("the server does not build: see above".to_owned());
+    }
+    binary.ok_or_else(|| "cargo built no binary `movie-booking`: does api-actix still have it?".to_owned())
+}
+
+/// The server's binary, if this is cargo's message about it.
+fn executable(message: &str) -> Option<PathBuf> {
+    let message: Value = serde_json::from_str(message).ok()?;
+    let name = text(message.get("target")?, "name");
+    let executable = message.get("executable")?.as_str()?;
+    (name == "movie-booking").then(|| PathBuf::from(executable))
+}
+
+fn print_backends(postgres_version: &str) {
+    println!("\nPostgreSQL {postgres_version}");
+    if let Some(version) = sqlite_version() {
+        println!("SQLite {version}");
+    }
+    println!("{}", read(Command::new("rustc").arg("--version")).unwrap_or_else(|failure| failure));
+}
+
+/// The version of the SQLite that is built in, as its header says.
+fn sqlite_version() -> Option<String> {
+    let metadata = metadata(&[]).ok()?;
+    let package = list(&metadata, "packages").iter().find(|package| text(package, "name") == "libsqlite3-sys")?;
+    let header = Path::new(text(package, "manifest_path")).parent()?.join("sqlite3/sqlite3.h");
+    let header = fs::read_to_string(header).ok()?;
+    let line = header.lines().find(|line| line.starts_with("#define SQLITE_VERSION "))?;
+    line.split('"').nth(1).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tally(passed: u32, failed: u32, ignored: u32) -> Tally {
+        Tally { passed, failed, ignored }
+    }
+
+    #[test]
+    fn all_is_well_when_enough_passed_and_nothing_else_happened() {
+        assert!(verdict(true, tally(60, 0, 0), Some(60)).is_ok());
+        for (succeeded, tally) in [
+            (true, tally(59, 0, 0)),
+            (true, tally(60, 1, 0)),
+            (true, tally(60, 0, 1)),
+            (false, tally(60, 0, 0)),
+            (false, tally(60, 1, 0)),
+        ] {
+            assert!(verdict(succeeded, tally, Some(60)).is_err(), "{succeeded} {tally:?}");
+        }
+    }
+
+    #[test]
+    fn a_choice_of_tests_may_be_small_but_must_pass() {
+        assert!(verdict(true, tally(1, 0, 0), None).is_ok());
+        assert!(verdict(false, tally(1, 1, 0), None).is_err());
+    }
+
+    #[test]
+    fn the_number_of_tests_is_a_number() {
+        assert!(tests_min().unwrap() > 0);
+    }
+
+    #[test]
+    fn a_package_chosen_by_name_is_not_overruled() {
+        let command = |arguments: &[&str]| {
+            let arguments: Vec<_> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+            let command = test_command(&arguments);
+            command.get_args().map(|argument| argument.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(command(&[]), "test --no-fail-fast --workspace");
+        assert_eq!(command(&["booking"]), "test --no-fail-fast --workspace booking");
+        assert_eq!(command(&["-p", "domain"]), "test --no-fail-fast -p domain");
+    }
+
+    #[test]
+    fn the_servers_binary_is_found_in_cargos_messages() {
+        let message = |name: &str| format!(r#"{{"target":{{"name":"{name}"}},"executable":"/target/{name}"}}"#);
+        assert_eq!(executable(&message("movie-booking")), Some("/target/movie-booking".into()));
+        assert_eq!(executable(&message("build-script-build")), None);
+        assert_eq!(executable(r#"{"target":{"name":"movie-booking"},"executable":null}"#), None);
+        assert_eq!(executable("no JSON"), None);
+    }
+}

@@ -1,0 +1,23 @@
+# Lists the recipes.
+default:
+    @just --list
+
+# Runs all tests, with a PostgreSQL of their own; arguments go to `cargo test`.
+test *arguments:
+    cargo xtask test -- {{ arguments }}
+
+# Runs everything that a change must pass.
+ci:
+    cargo xtask ci
+
+# Proves that dependencies point inward only.
+purity:
+    cargo xtask purity
+
+# Runs the server; arguments are those of `movie-booking`.
+run *arguments:
+    cargo run --package api-actix --bin movie-booking -- {{ arguments }}
+
+# Formats the code.
+fmt:
+    cargo fmt --all

@@ -1,0 +1,17 @@
+DROP TABLE outbox;
+DROP TABLE idempotency_keys;
+DROP TABLE seat_claims;
+DROP TABLE booking_seats;
+DROP TABLE bookings;
+DROP TABLE id_blocks;
+DROP TABLE holds;
+DROP TABLE show_prices;
+DROP TABLE shows;
+DROP TABLE seats;
+DROP TABLE layouts;
+DROP TABLE halls;
+DROP TABLE theatres;
+DROP TABLE movies;
+DROP TABLE refresh_tokens;
+DROP TABLE sessions;
+DROP TABLE users;
