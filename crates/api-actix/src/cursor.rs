@@ -92,10 +92,13 @@ mod tests {
         let movie = MoviePlace { title: "Amélie \"1\"".into(), id: MovieId(3) };
         assert_eq!(MoviePlace::decode(&movie.encode()), Some(movie.clone()));
         assert_eq!(TheatrePlace::decode(&movie.encode()), None);
-        let show = ShowPlace { start_time: DateTime::from_timestamp_micros(1_700_000_000_000_001).unwrap(), id: ShowId(9) };
+        let show =
+            ShowPlace { start_time: DateTime::from_timestamp_micros(1_700_000_000_000_001).unwrap(), id: ShowId(9) };
         assert_eq!(ShowPlace::decode(&show.encode()), Some(show));
         assert_eq!(BookingPlace::decode(&show.encode()), None);
-        for wrong in ["", "x", "W10", "bnVsbA", &pack(&json!(["shows", i64::MAX, 1])), &pack(&json!(["movies", "\0", 1]))] {
+        for wrong in
+            ["", "x", "W10", "bnVsbA", &pack(&json!(["shows", i64::MAX, 1])), &pack(&json!(["movies", "\0", 1]))]
+        {
             assert!(ShowPlace::decode(wrong).is_none() && MoviePlace::decode(wrong).is_none(), "{wrong}");
         }
     }

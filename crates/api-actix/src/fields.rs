@@ -187,7 +187,8 @@ impl Query {
 
     /// `limit` and `cursor`.
     pub fn page<Place: Cursor>(&mut self) -> PageRequest<Place> {
-        let limit = self.parsed("limit", "must be an integer from 1 to 100", |text| PageLimit::parse(text.parse().ok()?));
+        let limit =
+            self.parsed("limit", "must be an integer from 1 to 100", |text| PageLimit::parse(text.parse().ok()?));
         let after = self.parsed("cursor", "must be taken from the Link header of the page before", Place::decode);
         PageRequest { limit: limit.unwrap_or(PageLimit::DEFAULT), after }
     }
@@ -213,7 +214,8 @@ mod tests {
 
     #[test]
     fn every_mistake_is_told_at_once() {
-        let mut fields = Fields::of(json!({"name": 1, "show_id": 1.5, "seat_ids": [1, "2", -3, 18446744073709551615_u64]})).unwrap();
+        let mut fields =
+            Fields::of(json!({"name": 1, "show_id": 1.5, "seat_ids": [1, "2", -3, 18446744073709551615_u64]})).unwrap();
         fields.text("name", Name::parse);
         fields.text("email", Email::parse);
         fields.id("show_id");
@@ -242,7 +244,9 @@ mod tests {
 
     #[test]
     fn queries_are_read_strictly() {
-        let mut query = Query::of("date=2026-02-30&from=2026-01-01T00:00:00%2B01:00&to=x&limit=0&theatre_id=1&theatre_id=2").unwrap();
+        let mut query =
+            Query::of("date=2026-02-30&from=2026-01-01T00:00:00%2B01:00&to=x&limit=0&theatre_id=1&theatre_id=2")
+                .unwrap();
         assert_eq!(query.date("date"), None);
         assert_eq!(query.instant("from").unwrap().to_rfc3339(), "2025-12-31T23:00:00+00:00");
         assert_eq!(query.instant("to"), None);

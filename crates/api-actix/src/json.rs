@@ -121,14 +121,18 @@ mod tests {
     #[test]
     fn order_and_white_space_make_no_difference() {
         let print = |text: &str| fingerprint(&parse(text.as_bytes()).unwrap());
-        assert_eq!(print(r#"{"a":1,"b":{"c":[1,2],"d":"x"}}"#), print("{ \"b\": {\"d\":\"x\", \"c\":[1, 2]},\n\"a\":1}"));
+        assert_eq!(
+            print(r#"{"a":1,"b":{"c":[1,2],"d":"x"}}"#),
+            print("{ \"b\": {\"d\":\"x\", \"c\":[1, 2]},\n\"a\":1}")
+        );
         assert_ne!(print(r#"{"a":[1,2]}"#), print(r#"{"a":[2,1]}"#));
         assert_ne!(print(r#"{"a":1}"#), print(r#"{"a":"1"}"#));
     }
 
     #[test]
     fn what_is_no_json_is_told() {
-        for wrong in [&b"{"[..], b"", b"{\"a\":1,\"a\":1}", b"{\"a\":{\"b\":1,\"b\":2}}", b"\"\xff\"", b"{} {}", b"NaN"] {
+        for wrong in [&b"{"[..], b"", b"{\"a\":1,\"a\":1}", b"{\"a\":{\"b\":1,\"b\":2}}", b"\"\xff\"", b"{} {}", b"NaN"]
+        {
             assert!(parse(wrong).is_err(), "{wrong:?}");
         }
         assert!(parse("[".repeat(10_000).as_bytes()).is_err());

@@ -1,1 +1,23 @@
-//! The HTTP API, configuration, command line and wiring: the binary movie-booking
+//! The HTTP API, its configuration and command line, and the wiring of the domain with its adapters.
+//!
+//! The only crate that knows everybody. Handlers parse, call the domain and render; [`problem`] has every error, [`config`] every
+//! setting, [`server`] starts and stops it all.
+
+pub mod cli;
+pub mod config;
+mod cursor;
+pub mod demo;
+mod fields;
+mod handlers;
+mod json;
+mod middleware;
+pub mod openapi;
+pub mod problem;
+mod request;
+pub mod secrets;
+pub mod seeding;
+pub mod server;
+mod state;
+pub mod stores;
+pub mod telemetry;
+mod views;

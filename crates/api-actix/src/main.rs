@@ -1,1 +1,5 @@
-fn main() {}
+//! The binary `movie-booking`.
+
+fn main() -> std::process::ExitCode {
+    api_actix::cli::main()
+}

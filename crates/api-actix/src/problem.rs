@@ -227,7 +227,10 @@ impl Problem {
         match status.as_u16() {
             404 => Self::new(Code::NotFound, "There is nothing here. GET /api/openapi.json lists what there is."),
             405 => Self::new(Code::MethodNotAllowed, "This path does not know the method; see the Allow header."),
-            406 => Self::new(Code::NotAcceptable, "Nothing that the Accept headers allow can be answered. Accept application/json."),
+            406 => Self::new(
+                Code::NotAcceptable,
+                "Nothing that the Accept headers allow can be answered. Accept application/json.",
+            ),
             408 => Self::new(Code::RequestTimeout, "The request did not arrive in time. Send it again."),
             413 => Self::new(Code::PayloadTooLarge, "The body is too large."),
             415 => Self::new(Code::UnsupportedMediaType, "Send the body as application/json."),
@@ -471,7 +474,9 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), Code::ALL.len());
-        let body: Value = serde_json::from_str(&Problem::from(Refusal::SeatUnavailable { seat_ids: vec![SeatId(7)] }).body("r")).unwrap();
+        let body: Value =
+            serde_json::from_str(&Problem::from(Refusal::SeatUnavailable { seat_ids: vec![SeatId(7)] }).body("r"))
+                .unwrap();
         assert_eq!(body["type"], "/problems/seat-unavailable");
         assert_eq!(body["message"], body["detail"]);
         assert_eq!(body["seat_ids"], json!([7]));

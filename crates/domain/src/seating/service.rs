@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::{Layout, LayoutStore, Seat, SeatAvailability, SeatingStore, ShowSeating};
 use crate::error::StoreError;
 use crate::ids::{ShowId, UserId};
-use crate::money::Money;
+use crate::money::{Currency, Money};
 
 /// Why there is no seat map.
 #[derive(Debug, Clone, Error)]
@@ -46,6 +46,11 @@ impl SeatMap {
     pub fn new(layout: Arc<Layout>, seating: ShowSeating) -> Option<Self> {
         let priced = |seat: &Seat| seating.prices.iter().any(|price| price.category == seat.category);
         (layout.id() == seating.layout_id && layout.seats().iter().all(priced)).then_some(Self { layout, seating })
+    }
+
+    /// The currency of the prices.
+    pub fn currency(&self) -> Currency {
+        self.seating.currency
     }
 
     /// The seats, by row, then number, as `caller` sees them.
@@ -89,7 +94,6 @@ impl SeatingService {
 mod tests {
     use super::*;
     use crate::ids::{LayoutId, SeatId};
-    use crate::money::Currency;
     use crate::seating::{CategoryPrice, Claim, ClaimStatus};
 
     fn map(claims: Vec<Claim>) -> SeatMap {

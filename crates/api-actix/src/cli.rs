@@ -1,0 +1,243 @@
+//! The command line.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use adapters_auth::Argon2Passwords;
+use clap::{Parser, Subcommand};
+use domain::identity::{Email, Name, NewUser, Password, PasswordHasher as _, Role, UserStoreError};
+
+use crate::config::{self, Config, SETTINGS, StoreConfig};
+use crate::secrets::DemoAccounts;
+use crate::seeding::{seed_demo, top_up};
+use crate::server::{RunningServer, start};
+use crate::stores::{OpenStores, Purpose};
+use crate::{openapi, telemetry};
+
+/// What a mistake in the settings ends with. Other failures end with 1.
+const EXIT_CONFIG: u8 = 2;
+
+/// A cinema chain's booking system: an HTTP API that never sells a seat twice, and never books a retry twice.
+///
+/// Without a command it serves. Without settings it serves from a directory, ./data, with demo data, and needs nothing else.
+#[derive(Parser)]
+#[command(name = "movie-booking", version, after_long_help = settings_help())]
+struct Cli {
+    /// A TOML file of settings, lower-case: `port = 8080`. The environment and .env go before it.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Answer requests until SIGTERM or Ctrl-C (what is done without a command).
+    Serve {
+        /// Bring PostgreSQL's schema up to date first. The embedded store's always is.
+        #[arg(long)]
+        migrate: bool,
+    },
+    /// Bring the store's schema up to date.
+    Migrate,
+    /// Add demo movies, theatres, halls and the shows of the next 14 days; what is there stays as it is.
+    Seed {
+        /// Add a demo customer and a demo administrator too, and print their passwords.
+        #[arg(long)]
+        demo: bool,
+    },
+    /// Administrators' accounts.
+    Admin {
+        #[command(subcommand)]
+        command: AdminCommand,
+    },
+    /// Read the settings, tell every mistake, and show what they come to.
+    CheckConfig,
+    /// Print the OpenAPI document.
+    Openapi,
+}
+
+#[derive(Subcommand)]
+enum AdminCommand {
+    /// Make an administrator's account. The password is asked for, or read from standard input.
+    Create {
+        /// The e-mail address to log in with.
+        #[arg(long)]
+        email: String,
+        /// What the administrator is called.
+        #[arg(long, default_value = "Administrator")]
+        name: String,
+    },
+    /// Give an account a new password and end its sessions. The password is asked for, or read from standard input.
+    ResetPassword {
+        /// The account's e-mail address.
+        #[arg(long)]
+        email: String,
+    },
+}
+
+type Outcome = Result<(), Box<dyn std::error::Error + Send + Sync>>;
+
+/// Runs the program with the arguments of its process.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if matches!(cli.command, Some(Command::Openapi)) {
+        return print(&openapi::to_json());
+    }
+    let config = match config::load(cli.config.as_deref()) {
+        Ok(config) => config,
+        Err(errors) => {
+            eprintln!("{errors}\nNothing was started. `movie-booking --help` lists the settings.");
+            return ExitCode::from(EXIT_CONFIG);
+        }
+    };
+    telemetry::init(&config);
+    for name in &config.without_effect {
+        tracing::warn!(setting = name, "config.without_effect");
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error),
+    };
+    match runtime.block_on(run(cli.command.unwrap_or(Command::Serve { migrate: false }), &config)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(error.as_ref()),
+    }
+}
+
+fn fail(error: &dyn std::error::Error) -> ExitCode {
+    eprintln!("movie-booking: {error}.");
+    ExitCode::FAILURE
+}
+
+/// Prints a text; a reader that has gone is no failure.
+fn print(text: &str) -> ExitCode {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    ExitCode::SUCCESS
+}
+
+async fn run(command: Command, config: &Config) -> Outcome {
+    match command {
+        Command::Serve { migrate } => {
+            let purpose = if migrate { Purpose::ServeAndMigrate } else { Purpose::Serve };
+            let server = start(config, purpose).await?;
+            print(&greeting(&server, config));
+            Ok(server.run_until_told().await?)
+        }
+        Command::Migrate => {
+            let stores = OpenStores::open(config, Purpose::Migrate).await?;
+            print(&format!("{} migrations run; the schema is up to date.\n", stores.migrated));
+            Ok(())
+        }
+        Command::Seed { demo } => seed(config, demo).await,
+        Command::Admin { command } => admin(config, command).await,
+        Command::CheckConfig => {
+            print(&format!("{}\n", config::describe(config)));
+            Ok(())
+        }
+        Command::Openapi => Ok(()),
+    }
+}
+
+fn greeting(server: &RunningServer, config: &Config) -> String {
+    let base = format!("http://{}", server.address);
+    let store = match &config.store {
+        StoreConfig::Embedded { data_dir } => format!("embedded, in {}", data_dir.display()),
+        StoreConfig::Postgres(_) => "PostgreSQL".to_owned(),
+    };
+    let mut lines = vec![
+        format!("movie-booking listens on {base}"),
+        format!("  documentation   {base}/docs/"),
+        format!("  store           {store}"),
+    ];
+    if let Some(accounts) = &server.demo_accounts {
+        lines.push(format!("  demo customer   {}  {}", DemoAccounts::CUSTOMER, accounts.customer_password));
+        lines.push(format!("  demo admin      {}  {}", DemoAccounts::ADMIN, accounts.admin_password));
+    }
+    lines.join("\n") + "\n"
+}
+
+async fn seed(config: &Config, demo: bool) -> Outcome {
+    let stores = OpenStores::open(config, Purpose::Administer).await?;
+    if !demo {
+        let seeded = top_up(stores.seeder.as_ref()).await?;
+        print(&format!(
+            "Added {} movies, {} theatres, {} halls and {} shows.\n",
+            seeded.movies, seeded.theatres, seeded.halls, seeded.shows
+        ));
+        return Ok(());
+    }
+    let accounts = DemoAccounts::draw();
+    let seeded = seed_demo(stores.seeder.as_ref(), &Argon2Passwords::default(), &accounts).await?;
+    print(&format!(
+        "Added {} movies, {} theatres, {} halls and {} shows.\n",
+        seeded.movies, seeded.theatres, seeded.halls, seeded.shows
+    ));
+    match seeded.users {
+        2 => print(&format!(
+            "Demo customer: {}  {}\nDemo admin:    {}  {}\n",
+            DemoAccounts::CUSTOMER,
+            accounts.customer_password,
+            DemoAccounts::ADMIN,
+            accounts.admin_password
+        )),
+        _ => print("The demo accounts were there already; `admin reset-password` gives them new passwords.\n"),
+    };
+    Ok(())
+}
+
+async fn admin(config: &Config, command: AdminCommand) -> Outcome {
+    match command {
+        AdminCommand::Create { email, name } => {
+            let email = Email::parse(&email).map_err(|error| format!("--email {error}"))?;
+            let name = Name::parse(&name).map_err(|error| format!("--name {error}"))?;
+            let password = read_password()?;
+            let stores = OpenStores::open(config, Purpose::Administer).await?;
+            let password_hash = Argon2Passwords::default().hash(&password).await?;
+            let user = NewUser { name, email, password_hash, role: Role::Admin };
+            match stores.users.create(&user, None).await {
+                Ok(user) => print(&format!("Administrator {} ({}) can log in.\n", user.email, user.id)),
+                Err(UserStoreError::EmailTaken) => {
+                    return Err("an account with this address exists already; nothing was changed".into());
+                }
+                Err(UserStoreError::Store(error)) => return Err(error.into()),
+            };
+        }
+        AdminCommand::ResetPassword { email } => {
+            let email = Email::parse(&email).map_err(|error| format!("--email {error}"))?;
+            let password = read_password()?;
+            let stores = OpenStores::open(config, Purpose::Administer).await?;
+            let hash = Argon2Passwords::default().hash(&password).await?;
+            let user = stores.users.reset_password(&email, &hash).await?;
+            let user = user.ok_or("there is no account with this address")?;
+            print(&format!("{} has a new password; its sessions have ended.\n", user.email));
+        }
+    }
+    Ok(())
+}
+
+/// A new password: from the terminal without showing it, or the first line of standard input.
+fn read_password() -> Result<Password, Box<dyn std::error::Error + Send + Sync>> {
+    let text = if std::io::stdin().is_terminal() {
+        rpassword::prompt_password("New password: ")?
+    } else {
+        let mut line = String::new();
+        std::io::stdin().read_line(&mut line)?;
+        line.trim_end_matches(['\r', '\n']).to_owned()
+    };
+    Ok(Password::parse(&text).map_err(|error| format!("the password {error}"))?)
+}
+
+fn settings_help() -> String {
+    let mut text = String::from("Settings, by precedence: the environment, .env, and the file of --config.\n");
+    for setting in SETTINGS {
+        let default = if setting.default.is_empty() { "none".to_owned() } else { setting.default.to_owned() };
+        let later = if setting.has_effect { "" } else { " Checked, but without effect in this version." };
+        text.push_str(&format!(
+            "\n  {}\n      {}{later}\n      {}. Default: {default}\n",
+            setting.name, setting.about, setting.allowed
+        ));
+    }
+    text
+}

@@ -1,0 +1,76 @@
+//! The calls: parse, call the domain, render. A module for each feature.
+
+pub mod booking;
+pub mod catalog;
+pub mod docs;
+pub mod identity;
+pub mod operations;
+pub mod seating;
+
+use actix_web::http::header;
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
+use domain::page::Page;
+use serde::Serialize;
+
+use crate::cursor::Cursor;
+use crate::problem::Problem;
+
+/// What a call answers.
+pub type Answer = Result<HttpResponse, Problem>;
+
+/// Adds every call to the app.
+pub fn configure(config: &mut web::ServiceConfig) {
+    config
+        .service(web::resource("/api/auth/register").post(identity::register))
+        .service(web::resource("/api/auth/login").post(identity::login))
+        .service(web::resource("/api/auth/refresh").post(identity::refresh))
+        .service(web::resource("/api/auth/logout").post(identity::logout))
+        .service(web::resource("/api/me").get(identity::me))
+        .service(web::resource("/api/movies").get(catalog::movies))
+        .service(web::resource("/api/movies/{movie_id}").get(catalog::movie))
+        .service(web::resource("/api/movies/{movie_id}/shows").get(catalog::movie_shows))
+        .service(web::resource("/api/shows").get(catalog::shows))
+        .service(web::resource("/api/shows/{show_id}").get(catalog::show))
+        .service(web::resource("/api/shows/{show_id}/seats").get(seating::seats))
+        .service(web::resource("/api/theatres").get(catalog::theatres))
+        .service(web::resource("/api/theatres/{theatre_id}").get(catalog::theatre))
+        .service(web::resource("/api/bookings").get(booking::history).post(booking::book))
+        .service(web::resource("/api/bookings/{booking_id}").get(booking::booking))
+        .service(web::resource("/healthz").get(operations::healthz))
+        .service(web::resource("/readyz").get(operations::readyz))
+        .service(web::resource("/api/openapi.json").get(docs::document))
+        .service(web::resource("/docs").get(docs::redirect))
+        .service(web::resource("/docs/{file:.*}").get(docs::file))
+        .default_service(web::to(nothing_here));
+}
+
+async fn nothing_here() -> Answer {
+    Err(Problem::of_status(actix_web::http::StatusCode::NOT_FOUND))
+}
+
+/// A page of a list: a bare array, and the way to the next page in `Link` (RFC 8288).
+fn page<Item, View, Place>(request: &HttpRequest, page: Page<Item, Place>) -> HttpResponse
+where
+    View: From<Item> + Serialize,
+    Place: Cursor,
+{
+    let mut response = HttpResponse::Ok();
+    if let Some(next) = &page.next {
+        response.insert_header((header::LINK, next_link(request, &next.encode())));
+    }
+    json(&mut response, &page.items.into_iter().map(View::from).collect::<Vec<_>>())
+}
+
+/// The same query with another cursor.
+fn next_link(request: &HttpRequest, cursor: &str) -> String {
+    let kept = request
+        .query_string()
+        .split('&')
+        .filter(|pair| !pair.is_empty() && pair.split('=').next().is_some_and(|name| name != "cursor"));
+    let query: Vec<_> = kept.map(str::to_owned).chain([format!("cursor={cursor}")]).collect();
+    format!("<{}?{}>; rel=\"next\"", request.path(), query.join("&"))
+}
+
+fn json(response: &mut HttpResponseBuilder, body: &impl Serialize) -> HttpResponse {
+    response.json(body)
+}

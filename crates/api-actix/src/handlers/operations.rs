@@ -1,0 +1,44 @@
+//! Whether the process lives, and whether it can do its work.
+
+use std::collections::BTreeMap;
+
+use actix_web::HttpResponse;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::web::Data;
+use futures::future::join_all;
+
+use super::Answer;
+use crate::middleware::Rendered;
+use crate::state::AppState;
+use crate::views::HealthView;
+
+const NO_STORE: (header::HeaderName, HeaderValue) = (header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+
+/// The process lives.
+#[utoipa::path(get, path = "/healthz", tag = "operations", responses(
+    (status = 200, description = "It does", body = HealthView)))]
+pub async fn healthz() -> Answer {
+    let alive = HealthView { status: "ok", dependencies: BTreeMap::new() };
+    Ok(HttpResponse::Ok().insert_header(NO_STORE).json(alive))
+}
+
+/// The server can do its work: each dependency by name.
+#[utoipa::path(get, path = "/readyz", tag = "operations", responses(
+    (status = 200, description = "Everything that is needed can be reached", body = HealthView),
+    (status = 503, description = "Something that is needed is gone, or the server is stopping", body = HealthView)))]
+pub async fn readyz(state: Data<AppState>) -> Answer {
+    let checks = state.dependencies.iter().map(|dependency| async {
+        let checked = dependency.check().await;
+        if let Err(error) = &checked {
+            tracing::warn!(dependency = dependency.name(), %error, "dependency.unavailable");
+        }
+        (dependency.name(), if checked.is_ok() { "ok" } else { "unavailable" })
+    });
+    let dependencies: BTreeMap<_, _> = join_all(checks).await.into_iter().collect();
+    let ready = !state.is_stopping() && dependencies.values().all(|status| *status == "ok");
+    let mut response = if ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
+    let status = if ready { "ok" } else { "unavailable" };
+    let mut response = response.insert_header(NO_STORE).json(HealthView { status, dependencies });
+    response.extensions_mut().insert(Rendered);
+    Ok(response)
+}

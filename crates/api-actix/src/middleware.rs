@@ -1,0 +1,216 @@
+//! What happens around every request. From the outside in: [`envelope`] (id, problems, headers, log), CORS, compression, [`identify`]
+//! (who calls, how often).
+
+use std::time::Instant;
+
+use actix_web::body::{BodySize, BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::{ConnectionType, Method, StatusCode};
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpMessage as _, web};
+use domain::limits::{Allowance, Limit};
+
+use crate::problem::{Problem, rate_limit_headers};
+use crate::request::{Authorization, authorization, client_address};
+use crate::state::AppState;
+
+/// The header that a request is known by, in the log and in problems.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The smallest body that compression makes shorter by more than its headers.
+const COMPRESS_MIN: u64 = 1024;
+
+/// A request's id: the client's, if it is 1 to 128 visible ASCII characters, else one of ours.
+fn request_id(headers: &HeaderMap, state: &AppState) -> String {
+    let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
+    given
+        .filter(|id| (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic()))
+        .map_or_else(|| state.draw_request_id(), str::to_owned)
+}
+
+/// The outermost layer.
+pub async fn envelope(
+    mut request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let started = Instant::now();
+    let Some(state) = request.app_data::<web::Data<AppState>>().cloned() else {
+        return Err(Problem::internal("no state").into());
+    };
+    let id = request_id(request.headers(), &state);
+    let method = request.method().clone();
+    if method == Method::HEAD {
+        // HEAD works wherever GET does. The server sends no body, because it knows what was asked.
+        request.head_mut().method = Method::GET;
+    }
+    let response = next.call(request).await?.map_into_boxed_body();
+    let mut response = with_problem(response, &id);
+    set_headers(&mut response, &id, &state);
+    log(&response, &method, &id, started);
+    Ok(response)
+}
+
+/// Replaces whatever the error's body is by the problem's.
+fn with_problem(response: ServiceResponse, id: &str) -> ServiceResponse {
+    let status = response.status();
+    if !status.is_client_error() && !status.is_server_error() {
+        return response;
+    }
+    let own = response.response().error().and_then(|error| error.as_error::<Problem>()).cloned();
+    if own.is_none() && response.response().extensions().get::<Rendered>().is_some() {
+        return response;
+    }
+    let is_preflight = response.request().method() == Method::OPTIONS && status == StatusCode::BAD_REQUEST;
+    let problem = own.unwrap_or_else(|| match is_preflight {
+        true => Problem::new(
+            crate::problem::Code::Forbidden,
+            "This origin, method or header is not allowed: see CORS_ORIGINS.",
+        ),
+        false => Problem::of_status(status),
+    });
+    if let Some(cause) = problem.cause() {
+        tracing::error!(request_id = id, code = problem.code().as_str(), cause, "request.failed");
+    }
+    response.map_body(|head, _| {
+        head.status = problem.code().status();
+        head.headers.remove(header::CONTENT_ENCODING);
+        head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        for (name, value) in problem.headers() {
+            head.headers.insert(name.clone(), value.clone());
+        }
+        if let Some(allow) = with_head(&head.headers) {
+            head.headers.insert(header::ALLOW, allow);
+        }
+        BoxBody::new(problem.body(id))
+    })
+}
+
+/// Marks an answer of an error status whose body is as it must be, such as that of `/readyz`.
+#[derive(Clone, Copy)]
+pub struct Rendered;
+
+/// Where GET is allowed HEAD is too.
+fn with_head(headers: &HeaderMap) -> Option<HeaderValue> {
+    let allow = headers.get(header::ALLOW)?.to_str().ok()?;
+    let methods: Vec<_> = allow.split(',').map(str::trim).collect();
+    let missing = methods.contains(&"GET") && !methods.contains(&"HEAD");
+    missing.then(|| HeaderValue::from_str(&format!("{allow}, HEAD")).ok()).flatten()
+}
+
+fn set_headers(response: &mut ServiceResponse, id: &str, state: &AppState) {
+    if state.is_stopping() {
+        // Who keeps a connection open would keep the server from ending.
+        response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+    }
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if let Ok(value) = HeaderValue::from_str(id) {
+        headers.insert(REQUEST_ID, value);
+    }
+    // The mark of a body that is not worth compressing.
+    if headers.get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding == "identity") {
+        headers.remove(header::CONTENT_ENCODING);
+    }
+}
+
+/// One line for each request. No query, no body, no header: they may hold what is nobody's business.
+fn log(response: &ServiceResponse, method: &Method, id: &str, started: Instant) {
+    let route = response.request().match_pattern().unwrap_or_else(|| "(none)".to_owned());
+    let status = response.status().as_u16();
+    let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+    tracing::info!(request_id = id, method = method.as_str(), route, status, micros, "request.done");
+}
+
+/// Keeps short bodies from being compressed.
+pub async fn leave_short_bodies(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let mut response = next.call(request).await?;
+    let short = matches!(response.response().body().size(), BodySize::None | BodySize::Sized(..COMPRESS_MIN));
+    if short && !response.headers().contains_key(header::CONTENT_ENCODING) {
+        response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("identity"));
+    }
+    Ok(response)
+}
+
+/// Works out who calls, and counts the calls of each caller, or of each address without one.
+pub async fn identify(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let Some(state) = request.app_data::<web::Data<AppState>>().cloned() else {
+        return Err(Problem::internal("no state").into());
+    };
+    let who = authorization(request.headers(), state.identity.access_tokens.as_ref());
+    let address = client_address(request.peer_addr(), request.headers(), &state.settings.trusted_proxies);
+    let address = ClientAddress(address.map_or_else(|| "unknown".to_owned(), |address| address.to_string()));
+    let counted = match count(&request, &state, who, &address).await {
+        Ok(counted) => counted,
+        Err(problem) => return Ok(request.error_response(problem)),
+    };
+    request.extensions_mut().insert(who);
+    request.extensions_mut().insert(address);
+    if !accepts_json(&request) {
+        return Ok(request.error_response(Problem::of_status(StatusCode::NOT_ACCEPTABLE)));
+    }
+    let mut response = next.call(request).await?.map_into_boxed_body();
+    if let Some((limit, allowance)) = counted {
+        for (name, value) in rate_limit_headers(limit, allowance) {
+            // A problem of the call's own, such as too many failed logins, has told its own.
+            if !response.headers().contains_key(&name) {
+                response.headers_mut().insert(name, value);
+            }
+        }
+    }
+    Ok(response)
+}
+
+/// The address that a call comes from, as text.
+#[derive(Clone)]
+pub struct ClientAddress(pub String);
+
+async fn count(
+    request: &ServiceRequest,
+    state: &AppState,
+    who: Authorization,
+    address: &ClientAddress,
+) -> Result<Option<(Limit, Allowance)>, Problem> {
+    let Some(limits) = state.settings.rate_limits.filter(|_| request.path().starts_with("/api/")) else {
+        return Ok(None);
+    };
+    let name = match who {
+        Authorization::Known(caller) => format!("user:{}", caller.user_id),
+        Authorization::Anonymous | Authorization::Invalid => format!("address:{}", address.0),
+    };
+    match state.limiter.count(&name, limits.requests).await {
+        Ok(allowance) if allowance.allowed => Ok(Some((limits.requests, allowance))),
+        Ok(allowance) => {
+            Err(Problem::rate_limited("Too many requests. Wait, and try again.", limits.requests, allowance))
+        }
+        // A limiter that can't be reached limits nothing.
+        Err(_) => Ok(None),
+    }
+}
+
+/// Whether the client takes JSON. Whoever says nothing takes anything.
+fn accepts_json(request: &ServiceRequest) -> bool {
+    if !request.path().starts_with("/api/") {
+        return true;
+    }
+    let mut values = request.headers().get_all(header::ACCEPT).filter_map(|value| value.to_str().ok()).peekable();
+    if values.peek().is_none() {
+        return true;
+    }
+    let ranges: Vec<_> = values.flat_map(|value| value.split(',')).collect();
+    ranges.iter().any(|range| {
+        let mut parts = range.split(';').map(str::trim);
+        let media_type = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let refused = parts.any(|parameter| matches!(parameter, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"));
+        let fits = matches!(
+            media_type.as_str(),
+            "" | "*/*" | "application/*" | "application/json" | "application/problem+json"
+        );
+        fits && !refused
+    })
+}

@@ -1,0 +1,215 @@
+//! What a request says: who calls, with which key, which body. Each function refuses in the order of the contract when
+//! handlers call them in it: caller, key, body.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use actix_web::HttpMessage as _;
+use actix_web::HttpRequest;
+use actix_web::http::header::{self, HeaderMap};
+use actix_web::web::Payload;
+use domain::booking::{IdempotencyKey, Scope};
+use domain::identity::{AccessTokens, Caller};
+use futures::StreamExt as _;
+use ipnet::IpNet;
+use serde_json::Value;
+
+use crate::fields::{Fields, Query, parse_id};
+use crate::json;
+use crate::problem::{Code, Problem};
+
+/// The largest body that makes sense: a few hundred seats.
+const BODY_MAX: usize = 64 * 1024;
+/// How much of a body that is too large is read and thrown away, so that the client gets to read the answer.
+const DISCARD_MAX: usize = 16 * 1024 * 1024;
+/// How long a body may take to arrive.
+const BODY_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// What the request's `Authorization` says. Worked out once, by the middleware.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Authorization {
+    /// Nothing.
+    Anonymous,
+    /// Something that is no valid token.
+    Invalid,
+    /// A valid token.
+    Known(Caller),
+}
+
+/// Reads the `Authorization` header.
+pub fn authorization(headers: &HeaderMap, tokens: &dyn AccessTokens) -> Authorization {
+    let mut values = headers.get_all(header::AUTHORIZATION);
+    match (values.next(), values.next()) {
+        (None, _) => Authorization::Anonymous,
+        (Some(value), None) => {
+            let token = value.to_str().ok().and_then(|text| {
+                let (scheme, token) = text.split_once(' ')?;
+                scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+            });
+            let caller = token.and_then(|token| tokens.verify(token).ok());
+            caller.map_or(Authorization::Invalid, Authorization::Known)
+        }
+        (Some(_), Some(_)) => Authorization::Invalid,
+    }
+}
+
+/// The caller, where the call is public: a token that isn't valid is ignored.
+pub fn caller_if_known(request: &HttpRequest) -> Option<Caller> {
+    match request.extensions().get::<Authorization>() {
+        Some(Authorization::Known(caller)) => Some(*caller),
+        _ => None,
+    }
+}
+
+/// The caller, where there must be one.
+pub fn caller(request: &HttpRequest) -> Result<Caller, Problem> {
+    caller_if_known(request).ok_or_else(Problem::unauthenticated)
+}
+
+/// The `Idempotency-Key`, where there must be one.
+pub fn idempotency_key(request: &HttpRequest) -> Result<IdempotencyKey, Problem> {
+    let invalid = |detail| Problem::new(Code::IdempotencyKeyInvalid, detail);
+    let mut values = request.headers().get_all("idempotency-key");
+    match (values.next(), values.next()) {
+        (None, _) => Err(Problem::new(
+            Code::IdempotencyKeyMissing,
+            "Send an Idempotency-Key header: a text of your own, new for each booking and the same for its retries.",
+        )),
+        (Some(_), Some(_)) => Err(invalid("Send one Idempotency-Key header, not several.")),
+        (Some(value), None) => value
+            .to_str()
+            .ok()
+            .and_then(|text| IdempotencyKey::parse(text).ok())
+            .ok_or_else(|| invalid("An Idempotency-Key has 1 to 255 visible ASCII characters.")),
+    }
+}
+
+/// What a key belongs to besides its caller.
+pub fn scope(request: &HttpRequest) -> Scope {
+    Scope(format!("{} {}", request.method(), request.path()))
+}
+
+/// The body as JSON.
+pub async fn json_body(request: &HttpRequest, payload: Payload) -> Result<Value, Problem> {
+    let read = tokio::time::timeout(BODY_TIME_MAX, read_body(payload)).await;
+    let bytes =
+        read.map_err(|_| Problem::new(Code::RequestTimeout, "The body did not arrive in time. Send it again."))?;
+    check_media_type(request.headers())?;
+    json::parse(&bytes?).map_err(|error| Problem::new(Code::MalformedJson, format!("The body is not JSON: {error}.")))
+}
+
+/// The members of a JSON body.
+pub async fn fields(request: &HttpRequest, payload: Payload) -> Result<Fields, Problem> {
+    Fields::of(json_body(request, payload).await?)
+}
+
+/// The parameters of the query.
+pub fn query(request: &HttpRequest) -> Result<Query, Problem> {
+    Query::of(request.query_string())
+}
+
+/// An id of the path.
+pub fn path_id(request: &HttpRequest, name: &str) -> Result<i64, Problem> {
+    let text = request.match_info().get(name).unwrap_or_default();
+    parse_id(text).ok_or_else(|| Problem::field(name, "invalid", "must be an integer from 1 to 9223372036854775807"))
+}
+
+async fn read_body(mut payload: Payload) -> Result<Vec<u8>, Problem> {
+    let mut bytes = Vec::new();
+    let mut seen = 0_usize;
+    while let Some(chunk) = payload.next().await {
+        let chunk = chunk.map_err(|_| Problem::new(Code::MalformedJson, "The body broke off before its end."))?;
+        seen = seen.saturating_add(chunk.len());
+        if seen > DISCARD_MAX {
+            break;
+        }
+        if seen <= BODY_MAX {
+            bytes.extend_from_slice(&chunk);
+        }
+    }
+    if seen > BODY_MAX {
+        return Err(Problem::new(Code::PayloadTooLarge, format!("The body has more than {BODY_MAX} bytes.")));
+    }
+    Ok(bytes)
+}
+
+fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
+    let unsupported = |detail| Err(Problem::new(Code::UnsupportedMediaType, detail));
+    let encoding = headers.get(header::CONTENT_ENCODING).map(|value| value.as_bytes().to_ascii_lowercase());
+    if encoding.is_some_and(|encoding| encoding != b"identity") {
+        return unsupported("Send the body without a Content-Encoding.");
+    }
+    let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let mut parts = media_type.split(';').map(|part| part.trim().to_ascii_lowercase());
+    let essence = parts.next().unwrap_or_default();
+    let is_json = essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"));
+    let is_utf8 = parts.all(|parameter| match parameter.split_once('=') {
+        Some(("charset", charset)) => charset.trim_matches('"') == "utf-8",
+        _ => true,
+    });
+    if is_json && is_utf8 { Ok(()) } else { unsupported("Send the body as JSON, with Content-Type: application/json.") }
+}
+
+/// Where a call comes from: the peer, or what the proxies that are trusted say. Of a chain of addresses the last one that isn't a
+/// trusted proxy's counts: all before it may be made up.
+pub fn client_address(peer: Option<SocketAddr>, headers: &HeaderMap, trusted: &[IpNet]) -> Option<IpAddr> {
+    let mut address = peer?.ip().to_canonical();
+    let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
+    let forwarded = headers.get_all("x-forwarded-for").filter_map(|value| value.to_str().ok());
+    let chain: Vec<_> = forwarded.flat_map(|text| text.split(',')).map(str::trim).collect();
+    for hop in chain.into_iter().rev() {
+        if !is_trusted(&address) {
+            break;
+        }
+        let Some(next) = parse_hop(hop) else { break };
+        address = next.to_canonical();
+    }
+    Some(address)
+}
+
+/// An address, maybe with a port.
+fn parse_hop(text: &str) -> Option<IpAddr> {
+    let bare = text.trim_start_matches('[').trim_end_matches(']');
+    bare.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()))
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::HeaderValue;
+
+    use super::*;
+
+    fn address(peer: &str, forwarded: &[&'static str], trusted: &[&str]) -> String {
+        let mut headers = HeaderMap::new();
+        for value in forwarded {
+            headers.append(header::HeaderName::from_static("x-forwarded-for"), HeaderValue::from_static(value));
+        }
+        let trusted: Vec<_> = trusted.iter().map(|network| network.parse().unwrap()).collect();
+        client_address(peer.parse().ok(), &headers, &trusted).unwrap().to_string()
+    }
+
+    #[test]
+    fn only_trusted_proxies_are_believed() {
+        assert_eq!(address("192.0.2.1:1", &["198.51.100.7"], &[]), "192.0.2.1");
+        assert_eq!(address("10.0.0.1:1", &["198.51.100.7"], &["10.0.0.0/8"]), "198.51.100.7");
+        assert_eq!(address("10.0.0.1:1", &["1.1.1.1, 198.51.100.7, 10.0.0.2"], &["10.0.0.0/8"]), "198.51.100.7");
+        assert_eq!(address("10.0.0.1:1", &["1.1.1.1", "198.51.100.7:4711"], &["10.0.0.0/8"]), "198.51.100.7");
+        assert_eq!(address("10.0.0.1:1", &["nonsense"], &["10.0.0.0/8"]), "10.0.0.1");
+        assert_eq!(address("[::ffff:10.0.0.1]:1", &["2001:db8::1"], &["10.0.0.0/8"]), "2001:db8::1");
+    }
+
+    #[test]
+    fn media_types() {
+        let check = |media_type: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+            check_media_type(&headers).is_ok()
+        };
+        for good in ["application/json", "Application/JSON; charset=UTF-8", "application/vnd.x+json;a=b"] {
+            assert!(check(good), "{good}");
+        }
+        for bad in ["", "text/plain", "application/jsonx", "application/json; charset=latin1", "text/json"] {
+            assert!(!check(bad), "{bad}");
+        }
+    }
+}

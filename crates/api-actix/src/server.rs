@@ -1,0 +1,287 @@
+//! Starting and stopping the server.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use actix_cors::Cors;
+use actix_web::dev::ServerHandle;
+use actix_web::http::header::{self, HeaderName};
+use actix_web::middleware::{Compress, from_fn};
+use actix_web::web::Data;
+use actix_web::{App, HttpServer};
+use adapters_auth::{
+    Argon2Passwords, JwtAccessTokens, JwtSecretError, OsRandom, RandomRefreshTokens, SystemClock, TokioTimer,
+};
+use adapters_local::{CachedLayouts, LocalRateLimiter};
+use domain::booking::{AnswerEncoder, BookingService, Committer, CommitterLimits, CommitterParts, command_queue};
+use domain::catalog::CatalogService;
+use domain::identity::{AuthenticationLimit, IdentityService, PasswordHasher};
+use domain::limits::RateLimiter;
+use domain::seating::SeatingService;
+use domain::seed::Seeder;
+use secrecy::SecretString;
+use thiserror::Error;
+use tokio::task::JoinHandle as Task;
+
+use crate::config::Config;
+use crate::handlers;
+use crate::middleware::{envelope, identify, leave_short_bodies};
+use crate::secrets::{DemoAccounts, jwt_secret};
+use crate::seeding::{SeedError, seed_demo, top_up};
+use crate::state::{AppState, HttpSettings};
+use crate::stores::{OpenStores, Purpose, StoreStartError};
+use crate::views::JsonAnswers;
+
+/// How many commands wait for one committer at most.
+const QUEUE_MAX: usize = 1024;
+/// How many commands are committed together at most. One: each booking is a commit of its own in this version.
+const BATCH_MAX: usize = 1;
+/// How long what was accepted may take once the server stops.
+const STOP_MAX_SECONDS: u64 = 10;
+/// How often a demo store is topped up with shows.
+const TOP_UP_EVERY: Duration = Duration::from_secs(3600);
+
+/// Why the server did not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The store can't be used.
+    #[error(transparent)]
+    Store(#[from] StoreStartError),
+    /// The store can't be seeded.
+    #[error("the demo data cannot be written: {0}")]
+    Seed(#[from] SeedError),
+    /// The address can't be listened on.
+    #[error("{address} cannot be listened on: {source}. Set PORT or HOST to something else, or stop what is there")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The secret can't sign.
+    #[error("JWT_SECRET cannot be used: {0}")]
+    Secret(#[from] JwtSecretError),
+    /// A file or a thread was not to be had.
+    #[error("the server cannot start: {0}")]
+    System(#[from] io::Error),
+}
+
+/// A server that answers.
+pub struct RunningServer {
+    /// Where.
+    pub address: SocketAddr,
+    /// The demo accounts, where the store has some.
+    pub demo_accounts: Option<DemoAccounts>,
+    handle: ServerHandle,
+    server: Task<io::Result<()>>,
+    committers: Vec<JoinHandle<()>>,
+    top_up: Option<Task<()>>,
+    state: Data<AppState>,
+    // The store's lock goes last.
+    _stores: OpenStores,
+}
+
+/// Opens the store, wires the services and listens. Needs a multi-threaded runtime.
+pub async fn start(config: &Config, purpose: Purpose) -> Result<RunningServer, StartError> {
+    let stores = OpenStores::open(config, purpose).await?;
+    let passwords: Arc<dyn PasswordHasher> = Arc::new(Argon2Passwords::default());
+    let demo_accounts = prepare_demo(&stores, passwords.as_ref()).await?;
+    let (state, committers) = wire(config, &stores, passwords)?;
+    let state = Data::new(state);
+    let committers = committers.into_iter().enumerate().map(run_committer).collect::<io::Result<Vec<_>>>()?;
+    let (server, address) = listen(config, &state)?;
+    let handle = server.handle();
+    let top_up = demo_accounts.is_some().then(|| keep_topped_up(Arc::clone(&stores.seeder)));
+    Ok(RunningServer {
+        address,
+        demo_accounts,
+        handle,
+        server: tokio::spawn(server),
+        committers,
+        top_up,
+        state,
+        _stores: stores,
+    })
+}
+
+impl RunningServer {
+    /// Waits until the server is told to stop (SIGTERM or Ctrl-C), and stops it.
+    pub async fn run_until_told(self) -> io::Result<()> {
+        told_to_stop().await?;
+        tracing::info!("server.stopping");
+        self.stop().await
+    }
+
+    /// Accepts nothing more, finishes what was accepted, and ends.
+    pub async fn stop(self) -> io::Result<()> {
+        self.state.stopping.store(true, Ordering::Relaxed);
+        if let Some(task) = &self.top_up {
+            task.abort();
+        }
+        self.handle.stop(true).await;
+        let outcome = self.server.await.map_err(io::Error::other)?;
+        // The last hand on the queue: the committers answer what is in it, and end.
+        drop(self.state);
+        let committers = self.committers;
+        let ended = tokio::task::spawn_blocking(move || committers.into_iter().for_each(|thread| drop(thread.join())));
+        let _ = tokio::time::timeout(Duration::from_secs(STOP_MAX_SECONDS), ended).await;
+        outcome
+    }
+}
+
+/// Seeds an embedded store that nobody has used yet, and tops one up that was seeded.
+async fn prepare_demo(stores: &OpenStores, passwords: &dyn PasswordHasher) -> Result<Option<DemoAccounts>, StartError> {
+    let Some(directory) = &stores.data_dir else { return Ok(None) };
+    if let Some(accounts) = DemoAccounts::load(directory)? {
+        // Adds them too where a first start was cut off between the file and the rows.
+        if stores.seeder.is_empty().await.map_err(SeedError::from)? {
+            seed_demo(stores.seeder.as_ref(), passwords, &accounts).await?;
+        } else {
+            top_up(stores.seeder.as_ref()).await?;
+        }
+        return Ok(Some(accounts));
+    }
+    if !stores.seeder.is_empty().await.map_err(SeedError::from)? {
+        return Ok(None);
+    }
+    let accounts = DemoAccounts::draw();
+    accounts.keep(directory)?;
+    seed_demo(stores.seeder.as_ref(), passwords, &accounts).await?;
+    Ok(Some(accounts))
+}
+
+fn keep_topped_up(seeder: Arc<dyn Seeder>) -> Task<()> {
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(TOP_UP_EVERY).await;
+            match top_up(seeder.as_ref()).await {
+                Ok(seeded) => tracing::info!(shows = seeded.shows, "demo.topped_up"),
+                Err(error) => tracing::warn!(%error, "demo.not_topped_up"),
+            }
+        }
+    })
+}
+
+fn wire(
+    config: &Config,
+    stores: &OpenStores,
+    passwords: Arc<dyn PasswordHasher>,
+) -> Result<(AppState, Vec<Committer>), StartError> {
+    let random = Arc::new(OsRandom);
+    let timer = Arc::new(TokioTimer);
+    let limiter: Arc<dyn RateLimiter> = Arc::new(LocalRateLimiter::new(timer.clone()));
+    let encoder: Arc<dyn AnswerEncoder> = Arc::new(JsonAnswers);
+    let previous: Vec<_> = config.jwt_secret_previous.iter().cloned().collect();
+    let parts = CommitterParts { encoder: encoder.clone(), random: random.clone(), timer };
+    let limits = CommitterLimits { queue_max: QUEUE_MAX, batch_max: BATCH_MAX, timeout: config.request_timeout };
+    let (queue, committers) = command_queue(stores.batches.clone(), &parts, limits);
+    let cache_bytes = config.seatmap_cache_mb * 1024 * 1024;
+    let state = AppState {
+        identity: IdentityService {
+            users: stores.users.clone(),
+            sessions: stores.sessions.clone(),
+            passwords,
+            access_tokens: Arc::new(JwtAccessTokens::new(
+                &signing_secret(config, stores)?,
+                &previous,
+                Arc::new(SystemClock),
+            )?),
+            refresh_tokens: Arc::new(RandomRefreshTokens),
+            failures: limiter.clone(),
+            limit: AuthenticationLimit(config.rate_limits.map(|limits| limits.authentication_failures)),
+            ttl: config.ttl,
+        },
+        catalog: CatalogService { store: stores.catalog.clone() },
+        seating: SeatingService {
+            seating: stores.seating.clone(),
+            layouts: Arc::new(CachedLayouts::new(stores.layouts.clone(), cache_bytes)),
+        },
+        booking: BookingService { queue, bookings: stores.bookings.clone(), users: stores.users.clone(), encoder },
+        limiter,
+        dependencies: vec![stores.dependency.clone()],
+        random,
+        settings: HttpSettings {
+            max_seats_per_booking: config.max_seats_per_booking,
+            trusted_proxies: config.trusted_proxies.clone(),
+            rate_limits: config.rate_limits,
+        },
+        stopping: AtomicBool::new(false),
+    };
+    Ok((state, committers))
+}
+
+fn signing_secret(config: &Config, stores: &OpenStores) -> Result<SecretString, StartError> {
+    match (&config.jwt_secret, &stores.data_dir) {
+        (Some(secret), _) => Ok(secret.clone()),
+        (None, Some(directory)) => Ok(jwt_secret(directory)?),
+        (None, None) => Err(JwtSecretError::TooShort { length: 0 }.into()),
+    }
+}
+
+/// Each committer has a thread and a runtime of its own: it waits for nobody but its store.
+fn run_committer((number, committer): (usize, Committer)) -> io::Result<JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name(format!("committer-{number}")).spawn(move || runtime.block_on(committer.run()))
+}
+
+fn listen(config: &Config, state: &Data<AppState>) -> Result<(actix_web::dev::Server, SocketAddr), StartError> {
+    let address = SocketAddr::new(config.host, config.port);
+    let state = state.clone();
+    let origins = config.cors_origins.clone();
+    let server = HttpServer::new(move || {
+        // The last one that is added is the first one that a request meets.
+        App::new()
+            .app_data(state.clone())
+            .configure(handlers::configure)
+            .wrap(from_fn(identify))
+            .wrap(from_fn(leave_short_bodies))
+            .wrap(Compress::default())
+            .wrap(cors(&origins))
+            .wrap(from_fn(envelope))
+    })
+    .disable_signals()
+    .shutdown_timeout(STOP_MAX_SECONDS)
+    .client_request_timeout(Duration::from_secs(10))
+    .bind(address)
+    .map_err(|source| StartError::Listen { address, source })?;
+    let address = server.addrs().first().copied().unwrap_or(address);
+    Ok((server.run(), address))
+}
+
+fn cors(origins: &[String]) -> Cors {
+    let exposed = [
+        header::ETAG,
+        header::LINK,
+        header::LOCATION,
+        header::RETRY_AFTER,
+        HeaderName::from_static("ratelimit"),
+        HeaderName::from_static("ratelimit-policy"),
+        HeaderName::from_static("idempotent-replayed"),
+        HeaderName::from_static("x-request-id"),
+    ];
+    let cors = Cors::default()
+        .allowed_methods(["GET", "HEAD", "POST", "PATCH", "DELETE"])
+        .allow_any_header()
+        .expose_headers(exposed)
+        .block_on_origin_mismatch(false)
+        .max_age(3600);
+    origins.iter().fold(cors, |cors, origin| cors.allowed_origin(origin))
+}
+
+/// Returns once the process is told to stop.
+async fn told_to_stop() -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        tokio::select! {
+            interrupted = tokio::signal::ctrl_c() => interrupted,
+            _ = terminate.recv() => Ok(()),
+        }
+    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await
+}

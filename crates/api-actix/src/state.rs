@@ -1,0 +1,59 @@
+//! What every handler can reach.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use domain::booking::BookingService;
+use domain::catalog::CatalogService;
+use domain::health::Dependency;
+use domain::identity::IdentityService;
+use domain::limits::RateLimiter;
+use domain::random::{OperationId, Random};
+use domain::seating::SeatingService;
+use ipnet::IpNet;
+
+use crate::config::RateLimits;
+
+/// Settings that handlers need.
+pub struct HttpSettings {
+    /// How many seats a booking may have.
+    pub max_seats_per_booking: usize,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// How often something may be asked.
+    pub rate_limits: Option<RateLimits>,
+}
+
+/// The services, wired.
+pub struct AppState {
+    /// Accounts and sessions.
+    pub identity: IdentityService,
+    /// Movies, theatres and shows.
+    pub catalog: CatalogService,
+    /// Seat maps.
+    pub seating: SeatingService,
+    /// Bookings.
+    pub booking: BookingService,
+    /// Counts requests.
+    pub limiter: Arc<dyn RateLimiter>,
+    /// What must be reachable for the server to be of use.
+    pub dependencies: Vec<Arc<dyn Dependency>>,
+    /// Draws request ids.
+    pub random: Arc<dyn Random>,
+    /// Settings.
+    pub settings: HttpSettings,
+    /// Whether the server is stopping.
+    pub stopping: AtomicBool,
+}
+
+impl AppState {
+    /// An id for a request that has none.
+    pub fn draw_request_id(&self) -> String {
+        format!("{:?}", OperationId::draw(self.random.as_ref()))
+    }
+
+    /// Whether the server is stopping.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,183 @@
+//! The store that the settings name, behind the domain's ports.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use adapters_postgres::{ConnectError, MigrateError, PostgresStore};
+use adapters_sqlite::{OpenError, SchemaError, ServeLock, ServeLockError, SqliteStore};
+use domain::StoreError;
+use domain::booking::{BatchStore, BookingStore};
+use domain::catalog::CatalogStore;
+use domain::health::Dependency;
+use domain::identity::{SessionStore, UserStore};
+use domain::seating::{LayoutStore, SeatingStore};
+use domain::seed::Seeder;
+use thiserror::Error;
+
+use crate::config::{Config, StoreConfig};
+
+/// How many committers write to PostgreSQL, each on a connection of its own. Two use two cores of the database; a third
+/// only waits. SQLite has one writer.
+const POSTGRES_COMMITTERS: usize = 2;
+/// The file of the embedded store.
+const DATABASE_FILE: &str = "movie-booking.db";
+
+/// Why the store can't be used.
+#[derive(Debug, Error)]
+pub enum StoreStartError {
+    /// The directory can't be made or used.
+    #[error("the data directory {} cannot be used: {source}", path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// Another server has the directory.
+    #[error(transparent)]
+    InUse(#[from] ServeLockError),
+    /// The embedded store can't be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The embedded store's schema isn't as it should be.
+    #[error("{0}")]
+    Schema(#[from] SchemaError),
+    /// PostgreSQL can't be used.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// PostgreSQL's schema isn't as it should be.
+    #[error(transparent)]
+    Migrate(#[from] MigrateError),
+    /// PostgreSQL's schema is older than the program.
+    #[error(
+        "the database's schema is older than this program: run `movie-booking migrate`, or start with `serve --migrate`"
+    )]
+    Older,
+    /// A call failed.
+    #[error("{}", with_source(.0))]
+    Store(#[from] StoreError),
+}
+
+fn with_source(error: &StoreError) -> String {
+    let source = std::error::Error::source(error).map(|source| format!(": {source}"));
+    format!("{error}{}", source.unwrap_or_default())
+}
+
+/// What a store is opened for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Purpose {
+    /// To serve: on the embedded store nobody else may, and the schema is brought up to date.
+    Serve,
+    /// To serve, bringing PostgreSQL's schema up to date as well.
+    ServeAndMigrate,
+    /// To bring the schema up to date.
+    Migrate,
+    /// To do something beside a serving process.
+    Administer,
+}
+
+/// A store behind the domain's ports.
+pub struct OpenStores {
+    /// Accounts.
+    pub users: Arc<dyn UserStore>,
+    /// Sessions.
+    pub sessions: Arc<dyn SessionStore>,
+    /// The catalog.
+    pub catalog: Arc<dyn CatalogStore>,
+    /// Claims and prices.
+    pub seating: Arc<dyn SeatingStore>,
+    /// Layouts.
+    pub layouts: Arc<dyn LayoutStore>,
+    /// Bookings.
+    pub bookings: Arc<dyn BookingStore>,
+    /// Plans.
+    pub seeder: Arc<dyn Seeder>,
+    /// Where committers write, one each.
+    pub batches: Vec<Arc<dyn BatchStore>>,
+    /// The store as a dependency.
+    pub dependency: Arc<dyn Dependency>,
+    /// The directory of the embedded store.
+    pub data_dir: Option<PathBuf>,
+    /// How many migrations have run.
+    pub migrated: usize,
+    // Kept while the server serves.
+    _lock: Option<ServeLock>,
+}
+
+impl OpenStores {
+    /// Opens the store that the settings name.
+    pub async fn open(config: &Config, purpose: Purpose) -> Result<Self, StoreStartError> {
+        match &config.store {
+            StoreConfig::Embedded { data_dir } => Self::open_embedded(data_dir, purpose).await,
+            StoreConfig::Postgres(settings) => {
+                let store = PostgresStore::connect(settings.as_ref().clone()).await?;
+                let migrated = match purpose {
+                    Purpose::ServeAndMigrate | Purpose::Migrate => store.migrate().await?,
+                    Purpose::Serve | Purpose::Administer => check_schema(&store).await?,
+                };
+                let batch_store = || -> Arc<dyn BatchStore> { Arc::new(store.batch_store()) };
+                let batches = (0..POSTGRES_COMMITTERS).map(|_| batch_store()).collect();
+                Ok(Self::of(Arc::new(store.clone()), batches, migrated))
+            }
+        }
+    }
+
+    async fn open_embedded(data_dir: &Path, purpose: Purpose) -> Result<Self, StoreStartError> {
+        let unusable = |source| StoreStartError::Directory { path: data_dir.to_owned(), source };
+        make_private_directory(data_dir).map_err(unusable)?;
+        let serves = matches!(purpose, Purpose::Serve | Purpose::ServeAndMigrate);
+        let lock = serves.then(|| ServeLock::acquire(data_dir)).transpose()?;
+        let store = Arc::new(SqliteStore::open(&data_dir.join(DATABASE_FILE))?);
+        // One file and one program: there is no other version that a migration could be in the way of.
+        let migrated = store.migrate().await?;
+        let mut stores = Self::of(Arc::clone(&store), vec![store], migrated);
+        stores.data_dir = Some(data_dir.to_owned());
+        stores._lock = lock;
+        Ok(stores)
+    }
+
+    fn of<S>(store: Arc<S>, batches: Vec<Arc<dyn BatchStore>>, migrated: usize) -> Self
+    where
+        S: UserStore
+            + SessionStore
+            + CatalogStore
+            + SeatingStore
+            + LayoutStore
+            + BookingStore
+            + Seeder
+            + Dependency
+            + 'static,
+    {
+        Self {
+            users: store.clone(),
+            sessions: store.clone(),
+            catalog: store.clone(),
+            seating: store.clone(),
+            layouts: store.clone(),
+            bookings: store.clone(),
+            seeder: store.clone(),
+            batches,
+            dependency: store,
+            data_dir: None,
+            migrated,
+            _lock: None,
+        }
+    }
+}
+
+async fn check_schema(store: &PostgresStore) -> Result<usize, StoreStartError> {
+    match store.schema_state().await? {
+        adapters_postgres::SchemaState::Current => Ok(0),
+        adapters_postgres::SchemaState::Older => Err(StoreStartError::Older),
+        adapters_postgres::SchemaState::Newer => Err(MigrateError::Newer.into()),
+    }
+}
+
+/// A directory that only its owner reads: it holds accounts and secrets.
+fn make_private_directory(path: &Path) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
+}
