@@ -173,23 +173,6 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_has_no_account_waits_as_long_as_who_has() {
-        let passwords = one_worker(4);
-        let hash = passwords.hash(&password("password1")).await.unwrap();
-        let mut shortest = [Duration::MAX; 2];
-        for _ in 0..5 {
-            for (shortest, hash) in shortest.iter_mut().zip([Some(&hash), None]) {
-                let before = Instant::now();
-                passwords.verify(&password("password2"), hash).await.unwrap();
-                *shortest = before.elapsed().min(*shortest);
-            }
-        }
-        // Far coarser than what a stranger could measure, but other work on the machine must not fail the test; that
-        // the parameters are the same is tested above.
-        assert!(shortest[1] * 3 > shortest[0] && shortest[0] * 3 > shortest[1], "{shortest:?}");
-    }
-
-    #[tokio::test]
     async fn a_damaged_hash_is_a_failure_and_not_a_wrong_password() {
         for damaged in ["", "password1", "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA"] {
             let verified = one_worker(4).verify(&password("password1"), Some(&PasswordHash(damaged.into()))).await;

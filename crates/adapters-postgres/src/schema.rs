@@ -1,4 +1,4 @@
-//! The tables as diesel knows them. Written by a test from the migrated database: see `tests/migrations.rs`.
+//! The tables as diesel knows them. Written by a test from the migrated database: see `tests/suite/migrations.rs`.
 
 diesel::table! {
     booking_seats (booking_id, seat_id) {

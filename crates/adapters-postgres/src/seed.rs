@@ -215,9 +215,12 @@ async fn insert_prices(
     let mut priced = HashSet::new();
     let prices: Vec<_> = planned
         .iter()
-        .filter_map(|show| Some((*ids.get(&(show.hall.id, show.seed.start_time))?, &show.seed.prices)))
+        .filter_map(|show| Some((*ids.get(&(show.hall.id, show.seed.start_time))?, show)))
         .filter(|(show_id, _)| priced.insert(*show_id))
-        .flat_map(|(show_id, prices)| prices.iter().map(move |price| (show_id, price)))
+        .flat_map(|(show_id, show)| {
+            let of_the_hall = show.seed.prices.iter().filter(|price| show.hall.categories.contains(&price.category));
+            of_the_hall.map(move |price| (show_id, price))
+        })
         .collect();
     bind!(
         InsertPrices,

@@ -210,7 +210,7 @@ fn add_show(connection: &mut SqliteConnection, stage: &Stage, show: &ShowSeed, n
         ))
         .returning(shows::id)
         .get_result(connection)?;
-    for price in &show.prices {
+    for price in show.prices.iter().filter(|price| hall.categories.contains(&price.category)) {
         diesel::insert_into(show_prices::table)
             .values((
                 show_prices::show_id.eq(show_id),

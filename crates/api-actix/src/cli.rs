@@ -174,6 +174,10 @@ async fn seed(config: &Config, demo: bool) -> Outcome {
         "Added {} movies, {} theatres, {} halls and {} shows.\n",
         seeded.movies, seeded.theatres, seeded.halls, seeded.shows
     ));
+    if let (Some(directory), 2) = (&stores.data_dir, seeded.users) {
+        // The server prints them, and keeps a store that has them topped up.
+        accounts.keep(directory)?;
+    }
     match seeded.users {
         2 => print(&format!(
             "Demo customer: {}  {}\nDemo admin:    {}  {}\n",

@@ -10,7 +10,7 @@ use crate::handlers::{booking, catalog, identity, operations, seating};
     info(
         title = "Movie booking",
         description = "Look up movies and shows, see live seat maps, and book seats that are sold once. Errors are problem details (RFC 9457) with a stable `code`. Lists are bare arrays; the next page is in the `Link` header.",
-        license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")
+        license(name = "MIT OR Apache-2.0")
     ),
     servers((url = "/")),
     paths(

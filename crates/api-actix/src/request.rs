@@ -89,18 +89,28 @@ pub fn scope(request: &HttpRequest) -> Scope {
     Scope(format!("{} {}", request.method(), request.path()))
 }
 
-/// The body as JSON.
-pub async fn json_body(request: &HttpRequest, payload: Payload) -> Result<Value, Problem> {
+/// A body as it arrived.
+pub struct Body(Result<Vec<u8>, Problem>);
+
+/// Reads the body before anything is judged: who is answered while still sending may never read the answer.
+pub async fn receive(payload: Payload) -> Body {
     let read = tokio::time::timeout(BODY_TIME_MAX, read_body(payload)).await;
-    let bytes =
-        read.map_err(|_| Problem::new(Code::RequestTimeout, "The body did not arrive in time. Send it again."))?;
-    check_media_type(request.headers())?;
-    json::parse(&bytes?).map_err(|error| Problem::new(Code::MalformedJson, format!("The body is not JSON: {error}.")))
+    let late = || Problem::new(Code::RequestTimeout, "The body did not arrive in time. Send it again.");
+    Body(read.unwrap_or_else(|_| Err(late())))
+}
+
+impl Body {
+    /// The body as JSON.
+    pub fn json(self, request: &HttpRequest) -> Result<Value, Problem> {
+        check_media_type(request.headers())?;
+        json::parse(&self.0?)
+            .map_err(|error| Problem::new(Code::MalformedJson, format!("The body is not JSON: {error}.")))
+    }
 }
 
 /// The members of a JSON body.
 pub async fn fields(request: &HttpRequest, payload: Payload) -> Result<Fields, Problem> {
-    Fields::of(json_body(request, payload).await?)
+    Fields::of(receive(payload).await.json(request)?)
 }
 
 /// The parameters of the query.

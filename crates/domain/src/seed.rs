@@ -129,7 +129,8 @@ pub trait Seeder: Send + Sync {
     /// Adds what the plan has and the store does not, all or nothing; two at once add it once.
     ///
     /// What is there stays as it is. A show whose hall is taken at its time (cleaning included) by a show that isn't cancelled,
-    /// whose movie or hall is unknown, or for which a category of the hall's seats has no price is left out.
+    /// whose movie or hall is unknown, or for which a category of the hall's seats has no price is left out. A price for a
+    /// category that the hall's seats don't have is not stored.
     async fn seed(&self, plan: &SeedPlan) -> Result<Seeded, StoreError>;
 
     /// Whether the store has no movie and no theatre: nobody has used it yet.

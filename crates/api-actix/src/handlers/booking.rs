@@ -15,7 +15,7 @@ use crate::cursor::Cursor as _;
 use crate::fields::Fields;
 use crate::json::fingerprint;
 use crate::problem::Problem;
-use crate::request::{caller, idempotency_key, json_body, path_id, query, scope};
+use crate::request::{caller, idempotency_key, path_id, query, receive, scope};
 use crate::state::AppState;
 use crate::views::{BookBody, BookedView, BookingView, ProblemView};
 
@@ -31,9 +31,10 @@ use crate::views::{BookBody, BookedView, BookingView, ProblemView};
     (status = 422, description = "`idempotency_key_reused`, `too_many_seats`", body = ProblemView),
     (status = 503, description = "`unavailable`, `overloaded`; `outcome_unknown`: the same key tells", body = ProblemView)))]
 pub async fn book(request: HttpRequest, payload: Payload, state: Data<AppState>) -> Answer {
+    let body = receive(payload).await;
     let caller = caller(&request)?;
     let key = idempotency_key(&request)?;
-    let body = json_body(&request, payload).await?;
+    let body = body.json(&request)?;
     let fingerprint = Fingerprint(fingerprint(&body));
     let book = book_seats(body, state.settings.max_seats_per_booking)?;
     let asked = BookRequest { caller, scope: scope(&request), key, fingerprint, book };

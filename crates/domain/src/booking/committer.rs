@@ -214,13 +214,19 @@ struct CommitterDesk {
 impl CommitterDesk {
     async fn settle(&mut self, batch: Vec<Entry>) {
         let mut taken = Vec::with_capacity(batch.len());
+        let mut no_ids = None;
         for entry in batch {
             if entry.deadline <= self.parts.timer.instant() || !entry.phase.take() {
                 // Its caller has been told, or is told now.
                 let _ = entry.reply.send(Err(CommandError::Overloaded));
                 continue;
             }
-            match self.draw().await {
+            let drawn = match &no_ids {
+                None => self.draw().await,
+                // Who comes behind does not wait for the store to fail again.
+                Some(error) => Err(StoreError::clone(error)),
+            };
+            match drawn {
                 Ok(drawn) => taken.push(Taken {
                     prepared: PreparedCommand { command: entry.command, drawn },
                     deadline: entry.deadline,
@@ -228,6 +234,7 @@ impl CommitterDesk {
                     sent: false,
                 }),
                 Err(error) => {
+                    no_ids = Some(error.clone());
                     let _ = entry.reply.send(Err(CommandError::Store(error)));
                 }
             }

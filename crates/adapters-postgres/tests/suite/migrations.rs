@@ -1,5 +1,4 @@
 //! The schema: up, down and up again is the same, the committed diesel schema is the database's, and a newer one is refused.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test's helpers fail by panicking")]
 
 use adapters_postgres::testing::TestDatabase;
 use adapters_postgres::{MigrateError, PostgresSettings, PostgresStore, SchemaState};
@@ -94,7 +93,7 @@ async fn the_committed_diesel_schema_is_the_databases() {
 async fn print_schema(database: &TestDatabase) -> String {
     let client = client(database).await;
     let mut text = String::from(
-        "//! The tables as diesel knows them. Written by a test from the migrated database: see `tests/migrations.rs`.\n",
+        "//! The tables as diesel knows them. Written by a test from the migrated database: see `tests/suite/migrations.rs`.\n",
     );
     let tables = client
         .query(

@@ -1,7 +1,5 @@
 //! The contract of each port, on PostgreSQL.
 
-#![expect(clippy::unwrap_used, reason = "a test's helpers fail by panicking")]
-
 use std::sync::Arc;
 
 use adapters_postgres::testing::TestDatabase;
@@ -9,12 +7,16 @@ use adapters_postgres::{PostgresSettings, PostgresStore};
 use port_contracts::{Fixture, Stores};
 use tokio_postgres::NoTls;
 
-struct PostgresFixture {
-    database: TestDatabase,
-    stores: Stores,
+/// A database of its own, behind the ports.
+pub struct PostgresFixture {
+    /// The database.
+    pub database: TestDatabase,
+    /// The ports.
+    pub stores: Stores,
 }
 
-async fn make_fixture() -> PostgresFixture {
+/// An empty database behind the ports.
+pub async fn make_fixture() -> PostgresFixture {
     let database = TestDatabase::create().await.unwrap();
     let settings = PostgresSettings::parse(&database.url, 4).unwrap();
     let store = Arc::new(PostgresStore::connect(settings).await.unwrap());

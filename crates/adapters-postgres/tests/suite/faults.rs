@@ -1,0 +1,91 @@
+//! Connections that are lost in the middle of a booking: whatever the program says is true, and a retry settles the rest.
+
+use std::sync::Arc;
+
+use adapters_postgres::{PostgresSettings, PostgresStore};
+use domain::booking::{BatchStore, Command, CommandError};
+use port_contracts::tools::{MODES, Outcome, book, sell, tally};
+use port_contracts::world::{World, customer};
+use port_contracts::{Fixture, Stores};
+
+use crate::contracts::{PostgresFixture, make_fixture};
+use crate::proxy::{Cut, Proxy};
+
+/// Cuts after each of the first messages, in both directions. A connection is made by some five messages of each side.
+fn plan() -> Vec<Cut> {
+    (0..24).flat_map(|after| [Cut::Answer(after), Cut::Request(after)]).collect()
+}
+
+/// The same ports, with the committers' connections through the proxy.
+async fn through(proxy: &Proxy, fixture: &PostgresFixture) -> Stores {
+    let url = fixture.database.url.clone();
+    let (before, after) = url.split_once('@').unwrap();
+    let (_, path) = after.split_once('/').unwrap();
+    let settings = PostgresSettings::parse(&format!("{before}@{}/{path}?sslmode=disable", proxy.address), 2).unwrap();
+    // The pool is never used: only the committers' connections are cut.
+    let store = PostgresStore::connect(settings).await.unwrap();
+    let batch = || -> Arc<dyn BatchStore> { Arc::new(store.batch_store()) };
+    Stores { batches: vec![batch(), batch()], ..fixture.stores.clone() }
+}
+
+fn server_of(fixture: &PostgresFixture) -> String {
+    let (_, after) = fixture.database.url.split_once('@').unwrap();
+    after.split_once('/').unwrap().0.to_owned()
+}
+
+/// Whether the command's key is stored: whether it has booked.
+async fn is_stored(fixture: &PostgresFixture, command: &Command) -> bool {
+    let key = command.key.key.as_str();
+    fixture.count(&format!("SELECT count(*) FROM idempotency_keys WHERE key = '{key}'")).await == 1
+}
+
+async fn check(fixture: &PostgresFixture, command: &Command, outcome: &Outcome) {
+    match outcome {
+        Ok(_) => assert!(is_stored(fixture, command).await, "acknowledged and lost"),
+        Err(CommandError::Store(_) | CommandError::Overloaded) => {
+            assert!(!is_stored(fixture, command).await, "said to have written nothing, and booked");
+        }
+        Err(CommandError::OutcomeUnknown) => {}
+        Err(CommandError::Refused(refusal)) => panic!("nobody else wants the seat: {refusal:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_said_of_a_booking_is_true_wherever_the_connection_breaks() {
+    for mode in [MODES[0], MODES[3]] {
+        let fixture = make_fixture().await;
+        let world = World::build(&fixture).await;
+        let caller = customer(&fixture).await;
+        let mut cuts = plan();
+        // The check at the start is left alone.
+        cuts.insert(0, Cut::Answer(u64::MAX));
+        let planned = u64::try_from(cuts.len()).unwrap();
+        let proxy = Proxy::start(server_of(&fixture), cuts).await;
+        let stores = through(&proxy, &fixture).await;
+        let commands: Vec<_> = world
+            .main
+            .iter()
+            .take(60)
+            .enumerate()
+            .map(|(at, seat)| book(caller, world.soon, &[seat.id], &format!("key-{at}")))
+            .collect();
+        sell(&stores, mode, async |sellers| {
+            for commands in commands.chunks(4) {
+                let outcomes = sellers.submit_all(commands.to_vec()).await;
+                for (command, outcome) in commands.iter().zip(&outcomes) {
+                    check(&fixture, command, outcome).await;
+                    let mut tries = 0;
+                    while sellers.submit(command.clone()).await.is_err() {
+                        tries += 1;
+                        assert!(tries < 100, "a retry never settles it");
+                    }
+                }
+            }
+        })
+        .await;
+        assert!(proxy.connections() > planned, "only {} connections of {planned} were cut", proxy.connections());
+        let tally = tally(&fixture).await;
+        let sold = i64::try_from(commands.len()).unwrap();
+        assert_eq!((tally.bookings, tally.claims, tally.keys, tally.outbox), (sold, sold, sold, sold));
+    }
+}

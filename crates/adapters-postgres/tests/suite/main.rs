@@ -1,0 +1,13 @@
+//! PostgreSQL: the ports' contract, the schema, lost connections.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests and their helpers fail by panicking"
+)]
+
+mod contracts;
+mod faults;
+mod migrations;
+mod proxy;
