@@ -3,7 +3,7 @@
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use crate::handlers::{booking, catalog, identity, operations, seating};
+use crate::handlers::{booking, catalog, docs, identity, operations, seating};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -17,7 +17,7 @@ use crate::handlers::{booking, catalog, identity, operations, seating};
         identity::register, identity::login, identity::refresh, identity::logout, identity::me,
         catalog::movies, catalog::movie, catalog::movie_shows, catalog::shows, catalog::show, catalog::theatres,
         catalog::theatre, seating::seats, booking::book, booking::history, booking::booking,
-        operations::healthz, operations::readyz
+        operations::healthz, operations::readyz, docs::document
     ),
     modifiers(&Bearer),
     tags(

@@ -1,4 +1,4 @@
-//! PostgreSQL: the ports' contract, the schema, lost connections.
+//! PostgreSQL: the ports' contract, the schema, lost connections, TLS.
 
 #![expect(
     clippy::unwrap_used,
@@ -11,3 +11,4 @@ mod contracts;
 mod faults;
 mod migrations;
 mod proxy;
+mod tls;

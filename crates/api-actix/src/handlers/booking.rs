@@ -10,7 +10,7 @@ use domain::seating::SeatSelection;
 use serde_json::Value;
 
 use super::identity::{private, unread};
-use super::{Answer, next_link};
+use super::{Answer, PageParameters, next_link};
 use crate::cursor::Cursor as _;
 use crate::fields::Fields;
 use crate::json::fingerprint;
@@ -50,9 +50,7 @@ pub async fn book(request: HttpRequest, payload: Payload, state: Data<AppState>)
 /// The caller's bookings, newest first.
 #[utoipa::path(get, path = "/api/bookings", tag = "booking", security(("bearer" = [])), params(
     ("when" = Option<String>, Query, description = "`upcoming` or `past`: by whether the show has started"),
-    ("status" = Option<String>, Query, description = "`pending_payment`, `confirmed`, `cancelled`, `expired` or `refunded`"),
-    ("limit" = Option<u8>, Query, description = "1 to 100; 50 if not given", minimum = 1, maximum = 100),
-    ("cursor" = Option<String>, Query, description = "From the `Link` header of the page before")), responses(
+    ("status" = Option<String>, Query, description = "`pending_payment`, `confirmed`, `cancelled`, `expired` or `refunded`"), PageParameters), responses(
     (status = 200, description = "A page; the next one is in `Link`", body = Vec<BookingView<'_>>),
     (status = 400, description = "`validation_failed`", body = ProblemView),
     (status = 401, description = "`unauthenticated`", body = ProblemView),
@@ -84,6 +82,7 @@ pub async fn history(request: HttpRequest, state: Data<AppState>) -> Answer {
 /// One of the caller's bookings.
 #[utoipa::path(get, path = "/api/bookings/{booking_id}", tag = "booking", security(("bearer" = [])), params(("booking_id" = i64, Path)), responses(
     (status = 200, description = "The booking", body = BookingView<'_>),
+    (status = 400, description = "`validation_failed`: the id is none", body = ProblemView),
     (status = 401, description = "`unauthenticated`", body = ProblemView),
     (status = 404, description = "`booking_not_found`: there is none, or it is someone else's", body = ProblemView),
     (status = 503, description = "`unavailable`", body = ProblemView)))]

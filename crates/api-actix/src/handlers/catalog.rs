@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use domain::catalog::{MovieQuery, ShowQuery};
 use domain::ids::{MovieId, ShowId, TheatreId};
 
-use super::{Answer, page};
+use super::{Answer, MovieParameters, PageParameters, ShowParameters, page};
 use crate::fields::Query;
 use crate::problem::{Code, Problem};
 use crate::request::{path_id, query};
@@ -14,13 +14,7 @@ use crate::views::{MovieView, ProblemView, ShowView, TheatreView};
 
 /// The movies, by title.
 #[utoipa::path(get, path = "/api/movies", tag = "catalog", params(
-    ("search" = Option<String>, Query, description = "A part of title or description; case is ignored, no character is special"),
-    ("genre" = Option<String>, Query, description = "One of the movie's genres"),
-    ("language" = Option<String>, Query, description = "The spoken language"),
-    ("theatre_id" = Option<i64>, Query, description = "Is shown in this theatre"),
-    ("date" = Option<String>, Query, description = "Has a show on this day, by the clock of the theatre: YYYY-MM-DD"),
-    ("limit" = Option<u8>, Query, description = "1 to 100; 50 if not given", minimum = 1, maximum = 100),
-    ("cursor" = Option<String>, Query, description = "From the `Link` header of the page before")), responses(
+    MovieParameters, PageParameters), responses(
     (status = 200, description = "A page; the next one is in `Link`", body = Vec<MovieView>),
     (status = 400, description = "`validation_failed`", body = ProblemView),
     (status = 503, description = "`unavailable`", body = ProblemView)))]
@@ -41,6 +35,7 @@ pub async fn movies(request: HttpRequest, state: Data<AppState>) -> Answer {
 /// One movie.
 #[utoipa::path(get, path = "/api/movies/{movie_id}", tag = "catalog", params(("movie_id" = i64, Path)), responses(
     (status = 200, description = "The movie", body = MovieView),
+    (status = 400, description = "`validation_failed`: the id is none", body = ProblemView),
     (status = 404, description = "`movie_not_found`", body = ProblemView),
     (status = 503, description = "`unavailable`", body = ProblemView)))]
 pub async fn movie(request: HttpRequest, state: Data<AppState>) -> Answer {
@@ -53,13 +48,7 @@ pub async fn movie(request: HttpRequest, state: Data<AppState>) -> Answer {
 /// A movie's shows, by start: upcoming ones unless others are asked for. Cancelled ones are in no list.
 #[utoipa::path(get, path = "/api/movies/{movie_id}/shows", tag = "catalog", params(
     ("movie_id" = i64, Path),
-    ("theatre_id" = Option<i64>, Query, description = "In this theatre"),
-    ("date" = Option<String>, Query, description = "On this day, by the clock of the theatre: YYYY-MM-DD"),
-    ("from" = Option<String>, Query, description = "Starts then or later (RFC 3339)"),
-    ("to" = Option<String>, Query, description = "Starts before then (RFC 3339)"),
-    ("include_past" = Option<bool>, Query, description = "Shows that have started too; a `date` or a `from` asks for them as well"),
-    ("limit" = Option<u8>, Query, description = "1 to 100; 50 if not given", minimum = 1, maximum = 100),
-    ("cursor" = Option<String>, Query, description = "From the `Link` header of the page before")), responses(
+    ShowParameters, PageParameters), responses(
     (status = 200, description = "A page; the next one is in `Link`", body = Vec<ShowView>),
     (status = 400, description = "`validation_failed`", body = ProblemView),
     (status = 404, description = "`movie_not_found`", body = ProblemView),
@@ -76,13 +65,7 @@ pub async fn movie_shows(request: HttpRequest, state: Data<AppState>) -> Answer 
 /// The shows, by start: upcoming ones unless others are asked for. Cancelled ones are in no list.
 #[utoipa::path(get, path = "/api/shows", tag = "catalog", params(
     ("movie_id" = Option<i64>, Query, description = "Shows this movie"),
-    ("theatre_id" = Option<i64>, Query, description = "In this theatre"),
-    ("date" = Option<String>, Query, description = "On this day, by the clock of the theatre: YYYY-MM-DD"),
-    ("from" = Option<String>, Query, description = "Starts then or later (RFC 3339)"),
-    ("to" = Option<String>, Query, description = "Starts before then (RFC 3339)"),
-    ("include_past" = Option<bool>, Query, description = "Shows that have started too; a `date` or a `from` asks for them as well"),
-    ("limit" = Option<u8>, Query, description = "1 to 100; 50 if not given", minimum = 1, maximum = 100),
-    ("cursor" = Option<String>, Query, description = "From the `Link` header of the page before")), responses(
+    ShowParameters, PageParameters), responses(
     (status = 200, description = "A page; the next one is in `Link`", body = Vec<ShowView>),
     (status = 400, description = "`validation_failed`", body = ProblemView),
     (status = 503, description = "`unavailable`", body = ProblemView)))]
@@ -98,6 +81,7 @@ pub async fn shows(request: HttpRequest, state: Data<AppState>) -> Answer {
 /// One show.
 #[utoipa::path(get, path = "/api/shows/{show_id}", tag = "catalog", params(("show_id" = i64, Path)), responses(
     (status = 200, description = "The show", body = ShowView),
+    (status = 400, description = "`validation_failed`: the id is none", body = ProblemView),
     (status = 404, description = "`show_not_found`", body = ProblemView),
     (status = 503, description = "`unavailable`", body = ProblemView)))]
 pub async fn show(request: HttpRequest, state: Data<AppState>) -> Answer {
@@ -108,9 +92,7 @@ pub async fn show(request: HttpRequest, state: Data<AppState>) -> Answer {
 }
 
 /// The theatres, by name.
-#[utoipa::path(get, path = "/api/theatres", tag = "catalog", params(
-    ("limit" = Option<u8>, Query, description = "1 to 100; 50 if not given", minimum = 1, maximum = 100),
-    ("cursor" = Option<String>, Query, description = "From the `Link` header of the page before")), responses(
+#[utoipa::path(get, path = "/api/theatres", tag = "catalog", params( PageParameters), responses(
     (status = 200, description = "A page; the next one is in `Link`", body = Vec<TheatreView>),
     (status = 400, description = "`validation_failed`", body = ProblemView),
     (status = 503, description = "`unavailable`", body = ProblemView)))]
@@ -124,6 +106,7 @@ pub async fn theatres(request: HttpRequest, state: Data<AppState>) -> Answer {
 /// One theatre.
 #[utoipa::path(get, path = "/api/theatres/{theatre_id}", tag = "catalog", params(("theatre_id" = i64, Path)), responses(
     (status = 200, description = "The theatre", body = TheatreView),
+    (status = 400, description = "`validation_failed`: the id is none", body = ProblemView),
     (status = 404, description = "`theatre_not_found`", body = ProblemView),
     (status = 503, description = "`unavailable`", body = ProblemView)))]
 pub async fn theatre(request: HttpRequest, state: Data<AppState>) -> Answer {

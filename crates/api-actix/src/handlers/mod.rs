@@ -11,12 +11,63 @@ use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use domain::page::Page;
 use serde::Serialize;
+use utoipa::IntoParams;
 
 use crate::cursor::Cursor;
 use crate::problem::Problem;
 
 /// What a call answers.
 pub type Answer = Result<HttpResponse, Problem>;
+
+/// Which part of a list. Only described here: `Query::page` reads it.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "only its description is used, by the OpenAPI document")]
+pub struct PageParameters {
+    /// 1 to 100; 50 if it is not given.
+    #[param(minimum = 1, maximum = 100)]
+    limit: Option<u8>,
+    /// From the `Link` header of the page before.
+    cursor: Option<String>,
+}
+
+/// Which movies.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "only its description is used, by the OpenAPI document")]
+pub struct MovieParameters {
+    /// A part of title or description; case is ignored, no character is special.
+    search: Option<String>,
+    /// One of the movie's genres.
+    genre: Option<String>,
+    /// The spoken language.
+    language: Option<String>,
+    /// Is shown in this theatre.
+    theatre_id: Option<i64>,
+    /// Has a show on this day, by the clock of the theatre: YYYY-MM-DD.
+    #[param(format = Date)]
+    date: Option<String>,
+}
+
+/// Which shows.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "only its description is used, by the OpenAPI document")]
+pub struct ShowParameters {
+    /// In this theatre.
+    theatre_id: Option<i64>,
+    /// On this day, by the clock of the theatre: YYYY-MM-DD.
+    #[param(format = Date)]
+    date: Option<String>,
+    /// Starts then or later (RFC 3339).
+    #[param(format = DateTime)]
+    from: Option<String>,
+    /// Starts before then (RFC 3339).
+    #[param(format = DateTime)]
+    to: Option<String>,
+    /// Shows that have started too; a `date` or a `from` asks for them as well.
+    include_past: Option<bool>,
+}
 
 /// Adds every call to the app.
 pub fn configure(config: &mut web::ServiceConfig) {

@@ -23,6 +23,7 @@ use crate::views::{ProblemView, SeatView};
     ("If-None-Match" = Option<String>, Header, description = "The `ETag` of the map that the client has")), responses(
     (status = 200, description = "The seat map, with a weak `ETag`", body = Vec<SeatView<'_>>),
     (status = 304, description = "The map is as the client has it"),
+    (status = 400, description = "`validation_failed`: the id is none", body = ProblemView),
     (status = 404, description = "`show_not_found`", body = ProblemView),
     (status = 503, description = "`unavailable`", body = ProblemView)))]
 pub async fn seats(request: HttpRequest, state: Data<AppState>) -> Answer {
