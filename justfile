@@ -21,3 +21,7 @@ run *arguments:
 # Formats the code.
 fmt:
     cargo fmt --all
+
+# Measures the figures that DOCUMENTATION.md gives.
+bench:
+    cargo xtask bench

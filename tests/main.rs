@@ -1,1 +1,25 @@
 //! The product over HTTP, on both stores: a module per resource.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "these are tests: what is not as it should be must stop the case"
+)]
+
+#[macro_use]
+mod harness;
+
+mod bad_input;
+mod booking;
+mod catalog;
+mod clients;
+mod idempotency;
+mod identity;
+mod limits;
+mod openapi;
+mod outages;
+mod process;
+mod protocol;
+mod races;
+mod seating;

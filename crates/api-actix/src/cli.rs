@@ -11,7 +11,7 @@ use domain::identity::{Email, Name, NewUser, Password, PasswordHasher as _, Role
 use crate::config::{self, Config, SETTINGS, StoreConfig};
 use crate::secrets::DemoAccounts;
 use crate::seeding::{seed_demo, top_up};
-use crate::server::{RunningServer, start};
+use crate::server::{RunningServer, start, told_to_stop};
 use crate::stores::{OpenStores, Purpose};
 use crate::{openapi, telemetry};
 
@@ -122,8 +122,10 @@ async fn run(command: Command, config: &Config) -> Outcome {
         Command::Serve { migrate } => {
             let purpose = if migrate { Purpose::ServeAndMigrate } else { Purpose::Serve };
             let server = start(config, purpose).await?;
+            // Before anybody is told that there is a server: who knows may stop it.
+            let told = told_to_stop()?;
             print(&greeting(&server, config));
-            Ok(server.run_until_told().await?)
+            Ok(server.run_until(told).await?)
         }
         Command::Migrate => {
             let stores = OpenStores::open(config, Purpose::Migrate).await?;

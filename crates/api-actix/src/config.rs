@@ -124,6 +124,8 @@ pub const SETTINGS: &[Setting] = &[
     setting("DB_NAME", "", "a database's name", "With DB_HOST; needed."),
     setting("DB_USER", "", "a role's name", "With DB_HOST; needed."),
     secret("DB_PASSWORD", "", "a password", "With DB_HOST."),
+    setting("DB_SSLMODE", "prefer", "disable, prefer, require, verify-ca or verify-full", "With DB_HOST: as sslmode."),
+    setting("DB_SSLROOTCERT", "", "a PEM file of certificate authorities", "With DB_HOST: as sslrootcert."),
     setting(
         "DB_POOL_SIZE",
         "8",
@@ -216,7 +218,7 @@ pub fn load(file: Option<&Path>) -> Result<Config, ConfigErrors> {
             for line in lines {
                 match line {
                     Ok((name, value)) => add(&mut values, &name, value),
-                    Err(error) => errors.push(format!(".env cannot be read: {error}")),
+                    Err(error) => errors.push(format!(".env cannot be read: {}.", without_text(&error))),
                 }
             }
         }
@@ -299,6 +301,14 @@ pub fn describe(config: &Config) -> String {
     lines.join("\n")
 }
 
+/// What is wrong with `.env`, without the line that it is wrong in: a secret may be in it.
+fn without_text(error: &dotenvy::Error) -> String {
+    match error {
+        dotenvy::Error::LineParse(..) => "a line is not NAME=value, or its quotes do not end".to_owned(),
+        other => other.to_string(),
+    }
+}
+
 fn is_known(name: &str) -> bool {
     SETTINGS.iter().any(|setting| setting.name == name)
 }
@@ -320,7 +330,12 @@ fn read_toml(path: &Path, values: &mut BTreeMap<&'static str, String>, errors: &
     };
     let table: toml::Table = match text.parse() {
         Ok(table) => table,
-        Err(error) => return errors.push(format!("{} is not TOML: {error}", path.display())),
+        Err(error) => {
+            // Not the error's own text: that shows the line, and a secret may be in it.
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let line = before.matches('\n').count() + 1;
+            return errors.push(format!("{} is not TOML: line {line}: {}.", path.display(), error.message()));
+        }
     };
     for (name, value) in table {
         let value = match value {
@@ -443,7 +458,7 @@ impl Reader {
     }
 
     fn parts_need_a_host(&mut self) {
-        let parts = ["DB_NAME", "DB_USER", "DB_PASSWORD", "DB_PORT"];
+        let parts = ["DB_NAME", "DB_USER", "DB_PASSWORD", "DB_PORT", "DB_SSLMODE", "DB_SSLROOTCERT"];
         if let Some(part) = parts.into_iter().find(|part| self.values.contains_key(part)) {
             self.errors.push(format!("{part} is given without DB_HOST: give DB_HOST too, or none of them."));
         }
@@ -461,11 +476,15 @@ impl Reader {
         let (host, user, database) = (needed("DB_HOST"), needed("DB_USER"), needed("DB_NAME"));
         let (host, user, database) = (host?, user?, database?);
         let password = self.values.get("DB_PASSWORD").map(|password| format!(":{}", escaped(password)));
+        let mode = self.text("DB_SSLMODE").unwrap_or_default();
+        let root_cert = self.values.get("DB_SSLROOTCERT").map(|file| format!("&sslrootcert={}", escaped(file)));
         Some(format!(
-            "postgres://{}{}@{host}:{port}/{}",
+            "postgres://{}{}@{host}:{port}/{}?sslmode={}{}",
             escaped(&user),
             password.unwrap_or_default(),
-            escaped(&database)
+            escaped(&database),
+            mode.trim(),
+            root_cert.unwrap_or_default()
         ))
     }
 
@@ -624,6 +643,9 @@ mod tests {
         let config = checked(&[&parts[..], &[("JWT_SECRET", secret)]].concat()).unwrap();
         assert!(matches!(config.store, StoreConfig::Postgres(_)));
         assert_eq!(config.jwt_secret.unwrap().expose_secret(), secret);
+        let tls = [("JWT_SECRET", secret), ("DB_SSLMODE", "verify-ca"), ("DB_SSLROOTCERT", "/no such/ca.pem")];
+        let ConfigErrors(errors) = checked(&[&parts[..], &tls].concat()).unwrap_err();
+        assert!(errors.len() == 1 && errors[0].contains("/no such/ca.pem"), "{errors:?}");
         let ConfigErrors(errors) = checked(&[("DB_HOST", "db"), ("JWT_SECRET", secret)]).unwrap_err();
         assert_eq!(errors.len(), 2, "{errors:?}");
         let ConfigErrors(errors) = checked(&[("DB_NAME", "b")]).unwrap_err();

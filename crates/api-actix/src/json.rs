@@ -64,7 +64,8 @@ impl<'de> Visitor<'de> for StrictVisitor {
         let mut object = Map::new();
         while let Some((name, Strict(value))) = members.next_entry::<String, Strict>()? {
             if object.insert(name.clone(), value).is_some() {
-                return Err(A::Error::custom(format_args!("the member {name:?} comes twice")));
+                let start: String = name.chars().take(40).collect();
+                return Err(A::Error::custom(format_args!("the member {start:?} comes twice")));
             }
         }
         Ok(Value::Object(object))

@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Write as _};
 use std::path::Path;
 
-use adapters_auth::{random_password, random_secret};
+use adapters_auth::{JwtAccessTokens, random_password, random_secret};
 use secrecy::{ExposeSecret as _, SecretString};
 
 const JWT_SECRET_FILE: &str = "jwt-secret";
@@ -31,8 +31,10 @@ impl DemoAccounts {
 
     /// The accounts that were kept in the directory; `None` if there are none.
     pub fn load(directory: &Path) -> std::io::Result<Option<Self>> {
-        let Some(text) = read(&directory.join(DEMO_ACCOUNTS_FILE))? else { return Ok(None) };
-        let table: toml::Table = text.parse().map_err(|error| std::io::Error::new(ErrorKind::InvalidData, error))?;
+        let path = directory.join(DEMO_ACCOUNTS_FILE);
+        let Some(text) = read(&path)? else { return Ok(None) };
+        // Not the parser's own text: that shows the line, and a password is in it.
+        let table: toml::Table = text.parse().map_err(|_| damaged(&path, "is not TOML"))?;
         let password = |name: &str| table.get(name).and_then(toml::Value::as_str).map(str::to_owned);
         Ok(password("customer_password")
             .zip(password("admin_password"))
@@ -56,11 +58,18 @@ impl DemoAccounts {
 pub fn jwt_secret(directory: &Path) -> std::io::Result<SecretString> {
     let path = directory.join(JWT_SECRET_FILE);
     if let Some(kept) = read(&path)? {
-        return Ok(kept.trim().to_owned().into());
+        let kept = kept.trim();
+        let whole = kept.len() >= JwtAccessTokens::SECRET_LENGTH_MIN;
+        return if whole { Ok(kept.to_owned().into()) } else { Err(damaged(&path, "is too short")) };
     }
     let secret = random_secret();
     write_private(&path, secret.expose_secret())?;
     Ok(secret)
+}
+
+fn damaged(path: &Path, how: &str) -> std::io::Error {
+    let text = format!("{} {how}: remove it, and it is made anew", path.display());
+    std::io::Error::new(ErrorKind::InvalidData, text)
 }
 
 fn read(path: &Path) -> std::io::Result<Option<String>> {

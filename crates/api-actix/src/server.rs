@@ -40,8 +40,8 @@ use crate::views::JsonAnswers;
 const QUEUE_MAX: usize = 1024;
 /// How many commands are committed together at most. One: each booking is a commit of its own in this version.
 const BATCH_MAX: usize = 1;
-/// How long what was accepted may take once the server stops.
-const STOP_MAX_SECONDS: u64 = 10;
+/// How long what was accepted may take once the server stops: ten seconds, less what ending takes.
+const STOP_MAX_SECONDS: u64 = 9;
 /// How often a demo store is topped up with shows.
 const TOP_UP_EVERY: Duration = Duration::from_secs(3600);
 
@@ -109,9 +109,9 @@ pub async fn start(config: &Config, purpose: Purpose) -> Result<RunningServer, S
 }
 
 impl RunningServer {
-    /// Waits until the server is told to stop (SIGTERM or Ctrl-C), and stops it.
-    pub async fn run_until_told(self) -> io::Result<()> {
-        told_to_stop().await?;
+    /// Serves until `told` is over, and stops.
+    pub async fn run_until(self, told: impl Future<Output = ()>) -> io::Result<()> {
+        told.await;
         tracing::info!("server.stopping");
         self.stop().await
     }
@@ -272,16 +272,19 @@ fn cors(origins: &[String]) -> Cors {
     origins.iter().fold(cors, |cors, origin| cors.allowed_origin(origin))
 }
 
-/// Returns once the process is told to stop.
-async fn told_to_stop() -> io::Result<()> {
+/// Is over once the process is told to stop: by SIGTERM or Ctrl-C, from now on, not only from when it is awaited.
+pub fn told_to_stop() -> io::Result<impl Future<Output = ()>> {
     #[cfg(unix)]
     {
-        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-        tokio::select! {
-            interrupted = tokio::signal::ctrl_c() => interrupted,
-            _ = terminate.recv() => Ok(()),
-        }
+        use tokio::signal::unix::{SignalKind, signal};
+        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        Ok(async move {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        })
     }
     #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await
+    Ok(async { drop(tokio::signal::ctrl_c().await) })
 }

@@ -1,5 +1,6 @@
 //! The project's recipes, the same on a developer's machine and in CI: `cargo xtask --help`.
 
+mod bench;
 mod ci;
 mod postgres;
 mod process;
@@ -34,6 +35,8 @@ enum Recipe {
     },
     /// Proves that the domain depends on no technology, and that nobody but the server depends on an adapter.
     Purity,
+    /// Measures the figures that DOCUMENTATION.md gives, on a release build.
+    Bench,
     /// Runs everything that a change must pass, in the order of what fails soonest.
     Ci,
 }
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
     let outcome = process::watch_interrupts().and_then(|()| match recipe {
         Recipe::Test { arguments } => test::run(&arguments),
         Recipe::Purity => purity::run(),
+        Recipe::Bench => bench::run(),
         Recipe::Ci => ci::run(),
     });
     match outcome {

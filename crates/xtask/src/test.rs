@@ -20,7 +20,7 @@ pub fn run(arguments: &[String]) -> Result<(), Failure> {
     let tests_min = tests_min()?;
     // First what fails soonest.
     let programs = PostgresPrograms::find_or_install()?;
-    let server_binary = build_server()?;
+    let server_binary = build_server(&[])?;
     let postgres = PostgresServer::start(&programs)?;
     let mut command = test_command(arguments);
     command.env("TEST_DATABASE_URL", postgres.url()).env("MOVIE_BOOKING_BIN", &server_binary);
@@ -75,8 +75,9 @@ fn verdict(succeeded: bool, tally: Tally, tests_min: Option<u32>) -> Result<(), 
 }
 
 /// Builds the server, which the tests over HTTP run. Where it is.
-fn build_server() -> Result<PathBuf, Failure> {
+pub fn build_server(arguments: &[&str]) -> Result<PathBuf, Failure> {
     let mut build = cargo(&["build", "-p", "api-actix", "--message-format", "json-render-diagnostics"]);
+    build.args(arguments);
     let mut binary = None;
     let succeeded = run_by_line(&mut build, |line| binary = executable(line).or(binary.take()))?;
     if !succeeded {

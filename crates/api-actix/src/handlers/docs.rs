@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use actix_web::http::header::{self, HeaderValue};
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use utoipa_swagger_ui::{Config, SwaggerFile};
 
 use super::Answer;
@@ -23,9 +23,12 @@ pub async fn document() -> Answer {
     Ok(HttpResponse::Ok().content_type("application/json").body(text.as_str()))
 }
 
-/// The pages are below `/docs/`.
+/// Pages to browse this document.
+#[utoipa::path(get, path = "/docs", tag = "operations", responses(
+    (status = 301, description = "They are below `/docs/`")))]
 pub async fn redirect() -> Answer {
-    Ok(HttpResponse::MovedPermanently().insert_header((header::LOCATION, "/docs/")).finish())
+    let mut response = HttpResponse::MovedPermanently();
+    Ok(unframed(&mut response).insert_header((header::LOCATION, "/docs/")).finish())
 }
 
 /// A file of the pages.
@@ -36,9 +39,13 @@ pub async fn file(request: HttpRequest) -> Answer {
     let found = utoipa_swagger_ui::serve(path, Arc::new(config)).map_err(Problem::internal)?;
     let SwaggerFile { bytes, content_type, .. } =
         found.ok_or_else(|| Problem::of_status(actix_web::http::StatusCode::NOT_FOUND))?;
-    Ok(HttpResponse::Ok()
-        .content_type(content_type)
+    let mut response = HttpResponse::Ok();
+    Ok(unframed(&mut response).content_type(content_type).body(bytes.into_owned()))
+}
+
+/// What no other page may show inside itself.
+fn unframed(response: &mut HttpResponseBuilder) -> &mut HttpResponseBuilder {
+    response
         .insert_header((header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")))
         .insert_header((header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)))
-        .body(bytes.into_owned()))
 }

@@ -1,7 +1,7 @@
 //! Selling seats: never twice, and never twice for a retry.
 //!
 //! Every write to claims is a [`Command`] in a bounded queue. The [`Committer`] takes those that wait and runs
-//! **read, decide, write**: it reads what they name ([`BatchStore::read`]), [`decide`] says what is answered and
+//! **read, decide, write**: it reads what they name ([`BatchStore::read`]), [`decide()`] says what is answered and
 //! written, and [`BatchStore::write`] writes all of it or nothing, and nothing if a row isn't as it was read; then all begins
 //! again. The client's idempotency key is a row of the same transaction, with the bytes of the answer.
 

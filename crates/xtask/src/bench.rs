@@ -1,0 +1,69 @@
+//! Figures that anyone can measure again. A timing is printed, never asserted.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::Failure;
+use crate::process::send;
+use crate::test::build_server;
+
+/// How often each start is measured: the median of so many says more than one.
+const RUNS: usize = 5;
+
+/// Measures how long a server takes from its start to its first answer: on a new directory, and on one that is there.
+pub fn run() -> Result<(), Failure> {
+    let binary = build_server(&["--release"])?;
+    let (mut new, mut again) = (Vec::new(), Vec::new());
+    for _ in 0..RUNS {
+        let folder = tempfile::tempdir().map_err(|error| format!("cannot make a temporary folder: {error}"))?;
+        new.push(start(&binary, folder.path())?);
+        again.push(start(&binary, folder.path())?);
+    }
+    println!("start to first answer, embedded store, median of {RUNS}:");
+    println!("  new directory (migrated, seeded)  {} ms", median(new).as_millis());
+    println!("  the same directory again          {} ms", median(again).as_millis());
+    Ok(())
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times.get(times.len() / 2).copied().unwrap_or_default()
+}
+
+/// Starts the server in a folder, asks it for the movies, and stops it.
+fn start(binary: &Path, folder: &Path) -> Result<Duration, Failure> {
+    let explain = |error: std::io::Error| format!("cannot measure {}: {error}", binary.display());
+    let started = Instant::now();
+    let mut server = Command::new(binary)
+        .current_dir(folder)
+        .env_clear()
+        .env("PORT", "0")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(explain)?;
+    let mut greeting = String::new();
+    if let Some(output) = server.stdout.take() {
+        BufReader::new(output).read_line(&mut greeting).map_err(explain)?;
+    }
+    let answered = ask(greeting.trim());
+    let took = started.elapsed();
+    send("TERM", &server.id().to_string());
+    server.wait().map_err(explain)?;
+    answered.map(|()| took)
+}
+
+/// Asks the server that greets so for the movies.
+fn ask(greeting: &str) -> Result<(), Failure> {
+    let failed = |what: &str| format!("the server greets with {greeting:?}: {what}");
+    let (_, address) = greeting.rsplit_once("http://").ok_or_else(|| failed("no address"))?;
+    let mut connection = TcpStream::connect(address).map_err(|error| failed(&error.to_string()))?;
+    let request = format!("GET /api/movies HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    connection.write_all(request.as_bytes()).map_err(|error| failed(&error.to_string()))?;
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).map_err(|error| failed(&error.to_string()))?;
+    if answer.starts_with("HTTP/1.1 200") { Ok(()) } else { Err(failed("no movies")) }
+}

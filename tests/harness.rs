@@ -1,0 +1,667 @@
+//! The real server in this process, on a port that the system picks and a store of its own, with verbs for the API.
+
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use adapters_postgres::testing::{TEST_DATABASE_URL, TestDatabase};
+use api_actix::config;
+use api_actix::server::{RunningServer, start};
+use api_actix::stores::{OpenStores, Purpose};
+use chrono::{TimeDelta, Utc};
+use diesel::connection::SimpleConnection as _;
+use diesel::prelude::*;
+use domain::identity::Caller;
+use domain::ids::UserId;
+use futures::FutureExt as _;
+use port_contracts::world::World;
+use port_contracts::{Fixture, Stores};
+use reqwest::Method;
+use reqwest::header::HeaderMap;
+use serde_json::{Map, Value, json};
+use tempfile::TempDir;
+use tokio_postgres::NoTls;
+
+use crate::openapi;
+
+/// What signs the access tokens of these servers.
+pub const JWT_SECRET: &str = "a secret of these tests, 0123456789abcdef";
+/// Everybody's password.
+pub const PASSWORD: &str = "correct horse battery";
+/// A page that may call from a browser, because nobody has said otherwise.
+pub const ORIGIN: &str = "http://localhost:5173";
+/// An id that nothing has.
+pub const NOBODY: i64 = i64::MAX;
+
+/// The tables that requests can write to.
+const WRITTEN_TABLES: [&str; 9] = [
+    "users",
+    "sessions",
+    "refresh_tokens",
+    "holds",
+    "bookings",
+    "booking_seats",
+    "seat_claims",
+    "idempotency_keys",
+    "outbox",
+];
+/// How long a case may take before it counts as hung.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// Makes `sqlite::case` and `postgres::case` of each `async fn case(app: &TestApp)`. Settings that differ from those of
+/// the other servers stand behind it: `case with ["RATE_LIMIT" = "on"]`.
+macro_rules! on_both_stores {
+    ($($case:ident $(with [$($name:literal = $value:literal),*])?),* $(,)?) => {
+        mod sqlite {
+            on_both_stores!(@tests Sqlite $($case [$($(($name, $value)),*)?])*);
+        }
+        mod postgres {
+            on_both_stores!(@tests Postgres $($case [$($(($name, $value)),*)?])*);
+        }
+    };
+    (@tests $store:ident $($case:ident $settings:tt)*) => {$(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $case() {
+            $crate::harness::run($crate::harness::StoreKind::$store, &$settings, super::$case).await;
+        }
+    )*};
+}
+
+/// Makes `postgres::case` alone: for what only a store that is a server of its own can do.
+macro_rules! on_postgres {
+    ($($case:ident),* $(,)?) => {
+        mod postgres {
+            on_both_stores!(@tests Postgres $($case [])*);
+        }
+    };
+}
+
+/// Which store a server has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StoreKind {
+    /// The embedded one.
+    Sqlite,
+    /// PostgreSQL.
+    Postgres,
+}
+
+/// Runs a case against a server of its own, and stops the server however the case ends.
+pub async fn run(kind: StoreKind, settings: &[(&'static str, &str)], case: impl AsyncFnOnce(&TestApp)) {
+    let app = TestApp::start(kind, settings).await;
+    let outcome = AssertUnwindSafe(tokio::time::timeout(PATIENCE, case(&app))).catch_unwind().await;
+    let backend = app.stop().await;
+    match outcome {
+        Ok(in_time) => in_time.expect("the case hangs"),
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+    backend.remove().await;
+}
+
+/// A store's place: what is gone when the case is over, or when the tests' database server is.
+enum Place {
+    Directory(TempDir),
+    Database(TestDatabase),
+}
+
+/// A store of one's own, beside the server that uses it.
+pub struct Backend {
+    place: Place,
+    stores: Stores,
+}
+
+impl Backend {
+    async fn open(place: Place, config: &config::Config) -> Self {
+        let open = OpenStores::open(config, Purpose::Administer).await.unwrap();
+        let stores = Stores {
+            users: open.users,
+            sessions: open.sessions,
+            catalog: open.catalog,
+            seating: open.seating,
+            layouts: open.layouts,
+            bookings: open.bookings,
+            seeder: open.seeder,
+            batches: open.batches,
+            dependency: open.dependency,
+        };
+        Self { place, stores }
+    }
+
+    /// Takes the store away. A directory goes by itself.
+    async fn remove(self) {
+        if let Place::Database(database) = &self.place {
+            let server = std::env::var(TEST_DATABASE_URL).unwrap();
+            let sql = format!("DROP DATABASE {} WITH (FORCE)", database.name);
+            postgres(&server).await.batch_execute(&sql).await.unwrap();
+        }
+    }
+
+    /// The PostgreSQL database.
+    pub fn database(&self) -> &TestDatabase {
+        match &self.place {
+            Place::Database(database) => database,
+            Place::Directory(_) => panic!("the store is not PostgreSQL"),
+        }
+    }
+}
+
+async fn postgres(url: &str) -> tokio_postgres::Client {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
+}
+
+fn sqlite(directory: &TempDir) -> SqliteConnection {
+    let file = directory.path().join("movie-booking.db");
+    let mut connection = SqliteConnection::establish(file.to_str().unwrap()).unwrap();
+    connection.batch_execute("PRAGMA busy_timeout = 30000").unwrap();
+    connection
+}
+
+#[derive(QueryableByName)]
+struct Counted {
+    #[diesel(sql_type = diesel::sql_types::BigInt)]
+    number: i64,
+}
+
+#[async_trait::async_trait]
+impl Fixture for Backend {
+    fn stores(&self) -> &Stores {
+        &self.stores
+    }
+
+    async fn execute(&self, sql: &str) {
+        match &self.place {
+            Place::Database(database) => database.execute(sql).await.unwrap(),
+            Place::Directory(directory) => sqlite(directory).batch_execute(sql).unwrap(),
+        }
+    }
+
+    async fn count(&self, sql: &str) -> i64 {
+        match &self.place {
+            Place::Database(database) => postgres(&database.url).await.query_one(sql, &[]).await.unwrap().get(0),
+            Place::Directory(directory) => {
+                let named = diesel::sql_query(format!("SELECT ({sql}) AS number"));
+                named.get_result::<Counted>(&mut sqlite(directory)).unwrap().number
+            }
+        }
+    }
+
+    fn instant(&self, seconds: i64) -> String {
+        match &self.place {
+            Place::Database(_) => format!("(now() + interval '{seconds} seconds')"),
+            Place::Directory(_) => (Utc::now() + TimeDelta::seconds(seconds)).timestamp_micros().to_string(),
+        }
+    }
+
+    async fn break_backend(&self) {
+        self.database().take_down().await.unwrap();
+    }
+}
+
+/// A server with the small world of the port contracts in its store.
+pub struct TestApp {
+    /// What is sold.
+    pub world: World,
+    /// The store, beside the server.
+    pub backend: Backend,
+    /// Where the server listens: `127.0.0.1:4711`.
+    pub authority: String,
+    client: reqwest::Client,
+    server: RunningServer,
+    signed_up: AtomicUsize,
+}
+
+impl TestApp {
+    /// A server. Limits are off unless the settings say otherwise: a case makes more requests than a person.
+    async fn start(kind: StoreKind, settings: &[(&'static str, &str)]) -> Self {
+        let mut values = BTreeMap::from([
+            ("PORT", "0".to_owned()),
+            ("RATE_LIMIT", "off".to_owned()),
+            ("JWT_SECRET", JWT_SECRET.to_owned()),
+        ]);
+        let place = match kind {
+            StoreKind::Sqlite => {
+                let directory = tempfile::tempdir().unwrap();
+                values.insert("DATA_DIR", directory.path().to_str().unwrap().to_owned());
+                Place::Directory(directory)
+            }
+            StoreKind::Postgres => {
+                let database = TestDatabase::create().await.unwrap();
+                values.insert("DATABASE_URL", database.url.clone());
+                Place::Database(database)
+            }
+        };
+        values.extend(settings.iter().map(|(name, value)| (*name, (*value).to_owned())));
+        let config = config::check(values, Vec::new()).unwrap();
+        let backend = Backend::open(place, &config).await;
+        // Before the server starts: an empty embedded store would be filled with the demo data.
+        let world = World::build(&backend).await;
+        let server = start(&config, Purpose::Serve).await.unwrap();
+        // What the server sends is what the cases look at: nothing is unpacked, nothing followed.
+        let client = reqwest::Client::builder().no_gzip().no_brotli().redirect(reqwest::redirect::Policy::none());
+        Self {
+            world,
+            backend,
+            authority: server.address.to_string(),
+            client: client.build().unwrap(),
+            server,
+            signed_up: AtomicUsize::new(0),
+        }
+    }
+
+    /// Ends the server. The store stays, for whoever wants to know why a case has failed.
+    async fn stop(self) -> Backend {
+        // Its connections too: the server waits for those that are open.
+        drop(self.client);
+        self.server.stop().await.unwrap();
+        self.backend
+    }
+
+    /// Where something is.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.authority)
+    }
+
+    /// A call.
+    pub fn call(&self, method: Method, path: &str) -> Call {
+        Call { request: self.client.request(method.clone(), self.url(path)), method, path: path.to_owned() }
+    }
+
+    /// A GET.
+    pub fn get(&self, path: &str) -> Call {
+        self.call(Method::GET, path)
+    }
+
+    /// A POST.
+    pub fn post(&self, path: &str) -> Call {
+        self.call(Method::POST, path)
+    }
+
+    /// Signs up somebody new.
+    pub async fn sign_up(&self) -> User {
+        let number = self.signed_up.fetch_add(1, Ordering::Relaxed);
+        let email = format!("customer{number}@example.org");
+        self.register("Ana Núñez", &email, PASSWORD).await.user()
+    }
+
+    /// Signs up so many.
+    pub async fn sign_up_many(&self, count: usize) -> Vec<User> {
+        futures::future::join_all((0..count).map(|_| self.sign_up())).await
+    }
+
+    /// The user as the ports know callers.
+    pub async fn caller(&self, user: &User) -> Caller {
+        self.backend.stores().users.by_id(UserId(user.id)).await.unwrap().unwrap().caller()
+    }
+
+    /// `POST /api/auth/register`.
+    pub async fn register(&self, name: &str, email: &str, password: &str) -> Answer {
+        let body = json!({ "name": name, "email": email, "password": password });
+        self.post("/api/auth/register").json(&body).send().await
+    }
+
+    /// `POST /api/auth/login`.
+    pub async fn login(&self, email: &str, password: &str) -> Answer {
+        self.post("/api/auth/login").json(&json!({ "email": email, "password": password })).send().await
+    }
+
+    /// `POST /api/auth/refresh`.
+    pub async fn refresh(&self, refresh_token: &str) -> Answer {
+        self.post("/api/auth/refresh").json(&json!({ "refresh_token": refresh_token })).send().await
+    }
+
+    /// `GET /api/me`.
+    pub async fn me(&self, token: &str) -> Answer {
+        self.get("/api/me").token(token).send().await
+    }
+
+    /// `POST /api/bookings`.
+    pub async fn book(&self, user: &User, key: &str, body: &Value) -> Answer {
+        self.post("/api/bookings").by(user).key(key).json(body).send().await
+    }
+
+    /// `GET /api/shows/{show_id}/seats`, the seats themselves.
+    pub async fn seats(&self, show: i64, user: Option<&User>) -> Vec<Value> {
+        let call = self.get(&format!("/api/shows/{show}/seats"));
+        let call = match user {
+            Some(user) => call.by(user),
+            None => call,
+        };
+        call.send().await.ok(200).list()
+    }
+
+    /// A seat of a show.
+    pub async fn seat(&self, show: i64, seat: i64, user: Option<&User>) -> Value {
+        self.seats(show, user).await.into_iter().find(|found| found["id"] == seat).expect("the seat is on the map")
+    }
+
+    /// How many seats of a show are to be had.
+    pub async fn seats_available(&self, show: i64) -> i64 {
+        let answer = self.get(&format!("/api/shows/{show}")).send().await.ok(200);
+        answer.json()["seats_available"].as_i64().unwrap()
+    }
+
+    /// How many rows there are of everything that a request can write.
+    pub async fn footprint(&self) -> Vec<(&'static str, i64)> {
+        let mut counts = Vec::new();
+        for table in WRITTEN_TABLES {
+            counts.push((table, self.rows(table).await));
+        }
+        counts
+    }
+
+    /// How many rows a table has.
+    pub async fn rows(&self, table: &str) -> i64 {
+        self.backend.count(&format!("SELECT count(*) FROM {table}")).await
+    }
+}
+
+/// Somebody with an account, logged in.
+#[derive(Clone, Debug)]
+pub struct User {
+    /// The id.
+    pub id: i64,
+    /// The address.
+    pub email: String,
+    /// The access token.
+    pub token: String,
+    /// The refresh token.
+    pub refresh_token: String,
+}
+
+/// A request that is being written.
+pub struct Call {
+    request: reqwest::RequestBuilder,
+    method: Method,
+    path: String,
+}
+
+impl Call {
+    /// With a header. One that is there stays beside it.
+    pub fn header(self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        let value = reqwest::header::HeaderValue::from_bytes(value.as_ref()).unwrap();
+        Self { request: self.request.header(name, value), ..self }
+    }
+
+    /// With an access token.
+    pub fn token(self, token: &str) -> Self {
+        self.header("authorization", format!("Bearer {token}"))
+    }
+
+    /// By this user.
+    pub fn by(self, user: &User) -> Self {
+        self.token(&user.token)
+    }
+
+    /// With an idempotency key.
+    pub fn key(self, key: &str) -> Self {
+        self.header("idempotency-key", key)
+    }
+
+    /// With a JSON body.
+    pub fn json(self, body: &Value) -> Self {
+        self.body("application/json", body.to_string())
+    }
+
+    /// With a body as it is.
+    pub fn body(self, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
+        let call = self.header("content-type", content_type);
+        Self { request: call.request.body(body.into()), ..call }
+    }
+
+    /// Sends it, and checks what must be so of every answer.
+    pub async fn send(self) -> Answer {
+        let response = self.request.send().await.unwrap();
+        let answer = Answer {
+            method: self.method,
+            path: self.path,
+            status: response.status().as_u16(),
+            headers: response.headers().clone(),
+            bytes: response.bytes().await.unwrap().to_vec(),
+        };
+        answer.check_every();
+        answer
+    }
+}
+
+/// What the server has answered.
+#[derive(Clone)]
+pub struct Answer {
+    method: Method,
+    path: String,
+    /// The status.
+    pub status: u16,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body.
+    pub bytes: Vec<u8>,
+}
+
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let body: String = String::from_utf8_lossy(&self.bytes).chars().take(2_000).collect();
+        write!(f, "{} {}: {} {:#?}\n{body}", self.method, self.path, self.status, self.headers)
+    }
+}
+
+impl Answer {
+    /// A header's value; `None` if it isn't there, or more than once.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut values = self.headers.get_all(name).iter();
+        let value = values.next()?.to_str().ok();
+        value.filter(|_| values.next().is_none())
+    }
+
+    /// The items of a header that is a list, in lower case, however many lines it takes.
+    pub fn header_list(&self, name: &str) -> Vec<String> {
+        let lines = self.headers.get_all(name).iter().map(|value| value.to_str().unwrap().to_ascii_lowercase());
+        let mut items: Vec<_> =
+            lines.flat_map(|line| line.split(',').map(|item| item.trim().to_owned()).collect::<Vec<_>>()).collect();
+        items.sort();
+        items
+    }
+
+    /// The body as text.
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.bytes).unwrap()
+    }
+
+    /// The body as JSON.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.bytes).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// The body as a bare JSON array.
+    #[track_caller]
+    pub fn list(&self) -> Vec<Value> {
+        let Value::Array(items) = self.json() else { panic!("no array: {self:?}") };
+        items
+    }
+
+    /// One member of each item of the array.
+    #[track_caller]
+    pub fn column(&self, name: &str) -> Vec<Value> {
+        self.list().iter().map(|item| item[name].clone()).collect()
+    }
+
+    /// This answer, if it has this status.
+    #[track_caller]
+    pub fn ok(self, status: u16) -> Self {
+        assert_eq!(self.status, status, "{self:?}");
+        self
+    }
+
+    /// This answer, if it is the problem with this status and code.
+    #[track_caller]
+    pub fn problem(self, status: u16, code: &str) -> Self {
+        assert_eq!((self.status, self.json()["code"].as_str()), (status, Some(code)), "{self:?}");
+        self
+    }
+
+    /// The fields that were not as they must be, as `field code`.
+    #[track_caller]
+    pub fn mistakes(self) -> Vec<String> {
+        let problem = self.problem(400, "validation_failed").json();
+        let errors = problem["errors"].as_array().expect("each mistake is told").clone();
+        let told = |error: &Value| {
+            assert!(error["message"].as_str().is_some_and(|text| !text.is_empty()), "{error}");
+            format!("{} {}", error["field"].as_str().unwrap(), error["code"].as_str().unwrap())
+        };
+        errors.iter().map(told).collect()
+    }
+
+    /// Whoever has signed up or logged in by this answer.
+    #[track_caller]
+    pub fn user(&self) -> User {
+        assert!(matches!(self.status, 200 | 201), "{self:?}");
+        let body = self.json();
+        let text = |name: &str| body[name].as_str().unwrap().to_owned();
+        User {
+            id: body["id"].as_i64().unwrap(),
+            email: text("email"),
+            token: text("token"),
+            refresh_token: text("refresh_token"),
+        }
+    }
+
+    /// The booking that was made.
+    #[track_caller]
+    pub fn booking(&self) -> Value {
+        assert_eq!(self.status, 201, "{self:?}");
+        self.json()["booking"].clone()
+    }
+
+    /// Where the next page is.
+    pub fn next_page(&self) -> Option<String> {
+        let link = self.header("link")?;
+        let (target, relation) = link.strip_prefix('<').unwrap().split_once('>').unwrap();
+        assert_eq!(relation, "; rel=\"next\"", "{self:?}");
+        Some(target.to_owned())
+    }
+
+    /// What must be so of every answer.
+    #[track_caller]
+    fn check_every(&self) {
+        assert_eq!(self.header("x-content-type-options"), Some("nosniff"), "{self:?}");
+        assert!(self.header("x-request-id").is_some_and(|id| !id.is_empty()), "{self:?}");
+        assert!(!self.headers.contains_key("server") && !self.headers.contains_key("x-powered-by"), "{self:?}");
+        let has_body = !self.bytes.is_empty();
+        // Not ready is an answer, and no problem.
+        if self.status >= 400 && has_body && !self.path.starts_with("/readyz") {
+            self.check_problem();
+        }
+        if let Some(documented) = openapi::documented_statuses(&self.method, &self.path) {
+            assert!(documented.contains(&self.status), "this status is not documented: {self:?}");
+        }
+    }
+
+    #[track_caller]
+    fn check_problem(&self) {
+        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{self:?}");
+        let problem = self.json();
+        let code = problem["code"].as_str().unwrap_or_else(|| panic!("no code: {self:?}"));
+        assert_eq!(problem["type"], format!("/problems/{}", code.replace('_', "-")), "{self:?}");
+        assert_eq!(problem["status"], self.status, "{self:?}");
+        assert!(problem["title"].as_str().is_some_and(|title| !title.is_empty()), "{self:?}");
+        assert!(problem["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{self:?}");
+        assert_eq!(problem["message"], problem["detail"], "{self:?}");
+        assert_eq!(problem["request_id"].as_str(), self.header("x-request-id"), "{self:?}");
+        assert_eq!(problem.get("errors").is_some(), code == "validation_failed", "{self:?}");
+        if code == "unauthenticated" {
+            assert_eq!(self.header("www-authenticate"), Some("Bearer"), "{self:?}");
+        }
+        if matches!(self.status, 429 | 503) {
+            let seconds = self.header("retry-after").and_then(|text| text.parse::<u32>().ok());
+            assert!(seconds.is_some_and(|seconds| seconds > 0), "{self:?}");
+        }
+    }
+
+    /// Compares status, headers and body with `snapshots/<name>.snap`. What differs from run to run is written as what
+    /// it is.
+    #[track_caller]
+    pub fn snapshot(self, name: &str) -> Self {
+        let mut headers = Map::new();
+        for header in SNAPSHOT_HEADERS {
+            let values: Vec<_> = self.headers.get_all(header).iter().map(|value| value.to_str().unwrap()).collect();
+            if !values.is_empty() {
+                headers.insert(header.to_owned(), redact_header(header, &values.join(", ")).into());
+            }
+        }
+        let mut whole = json!({ "status": self.status, "headers": headers });
+        if !self.bytes.is_empty() {
+            whole["body"] = redact(None, self.json());
+        }
+        let mut settings = insta::Settings::clone_current();
+        settings.set_prepend_module_to_snapshot(false);
+        settings.set_omit_expression(true);
+        settings.set_sort_maps(true);
+        settings.bind(|| insta::assert_json_snapshot!(name, whole));
+        self
+    }
+}
+
+/// The headers that are part of the contract.
+const SNAPSHOT_HEADERS: [&str; 13] = [
+    "allow",
+    "cache-control",
+    "content-encoding",
+    "content-type",
+    "etag",
+    "idempotent-replayed",
+    "link",
+    "location",
+    "ratelimit-policy",
+    "retry-after",
+    "vary",
+    "www-authenticate",
+    "x-content-type-options",
+];
+
+fn redact_header(name: &str, value: &str) -> String {
+    match name {
+        "etag" => {
+            assert!(value.starts_with("W/\"") && value.ends_with('"'), "a weak tag: {value}");
+            "[etag]".to_owned()
+        }
+        "link" => match value.split_once("cursor=") {
+            Some((before, rest)) => format!("{before}cursor=[cursor]{}", rest.trim_start_matches(is_base64url)),
+            None => value.to_owned(),
+        },
+        "location" => value.replace(|character: char| character.is_ascii_digit(), "#"),
+        "retry-after" => "[seconds]".to_owned(),
+        _ => value.to_owned(),
+    }
+}
+
+fn is_base64url(character: char) -> bool {
+    character.is_ascii_alphanumeric() || matches!(character, '-' | '_')
+}
+
+/// Replaces what differs from run to run, and checks its form.
+fn redact(name: Option<&str>, value: Value) -> Value {
+    match (name.unwrap_or_default(), value) {
+        (_, Value::Object(members)) => {
+            members.into_iter().map(|(name, value)| (name.clone(), redact(Some(&name), value))).collect()
+        }
+        (name, Value::Array(items)) => items.into_iter().map(|item| redact(Some(name), item)).collect(),
+        ("request_id", Value::String(_)) => "[request_id]".into(),
+        ("reference", Value::String(text)) => {
+            let crockford = |byte: u8| b"0123456789ABCDEFGHJKMNPQRSTVWXYZ".contains(&byte);
+            assert!(text.len() == 10 && text.bytes().all(crockford), "a reference: {text}");
+            "[reference]".into()
+        }
+        ("token" | "refresh_token", Value::String(_)) => "[token]".into(),
+        (name, Value::Number(number)) if name == "id" || name.ends_with("_id") || name.ends_with("_ids") => {
+            assert!(number.as_i64().is_some_and(|id| id > 0), "an id: {number}");
+            "[id]".into()
+        }
+        (name, Value::String(text)) if name.ends_with("_at") || name.ends_with("_time") => {
+            let is_time = chrono::DateTime::parse_from_rfc3339(&text).is_ok() && text.ends_with('Z');
+            assert!(is_time, "a time in UTC: {text}");
+            "[time]".into()
+        }
+        (_, value) => value,
+    }
+}

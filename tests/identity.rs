@@ -1,0 +1,381 @@
+//! Signing up, logging in and out, sessions and tokens.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use domain::identity::{Email, PasswordHash};
+use futures::future::join_all;
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use port_contracts::Fixture as _;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::harness::{Answer, Call, JWT_SECRET, PASSWORD, TestApp, User};
+
+on_both_stores!(
+    signing_up_logs_in,
+    an_address_is_taken_however_it_is_written,
+    ten_sign_ups_at_once_make_one_account,
+    nobody_chooses_a_role,
+    logging_in,
+    unknown_and_known_addresses_are_refused_alike,
+    passwords_are_taken_as_they_are,
+    who_am_i,
+    a_refresh_token_works_once,
+    a_second_use_ends_the_whole_family,
+    ten_refreshes_at_once_give_at_most_one_pair,
+    a_refresh_token_runs_out,
+    logging_out_ends_the_session,
+    a_token_that_is_not_ours_is_no_token,
+    a_tampered_token_is_no_token,
+    tokens_are_refused_on_every_call_that_needs_one,
+    the_scheme_is_read_in_any_case,
+    public_calls_ignore_a_token_that_is_not_valid,
+    a_previous_secret_is_still_good with ["JWT_SECRET_PREVIOUS" = "the secret of the day before, 0123456789abcdef"],
+    a_new_password_ends_every_session,
+);
+
+async fn signing_up_logs_in(app: &TestApp) {
+    let answer = app.register("  Ana Núñez ", " Ana@Example.org ", PASSWORD).await.ok(201).snapshot("register");
+    let body = answer.json();
+    assert_eq!(body["name"], "Ana Núñez");
+    assert_eq!(body["email"], "Ana@Example.org");
+    let me = app.me(&answer.user().token).await.ok(200).json();
+    assert_eq!(me["id"], body["id"]);
+}
+
+async fn an_address_is_taken_however_it_is_written(app: &TestApp) {
+    app.register("Ana", "ana.müller@example.org", PASSWORD).await.ok(201);
+    for written in ["ana.müller@example.org", "ANA.MÜLLER@EXAMPLE.ORG", "  ana.mu\u{308}ller@example.org\t"] {
+        let answer = app.register("Eve", written, "another password").await;
+        answer.problem(409, "email_taken").snapshot("email_taken");
+    }
+    assert_eq!(app.rows("users").await, 1);
+    app.login("Ana.Müller@Example.Org", PASSWORD).await.ok(200);
+}
+
+async fn ten_sign_ups_at_once_make_one_account(app: &TestApp) {
+    let answers = join_all((0..10).map(|_| app.register("Ana", "ana@example.org", PASSWORD))).await;
+    let made = answers.iter().filter(|answer| answer.status == 201).count();
+    assert_eq!(made, 1);
+    for answer in answers.into_iter().filter(|answer| answer.status != 201) {
+        answer.problem(409, "email_taken");
+    }
+    assert_eq!(app.rows("users").await, 1);
+}
+
+async fn nobody_chooses_a_role(app: &TestApp) {
+    let body = json!({
+        "name": "Eve", "email": "eve@example.org", "password": PASSWORD, "role": "admin", "id": 1, "session_generation": 9,
+    });
+    let answer = app.post("/api/auth/register").json(&body).send().await.ok(201);
+    assert_eq!(answer.json()["role"], "customer");
+    assert_eq!(app.me(&answer.user().token).await.json()["role"], "customer");
+    let login = json!({ "email": "eve@example.org", "password": PASSWORD, "role": "admin" });
+    assert_eq!(app.post("/api/auth/login").json(&login).send().await.ok(200).json()["role"], "customer");
+}
+
+async fn logging_in(app: &TestApp) {
+    app.register("Ana", "ana@example.org", PASSWORD).await.ok(201);
+    let answer = app.login(" ANA@example.org", PASSWORD).await.ok(200).snapshot("login");
+    app.me(&answer.user().token).await.ok(200);
+    assert_eq!(answer.json()["expires_in"], 3600);
+}
+
+async fn unknown_and_known_addresses_are_refused_alike(app: &TestApp) {
+    app.register("Ana", "ana@example.org", PASSWORD).await.ok(201);
+    let told = |answer: Answer| {
+        let mut body = answer.problem(401, "invalid_credentials").snapshot("invalid_credentials").json();
+        body["request_id"] = Value::Null;
+        body
+    };
+    let wrong = told(app.login("ana@example.org", "wrong password").await);
+    for (email, password) in [
+        ("nobody@example.org", PASSWORD),
+        ("nobody@example.org", "wrong password"),
+        ("ana@example.org", "Correct horse battery"),
+        ("ana@example.org", " correct horse battery"),
+        ("ana@example.org", ""),
+        ("no address", PASSWORD),
+        ("", ""),
+    ] {
+        assert_eq!(told(app.login(email, password).await), wrong, "{email:?} {password:?}");
+    }
+    let long = "x".repeat(10_000);
+    assert_eq!(told(app.login("ana@example.org", &long).await), wrong);
+    assert_eq!(told(app.login(&format!("{long}@example.org"), PASSWORD).await), wrong);
+}
+
+async fn passwords_are_taken_as_they_are(app: &TestApp) {
+    let passwords = ["  spaces  ", "nul\0\u{1}\u{7f}char", "пароль из кириллицы", "🎬🎬🎬🎬🎬🎬🎬🎬", "\"quo\\ted\"\n"];
+    for (number, password) in passwords.into_iter().enumerate() {
+        let email = format!("p{number}@example.org");
+        app.register("Ana", &email, password).await.ok(201);
+        app.login(&email, password).await.ok(200);
+        app.login(&email, password.trim_end()).await.ok(if password.trim_end() == password { 200 } else { 401 });
+    }
+    // Characters are code points.
+    let longest = "ß".repeat(128);
+    app.register("Ana", "longest@example.org", &longest).await.ok(201);
+    app.login("longest@example.org", &longest).await.ok(200);
+    assert_eq!(app.register("Ana", "l@example.org", &"ß".repeat(129)).await.mistakes(), ["password too_long"]);
+    assert_eq!(app.register("Ana", "l@example.org", "🎬🎬🎬🎬🎬🎬🎬").await.mistakes(), ["password too_short"]);
+}
+
+async fn who_am_i(app: &TestApp) {
+    let user = app.sign_up().await;
+    app.me(&user.token).await.ok(200).snapshot("me");
+    let nobody = app.get("/api/me").send().await;
+    nobody.problem(401, "unauthenticated").snapshot("unauthenticated");
+}
+
+async fn a_refresh_token_works_once(app: &TestApp) {
+    let user = app.sign_up().await;
+    let answer = app.refresh(&user.refresh_token).await.ok(200).snapshot("refresh");
+    let next = answer.user();
+    assert_ne!(next.refresh_token, user.refresh_token);
+    assert_eq!(next.id, user.id);
+    app.me(&next.token).await.ok(200);
+    let after = app.refresh(&next.refresh_token).await.user();
+    app.me(&after.token).await.ok(200);
+}
+
+async fn a_second_use_ends_the_whole_family(app: &TestApp) {
+    let user = app.sign_up().await;
+    let elsewhere = app.login(&user.email, PASSWORD).await.user();
+    let second = app.refresh(&user.refresh_token).await.user();
+    let newest = app.refresh(&second.refresh_token).await.user();
+    let reused = app.refresh(&user.refresh_token).await;
+    reused.problem(401, "unauthenticated").snapshot("refresh_refused");
+    for dead in [&newest, &second, &user] {
+        app.refresh(&dead.refresh_token).await.problem(401, "unauthenticated");
+    }
+    // The other session is another family.
+    app.refresh(&elsewhere.refresh_token).await.ok(200);
+    for unknown in ["x", "not a token", &"A".repeat(43)] {
+        app.refresh(unknown).await.problem(401, "unauthenticated").snapshot("refresh_refused");
+    }
+}
+
+async fn ten_refreshes_at_once_give_at_most_one_pair(app: &TestApp) {
+    let user = app.sign_up().await;
+    let answers = join_all((0..10).map(|_| app.refresh(&user.refresh_token))).await;
+    let pairs: Vec<_> = answers.iter().filter(|answer| answer.status == 200).collect();
+    assert!(pairs.len() <= 1, "{pairs:?}");
+    for answer in answers.iter().filter(|answer| answer.status != 200) {
+        answer.clone().problem(401, "unauthenticated");
+    }
+    // Whoever came second has ended the family.
+    for pair in pairs {
+        app.refresh(&pair.user().refresh_token).await.problem(401, "unauthenticated");
+    }
+}
+
+async fn a_refresh_token_runs_out(app: &TestApp) {
+    let user = app.sign_up().await;
+    // The store's clock decides: what is stored is made a day old.
+    let past = app.backend.instant(-86_400);
+    app.backend.execute(&format!("UPDATE refresh_tokens SET expires_at = {past}")).await;
+    app.refresh(&user.refresh_token).await.problem(401, "unauthenticated");
+}
+
+async fn log_out(app: &TestApp, refresh_token: &str) -> Answer {
+    app.post("/api/auth/logout").json(&json!({ "refresh_token": refresh_token })).send().await
+}
+
+async fn logging_out_ends_the_session(app: &TestApp) {
+    let user = app.sign_up().await;
+    let elsewhere = app.login(&user.email, PASSWORD).await.user();
+    let newest = app.refresh(&user.refresh_token).await.user();
+    let answer = log_out(app, &newest.refresh_token).await.ok(204).snapshot("logout");
+    assert!(answer.bytes.is_empty());
+    app.refresh(&newest.refresh_token).await.problem(401, "unauthenticated");
+    app.refresh(&elsewhere.refresh_token).await.ok(200);
+    // A session that is not there needs no end.
+    log_out(app, &newest.refresh_token).await.ok(204);
+    log_out(app, "nobody's").await.ok(204);
+    let mistakes = app.post("/api/auth/logout").json(&json!({})).send().await;
+    assert_eq!(mistakes.snapshot("logout_without_token").mistakes(), ["refresh_token required"]);
+}
+
+/// The claims of a good token of this user.
+fn claims(user: &User) -> Value {
+    let now = chrono::Utc::now().timestamp();
+    json!({
+        "iss": "movie-booking", "aud": "movie-booking-api", "sub": user.id.to_string(), "role": "customer", "gen": 1,
+        "iat": now, "nbf": now, "exp": now + 600,
+    })
+}
+
+fn with(mut claims: Value, name: &str, value: Value) -> Value {
+    claims[name] = value;
+    claims
+}
+
+fn signed(algorithm: Algorithm, secret: &str, claims: &Value) -> String {
+    encode(&Header::new(algorithm), claims, &EncodingKey::from_secret(secret.as_bytes())).unwrap()
+}
+
+fn unsigned(header: &Value, claims: &Value, signature: &str) -> String {
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    format!("{}.{}.{signature}", part(header), part(claims))
+}
+
+/// Tokens that must not be taken for this user's.
+fn bad_tokens(user: &User) -> Vec<(&'static str, String)> {
+    let now = chrono::Utc::now().timestamp();
+    let good = claims(user);
+    let ours = |claims: Value| signed(Algorithm::HS256, JWT_SECRET, &claims);
+    let mut without_expiry = good.clone();
+    without_expiry.as_object_mut().unwrap().remove("exp");
+    vec![
+        ("expired", ours(with(good.clone(), "exp", (now - 1).into()))),
+        ("not valid yet", ours(with(good.clone(), "nbf", (now + 600).into()))),
+        ("made in the future", ours(with(good.clone(), "iat", (now + 600).into()))),
+        ("without an end", ours(without_expiry)),
+        ("of another issuer", ours(with(good.clone(), "iss", "somebody".into()))),
+        ("for another audience", ours(with(good.clone(), "aud", "somebody".into()))),
+        ("of an unknown role", ours(with(good.clone(), "role", "owner".into()))),
+        ("of no user", ours(with(good.clone(), "sub", "everybody".into()))),
+        ("of another algorithm", signed(Algorithm::HS512, JWT_SECRET, &good)),
+        ("of another secret", signed(Algorithm::HS256, "another secret, as long as the one in use", &good)),
+        ("of no secret", unsigned(&json!({ "alg": "none", "typ": "JWT" }), &good, "")),
+        ("of no algorithm", unsigned(&json!({ "typ": "JWT" }), &good, "")),
+        ("without a signature", unsigned(&json!({ "alg": "HS256", "typ": "JWT" }), &good, "")),
+        ("empty", String::new()),
+        ("no token", "nonsense".to_owned()),
+        ("a refresh token", user.refresh_token.clone()),
+        ("far too long", "x".repeat(10_000)),
+    ]
+}
+
+async fn a_token_that_is_not_ours_is_no_token(app: &TestApp) {
+    let user = app.sign_up().await;
+    // The claims are as they must be, or nothing below would mean anything.
+    app.me(&signed(Algorithm::HS256, JWT_SECRET, &claims(&user))).await.ok(200);
+    for (what, token) in bad_tokens(&user) {
+        let answer = app.me(&token).await;
+        assert_eq!(answer.status, 401, "{what}: {answer:?}");
+        answer.problem(401, "unauthenticated").snapshot("unauthenticated");
+    }
+    let of_nobody = with(claims(&user), "sub", i64::MAX.to_string().into());
+    app.me(&signed(Algorithm::HS256, JWT_SECRET, &of_nobody)).await.problem(401, "unauthenticated");
+}
+
+async fn a_tampered_token_is_no_token(app: &TestApp) {
+    let user = app.sign_up().await;
+    for at in (0..user.token.len()).step_by(7) {
+        let mut token = user.token.clone().into_bytes();
+        token[at] = if token[at] == b'A' { b'B' } else { b'A' };
+        let token = String::from_utf8(token).unwrap();
+        app.me(&token).await.problem(401, "unauthenticated");
+    }
+    let [header, _, signature] = user.token.split('.').collect::<Vec<_>>()[..] else { panic!("three parts") };
+    let admin = URL_SAFE_NO_PAD.encode(with(claims(&user), "role", "admin".into()).to_string());
+    app.me(&format!("{header}.{admin}.{signature}")).await.problem(401, "unauthenticated");
+}
+
+/// Every call that needs a token.
+fn calls_with_a_token(app: &TestApp) -> Vec<Call> {
+    let body = json!({ "show_id": app.world.soon.0, "seat_id": app.world.row(0)[0].0 });
+    vec![
+        app.get("/api/me"),
+        app.get("/api/bookings"),
+        app.get("/api/bookings/1"),
+        app.post("/api/bookings").key("k").json(&body),
+    ]
+}
+
+async fn tokens_are_refused_on_every_call_that_needs_one(app: &TestApp) {
+    let user = app.sign_up().await;
+    for call in calls_with_a_token(app) {
+        call.send().await.problem(401, "unauthenticated").snapshot("unauthenticated");
+    }
+    for (what, token) in bad_tokens(&user) {
+        for call in calls_with_a_token(app) {
+            let answer = call.token(&token).send().await;
+            assert_eq!(answer.status, 401, "{what}: {answer:?}");
+        }
+    }
+    for call in calls_with_a_token(app) {
+        call.by(&user).by(&user).send().await.problem(401, "unauthenticated");
+    }
+    for scheme in ["Basic", "Token"] {
+        for call in calls_with_a_token(app) {
+            let answer = call.header("authorization", format!("{scheme} {}", user.token)).send().await;
+            answer.problem(401, "unauthenticated");
+        }
+    }
+    assert_eq!(app.rows("bookings").await, 0);
+}
+
+async fn the_scheme_is_read_in_any_case(app: &TestApp) {
+    let user = app.sign_up().await;
+    for scheme in ["bearer", "BEARER", "Bearer"] {
+        app.get("/api/me").header("authorization", format!("{scheme} {}", user.token)).send().await.ok(200);
+    }
+}
+
+async fn public_calls_ignore_a_token_that_is_not_valid(app: &TestApp) {
+    let user = app.sign_up().await;
+    let (show, seat) = (app.world.soon.0, app.world.row(0)[0].0);
+    app.book(&user, "k", &json!({ "show_id": show, "seat_id": seat })).await.ok(201);
+    let movie = app.get("/api/movies").send().await.column("id")[0].clone();
+    let theatre = app.get("/api/theatres").send().await.column("id")[0].clone();
+    let paths = [
+        "/api/movies".to_owned(),
+        format!("/api/movies/{movie}"),
+        format!("/api/movies/{movie}/shows"),
+        "/api/shows".to_owned(),
+        format!("/api/shows/{show}"),
+        format!("/api/shows/{show}/seats"),
+        "/api/theatres".to_owned(),
+        format!("/api/theatres/{theatre}"),
+        "/healthz".to_owned(),
+        "/readyz".to_owned(),
+    ];
+    for path in paths {
+        let anonymous = app.get(&path).send().await.ok(200);
+        for (what, token) in bad_tokens(&user) {
+            let answer = app.get(&path).token(&token).send().await.ok(200);
+            assert_eq!(answer.json(), anonymous.json(), "{path}, {what}");
+            assert_eq!(answer.header("etag"), anonymous.header("etag"), "{path}, {what}");
+        }
+    }
+    let bad = "nonsense";
+    let login = json!({ "email": user.email, "password": PASSWORD });
+    let next = app.post("/api/auth/login").token(bad).json(&login).send().await.user();
+    let refresh = json!({ "refresh_token": next.refresh_token });
+    let next = app.post("/api/auth/refresh").token(bad).json(&refresh).send().await.user();
+    let end = json!({ "refresh_token": next.refresh_token });
+    app.post("/api/auth/logout").token(bad).json(&end).send().await.ok(204);
+    let new = json!({ "name": "Eve", "email": "eve@example.org", "password": PASSWORD });
+    app.call(Method::POST, "/api/auth/register").token(bad).json(&new).send().await.ok(201);
+}
+
+async fn a_previous_secret_is_still_good(app: &TestApp) {
+    let user = app.sign_up().await;
+    let previous = signed(Algorithm::HS256, "the secret of the day before, 0123456789abcdef", &claims(&user));
+    app.me(&previous).await.ok(200);
+    app.me(&user.token).await.ok(200);
+}
+
+async fn a_new_password_ends_every_session(app: &TestApp) {
+    let user = app.sign_up().await;
+    let other = app.sign_up().await;
+    let (show, row) = (app.world.soon.0, app.world.row(0));
+    let body = json!({ "show_id": show, "seat_id": row[0].0 });
+    app.book(&user, "before", &body).await.ok(201);
+    // As an administrator does it from the command line; that the hash is no one's makes no difference here.
+    let email = Email::parse(&user.email).unwrap();
+    let hash = PasswordHash("$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$AAAA".into());
+    app.backend.stores().users.reset_password(&email, &hash).await.unwrap().unwrap();
+    app.me(&user.token).await.problem(401, "unauthenticated").snapshot("session_ended");
+    app.get("/api/bookings").by(&user).send().await.problem(401, "unauthenticated").snapshot("session_ended");
+    app.get("/api/bookings/1").by(&user).send().await.problem(401, "unauthenticated").snapshot("session_ended");
+    let next = json!({ "show_id": show, "seat_id": row[1].0 });
+    app.book(&user, "after", &next).await.problem(401, "unauthenticated").snapshot("session_ended");
+    app.book(&user, "before", &body).await.problem(401, "unauthenticated");
+    app.refresh(&user.refresh_token).await.problem(401, "unauthenticated");
+    assert_eq!(app.rows("bookings").await, 1);
+    app.me(&other.token).await.ok(200);
+}

@@ -1,0 +1,10 @@
+//! The program itself: the binary as users start it, stop it, kill it, and what it writes.
+
+mod commands;
+mod crashes;
+mod logs;
+mod starting;
+mod stopping;
+mod storm;
+mod support;
+mod tour;

@@ -1,0 +1,134 @@
+//! What the program writes: everything that helps, and no secret.
+
+use serde_json::{Value, json};
+
+use super::support::{DATABASE_PASSWORD, JWT_SECRET, Kind, Server, Site};
+
+const PASSWORD: &str = "S3cret pass-word of ana";
+const WRONG_PASSWORD: &str = "Wr0ng pass-word of ana";
+const KEY: &str = "key-that-nobody-else-may-know-4711";
+const SEARCH: &str = "what-ana-looks-for";
+
+/// Goes through every flow, and gives the secrets that were used.
+async fn use_everything(server: &Server) -> Vec<String> {
+    let client = &server.client;
+    let mut secrets: Vec<String> = [PASSWORD, WRONG_PASSWORD, KEY, SEARCH].map(str::to_owned).into();
+    let mut keep = |answer: &Value| {
+        for name in ["token", "refresh_token"] {
+            secrets.push(answer[name].as_str().unwrap().to_owned());
+        }
+    };
+    let register = json!({"name": "Ana", "email": "ana@example.org", "password": PASSWORD});
+    keep(&client.post("/api/auth/register", &register).await.expect(201));
+    client.post("/api/auth/register", &register).await.expect(409);
+    client.post("/api/auth/register", &json!({"name": PASSWORD, "email": PASSWORD, "password": 1})).await.expect(400);
+    let signed_in = client.login("ana@example.org", PASSWORD).await.expect(200);
+    keep(&signed_in);
+    client.login("ana@example.org", WRONG_PASSWORD).await.expect(401);
+    client.login("nobody@example.org", WRONG_PASSWORD).await.expect(401);
+    let refresh = json!({"refresh_token": signed_in["refresh_token"]});
+    let refreshed = client.post("/api/auth/refresh", &refresh).await.expect(200);
+    keep(&refreshed);
+    client.post("/api/auth/refresh", &refresh).await.expect(401);
+    client.post("/api/auth/logout", &json!({"refresh_token": refreshed["refresh_token"]})).await.expect(204);
+    let token = signed_in["token"].as_str().unwrap();
+
+    client.get_as(token, "/api/me").await.expect(200);
+    client.get("/api/me").await.expect(401);
+    client.get_as(&format!("{token}x"), "/api/me").await.expect(401);
+    client.get(&format!("/api/movies?search={SEARCH}")).await.expect(200);
+    client.get(&format!("/api/movies?date={SEARCH}")).await.expect(400);
+    client.get(&format!("/{SEARCH}")).await.expect(404);
+    client.get_as(token, "/api/theatres").await.expect(200);
+    let show = client.shows(1).await[0];
+    let seats = client.free_seats(show).await;
+    client.get_as(token, &format!("/api/shows/{show}")).await.expect(200);
+    client.get_as(token, &format!("/api/shows/{show}/seats")).await.expect(200);
+
+    client.book(token, KEY, seats[0]).await.expect(201);
+    assert!(client.book(token, KEY, seats[0]).await.replayed());
+    client.book(token, KEY, seats[1]).await.expect(422);
+    client.book(token, &format!("{KEY}-2"), seats[0]).await.expect(409);
+    client.book(token, &"k".repeat(256), seats[0]).await.expect(400);
+    client.book("no-token", KEY, seats[0]).await.expect(401);
+    client.get_as(token, "/api/bookings").await.expect(200);
+    client.get_as(token, "/api/bookings/1").await;
+
+    let raw = |body: String| client.request("POST", "/api/auth/login").body(body);
+    let raw_json = |body: String| raw(body).header("content-type", "application/json");
+    client.send(raw_json(format!("{{\"password\":\"{PASSWORD}\""))).await.expect(400);
+    client.send(raw_json(format!("{{\"{PASSWORD}\":1,\"{PASSWORD}\":2}}"))).await.expect(400);
+    client
+        .send(raw_json(format!("{{\"password\":\"{PASSWORD}\",\"x\":\"{}\"}}", "y".repeat(80_000))))
+        .await
+        .expect(413);
+    client.send(raw(PASSWORD.to_owned()).header("content-type", "text/plain")).await.expect(415);
+    client.send(client.request("DELETE", "/api/me").bearer_auth(token)).await.expect(405);
+    secrets
+}
+
+async fn no_secret_is_logged(kind: Kind, format: &str) {
+    let site = Site::of(kind).await.with("RUST_LOG", "trace").with("LOG_FORMAT", format);
+    let server = site.serve();
+    let mut secrets = use_everything(&server).await;
+    match kind {
+        Kind::Embedded => {
+            secrets.push(std::fs::read_to_string(site.path("data/jwt-secret")).unwrap().trim().to_owned());
+            for role in ["customer", "admin"] {
+                let (email, password) = server.demo_account(role);
+                server.client.login(&email, &password).await.expect(200);
+                secrets.push(password);
+            }
+        }
+        Kind::Postgres => {
+            secrets.extend([JWT_SECRET, DATABASE_PASSWORD].map(str::to_owned));
+            // Trouble with the database must not show its password either.
+            site.database.as_ref().unwrap().take_down().await.unwrap();
+            server.client.get("/readyz").await.expect(503);
+            server.client.get("/api/movies").await.expect(503);
+            server.client.login("ana@example.org", PASSWORD).await.expect(503);
+            site.database.as_ref().unwrap().bring_up().await.unwrap();
+            server.client.get("/api/movies").await.expect(200);
+        }
+    }
+    server.signal("TERM");
+    let greeting = server.greeting.clone();
+    let ended = server.ended(std::time::Duration::from_secs(12));
+    let written = format!("{}{}", ended.stdout.strip_prefix(&greeting).unwrap(), ended.stderr);
+    assert!(written.contains("request.done") && written.contains("/api/auth/login"), "{written}");
+    for secret in secrets {
+        let found = written.lines().find(|line| line.contains(&secret));
+        assert_eq!(found, None, "{secret} is in the log");
+    }
+    assert!(!written.contains('\u{1b}'), "colours for a file");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_secret_is_logged_at_any_level_embedded() {
+    no_secret_is_logged(Kind::Embedded, "pretty").await;
+    no_secret_is_logged(Kind::Embedded, "json").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_secret_is_logged_at_any_level_postgres() {
+    no_secret_is_logged(Kind::Postgres, "pretty").await;
+    no_secret_is_logged(Kind::Postgres, "json").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn json_logs_are_an_object_a_line_and_tell_the_requests_id() {
+    let server = Site::embedded().with("LOG_FORMAT", "json").serve();
+    let request = server.client.request("GET", "/api/movies/999999").header("x-request-id", "the-id-of-a-test");
+    server.client.send(request).await.expect(404);
+    let drawn = server.client.get("/healthz").await.headers["x-request-id"].to_str().unwrap().to_owned();
+    let ended = server.stop();
+    let lines: Vec<Value> = ended.stderr.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    let by_id = |id: &str| lines.iter().find(|line| line["request_id"] == id).unwrap_or_else(|| panic!("{lines:#?}"));
+    let line = by_id("the-id-of-a-test");
+    assert_eq!(line["message"], "request.done");
+    assert_eq!((&line["method"], &line["status"]), (&json!("GET"), &json!(404)));
+    assert_eq!(line["route"], "/api/movies/{movie_id}");
+    assert!(line["micros"].is_u64());
+    assert_eq!(by_id(&drawn)["route"], "/healthz");
+    assert!(lines.iter().all(|line| line["timestamp"].is_string() && line["level"].is_string()));
+}

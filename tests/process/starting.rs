@@ -1,0 +1,230 @@
+//! Starting: what is made, what is told, and what is refused.
+
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use diesel::connection::SimpleConnection as _;
+use diesel::{Connection as _, SqliteConnection};
+
+use super::support::{JWT_SECRET, Site};
+
+fn mode(path: &Path) -> u32 {
+    std::fs::metadata(path).unwrap_or_else(|error| panic!("{}: {error}", path.display())).permissions().mode() & 0o777
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_start_makes_all_it_needs_and_tells_how_to_log_in() {
+    let site = Site::embedded();
+    let server = site.serve();
+    let data = site.path("data");
+    assert_eq!(mode(&data), 0o700);
+    for name in ["jwt-secret", "demo-accounts.toml", "movie-booking.db"] {
+        assert_eq!(mode(&data.join(name)), 0o600, "{name}");
+    }
+    let base = &server.client.base;
+    assert!(server.greeting.contains(&format!("documentation   {base}/docs/\n")), "{}", server.greeting);
+    assert!(server.greeting.contains("embedded, in ./data\n"), "{}", server.greeting);
+    assert_eq!(server.client.get("/docs/").await.status, 200);
+    assert_eq!(server.client.get("/readyz").await.expect(200)["dependencies"]["sqlite"], "ok");
+    for role in ["customer", "admin"] {
+        let (email, password) = server.demo_account(role);
+        assert_eq!(server.client.login(&email, &password).await.expect(200)["role"], role);
+    }
+    assert!(!server.client.get("/api/movies").await.expect(200).as_array().unwrap().is_empty());
+    assert!(!server.client.get("/api/theatres").await.expect(200).as_array().unwrap().is_empty());
+    let shows = server.client.shows(100).await;
+    assert_eq!(shows.len(), 100);
+    assert!(!server.client.free_seats(shows[0]).await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_start_keeps_secret_accounts_and_bookings() {
+    let site = Site::embedded();
+    let server = site.serve();
+    let (email, password) = server.demo_account("customer");
+    let token = server.client.login(&email, &password).await.expect(200)["token"].as_str().unwrap().to_owned();
+    let show = server.client.shows(1).await[0];
+    let seat = server.client.free_seats(show).await[0];
+    let first = server.client.book(&token, "before-the-restart", seat).await;
+    first.expect(201);
+    let secret = std::fs::read(site.path("data/jwt-secret")).unwrap();
+    let greeting = server.greeting.clone();
+    assert_eq!(server.stop().code, Some(0));
+
+    let server = site.serve();
+    assert_eq!(std::fs::read(site.path("data/jwt-secret")).unwrap(), secret);
+    assert_eq!(server.demo_account("customer"), (email.clone(), password.clone()));
+    // All but the port is told as before.
+    let accounts = |text: &str| text.lines().skip(2).map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(accounts(&server.greeting), accounts(&greeting));
+    server.client.login(&email, &password).await.expect(200);
+    assert_eq!(server.client.get_as(&token, "/api/me").await.expect(200)["email"], email.as_str());
+    assert_eq!(server.client.history(&token).await.len(), 1);
+    let again = server.client.book(&token, "before-the-restart", seat).await;
+    assert_eq!((again.status, again.replayed(), &again.text), (201, true, &first.text));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_server_on_the_same_directory_is_refused_and_harms_nothing() {
+    let site = Site::embedded();
+    let server = site.serve();
+    let told = site.run(&[], "").failed(1);
+    assert!(told.contains("another server already uses the data directory ./data"), "{told}");
+    let (email, password) = server.demo_account("customer");
+    server.client.login(&email, &password).await.expect(200);
+    drop(server);
+    site.serve();
+}
+
+#[test]
+fn every_mistake_in_the_settings_is_told_at_once() {
+    let site = Site::embedded()
+        .with("PORT", "65536")
+        .with("JWT_SECRET", "fifteen-letters")
+        .with("RATE_LIMIT", "perhaps")
+        .with("ACCESS_TOKEN_TTL", "soon")
+        .with("MAX_SEATS_PER_BOOKING", "0");
+    let ended = site.run(&[], "");
+    assert_eq!(ended.stdout, "");
+    let told = ended.failed(2);
+    for name in ["PORT", "JWT_SECRET", "RATE_LIMIT", "ACCESS_TOKEN_TTL", "MAX_SEATS_PER_BOOKING"] {
+        assert_eq!(told.lines().filter(|line| line.starts_with(&format!("{name} "))).count(), 1, "{name}: {told}");
+    }
+    assert!(told.contains("JWT_SECRET has 15 bytes, but must have at least 32."), "{told}");
+    assert!(!told.contains("fifteen-letters"), "{told}");
+    assert!(told.contains("movie-booking --help"), "{told}");
+    assert!(!site.path("data").exists());
+}
+
+#[test]
+fn a_configuration_file_is_read_strictly() {
+    let site = Site::embedded().without("PORT");
+    let refused = |text: &[u8], said: &[&str]| {
+        std::fs::write(site.path("settings.toml"), text).unwrap();
+        let told = site.run(&["--config", "settings.toml"], "").failed(2);
+        assert!(said.iter().all(|said| told.contains(said)), "{told}");
+    };
+    refused(b"prot = 1\nport = 70000\n", &["prot in settings.toml is not a setting", "PORT is 70000"]);
+    refused(b"port = [1, 2]\n", &["port in settings.toml"]);
+    refused(b"PORT = 0\n", &["PORT in settings.toml is not a setting"]);
+    refused(b"this is no TOML\n", &["settings.toml is not TOML"]);
+    refused(b"host = \"\xff\"\n", &["settings.toml cannot be read"]);
+    let told = site.run(&["--config", "not-there.toml"], "").failed(2);
+    assert!(told.contains("not-there.toml cannot be read"), "{told}");
+    let told = site.run(&["--config", "."], "").failed(2);
+    assert!(told.contains(". cannot be read"), "{told}");
+    std::fs::write(site.path(".env"), "PORT=70000\n").unwrap();
+    assert!(site.run(&[], "").failed(2).contains("PORT is 70000"));
+}
+
+#[test]
+fn mistakes_in_files_are_told_without_the_secrets_beside_them() {
+    let secret = "a-secret-that-must-not-be-shown-to-anybody";
+    let site = Site::embedded();
+    for wrong in [format!("\"{secret}"), secret.to_owned(), format!("\"{secret}\" x"), format!("\"{secret}\\q\"")] {
+        std::fs::write(site.path("settings.toml"), format!("port = 0\njwt_secret = {wrong}\n")).unwrap();
+        let told = site.run(&["--config", "settings.toml"], "").failed(2);
+        assert!(told.contains("settings.toml is not TOML: line 2: ") && !told.contains(secret), "{told}");
+    }
+    for wrong in [format!("JWT_SECRET=\"{secret}"), format!("JWT_SECRET {secret}"), format!("JWT_SECRET={secret} x")] {
+        std::fs::write(site.path(".env"), format!("{wrong}\n")).unwrap();
+        let told = site.run(&[], "").failed(2);
+        assert!(told.contains(".env cannot be read") && !told.contains(secret), "{told}");
+    }
+    std::fs::remove_file(site.path(".env")).unwrap();
+    let site = site.with("DATABASE_URL", &format!("postgres://user:{secret}@host:notaport/db"));
+    let told = site.run(&[], "").failed(2);
+    assert!(told.contains("DATABASE_URL") && !told.contains(secret), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_come_from_the_environment_then_env_then_the_file() {
+    let site = Site::embedded();
+    std::fs::write(site.path("settings.toml"), "port = 70001\ndata_dir = \"./from-file\"\nmax_seats_per_booking = 3\n")
+        .unwrap();
+    std::fs::write(site.path(".env"), "PORT=70002\nDATA_DIR=./from-env\n").unwrap();
+    let server = site.serve_with(&["--config", "settings.toml", "serve"]);
+    assert!(site.path("from-env").is_dir() && !site.path("from-file").exists());
+    let shown = site.run(&["--config", "settings.toml", "check-config"], "").succeeded();
+    assert!(shown.contains("seats a booking   3"), "{shown}");
+    drop(server);
+}
+
+#[test]
+fn a_port_in_use_is_told_with_advice() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let told = Site::embedded().with("PORT", &address.port().to_string()).run(&[], "").failed(1);
+    assert!(told.contains(&address.to_string()) && told.contains("Set PORT or HOST"), "{told}");
+}
+
+#[test]
+fn a_data_directory_that_cannot_be_made_is_told() {
+    let site = Site::embedded();
+    std::fs::write(site.path("data"), "a file, not a directory").unwrap();
+    let told = site.run(&[], "").failed(1);
+    assert!(told.contains("./data"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_needs_a_secret() {
+    let site = Site::empty_postgres().await.without("JWT_SECRET");
+    let told = site.run(&["serve"], "").failed(2);
+    assert!(told.contains("JWT_SECRET is missing"), "{told}");
+}
+
+#[test]
+fn a_postgres_that_cannot_be_reached_ends_the_start() {
+    let site = Site::embedded().with("JWT_SECRET", JWT_SECRET);
+    let site = site.with("DATABASE_URL", "postgres://somebody:Pa55word@127.0.0.1:1/nothing");
+    for command in ["serve", "migrate", "seed"] {
+        let began = Instant::now();
+        let told = site.run(&[command], "").failed(1);
+        assert!(told.contains("PostgreSQL cannot be reached") && !told.contains("Pa55word"), "{told}");
+        assert!(began.elapsed() < Duration::from_secs(10));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_schema_is_not_served_but_told_how_to_migrate() {
+    let site = Site::empty_postgres().await;
+    for command in [&["serve"][..], &["seed"], &["admin", "create", "--email", "a@example.org"]] {
+        let told = site.run(command, "a good password\n").failed(1);
+        assert!(told.contains("movie-booking migrate") && told.contains("serve --migrate"), "{told}");
+    }
+    assert_eq!(site.run(&["migrate"], "").succeeded(), "1 migrations run; the schema is up to date.\n");
+    assert_eq!(site.run(&["migrate"], "").succeeded(), "0 migrations run; the schema is up to date.\n");
+    assert!(site.serve().greeting.contains("PostgreSQL"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newer_schema_is_refused_on_both_stores() {
+    let newer = "INSERT INTO __diesel_schema_migrations (version) VALUES ('99991231235959')";
+    let on_postgres = Site::postgres().await;
+    on_postgres.database.as_ref().unwrap().execute(newer).await.unwrap();
+    let embedded = Site::embedded();
+    drop(embedded.serve());
+    let file = embedded.path("data/movie-booking.db");
+    SqliteConnection::establish(file.to_str().unwrap()).unwrap().batch_execute(newer).unwrap();
+    for site in [&on_postgres, &embedded] {
+        for command in [&["serve"][..], &["serve", "--migrate"], &["migrate"], &["seed"]] {
+            let told = site.run(command, "").failed(1);
+            assert!(told.contains("newer than this program"), "{command:?}: {told}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_that_migrate_at_once_all_come_up() {
+    let site = Site::empty_postgres().await;
+    let starting = [1, 2, 3].map(|_| site.begin_to_serve(&["serve", "--migrate"]));
+    let servers = starting.map(super::support::Starting::listening);
+    let token = servers[0].client.sign_up("ana@example.org").await;
+    for server in &servers {
+        assert_eq!(server.client.get("/readyz").await.expect(200)["dependencies"]["postgresql"], "ok");
+        // One secret: each believes the tokens of the others.
+        server.client.get_as(&token, "/api/me").await.expect(200);
+    }
+}

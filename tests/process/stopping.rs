@@ -1,0 +1,152 @@
+//! The process is told to stop in the middle of its work.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::storm::{Outcome, Storm};
+use super::support::{Kind, Server, Site};
+
+/// How long it may take to stop.
+const STOP_MAX: Duration = Duration::from_secs(10);
+
+/// A request whose second half has not been sent.
+struct HalfSent(TcpStream, &'static str);
+
+impl HalfSent {
+    fn send(server: &Server) -> Self {
+        let (first, second) =
+            (r#"{"name":"Half","email":"half@example.org","#, r#""password":"correct horse battery"}"#);
+        let mut stream = TcpStream::connect(server.address()).unwrap();
+        let length = first.len() + second.len();
+        let head = "POST /api/auth/register HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json";
+        write!(stream, "{head}\r\ncontent-length: {length}\r\n\r\n{first}").unwrap();
+        Self(stream, second)
+    }
+
+    /// Sends the rest, and gives all that is answered until the server closes.
+    fn finish(self) -> String {
+        let Self(mut stream, second) = self;
+        stream.set_read_timeout(Some(STOP_MAX)).unwrap();
+        stream.write_all(second.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+}
+
+/// A connection that has had its answer, and is kept open by its client.
+fn idle_connection(server: &Server) -> TcpStream {
+    let mut stream = TcpStream::connect(server.address()).unwrap();
+    write!(stream, "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+    let mut answer = [0; 4096];
+    assert!(stream.read(&mut answer).unwrap() > 0);
+    stream
+}
+
+async fn what_was_accepted_is_answered(kind: Kind, signal: &str) {
+    let site = Site::of(kind).await.with("RATE_LIMIT", "off");
+    let server = site.serve();
+    server.client.sign_up("ana@example.org").await;
+    let storm = Storm::begin(&server.client).await;
+    storm.until_booked(30).await;
+    // Slow ones: a password takes its time, and one waits for the other.
+    let logins: Vec<_> = (0..6)
+        .map(|_| {
+            let client = server.client.clone();
+            tokio::spawn(async move { client.login("ana@example.org", "correct horse battery").await })
+        })
+        .collect();
+    let half_sent = HalfSent::send(&server);
+    let _idle = idle_connection(&server);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+
+    let told = Instant::now();
+    server.signal(signal);
+    while TcpStream::connect(server.address()).is_ok() {
+        assert!(told.elapsed() < Duration::from_secs(3), "new connections are accepted");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let answer = half_sent.finish();
+    assert!(answer.starts_with("HTTP/1.1 201 ") && answer.contains("half@example.org"), "{answer}");
+    for login in logins {
+        login.await.unwrap().expect(200);
+    }
+    let calm = storm.calm().await;
+    for asked in &calm.tries {
+        let Outcome::Unanswered(error) = &asked.outcome else { continue };
+        // A connection that was still in the system's queue was not accepted.
+        assert!(asked.sent + Duration::from_millis(20) > told || error.is_connect(), "{error:?}");
+    }
+    let address = server.address().to_owned();
+    let ended = server.ended(STOP_MAX.saturating_sub(told.elapsed()));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(TcpStream::connect(address).is_err());
+
+    let server = site.serve();
+    calm.check(&server.client).await;
+    server.client.login("half@example.org", "correct horse battery").await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_accepted_before_a_sigterm_is_answered_embedded() {
+    what_was_accepted_is_answered(Kind::Embedded, "TERM").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_accepted_before_a_sigterm_is_answered_postgres() {
+    what_was_accepted_is_answered(Kind::Postgres, "TERM").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_accepted_before_a_sigint_is_answered_embedded() {
+    what_was_accepted_is_answered(Kind::Embedded, "INT").await;
+}
+
+/// Who has sent half of a request and no more must not keep the server from ending.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_says_no_more_does_not_keep_the_server() {
+    let server = Site::embedded().serve();
+    let _half_sent = HalfSent::send(&server);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let ended = {
+        server.signal("TERM");
+        server.ended(STOP_MAX + Duration::from_secs(2))
+    };
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+}
+
+/// Nothing to finish: nothing to wait for.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_server_stops_at_once() {
+    for site in [Site::embedded(), Site::postgres().await] {
+        let server = site.serve();
+        server.client.post("/api/auth/login", &json!({})).await.expect(400);
+        let token = server.client.sign_up("ana@example.org").await;
+        let show = server.client.shows(1).await[0];
+        let seat = server.client.free_seats(show).await[0];
+        server.client.book(&token, "key", seat).await.expect(201);
+        let told = Instant::now();
+        server.signal("TERM");
+        assert_eq!(server.ended(STOP_MAX).code, Some(0));
+        println!("stopped in {:?}", told.elapsed());
+        if site.database.is_none() {
+            // The log is folded into the file: a copy of the file is a backup of a server that is stopped.
+            assert!(!site.path("data/movie-booking.db-wal").exists());
+        }
+    }
+}
+
+/// Who reads that the server listens may stop it at that very instant.
+#[test]
+fn a_server_that_is_stopped_at_once_ends_well() {
+    let site = Site::embedded();
+    for signal in ["TERM", "INT"].repeat(8) {
+        let server = site.serve();
+        server.signal(signal);
+        let ended = server.ended(STOP_MAX);
+        assert_eq!(ended.code, Some(0), "{signal}: {ended:?}");
+    }
+}

@@ -1,0 +1,439 @@
+//! HTTP itself: methods, headers, encodings, origins, and pages to read.
+
+use std::collections::{BTreeMap, HashSet};
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::harness::{Answer, Call, NOBODY, ORIGIN, PASSWORD, TestApp};
+
+on_both_stores!(
+    head_works_wherever_get_does,
+    a_method_that_is_not_known_is_told_those_that_are,
+    what_is_not_there_is_told_as_a_problem,
+    a_request_has_an_id,
+    answers_with_tokens_are_not_kept,
+    a_page_of_ours_may_call,
+    errors_can_be_read_by_a_page_of_ours,
+    other_pages_may_not_call,
+    origins_are_as_set with ["CORS_ORIGINS" = "https://a.example, http://b.example:8080"],
+    short_bodies_are_not_compressed,
+    long_bodies_are_compressed_as_asked,
+    nothing_acceptable_is_told,
+    what_is_acceptable_is_answered,
+    content_types_are_told,
+    the_server_is_alive_and_ready,
+    the_pages_name_no_other_host_and_cannot_be_framed,
+    a_connection_is_used_again,
+    what_is_no_http_is_refused_and_the_server_goes_on,
+);
+
+/// Every path that is read, with a token where it needs one.
+struct Readable {
+    path: String,
+    needs_token: bool,
+}
+
+async fn readable(app: &TestApp, booking: &Value) -> Vec<Readable> {
+    let movie = app.get("/api/movies").send().await.column("id")[0].clone();
+    let theatre = app.get("/api/theatres").send().await.column("id")[0].clone();
+    let show = app.world.soon;
+    let public = [
+        "/api/movies".to_owned(),
+        "/api/movies?limit=1".to_owned(),
+        format!("/api/movies/{movie}"),
+        format!("/api/movies/{movie}/shows"),
+        "/api/shows".to_owned(),
+        format!("/api/shows/{show}"),
+        format!("/api/shows/{show}/seats"),
+        "/api/theatres".to_owned(),
+        format!("/api/theatres/{theatre}"),
+        "/api/openapi.json".to_owned(),
+        "/healthz".to_owned(),
+        "/readyz".to_owned(),
+        "/docs".to_owned(),
+        "/docs/".to_owned(),
+        format!("/api/movies/{NOBODY}"),
+        "/api/nothing".to_owned(),
+    ];
+    let own = ["/api/me".to_owned(), "/api/bookings".to_owned(), format!("/api/bookings/{}", booking["id"])];
+    let public = public.into_iter().map(|path| Readable { path, needs_token: false });
+    public.chain(own.into_iter().map(|path| Readable { path, needs_token: true })).collect()
+}
+
+/// All headers but those that differ each time. The order of a list's items means nothing.
+fn stable_headers(answer: &Answer) -> BTreeMap<String, Vec<String>> {
+    let names = answer.headers.keys().filter(|name| !matches!(name.as_str(), "date" | "x-request-id"));
+    names.map(|name| (name.to_string(), answer.header_list(name.as_str()))).collect()
+}
+
+async fn head_works_wherever_get_does(app: &TestApp) {
+    let user = app.sign_up().await;
+    let body = json!({ "show_id": app.world.soon.0, "seat_id": app.world.main[0].id.0 });
+    let booking = app.book(&user, "k", &body).await.booking();
+    for Readable { path, needs_token } in readable(app, &booking).await {
+        for encoding in ["identity", "gzip"] {
+            let call = |method| {
+                let call = app.call(method, &path).header("accept-encoding", encoding);
+                if needs_token { call.by(&user) } else { call }
+            };
+            let (get, head) = (call(Method::GET).send().await, call(Method::HEAD).send().await);
+            assert_eq!(head.status, get.status, "{path}");
+            assert!(head.bytes.is_empty(), "{path}");
+            let mut expected = stable_headers(&get);
+            let mut found = stable_headers(&head);
+            if get.header("content-encoding").is_some() {
+                // How long it will be, compressed, is only known by doing it.
+                for headers in [&mut expected, &mut found] {
+                    headers.retain(|name, _| !matches!(name.as_str(), "content-length" | "transfer-encoding"));
+                }
+            }
+            assert_eq!(found, expected, "{path}, {encoding}");
+        }
+        if needs_token {
+            let head = app.call(Method::HEAD, &path).send().await.ok(401);
+            assert_eq!(head.header("www-authenticate"), Some("Bearer"));
+        }
+    }
+}
+
+async fn a_method_that_is_not_known_is_told_those_that_are(app: &TestApp) {
+    let reads = ["get", "head"];
+    let resources: [(&str, &[&str]); 19] = [
+        ("/api/auth/register", &["post"]),
+        ("/api/auth/login", &["post"]),
+        ("/api/auth/refresh", &["post"]),
+        ("/api/auth/logout", &["post"]),
+        ("/api/me", &reads),
+        ("/api/movies", &reads),
+        ("/api/movies/1", &reads),
+        ("/api/movies/1/shows", &reads),
+        ("/api/shows", &reads),
+        ("/api/shows/1", &reads),
+        ("/api/shows/1/seats", &reads),
+        ("/api/theatres", &reads),
+        ("/api/theatres/1", &reads),
+        ("/api/bookings", &["get", "head", "post"]),
+        ("/api/bookings/1", &reads),
+        ("/healthz", &reads),
+        ("/readyz", &reads),
+        ("/api/openapi.json", &reads),
+        ("/docs/", &reads),
+    ];
+    for (path, allowed) in resources {
+        for method in ["PUT", "POST", "GET", "TRACE", "BREW", "OPTIONS"] {
+            if allowed.contains(&method.to_ascii_lowercase().as_str()) {
+                continue;
+            }
+            let answer = app.call(Method::from_bytes(method.as_bytes()).unwrap(), path).send().await;
+            let answer = answer.problem(405, "method_not_allowed");
+            assert_eq!(answer.header_list("allow"), allowed, "{method} {path}");
+        }
+    }
+    let head = app.call(Method::HEAD, "/api/auth/login").send().await.ok(405);
+    assert_eq!((head.header("allow"), head.bytes.len()), (Some("POST"), 0));
+    let answer = app.call(Method::PUT, "/api/bookings").send().await;
+    answer.problem(405, "method_not_allowed").snapshot("method_not_allowed");
+}
+
+async fn what_is_not_there_is_told_as_a_problem(app: &TestApp) {
+    for path in [
+        "/",
+        "/api",
+        "/api/",
+        "/api/nothing",
+        "/api/movies/",
+        "/API/movies",
+        "/api//movies",
+        "/api/movies/1/2",
+        "/api/shows/1/seats/1",
+        "/api/auth",
+        "/favicon.ico",
+        "/healthz/x",
+        "/%00",
+        "/api/movies%2F1",
+        "/docs/nothing.js",
+        "/docs/..%2f..%2fCargo.toml",
+    ] {
+        app.get(path).send().await.problem(404, "not_found").snapshot("not_found");
+        app.post(path).json(&json!({})).send().await.ok(if path.starts_with("/docs/") { 405 } else { 404 });
+    }
+}
+
+async fn a_request_has_an_id(app: &TestApp) {
+    let longest = "x".repeat(128);
+    let visible: String = ('!'..='~').collect();
+    for id in ["a", "8e03978e-40d5-43dd-bc93-6894a57f9324", &longest, &visible] {
+        for path in ["/healthz", "/api/movies", "/api/nothing", "/api/me", "/docs"] {
+            let answer = app.get(path).header("x-request-id", id).send().await;
+            assert_eq!(answer.header("x-request-id"), Some(id), "{path}");
+        }
+    }
+    let too_long = "x".repeat(129);
+    let mut made = HashSet::new();
+    for id in [&b""[..], too_long.as_bytes(), b"a b", b"a\tb", b"\xc3\xa4", b"a\xff"] {
+        let answer = app.get("/api/nothing").header("x-request-id", id).send().await;
+        made.insert(answer.header("x-request-id").unwrap().to_owned());
+    }
+    made.insert(app.get("/api/nothing").send().await.header("x-request-id").unwrap().to_owned());
+    assert_eq!(made.len(), 7, "each request has an id of its own: {made:?}");
+    for id in made {
+        assert!((1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic()), "{id}");
+    }
+}
+
+async fn answers_with_tokens_are_not_kept(app: &TestApp) {
+    let registered = app.register("Ana", "ana@example.org", PASSWORD).await.ok(201);
+    let logged_in = app.login("ana@example.org", PASSWORD).await.ok(200);
+    let refreshed = app.refresh(&registered.user().refresh_token).await.ok(200);
+    for answer in [registered, logged_in, refreshed] {
+        assert_eq!(answer.header("cache-control"), Some("no-store"), "{answer:?}");
+    }
+}
+
+/// What API.md lets a page read, besides what every page may.
+const EXPOSED: [&str; 8] =
+    ["etag", "idempotent-replayed", "link", "location", "ratelimit", "ratelimit-policy", "retry-after", "x-request-id"];
+
+async fn preflight(app: &TestApp, path: &str, origin: &str, method: &str, headers: &str) -> Answer {
+    let call = app.call(Method::OPTIONS, path).header("origin", origin).header("access-control-request-method", method);
+    call.header("access-control-request-headers", headers).send().await
+}
+
+#[track_caller]
+fn assert_allowed(answer: &Answer, origin: &str) {
+    assert_eq!(answer.header("access-control-allow-origin"), Some(origin), "{answer:?}");
+    assert!(answer.header_list("vary").contains(&"origin".to_owned()), "{answer:?}");
+}
+
+#[track_caller]
+fn assert_not_allowed(answer: &Answer) {
+    let told = answer.headers.keys().filter(|name| name.as_str() == "access-control-allow-origin");
+    assert_eq!(told.count(), 0, "{answer:?}");
+}
+
+async fn a_page_of_ours_may_call(app: &TestApp) {
+    for (path, method) in [
+        ("/api/auth/login", "POST"),
+        ("/api/bookings", "POST"),
+        ("/api/me", "GET"),
+        ("/api/me", "PATCH"),
+        ("/api/me", "DELETE"),
+        ("/api/shows/1/seats", "GET"),
+    ] {
+        let wanted = "authorization,content-type,idempotency-key,if-none-match,x-request-id";
+        let answer = preflight(app, path, ORIGIN, method, wanted).await;
+        assert!(matches!(answer.status, 200 | 204), "{answer:?}");
+        assert_allowed(&answer, ORIGIN);
+        assert!(
+            answer.header_list("access-control-allow-methods").contains(&method.to_ascii_lowercase()),
+            "{answer:?}"
+        );
+        let allowed = answer.header_list("access-control-allow-headers");
+        assert!(wanted.split(',').all(|name| allowed.contains(&name.to_owned())), "{answer:?}");
+    }
+    for path in ["/api/movies", "/api/shows", "/healthz"] {
+        let answer = app.get(path).header("origin", ORIGIN).send().await.ok(200);
+        assert_allowed(&answer, ORIGIN);
+        assert_eq!(answer.header_list("access-control-expose-headers"), EXPOSED);
+    }
+}
+
+async fn errors_can_be_read_by_a_page_of_ours(app: &TestApp) {
+    let user = app.sign_up().await;
+    let from = |call: Call| call.header("origin", ORIGIN).send();
+    let answers = [
+        from(app.get("/api/me")).await.problem(401, "unauthenticated"),
+        from(app.get("/api/nothing")).await.problem(404, "not_found"),
+        from(app.call(Method::PUT, "/api/movies")).await.problem(405, "method_not_allowed"),
+        from(app.get("/api/movies").header("accept", "text/html")).await.problem(406, "not_acceptable"),
+        from(app.post("/api/bookings").by(&user)).await.problem(400, "idempotency_key_missing"),
+        from(app.post("/api/auth/login").body("text/plain", "x")).await.problem(415, "unsupported_media_type"),
+        from(app.post("/api/auth/login").body("application/json", vec![b' '; 100_000]))
+            .await
+            .problem(413, "payload_too_large"),
+    ];
+    for answer in answers {
+        assert_allowed(&answer, ORIGIN);
+        assert_eq!(answer.header_list("access-control-expose-headers"), EXPOSED, "{answer:?}");
+    }
+}
+
+async fn other_pages_may_not_call(app: &TestApp) {
+    for origin in
+        ["https://localhost:5173", "http://localhost:5174", "http://localhost", "https://evil.example", "null"]
+    {
+        let answer = app.get("/api/movies").header("origin", origin).send().await.ok(200);
+        assert_not_allowed(&answer);
+        assert_not_allowed(&preflight(app, "/api/bookings", origin, "POST", "authorization").await);
+        assert_not_allowed(&app.get("/api/me").header("origin", origin).send().await.problem(401, "unauthenticated"));
+    }
+    // Without an origin there is nobody to allow anything.
+    assert_not_allowed(&app.get("/api/movies").send().await.ok(200));
+}
+
+async fn origins_are_as_set(app: &TestApp) {
+    for origin in ["https://a.example", "http://b.example:8080"] {
+        assert_allowed(&app.get("/api/movies").header("origin", origin).send().await.ok(200), origin);
+        assert_allowed(&preflight(app, "/api/bookings", origin, "POST", "authorization").await, origin);
+    }
+    for origin in [ORIGIN, "http://a.example", "http://b.example"] {
+        assert_not_allowed(&app.get("/api/movies").header("origin", origin).send().await.ok(200));
+    }
+}
+
+async fn short_bodies_are_not_compressed(app: &TestApp) {
+    let user = app.sign_up().await;
+    for path in ["/healthz", "/api/movies?limit=1", "/api/me", "/api/bookings", "/api/nothing"] {
+        let answer = app.get(path).by(&user).header("accept-encoding", "gzip, br").send().await;
+        assert_eq!(answer.header("content-encoding"), None, "{path}");
+        answer.json();
+    }
+}
+
+async fn long_bodies_are_compressed_as_asked(app: &TestApp) {
+    let plain = app.get("/api/openapi.json").send().await.ok(200);
+    assert_eq!(plain.header("content-encoding"), None);
+    for (accepted, chosen) in [
+        ("gzip", Some("gzip")),
+        ("br", Some("br")),
+        ("gzip;q=0.5, br;q=0.1", Some("gzip")),
+        ("identity", None),
+        ("gzip;q=0", None),
+        ("unknown", None),
+    ] {
+        let answer = app.get("/api/openapi.json").header("accept-encoding", accepted).send().await.ok(200);
+        assert_eq!(answer.header("content-encoding"), chosen, "{accepted}");
+        assert_eq!(answer.bytes == plain.bytes, chosen.is_none(), "{accepted}");
+        if chosen.is_some() {
+            assert!(answer.header_list("vary").contains(&"accept-encoding".to_owned()), "{answer:?}");
+        }
+    }
+}
+
+async fn nothing_acceptable_is_told(app: &TestApp) {
+    for accept in ["text/html", "text/html, image/png;q=0.5", "application/json;q=0", "application/xml", "*/*;q=0"] {
+        let answer = app.get("/api/movies").header("accept", accept).send().await;
+        answer.problem(406, "not_acceptable").snapshot("not_acceptable");
+    }
+    let before = app.footprint().await;
+    let new = json!({ "name": "Ana", "email": "ana@example.org", "password": PASSWORD });
+    let answer = app.post("/api/auth/register").header("accept", "text/html").json(&new).send().await;
+    answer.problem(406, "not_acceptable");
+    // Nor is it changed for one who takes no form of the answer's bytes.
+    let answer =
+        app.post("/api/auth/register").header("accept-encoding", "identity;q=0, *;q=0").json(&new).send().await;
+    answer.problem(406, "not_acceptable");
+    assert_eq!(app.footprint().await, before, "a refused request changes nothing");
+}
+
+async fn what_is_acceptable_is_answered(app: &TestApp) {
+    for accept in [
+        "application/json",
+        "application/json, text/plain, */*",
+        "text/html, */*;q=0.1",
+        "Application/JSON; charset=utf-8",
+        "application/*",
+        "application/problem+json, application/json",
+    ] {
+        app.get("/api/movies").header("accept", accept).send().await.ok(200);
+    }
+    app.get("/api/movies").header("accept", "text/html").header("accept", "application/json").send().await.ok(200);
+    app.get("/docs/").header("accept", "text/html").send().await.ok(200);
+}
+
+async fn content_types_are_told(app: &TestApp) {
+    let user = app.sign_up().await;
+    for path in [
+        "/api/movies",
+        "/api/shows",
+        "/api/theatres",
+        "/api/me",
+        "/api/bookings",
+        "/healthz",
+        "/readyz",
+        "/api/openapi.json",
+    ] {
+        let answer = app.get(path).by(&user).send().await.ok(200);
+        assert_eq!(answer.header("content-type"), Some("application/json"), "{path}");
+    }
+    let map = app.get(&format!("/api/shows/{}/seats", app.world.soon)).send().await.ok(200);
+    assert_eq!(map.header("content-type"), Some("application/json"));
+}
+
+async fn the_server_is_alive_and_ready(app: &TestApp) {
+    app.get("/healthz").send().await.ok(200).snapshot("healthz");
+    let ready = app.get("/readyz").send().await.ok(200).json();
+    assert_eq!(ready["status"], "ok");
+    let dependencies = ready["dependencies"].as_object().unwrap();
+    let names: Vec<_> = dependencies.keys().map(String::as_str).collect();
+    assert!(names == ["postgresql"] || names == ["sqlite"], "{ready}");
+    assert!(dependencies.values().all(|status| status == "ok"), "{ready}");
+}
+
+async fn the_pages_name_no_other_host_and_cannot_be_framed(app: &TestApp) {
+    let redirect = app.get("/docs").send().await.ok(301);
+    assert_eq!(redirect.header("location"), Some("/docs/"));
+    let index = app.get("/docs/").send().await.ok(200);
+    assert!(index.header("content-type").unwrap().starts_with("text/html"), "{index:?}");
+    let mut files = vec!["index.html".to_owned()];
+    for part in index.text().split(['"', '\'']).filter(|part| part.ends_with(".js") || part.ends_with(".css")) {
+        files.push(part.trim_start_matches("./").to_owned());
+    }
+    assert!(files.len() > 2, "the page has scripts and styles: {files:?}");
+    for file in files {
+        let answer = app.get(&format!("/docs/{file}")).send().await.ok(200);
+        assert_eq!(answer.header("x-frame-options"), Some("DENY"), "{file}");
+        let policy = answer.header("content-security-policy").unwrap();
+        assert!(policy.contains("frame-ancestors 'none'") && policy.contains("default-src 'none'"), "{policy}");
+        assert!(!policy.contains("http"), "{policy}");
+        // The libraries have addresses in comments and names in them; what we wrote must have none.
+        if !file.contains("bundle") && !file.contains("preset") && !file.ends_with("swagger-ui.css") {
+            for scheme in ["http://", "https://", "\"//", "'//"] {
+                assert!(!answer.text().contains(scheme), "{file} names a host: {}", answer.text());
+            }
+        }
+    }
+    let initializer = app.get("/docs/swagger-initializer.js").send().await.ok(200);
+    assert!(initializer.text().contains("/api/openapi.json"), "{initializer:?}");
+}
+
+/// Sends bytes as they are, and reads the statuses of all answers until the server closes the connection.
+async fn raw_statuses(app: &TestApp, bytes: &[u8]) -> Vec<String> {
+    let mut connection = TcpStream::connect(&app.authority).await.unwrap();
+    connection.write_all(bytes).await.unwrap();
+    let mut answer = Vec::new();
+    connection.read_to_end(&mut answer).await.unwrap();
+    let text = String::from_utf8(answer).unwrap();
+    let after_version = text.lines().filter_map(|line| line.split("HTTP/1.1 ").nth(1));
+    after_version.map(|rest| rest.chars().take(3).collect()).collect()
+}
+
+async fn a_connection_is_used_again(app: &TestApp) {
+    // Three requests at once on one connection: three answers in their order, the last one closes.
+    let request = |path: &str, more: &str| format!("GET {path} HTTP/1.1\r\nHost: {}\r\n{more}\r\n", app.authority);
+    let requests =
+        [request("/healthz", ""), request("/api/nothing", ""), request("/api/movies", "Connection: close\r\n")];
+    assert_eq!(raw_statuses(app, requests.concat().as_bytes()).await, ["200", "404", "200"]);
+}
+
+async fn what_is_no_http_is_refused_and_the_server_goes_on(app: &TestApp) {
+    let user = app.sign_up().await;
+    let before = app.footprint().await;
+    let book = format!("POST /api/bookings HTTP/1.1\r\nAuthorization: Bearer {}\r\nIdempotency-Key: k\r\n", user.token);
+    for bytes in [
+        "NONSENSE\r\n\r\n".to_owned(),
+        "GET /healthz HTTP/1.1\r\nHost: x\r\nno header\r\n\r\n".to_owned(),
+        "GET /healthz HTTP/1.1\r\n\r\n".to_owned(),
+        format!("{book}Host: x\r\nContent-Length: x\r\n\r\n"),
+        // Where the body ends must not be a matter of opinion.
+        format!("{book}Host: x\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+        format!("{book}Host: x\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{{}}"),
+    ] {
+        assert_eq!(raw_statuses(app, bytes.as_bytes()).await, ["400"], "{bytes}");
+    }
+    assert_eq!(app.footprint().await, before);
+    app.me(&user.token).await.ok(200);
+}
