@@ -12,8 +12,9 @@ use diesel_async::methods::LoadQuery;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use domain::StoreError;
 use domain::booking::{
-    BatchState, BatchStore, BookingIdBlock, Changes, ClaimRow, Fingerprint, IdempotencyKey, KeyName, KeyRow, Named,
-    Scope, SeatOffer, ShowOffer, StoredAnswer, UserRow, WriteError,
+    BatchState, BatchStore, Booking, BookingIdBlock, Changes, ClaimRow, ExpectedHold, Fingerprint, IdempotencyKey,
+    KeyName, KeyRow, Named, NewClaim, NewKey, NewOutboxEvent, Scope, SeatOffer, ShowGuard, ShowOffer, StoredAnswer,
+    UserGuard, UserRow, WriteError,
 };
 use domain::catalog::ShowStatus;
 use domain::ids::{BookingId, LayoutId, SeatId, ShowId, UserId};
@@ -238,65 +239,62 @@ impl PostgresBatchStore {
 /// `join_all` polls so few futures in their order, and a statement is sent when its future is first polled. One that must be
 /// prepared first holds the connection's statement cache meanwhile, and the others wait for it in their order.
 async fn flight(mut connection: &AsyncPgConnection, changes: &Changes) -> Vec<QueryResult<usize>> {
-    let mut flight: Vec<BoxFuture<'_, QueryResult<usize>>> = Vec::with_capacity(10);
-    flight.push(bind!(Begin).execute(&mut connection).boxed());
-    push_guards(&mut flight, &mut connection, changes);
-    push_inserts(&mut flight, &mut connection, changes);
-    flight.push(bind!(Commit).execute(&mut connection).boxed());
+    // Every field by name: one that is added is written, or this does not compile.
+    let Changes { at, shows, users, keys, bookings, expired_holds, claims, outbox } = changes;
+    let connection = &mut connection;
+    let mut flight = Vec::with_capacity(10);
+    flight.push(bind!(Begin).execute(connection).boxed());
+    flight.push(lock_shows(connection, shows));
+    flight.push(check_users(connection, users));
+    flight.push(insert_keys(connection, keys, *at));
+    flight.push(insert_bookings(connection, bookings, *at));
+    if !expired_holds.is_empty() {
+        flight.push(delete_expired_holds(connection, expired_holds, *at));
+    }
+    flight.push(insert_claims(connection, claims));
+    flight.push(insert_booking_seats(connection, bookings));
+    flight.push(insert_outbox(connection, outbox, *at));
+    flight.push(bind!(Commit).execute(connection).boxed());
     join_all(flight).await
 }
 
-type Flight<'flight> = Vec<BoxFuture<'flight, QueryResult<usize>>>;
+/// A statement that is sent when it is first polled.
+type Sent<'flight> = BoxFuture<'flight, QueryResult<usize>>;
 
-fn push_guards<'flight>(flight: &mut Flight<'flight>, connection: &mut &'flight AsyncPgConnection, changes: &Changes) {
-    let shows: Vec<_> = changes.shows.iter().map(|guard| guard.show_id.0).collect();
-    let users: Vec<_> = changes.users.iter().map(|guard| guard.user_id.0).collect();
-    let generations: Vec<_> = changes.users.iter().map(|guard| guard.session_generation).collect();
-    flight.push(bind!(LockShows, Array<BigInt> = shows).execute(connection).boxed());
-    flight.push(bind!(CheckUsers, Array<BigInt> = users, Array<BigInt> = generations).execute(connection).boxed());
+/// One value of each item, as a parameter.
+fn column<Item, Value>(items: &[Item], value: impl Fn(&Item) -> Value) -> Vec<Value> {
+    items.iter().map(value).collect()
 }
 
-fn push_inserts<'flight>(flight: &mut Flight<'flight>, connection: &mut &'flight AsyncPgConnection, changes: &Changes) {
-    flight.push(insert_keys(connection, changes));
-    flight.push(insert_bookings(connection, changes));
-    if !changes.expired_holds.is_empty() {
-        let holds = &changes.expired_holds;
-        let delete = bind!(
-            DeleteExpiredHolds,
-            Array<BigInt> = holds.iter().map(|hold| hold.show_id.0).collect::<Vec<_>>(),
-            Array<BigInt> = holds.iter().map(|hold| hold.seat_id.0).collect::<Vec<_>>(),
-            Array<Text> = holds.iter().map(|hold| hold.hold_id.clone()).collect::<Vec<_>>(),
-            Timestamptz = changes.at,
-        );
-        flight.push(delete.execute(connection).boxed());
-    }
-    flight.push(insert_claims(connection, changes));
-    flight.push(insert_booking_seats(connection, changes));
-    let outbox = bind!(
-        InsertOutbox,
-        Array<Text> = changes.outbox.iter().map(|event| event.kind.as_str()).collect::<Vec<_>>(),
-        Array<BigInt> = changes.outbox.iter().map(|event| event.show_id.0).collect::<Vec<_>>(),
-        Array<BigInt> = changes.outbox.iter().map(|event| event.booking_id.0).collect::<Vec<_>>(),
-        Timestamptz = changes.at,
-    );
-    flight.push(outbox.execute(connection).boxed());
+fn lock_shows<'flight>(connection: &mut &'flight AsyncPgConnection, shows: &[ShowGuard]) -> Sent<'flight> {
+    bind!(LockShows, Array<BigInt> = column(shows, |guard| guard.show_id.0)).execute(connection).boxed()
+}
+
+fn check_users<'flight>(connection: &mut &'flight AsyncPgConnection, users: &[UserGuard]) -> Sent<'flight> {
+    bind!(
+        CheckUsers,
+        Array<BigInt> = column(users, |guard| guard.user_id.0),
+        Array<BigInt> = column(users, |guard| guard.session_generation),
+    )
+    .execute(connection)
+    .boxed()
 }
 
 fn insert_keys<'flight>(
     connection: &mut &'flight AsyncPgConnection,
-    changes: &Changes,
-) -> BoxFuture<'flight, QueryResult<usize>> {
-    let keys = &changes.keys;
+    keys: &[NewKey],
+    at: DateTime<Utc>,
+) -> Sent<'flight> {
     bind!(
         InsertKeys,
-        Array<BigInt> = keys.iter().map(|key| key.name.user_id.0).collect::<Vec<_>>(),
-        Array<Text> = keys.iter().map(|key| key.name.scope.0.clone()).collect::<Vec<_>>(),
-        Array<Text> = keys.iter().map(|key| key.name.key.as_str().to_owned()).collect::<Vec<_>>(),
-        Array<Binary> = keys.iter().map(|key| key.fingerprint.0.to_vec()).collect::<Vec<_>>(),
-        Array<Binary> = keys.iter().map(|key| key.operation_id.0.to_vec()).collect::<Vec<_>>(),
-        Array<BigInt> = keys.iter().map(|key| key.booking_id.0).collect::<Vec<_>>(),
-        Array<Binary> = keys.iter().map(|key| key.answer.to_vec()).collect::<Vec<_>>(),
-        Timestamptz = changes.at,
+        Array<BigInt> = column(keys, |key| key.name.user_id.0),
+        Array<Text> = column(keys, |key| key.name.scope.0.clone()),
+        Array<Text> = column(keys, |key| key.name.key.as_str().to_owned()),
+        Array<Binary> = column(keys, |key| key.fingerprint.0.to_vec()),
+        Array<Binary> = column(keys, |key| key.operation_id.0.to_vec()),
+        Array<BigInt> = column(keys, |key| key.booking_id.0),
+        Array<Binary> = column(keys, |key| key.answer.to_vec()),
+        Timestamptz = at,
     )
     .execute(connection)
     .boxed()
@@ -304,57 +302,80 @@ fn insert_keys<'flight>(
 
 fn insert_bookings<'flight>(
     connection: &mut &'flight AsyncPgConnection,
-    changes: &Changes,
-) -> BoxFuture<'flight, QueryResult<usize>> {
-    let bookings = &changes.bookings;
+    bookings: &[Booking],
+    at: DateTime<Utc>,
+) -> Sent<'flight> {
     bind!(
         InsertBookings,
-        Array<BigInt> = bookings.iter().map(|booking| booking.id.0).collect::<Vec<_>>(),
-        Array<Text> = bookings.iter().map(|booking| booking.reference.as_str().to_owned()).collect::<Vec<_>>(),
-        Array<BigInt> = bookings.iter().map(|booking| booking.user_id.0).collect::<Vec<_>>(),
-        Array<BigInt> = bookings.iter().map(|booking| booking.show_id.0).collect::<Vec<_>>(),
-        Array<Text> = bookings.iter().map(|booking| booking.status.as_str()).collect::<Vec<_>>(),
-        Array<Text> = bookings.iter().map(|booking| booking.currency.code().to_owned()).collect::<Vec<_>>(),
-        Timestamptz = changes.at,
+        Array<BigInt> = column(bookings, |booking| booking.id.0),
+        Array<Text> = column(bookings, |booking| booking.reference.as_str().to_owned()),
+        Array<BigInt> = column(bookings, |booking| booking.user_id.0),
+        Array<BigInt> = column(bookings, |booking| booking.show_id.0),
+        Array<Text> = column(bookings, |booking| booking.status.as_str()),
+        Array<Text> = column(bookings, |booking| booking.currency.code().to_owned()),
+        Timestamptz = at,
     )
     .execute(connection)
     .boxed()
 }
 
-fn insert_claims<'flight>(
+fn delete_expired_holds<'flight>(
     connection: &mut &'flight AsyncPgConnection,
-    changes: &Changes,
-) -> BoxFuture<'flight, QueryResult<usize>> {
-    let claims = &changes.claims;
+    holds: &[ExpectedHold],
+    at: DateTime<Utc>,
+) -> Sent<'flight> {
+    bind!(
+        DeleteExpiredHolds,
+        Array<BigInt> = column(holds, |hold| hold.show_id.0),
+        Array<BigInt> = column(holds, |hold| hold.seat_id.0),
+        Array<Text> = column(holds, |hold| hold.hold_id.clone()),
+        Timestamptz = at,
+    )
+    .execute(connection)
+    .boxed()
+}
+
+fn insert_claims<'flight>(connection: &mut &'flight AsyncPgConnection, claims: &[NewClaim]) -> Sent<'flight> {
     bind!(
         InsertClaims,
-        Array<BigInt> = claims.iter().map(|claim| claim.show_id.0).collect::<Vec<_>>(),
-        Array<BigInt> = claims.iter().map(|claim| claim.seat_id.0).collect::<Vec<_>>(),
-        Array<BigInt> = claims.iter().map(|claim| claim.layout_id.0).collect::<Vec<_>>(),
-        Array<BigInt> = claims.iter().map(|claim| claim.user_id.0).collect::<Vec<_>>(),
-        Array<BigInt> = claims.iter().map(|claim| claim.booking_id.0).collect::<Vec<_>>(),
+        Array<BigInt> = column(claims, |claim| claim.show_id.0),
+        Array<BigInt> = column(claims, |claim| claim.seat_id.0),
+        Array<BigInt> = column(claims, |claim| claim.layout_id.0),
+        Array<BigInt> = column(claims, |claim| claim.user_id.0),
+        Array<BigInt> = column(claims, |claim| claim.booking_id.0),
     )
     .execute(connection)
     .boxed()
 }
 
-fn insert_booking_seats<'flight>(
-    connection: &mut &'flight AsyncPgConnection,
-    changes: &Changes,
-) -> BoxFuture<'flight, QueryResult<usize>> {
-    let sold = || {
-        changes
-            .bookings
-            .iter()
-            .flat_map(|booking| (0_i16..).zip(&booking.seats).map(|(at, seat)| (booking.id, at, seat)))
-    };
+fn insert_booking_seats<'flight>(connection: &mut &'flight AsyncPgConnection, bookings: &[Booking]) -> Sent<'flight> {
+    let sold: Vec<_> = bookings
+        .iter()
+        .flat_map(|booking| (0_i16..).zip(&booking.seats).map(|(position, seat)| (booking.id, position, seat)))
+        .collect();
     bind!(
         InsertBookingSeats,
-        Array<BigInt> = sold().map(|(booking, ..)| booking.0).collect::<Vec<_>>(),
-        Array<BigInt> = sold().map(|(.., seat)| seat.id.0).collect::<Vec<_>>(),
-        Array<SmallInt> = sold().map(|(_, position, _)| position).collect::<Vec<_>>(),
-        Array<Text> = sold().map(|(.., seat)| seat.category.clone()).collect::<Vec<_>>(),
-        Array<BigInt> = sold().map(|(.., seat)| seat.price_minor).collect::<Vec<_>>(),
+        Array<BigInt> = column(&sold, |(booking, ..)| booking.0),
+        Array<BigInt> = column(&sold, |(.., seat)| seat.id.0),
+        Array<SmallInt> = column(&sold, |(_, position, _)| *position),
+        Array<Text> = column(&sold, |(.., seat)| seat.category.clone()),
+        Array<BigInt> = column(&sold, |(.., seat)| seat.price_minor),
+    )
+    .execute(connection)
+    .boxed()
+}
+
+fn insert_outbox<'flight>(
+    connection: &mut &'flight AsyncPgConnection,
+    outbox: &[NewOutboxEvent],
+    at: DateTime<Utc>,
+) -> Sent<'flight> {
+    bind!(
+        InsertOutbox,
+        Array<Text> = column(outbox, |event| event.kind.as_str()),
+        Array<BigInt> = column(outbox, |event| event.show_id.0),
+        Array<BigInt> = column(outbox, |event| event.booking_id.0),
+        Timestamptz = at,
     )
     .execute(connection)
     .boxed()
