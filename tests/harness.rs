@@ -8,7 +8,7 @@ use std::time::Duration;
 use adapters_postgres::testing::{TEST_DATABASE_URL, TestDatabase};
 use api_actix::config;
 use api_actix::server::{RunningServer, start};
-use api_actix::stores::{OpenStores, Purpose};
+use api_actix::stores::{OpenStore, Purpose};
 use chrono::{TimeDelta, Utc};
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
@@ -112,18 +112,8 @@ pub struct Backend {
 
 impl Backend {
     async fn open(place: Place, config: &config::Config) -> Self {
-        let open = OpenStores::open(config, Purpose::Administer).await.unwrap();
-        let stores = Stores {
-            users: open.users,
-            sessions: open.sessions,
-            catalog: open.catalog,
-            seating: open.seating,
-            layouts: open.layouts,
-            bookings: open.bookings,
-            seeder: open.seeder,
-            batches: open.batches,
-            dependency: open.dependency,
-        };
+        let open = OpenStore::open(config, Purpose::Administer).await.unwrap();
+        let stores = open.ports;
         Self { place, stores }
     }
 

@@ -12,7 +12,7 @@ use crate::config::{self, Config, SETTINGS, StoreConfig};
 use crate::secrets::DemoAccounts;
 use crate::seeding::{seed_demo, top_up};
 use crate::server::{RunningServer, start, told_to_stop};
-use crate::stores::{OpenStores, Purpose};
+use crate::stores::{OpenStore, Purpose};
 use crate::{openapi, telemetry};
 
 /// What a mistake in the settings ends with. Other failures end with 1.
@@ -128,8 +128,8 @@ async fn run(command: Command, config: &Config) -> Outcome {
             Ok(server.run_until(told).await?)
         }
         Command::Migrate => {
-            let stores = OpenStores::open(config, Purpose::Migrate).await?;
-            print(&format!("{} migrations run; the schema is up to date.\n", stores.migrated));
+            let store = OpenStore::open(config, Purpose::Migrate).await?;
+            print(&format!("{} migrations run; the schema is up to date.\n", store.migrated));
             Ok(())
         }
         Command::Seed { demo } => seed(config, demo).await,
@@ -161,9 +161,9 @@ fn greeting(server: &RunningServer, config: &Config) -> String {
 }
 
 async fn seed(config: &Config, demo: bool) -> Outcome {
-    let stores = OpenStores::open(config, Purpose::Administer).await?;
+    let store = OpenStore::open(config, Purpose::Administer).await?;
     if !demo {
-        let seeded = top_up(stores.seeder.as_ref()).await?;
+        let seeded = top_up(store.ports.seeder.as_ref()).await?;
         print(&format!(
             "Added {} movies, {} theatres, {} halls and {} shows.\n",
             seeded.movies, seeded.theatres, seeded.halls, seeded.shows
@@ -171,12 +171,12 @@ async fn seed(config: &Config, demo: bool) -> Outcome {
         return Ok(());
     }
     let accounts = DemoAccounts::draw();
-    let seeded = seed_demo(stores.seeder.as_ref(), &Argon2Passwords::default(), &accounts).await?;
+    let seeded = seed_demo(store.ports.seeder.as_ref(), &Argon2Passwords::default(), &accounts).await?;
     print(&format!(
         "Added {} movies, {} theatres, {} halls and {} shows.\n",
         seeded.movies, seeded.theatres, seeded.halls, seeded.shows
     ));
-    if let (Some(directory), 2) = (&stores.data_dir, seeded.users) {
+    if let (Some(directory), 2) = (&store.data_dir, seeded.users) {
         // The server prints them, and keeps a store that has them topped up.
         accounts.keep(directory)?;
     }
@@ -199,10 +199,10 @@ async fn admin(config: &Config, command: AdminCommand) -> Outcome {
             let email = Email::parse(&email).map_err(|error| format!("--email {error}"))?;
             let name = Name::parse(&name).map_err(|error| format!("--name {error}"))?;
             let password = read_password()?;
-            let stores = OpenStores::open(config, Purpose::Administer).await?;
+            let store = OpenStore::open(config, Purpose::Administer).await?;
             let password_hash = Argon2Passwords::default().hash(&password).await?;
             let user = NewUser { name, email, password_hash, role: Role::Admin };
-            match stores.users.create(&user, None).await {
+            match store.ports.users.create(&user, None).await {
                 Ok(user) => print(&format!("Administrator {} ({}) can log in.\n", user.email, user.id)),
                 Err(UserStoreError::EmailTaken) => {
                     return Err("an account with this address exists already; nothing was changed".into());
@@ -213,9 +213,9 @@ async fn admin(config: &Config, command: AdminCommand) -> Outcome {
         AdminCommand::ResetPassword { email } => {
             let email = Email::parse(&email).map_err(|error| format!("--email {error}"))?;
             let password = read_password()?;
-            let stores = OpenStores::open(config, Purpose::Administer).await?;
+            let store = OpenStore::open(config, Purpose::Administer).await?;
             let hash = Argon2Passwords::default().hash(&password).await?;
-            let user = stores.users.reset_password(&email, &hash).await?;
+            let user = store.ports.users.reset_password(&email, &hash).await?;
             let user = user.ok_or("there is no account with this address")?;
             print(&format!("{} has a new password; its sessions have ended.\n", user.email));
         }

@@ -33,7 +33,7 @@ use crate::middleware::{envelope, identify, leave_short_bodies};
 use crate::secrets::{DemoAccounts, jwt_secret};
 use crate::seeding::{SeedError, seed_demo, top_up};
 use crate::state::{AppState, HttpSettings};
-use crate::stores::{OpenStores, Purpose, StoreStartError};
+use crate::stores::{OpenStore, Purpose, StoreStartError};
 use crate::views::JsonAnswers;
 
 /// How many commands wait for one committer at most.
@@ -82,20 +82,20 @@ pub struct RunningServer {
     top_up: Option<Task<()>>,
     state: Data<AppState>,
     // The store's lock goes last.
-    _stores: OpenStores,
+    _store: OpenStore,
 }
 
 /// Opens the store, wires the services and listens. Needs a multi-threaded runtime.
 pub async fn start(config: &Config, purpose: Purpose) -> Result<RunningServer, StartError> {
-    let stores = OpenStores::open(config, purpose).await?;
+    let store = OpenStore::open(config, purpose).await?;
     let passwords: Arc<dyn PasswordHasher> = Arc::new(Argon2Passwords::default());
-    let demo_accounts = prepare_demo(&stores, passwords.as_ref()).await?;
-    let (state, committers) = wire(config, &stores, passwords)?;
+    let demo_accounts = prepare_demo(&store, passwords.as_ref()).await?;
+    let (state, committers) = wire(config, &store, passwords)?;
     let state = Data::new(state);
     let committers = committers.into_iter().enumerate().map(run_committer).collect::<io::Result<Vec<_>>>()?;
     let (server, address) = listen(config, &state)?;
     let handle = server.handle();
-    let top_up = demo_accounts.is_some().then(|| keep_topped_up(Arc::clone(&stores.seeder)));
+    let top_up = demo_accounts.is_some().then(|| keep_topped_up(Arc::clone(&store.ports.seeder)));
     Ok(RunningServer {
         address,
         demo_accounts,
@@ -104,7 +104,7 @@ pub async fn start(config: &Config, purpose: Purpose) -> Result<RunningServer, S
         committers,
         top_up,
         state,
-        _stores: stores,
+        _store: store,
     })
 }
 
@@ -134,23 +134,23 @@ impl RunningServer {
 }
 
 /// Seeds an embedded store that nobody has used yet, and tops one up that was seeded.
-async fn prepare_demo(stores: &OpenStores, passwords: &dyn PasswordHasher) -> Result<Option<DemoAccounts>, StartError> {
-    let Some(directory) = &stores.data_dir else { return Ok(None) };
+async fn prepare_demo(store: &OpenStore, passwords: &dyn PasswordHasher) -> Result<Option<DemoAccounts>, StartError> {
+    let Some(directory) = &store.data_dir else { return Ok(None) };
     if let Some(accounts) = DemoAccounts::load(directory)? {
         // Adds them too where a first start was cut off between the file and the rows.
-        if stores.seeder.is_empty().await.map_err(SeedError::from)? {
-            seed_demo(stores.seeder.as_ref(), passwords, &accounts).await?;
+        if store.ports.seeder.is_empty().await.map_err(SeedError::from)? {
+            seed_demo(store.ports.seeder.as_ref(), passwords, &accounts).await?;
         } else {
-            top_up(stores.seeder.as_ref()).await?;
+            top_up(store.ports.seeder.as_ref()).await?;
         }
         return Ok(Some(accounts));
     }
-    if !stores.seeder.is_empty().await.map_err(SeedError::from)? {
+    if !store.ports.seeder.is_empty().await.map_err(SeedError::from)? {
         return Ok(None);
     }
     let accounts = DemoAccounts::draw();
     accounts.keep(directory)?;
-    seed_demo(stores.seeder.as_ref(), passwords, &accounts).await?;
+    seed_demo(store.ports.seeder.as_ref(), passwords, &accounts).await?;
     Ok(Some(accounts))
 }
 
@@ -168,7 +168,7 @@ fn keep_topped_up(seeder: Arc<dyn Seeder>) -> Task<()> {
 
 fn wire(
     config: &Config,
-    stores: &OpenStores,
+    store: &OpenStore,
     passwords: Arc<dyn PasswordHasher>,
 ) -> Result<(AppState, Vec<Committer>), StartError> {
     let random = Arc::new(OsRandom);
@@ -178,15 +178,15 @@ fn wire(
     let previous: Vec<_> = config.jwt_secret_previous.iter().cloned().collect();
     let parts = CommitterParts { encoder: encoder.clone(), random: random.clone(), timer };
     let limits = CommitterLimits { queue_max: QUEUE_MAX, batch_max: BATCH_MAX, timeout: config.request_timeout };
-    let (queue, committers) = command_queue(stores.batches.clone(), &parts, limits);
+    let (queue, committers) = command_queue(store.ports.batches.clone(), &parts, limits);
     let cache_bytes = config.seatmap_cache_mb * 1024 * 1024;
     let state = AppState {
         identity: IdentityService {
-            users: stores.users.clone(),
-            sessions: stores.sessions.clone(),
+            users: store.ports.users.clone(),
+            sessions: store.ports.sessions.clone(),
             passwords,
             access_tokens: Arc::new(JwtAccessTokens::new(
-                &signing_secret(config, stores)?,
+                &signing_secret(config, store)?,
                 &previous,
                 Arc::new(SystemClock),
             )?),
@@ -195,14 +195,19 @@ fn wire(
             limit: AuthenticationLimit(config.rate_limits.map(|limits| limits.authentication_failures)),
             ttl: config.ttl,
         },
-        catalog: CatalogService { store: stores.catalog.clone() },
+        catalog: CatalogService { store: store.ports.catalog.clone() },
         seating: SeatingService {
-            seating: stores.seating.clone(),
-            layouts: Arc::new(CachedLayouts::new(stores.layouts.clone(), cache_bytes)),
+            seating: store.ports.seating.clone(),
+            layouts: Arc::new(CachedLayouts::new(store.ports.layouts.clone(), cache_bytes)),
         },
-        booking: BookingService { queue, bookings: stores.bookings.clone(), users: stores.users.clone(), encoder },
+        booking: BookingService {
+            queue,
+            bookings: store.ports.bookings.clone(),
+            users: store.ports.users.clone(),
+            encoder,
+        },
         limiter,
-        dependencies: vec![stores.dependency.clone()],
+        dependencies: vec![store.ports.dependency.clone()],
         random,
         settings: HttpSettings {
             max_seats_per_booking: config.max_seats_per_booking,
@@ -214,8 +219,8 @@ fn wire(
     Ok((state, committers))
 }
 
-fn signing_secret(config: &Config, stores: &OpenStores) -> Result<SecretString, StartError> {
-    match (&config.jwt_secret, &stores.data_dir) {
+fn signing_secret(config: &Config, store: &OpenStore) -> Result<SecretString, StartError> {
+    match (&config.jwt_secret, &store.data_dir) {
         (Some(secret), _) => Ok(secret.clone()),
         (None, Some(directory)) => Ok(jwt_secret(directory)?),
         (None, None) => Err(JwtSecretError::TooShort { length: 0 }.into()),

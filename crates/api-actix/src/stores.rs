@@ -6,12 +6,8 @@ use std::sync::Arc;
 use adapters_postgres::{ConnectError, MigrateError, PostgresStore};
 use adapters_sqlite::{OpenError, SchemaError, ServeLock, ServeLockError, SqliteStore};
 use domain::StoreError;
-use domain::booking::{BatchStore, BookingStore};
-use domain::catalog::CatalogStore;
-use domain::health::Dependency;
-use domain::identity::{SessionStore, UserStore};
-use domain::seating::{LayoutStore, SeatingStore};
-use domain::seed::Seeder;
+use domain::booking::BatchStore;
+use domain::stores::Stores;
 use thiserror::Error;
 
 use crate::config::{Config, StoreConfig};
@@ -76,26 +72,10 @@ pub enum Purpose {
     Administer,
 }
 
-/// A store behind the domain's ports.
-pub struct OpenStores {
-    /// Accounts.
-    pub users: Arc<dyn UserStore>,
-    /// Sessions.
-    pub sessions: Arc<dyn SessionStore>,
-    /// The catalog.
-    pub catalog: Arc<dyn CatalogStore>,
-    /// Claims and prices.
-    pub seating: Arc<dyn SeatingStore>,
-    /// Layouts.
-    pub layouts: Arc<dyn LayoutStore>,
-    /// Bookings.
-    pub bookings: Arc<dyn BookingStore>,
-    /// Plans.
-    pub seeder: Arc<dyn Seeder>,
-    /// Where committers write, one each.
-    pub batches: Vec<Arc<dyn BatchStore>>,
-    /// The store as a dependency.
-    pub dependency: Arc<dyn Dependency>,
+/// A store that is open.
+pub struct OpenStore {
+    /// The domain's ports on it.
+    pub ports: Stores,
     /// The directory of the embedded store.
     pub data_dir: Option<PathBuf>,
     /// How many migrations have run.
@@ -104,7 +84,7 @@ pub struct OpenStores {
     _lock: Option<ServeLock>,
 }
 
-impl OpenStores {
+impl OpenStore {
     /// Opens the store that the settings name.
     pub async fn open(config: &Config, purpose: Purpose) -> Result<Self, StoreStartError> {
         match &config.store {
@@ -117,7 +97,8 @@ impl OpenStores {
                 };
                 let batch_store = || -> Arc<dyn BatchStore> { Arc::new(store.batch_store()) };
                 let batches = (0..POSTGRES_COMMITTERS).map(|_| batch_store()).collect();
-                Ok(Self::of(Arc::new(store.clone()), batches, migrated))
+                let ports = Stores::of(Arc::new(store), batches);
+                Ok(Self { ports, data_dir: None, migrated, _lock: None })
             }
         }
     }
@@ -130,38 +111,8 @@ impl OpenStores {
         let store = Arc::new(SqliteStore::open(&data_dir.join(DATABASE_FILE))?);
         // One file and one program: there is no other version that a migration could be in the way of.
         let migrated = store.migrate().await?;
-        let mut stores = Self::of(Arc::clone(&store), vec![store], migrated);
-        stores.data_dir = Some(data_dir.to_owned());
-        stores._lock = lock;
-        Ok(stores)
-    }
-
-    fn of<S>(store: Arc<S>, batches: Vec<Arc<dyn BatchStore>>, migrated: usize) -> Self
-    where
-        S: UserStore
-            + SessionStore
-            + CatalogStore
-            + SeatingStore
-            + LayoutStore
-            + BookingStore
-            + Seeder
-            + Dependency
-            + 'static,
-    {
-        Self {
-            users: store.clone(),
-            sessions: store.clone(),
-            catalog: store.clone(),
-            seating: store.clone(),
-            layouts: store.clone(),
-            bookings: store.clone(),
-            seeder: store.clone(),
-            batches,
-            dependency: store,
-            data_dir: None,
-            migrated,
-            _lock: None,
-        }
+        let ports = Stores::of(Arc::clone(&store), vec![store]);
+        Ok(Self { ports, data_dir: Some(data_dir.to_owned()), migrated, _lock: lock })
     }
 }
 

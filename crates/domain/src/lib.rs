@@ -22,6 +22,7 @@ pub mod page;
 pub mod random;
 pub mod seating;
 pub mod seed;
+pub mod stores;
 pub mod text;
 
 pub use error::StoreError;

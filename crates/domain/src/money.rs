@@ -23,7 +23,7 @@ impl Currency {
     /// The three letters.
     pub fn code(&self) -> &str {
         // Only ASCII letters get in.
-        std::str::from_utf8(&self.0).unwrap_or("XXX")
+        std::str::from_utf8(&self.0).unwrap_or_default()
     }
 
     /// How many digits the minor unit has, by ISO 4217 (list one, 2024): 2 unless listed otherwise.

@@ -25,44 +25,15 @@ pub mod seed;
 pub mod tools;
 pub mod world;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain::booking::{BatchStore, BookingStore};
-use domain::catalog::CatalogStore;
-use domain::health::Dependency;
-use domain::identity::{SessionStore, UserStore};
-use domain::seating::{LayoutStore, SeatingStore};
-use domain::seed::Seeder;
-
-/// The ports of one store.
-#[derive(Clone)]
-pub struct Stores {
-    /// Accounts.
-    pub users: Arc<dyn UserStore>,
-    /// Sessions.
-    pub sessions: Arc<dyn SessionStore>,
-    /// The catalog.
-    pub catalog: Arc<dyn CatalogStore>,
-    /// Claims and prices.
-    pub seating: Arc<dyn SeatingStore>,
-    /// Layouts.
-    pub layouts: Arc<dyn LayoutStore>,
-    /// Bookings.
-    pub bookings: Arc<dyn BookingStore>,
-    /// Plans.
-    pub seeder: Arc<dyn Seeder>,
-    /// Where committers write: at least one. A store that can serve several committers at once gives at least two.
-    pub batches: Vec<Arc<dyn BatchStore>>,
-    /// The store as a dependency.
-    pub dependency: Arc<dyn Dependency>,
-}
+pub use domain::stores::Stores;
 
 /// A migrated, empty store for one case, and what a case needs besides its ports.
 #[async_trait]
 pub trait Fixture: Send + Sync {
-    /// The ports.
+    /// The ports. A store that can serve several committers at once gives at least two of them something to write to.
     fn stores(&self) -> &Stores;
 
     /// Runs one SQL statement straight on the store. Only what PostgreSQL and SQLite both understand is sent.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use adapters_postgres::testing::TestDatabase;
 use adapters_postgres::{PostgresSettings, PostgresStore};
+use domain::booking::BatchStore;
 use port_contracts::{Fixture, Stores};
 use tokio_postgres::NoTls;
 
@@ -20,17 +21,8 @@ pub async fn make_fixture() -> PostgresFixture {
     let database = TestDatabase::create().await.unwrap();
     let settings = PostgresSettings::parse(&database.url, 4).unwrap();
     let store = Arc::new(PostgresStore::connect(settings).await.unwrap());
-    let stores = Stores {
-        users: store.clone(),
-        sessions: store.clone(),
-        catalog: store.clone(),
-        seating: store.clone(),
-        layouts: store.clone(),
-        bookings: store.clone(),
-        seeder: store.clone(),
-        batches: vec![Arc::new(store.batch_store()), Arc::new(store.batch_store())],
-        dependency: store,
-    };
+    let batches: Vec<Arc<dyn BatchStore>> = vec![Arc::new(store.batch_store()), Arc::new(store.batch_store())];
+    let stores = Stores::of(store, batches);
     PostgresFixture { database, stores }
 }
 

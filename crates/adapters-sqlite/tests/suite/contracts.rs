@@ -18,17 +18,7 @@ async fn make_fixture() -> SqliteFixture {
     let store = Arc::new(database.store.clone());
     // All of them write through the same thread: two committers must not be in each other's way there either.
     let batches: Vec<Arc<dyn BatchStore>> = vec![store.clone(), store.clone()];
-    let stores = Stores {
-        users: store.clone(),
-        sessions: store.clone(),
-        catalog: store.clone(),
-        seating: store.clone(),
-        layouts: store.clone(),
-        bookings: store.clone(),
-        seeder: store.clone(),
-        batches,
-        dependency: store,
-    };
+    let stores = Stores::of(store, batches);
     SqliteFixture { stores, database }
 }
 

@@ -1,0 +1,61 @@
+//! All ports of one store, for who wires them.
+
+use std::sync::Arc;
+
+use crate::booking::{BatchStore, BookingStore};
+use crate::catalog::CatalogStore;
+use crate::health::Dependency;
+use crate::identity::{SessionStore, UserStore};
+use crate::seating::{LayoutStore, SeatingStore};
+use crate::seed::Seeder;
+
+/// The ports of one store. Services take those that they need, never all of them.
+#[derive(Clone)]
+pub struct Stores {
+    /// Accounts.
+    pub users: Arc<dyn UserStore>,
+    /// Sessions.
+    pub sessions: Arc<dyn SessionStore>,
+    /// The catalog.
+    pub catalog: Arc<dyn CatalogStore>,
+    /// Claims and prices.
+    pub seating: Arc<dyn SeatingStore>,
+    /// Layouts.
+    pub layouts: Arc<dyn LayoutStore>,
+    /// Bookings.
+    pub bookings: Arc<dyn BookingStore>,
+    /// Plans.
+    pub seeder: Arc<dyn Seeder>,
+    /// Where committers write, one each: at least one.
+    pub batches: Vec<Arc<dyn BatchStore>>,
+    /// The store as a dependency.
+    pub dependency: Arc<dyn Dependency>,
+}
+
+impl Stores {
+    /// The ports of an adapter that implements them all, with what its committers write to.
+    pub fn of<S>(store: Arc<S>, batches: Vec<Arc<dyn BatchStore>>) -> Self
+    where
+        S: UserStore
+            + SessionStore
+            + CatalogStore
+            + SeatingStore
+            + LayoutStore
+            + BookingStore
+            + Seeder
+            + Dependency
+            + 'static,
+    {
+        Self {
+            users: store.clone(),
+            sessions: store.clone(),
+            catalog: store.clone(),
+            seating: store.clone(),
+            layouts: store.clone(),
+            bookings: store.clone(),
+            seeder: store.clone(),
+            batches,
+            dependency: store,
+        }
+    }
+}
