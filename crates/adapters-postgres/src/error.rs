@@ -24,7 +24,7 @@ pub fn store_error(error: Error) -> StoreError {
     let busy = match &error {
         Error::DatabaseError(DatabaseErrorKind::SerializationFailure, _) => true,
         Error::DatabaseError(DatabaseErrorKind::Unknown, information) => is_contention(information.message()),
-        _ => is_connection_lost(&error),
+        _ => false,
     };
     if busy || is_connection_lost(&error) { StoreError::unavailable(error) } else { StoreError::internal(error) }
 }

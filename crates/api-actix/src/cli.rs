@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use adapters_auth::Argon2Passwords;
 use clap::{Parser, Subcommand};
 use domain::identity::{Email, Name, NewUser, Password, PasswordHasher as _, Role, UserStoreError};
+use domain::seed::Seeded;
 
 use crate::config::{self, Config, SETTINGS, StoreConfig};
 use crate::secrets::DemoAccounts;
@@ -163,19 +164,12 @@ fn greeting(server: &RunningServer, config: &Config) -> String {
 async fn seed(config: &Config, demo: bool) -> Outcome {
     let store = OpenStore::open(config, Purpose::Administer).await?;
     if !demo {
-        let seeded = top_up(store.ports.seeder.as_ref()).await?;
-        print(&format!(
-            "Added {} movies, {} theatres, {} halls and {} shows.\n",
-            seeded.movies, seeded.theatres, seeded.halls, seeded.shows
-        ));
+        print(&added(&top_up(store.ports.seeder.as_ref()).await?));
         return Ok(());
     }
     let accounts = DemoAccounts::draw();
     let seeded = seed_demo(store.ports.seeder.as_ref(), &Argon2Passwords::default(), &accounts).await?;
-    print(&format!(
-        "Added {} movies, {} theatres, {} halls and {} shows.\n",
-        seeded.movies, seeded.theatres, seeded.halls, seeded.shows
-    ));
+    print(&added(&seeded));
     if let (Some(directory), 2) = (&store.data_dir, seeded.users) {
         // The server prints them, and keeps a store that has them topped up.
         accounts.keep(directory)?;
@@ -191,6 +185,11 @@ async fn seed(config: &Config, demo: bool) -> Outcome {
         _ => print("The demo accounts were there already; `admin reset-password` gives them new passwords.\n"),
     };
     Ok(())
+}
+
+fn added(seeded: &Seeded) -> String {
+    let Seeded { movies, theatres, halls, shows, users: _ } = seeded;
+    format!("Added {movies} movies, {theatres} theatres, {halls} halls and {shows} shows.\n")
 }
 
 async fn admin(config: &Config, command: AdminCommand) -> Outcome {
