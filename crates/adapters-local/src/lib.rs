@@ -1,10 +1,12 @@
-//! What a server that stands alone keeps in its own memory: counts of tries, and layouts.
+//! What a server that stands alone keeps in its own memory: counts of tries, layouts, and answers of idempotency keys.
 //!
 //! Everything here is bounded, and may be lost at any time: it makes things fast or fair, never correct.
 #![deny(missing_docs)]
 
+pub mod booking;
 pub mod limits;
 pub mod seating;
 
+pub use booking::LocalReplayCache;
 pub use limits::LocalRateLimiter;
 pub use seating::CachedLayouts;

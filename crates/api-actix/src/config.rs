@@ -66,6 +66,8 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// How many seats a booking may have.
     pub max_seats_per_booking: usize,
+    /// How long the answer of an idempotency key is given again to the byte.
+    pub idempotency_ttl: Duration,
     /// How long a request may take.
     pub request_timeout: Duration,
     /// How much memory layouts may take, in MiB.
@@ -169,7 +171,7 @@ pub const SETTINGS: &[Setting] = &[
     later("CANCELLATION_CUTOFF", "2h", DURATION, "Until how long before a show it can be cancelled."),
     setting("MAX_SEATS_PER_BOOKING", "10", "1 to 100", "How many seats a booking may have."),
     later("SEAT_GAP_RULE", "off", "off or forbid", "Whether a booking may leave a single seat empty."),
-    later("IDEMPOTENCY_TTL", "24h", "a time of at least 24h", "How long an answer is given again to the byte."),
+    setting("IDEMPOTENCY_TTL", "24h", "a time of at least 24h", "How long an answer is given again to the byte."),
     setting("REQUEST_TIMEOUT", "10s", DURATION, "How long a request may take."),
     setting("SEATMAP_CACHE_MB", "64", "1 to 65536", "Memory for seat maps, in MiB."),
     setting("RATE_LIMIT", "on", "on or off", "Whether requests and failed logins are limited."),
@@ -261,6 +263,7 @@ pub fn check(values: BTreeMap<&'static str, String>, mut errors: Vec<String>) ->
         cors_origins: reader.origins(),
         trusted_proxies: reader.networks(),
         max_seats_per_booking: reader.number("MAX_SEATS_PER_BOOKING", 1, 100),
+        idempotency_ttl: reader.duration("IDEMPOTENCY_TTL", Duration::from_secs(24 * 3600)),
         request_timeout: reader.duration("REQUEST_TIMEOUT", Duration::from_secs(1)),
         seatmap_cache_mb: reader.number("SEATMAP_CACHE_MB", 1, 65_536),
         rate_limits: reader.rate_limits(),
@@ -535,7 +538,6 @@ impl Reader {
     fn without_effect(&mut self) -> Vec<&'static str> {
         self.duration("HOLD_TTL", Duration::from_secs(1));
         self.duration("CANCELLATION_CUTOFF", Duration::ZERO);
-        self.duration("IDEMPOTENCY_TTL", Duration::from_secs(24 * 3600));
         self.one_of("SEAT_GAP_RULE", &[("off", ()), ("forbid", ())]);
         if let Some(url) = self.values.get("REDIS_URL").cloned()
             && !["redis://", "rediss://"].iter().any(|scheme| url.starts_with(scheme))

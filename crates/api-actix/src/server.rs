@@ -16,8 +16,11 @@ use actix_web::{App, HttpServer};
 use adapters_auth::{
     Argon2Passwords, JwtAccessTokens, JwtSecretError, OsRandom, RandomRefreshTokens, SystemClock, TokioTimer,
 };
-use adapters_local::{CachedLayouts, LocalRateLimiter};
-use domain::booking::{AnswerEncoder, BookingService, Committer, CommitterLimits, CommitterParts, command_queue};
+use adapters_local::{CachedLayouts, LocalRateLimiter, LocalReplayCache};
+use domain::booking::{
+    AnswerEncoder, BookingMeter, BookingService, Committer, CommitterLimits, CommitterParts, NoMeter, ReplayCache,
+    command_queue,
+};
 use domain::catalog::CatalogService;
 use domain::identity::{AuthenticationLimit, IdentityService, PasswordHasher};
 use domain::limits::RateLimiter;
@@ -40,6 +43,8 @@ use crate::views::JsonAnswers;
 const QUEUE_MAX: usize = 1024;
 /// How many commands are committed together at most. One: each booking is a commit of its own in this version.
 const BATCH_MAX: usize = 1;
+/// How much memory the answers of idempotency keys may take where there is no Redis: some ten thousand answers.
+const REPLAY_CACHE_BYTES: u64 = 16 * 1024 * 1024;
 /// How long what was accepted may take once the server stops: ten seconds, less what ending takes.
 const STOP_MAX_SECONDS: u64 = 9;
 /// How often a demo store is topped up with shows.
@@ -176,7 +181,9 @@ fn wire(
     let limiter: Arc<dyn RateLimiter> = Arc::new(LocalRateLimiter::new(timer.clone()));
     let encoder: Arc<dyn AnswerEncoder> = Arc::new(JsonAnswers);
     let previous: Vec<_> = config.jwt_secret_previous.iter().cloned().collect();
-    let parts = CommitterParts { encoder: encoder.clone(), random: random.clone(), timer };
+    let meter: Arc<dyn BookingMeter> = Arc::new(NoMeter);
+    let replays: Arc<dyn ReplayCache> = Arc::new(LocalReplayCache::new(REPLAY_CACHE_BYTES, config.idempotency_ttl));
+    let parts = CommitterParts { encoder: encoder.clone(), random: random.clone(), timer, meter: meter.clone() };
     let limits = CommitterLimits { queue_max: QUEUE_MAX, batch_max: BATCH_MAX, timeout: config.request_timeout };
     let (queue, committers) = command_queue(store.ports.batches.clone(), &parts, limits);
     let cache_bytes = config.seatmap_cache_mb * 1024 * 1024;
@@ -205,6 +212,8 @@ fn wire(
             bookings: store.ports.bookings.clone(),
             users: store.ports.users.clone(),
             encoder,
+            replays,
+            meter,
         },
         limiter,
         dependencies: vec![store.ports.dependency.clone()],

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use domain::booking::{
     Action, Answer, AnswerEncoder, BatchStore, BookSeats, Booking, Command, CommandError, CommandQueue,
-    CommitterLimits, CommitterParts, Decision, Drawn, Fingerprint, IdempotencyKey, KeyName, Named, PreparedCommand,
-    Refusal, Scope, command_queue, decide,
+    CommitterLimits, CommitterParts, Decision, Drawn, Fingerprint, IdempotencyKey, KeyName, Named, NoMeter,
+    PreparedCommand, Refusal, Scope, command_queue, decide,
 };
 use domain::clock::Timer;
 use domain::identity::Caller;
@@ -117,6 +117,7 @@ pub async fn sell<T>(stores: &Stores, mode: Mode, work: impl AsyncFnOnce(&Seller
         encoder: Arc::new(TestEncoder),
         random: Arc::new(UniqueRandom::new()),
         timer: Arc::new(TokioTimer),
+        meter: Arc::new(NoMeter),
     };
     let limits = CommitterLimits { queue_max: 1024, batch_max: mode.batch_max, timeout: Duration::from_secs(30) };
     let mut batches = stores.batches.iter().cycle().cloned();

@@ -1,7 +1,7 @@
 //! The queue of commands and the committer that works it off: order, re-runs, deadlines and unknown outcomes, written once
 //! for every store and without an async runtime.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,7 @@ use thiserror::Error;
 
 use super::command::{Command, Drawn, PreparedCommand};
 use super::decide::{Answer, Refusal, decide};
+use super::meter::{BookingMeter, Rerun};
 use super::ports::{AnswerEncoder, BatchStore, BookingIdBlock, Named, WriteError};
 use crate::clock::Timer;
 use crate::error::StoreError;
@@ -80,6 +81,7 @@ impl Phase {
 /// A command in the queue.
 struct Entry {
     command: Command,
+    handed_in: Instant,
     deadline: Instant,
     phase: Arc<Phase>,
     reply: oneshot::Sender<Outcome>,
@@ -111,6 +113,7 @@ impl Taken {
 pub struct CommandQueue {
     // One sender each, never cloned: each clone would make the bounded channel longer by one.
     lanes: Vec<Mutex<mpsc::Sender<Entry>>>,
+    waiting: Arc<AtomicUsize>,
     timer: Arc<dyn Timer>,
     timeout: Duration,
 }
@@ -124,6 +127,8 @@ pub struct CommitterParts {
     pub random: Arc<dyn Random>,
     /// Waits.
     pub timer: Arc<dyn Timer>,
+    /// Is told what happens.
+    pub meter: Arc<dyn BookingMeter>,
 }
 
 /// A queue, and a committer for each of `stores`, to be run by whoever has threads. The committers end when the queue is dropped
@@ -135,13 +140,15 @@ pub fn command_queue(
 ) -> (CommandQueue, Vec<Committer>) {
     let mut lanes = Vec::new();
     let mut committers = Vec::new();
+    let waiting = Arc::new(AtomicUsize::new(0));
     for store in stores {
         // The channel has room for one more than its buffer for each sender.
         let (sender, entries) = mpsc::channel(limits.queue_max.saturating_sub(1));
         lanes.push(Mutex::new(sender));
-        committers.push(Committer { entries, store, parts: parts.clone(), batch_max: limits.batch_max });
+        let (parts, waiting) = (parts.clone(), Arc::clone(&waiting));
+        committers.push(Committer { entries, waiting, store, parts, batch_max: limits.batch_max });
     }
-    (CommandQueue { lanes, timer: Arc::clone(&parts.timer), timeout: limits.timeout }, committers)
+    (CommandQueue { lanes, waiting, timer: Arc::clone(&parts.timer), timeout: limits.timeout }, committers)
 }
 
 impl CommandQueue {
@@ -152,8 +159,9 @@ impl CommandQueue {
     pub async fn submit(&self, command: Command) -> Outcome {
         let (reply, answered) = oneshot::channel();
         let phase = Arc::new(Phase::default());
-        let deadline = self.timer.instant() + self.timeout;
-        self.hand_in(Entry { command, deadline, phase: Arc::clone(&phase), reply })?;
+        let handed_in = self.timer.instant();
+        let deadline = handed_in + self.timeout;
+        self.hand_in(Entry { command, handed_in, deadline, phase: Arc::clone(&phase), reply })?;
         match select(answered, self.timer.sleep(self.timeout)).await {
             Either::Left((outcome, _)) => outcome.unwrap_or_else(|_| lost(&phase)),
             Either::Right(((), _)) if phase.abandon() => Err(CommandError::Overloaded),
@@ -167,7 +175,17 @@ impl CommandQueue {
         let lane = self.lanes.get(lane).ok_or(CommandError::Overloaded)?;
         // Nobody panics while holding it, and a sender has no state to be left half done.
         let mut sender = lane.lock().unwrap_or_else(PoisonError::into_inner);
-        sender.try_send(entry).map_err(|_| CommandError::Overloaded)
+        // Counted before it can be taken, or the count could go below nothing.
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        sender.try_send(entry).map_err(|_| {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            CommandError::Overloaded
+        })
+    }
+
+    /// How many commands wait for a committer.
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
     }
 }
 
@@ -179,6 +197,7 @@ fn lost(phase: &Phase) -> Outcome {
 /// Takes commands from the queue and commits them: read, decide, write.
 pub struct Committer {
     entries: mpsc::Receiver<Entry>,
+    waiting: Arc<AtomicUsize>,
     store: Arc<dyn BatchStore>,
     parts: CommitterParts,
     batch_max: usize,
@@ -195,11 +214,12 @@ enum RunError {
 impl Committer {
     /// Works the queue off until it is dropped.
     pub async fn run(self) {
-        let Self { entries, store, parts, batch_max } = self;
+        let Self { entries, waiting, store, parts, batch_max } = self;
         let mut desk = CommitterDesk { store, parts, ids: None };
         // All that wait, up to the limit, and no timer: an idle system adds no delay.
         let mut batches = entries.ready_chunks(batch_max.max(1));
         while let Some(batch) = batches.next().await {
+            waiting.fetch_sub(batch.len(), Ordering::Relaxed);
             desk.settle(batch).await;
         }
     }
@@ -216,11 +236,13 @@ impl CommitterDesk {
         let mut taken = Vec::with_capacity(batch.len());
         let mut no_ids = None;
         for entry in batch {
-            if entry.deadline <= self.parts.timer.instant() || !entry.phase.take() {
+            let now = self.parts.timer.instant();
+            if entry.deadline <= now || !entry.phase.take() {
                 // Its caller has been told, or is told now.
                 let _ = entry.reply.send(Err(CommandError::Overloaded));
                 continue;
             }
+            self.parts.meter.taken(now.saturating_duration_since(entry.handed_in));
             let drawn = match &no_ids {
                 None => self.draw().await,
                 // Who comes behind does not wait for the store to fail again.
@@ -238,6 +260,9 @@ impl CommitterDesk {
                     let _ = entry.reply.send(Err(CommandError::Store(error)));
                 }
             }
+        }
+        if !taken.is_empty() {
+            self.parts.meter.batch(taken.len());
         }
         let alone = taken.len() <= 1;
         let left = self.run(taken, if alone { RUNS_ALONE } else { RUNS_TOGETHER }).await;
@@ -261,6 +286,7 @@ impl CommitterDesk {
                     return Vec::new();
                 }
                 Err(RunError::Again { unknown }) => {
+                    self.parts.meter.rerun(if unknown.is_some() { Rerun::UnknownOutcome } else { Rerun::Stale });
                     if let Some(sent) = unknown {
                         batch.iter_mut().zip(sent).for_each(|(taken, sent)| taken.sent |= sent);
                         batch = self.wait_until_reachable(batch).await;

@@ -22,7 +22,7 @@ use crate::ids::ShowId;
 use crate::random::{OperationId, Random};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
-const LIMITS: CommitterLimits = CommitterLimits { queue_max: 100, batch_max: 64, timeout: TIMEOUT };
+pub(super) const LIMITS: CommitterLimits = CommitterLimits { queue_max: 100, batch_max: 64, timeout: TIMEOUT };
 
 type Outcome = Result<Answer, CommandError>;
 
@@ -92,15 +92,21 @@ struct Seen {
 
 /// A committed state, what was asked of it, and a clock.
 #[derive(Clone)]
-struct Bench {
+pub(super) struct Bench {
     timer: Arc<VirtualTimer>,
-    state: Arc<Mutex<BatchState>>,
+    pub(super) state: Arc<Mutex<BatchState>>,
     seen: Arc<Mutex<Seen>>,
+    random: Arc<Counter>,
 }
 
 impl Bench {
-    fn new() -> Self {
-        Self { timer: VirtualTimer::new(), state: Arc::new(Mutex::new(new_state())), seen: Arc::default() }
+    pub(super) fn new() -> Self {
+        Self {
+            timer: VirtualTimer::new(),
+            state: Arc::new(Mutex::new(new_state())),
+            seen: Arc::default(),
+            random: Arc::default(),
+        }
     }
 
     /// A store whose reads fail if `read` says so, and whose `n`-th write (from 0) does what `write` says.
@@ -133,14 +139,14 @@ impl Bench {
     }
 
     /// A store whose reads succeed.
-    fn writing(
+    pub(super) fn writing(
         &self,
         write: impl FnMut(usize, &Changes, &mut BatchState) -> Result<(), WriteError> + Send + 'static,
     ) -> MockBatchStore {
         self.store(|_| None, write)
     }
 
-    fn queue(&self, store: impl BatchStore + 'static, limits: CommitterLimits) -> (CommandQueue, Committer) {
+    pub(super) fn queue(&self, store: impl BatchStore + 'static, limits: CommitterLimits) -> (CommandQueue, Committer) {
         let (queue, mut committers) = command_queue(vec![Arc::new(store)], &self.parts(), limits);
         (queue, committers.remove(0))
     }
@@ -148,8 +154,9 @@ impl Bench {
     fn parts(&self) -> CommitterParts {
         CommitterParts {
             encoder: Arc::new(TestEncoder),
-            random: Arc::new(Counter::default()),
+            random: self.random.clone(),
             timer: self.timer.clone(),
+            meter: Arc::new(NoMeter),
         }
     }
 
@@ -185,7 +192,7 @@ fn done(changes: &Changes, state: &mut BatchState) -> Result<(), WriteError> {
     Ok(())
 }
 
-fn stale() -> Result<(), WriteError> {
+pub(super) fn stale() -> Result<(), WriteError> {
     Err(WriteError::Stale(Arc::from(Box::from("stale"))))
 }
 
@@ -198,7 +205,7 @@ fn down() -> StoreError {
 }
 
 /// A command of user 1 for one seat, with a key of its own.
-fn seat(number: i64) -> Command {
+pub(super) fn seat(number: i64) -> Command {
     command(1, OPEN, &[number], &format!("seat-{number}"))
 }
 

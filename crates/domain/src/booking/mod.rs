@@ -8,7 +8,9 @@
 mod command;
 mod committer;
 mod decide;
+mod meter;
 mod ports;
+mod replays;
 mod service;
 mod types;
 
@@ -16,6 +18,8 @@ mod types;
 mod committer_tests;
 #[cfg(test)]
 mod decide_tests;
+#[cfg(test)]
+mod service_tests;
 
 pub use command::{
     Action, BookSeats, Command, Drawn, Fingerprint, IdempotencyKey, IdempotencyKeyError, KeyName, PreparedCommand,
@@ -23,6 +27,7 @@ pub use command::{
 };
 pub use committer::{CommandError, CommandQueue, Committer, CommitterLimits, CommitterParts, command_queue};
 pub use decide::{Answer, Decision, Refusal, decide};
+pub use meter::{BookingMeter, NoMeter, Rerun, Settled};
 pub use ports::{
     AnswerEncoder, BatchState, BatchStore, BookingFilter, BookingIdBlock, BookingPlace, BookingStore, Changes,
     ClaimRow, ExpectedHold, KeyRow, Named, NewClaim, NewKey, NewOutboxEvent, OutboxKind, SeatOffer, ShowGuard,
@@ -30,5 +35,8 @@ pub use ports::{
 };
 #[cfg(feature = "mock")]
 pub use ports::{MockBatchStore, MockBookingStore};
+#[cfg(feature = "mock")]
+pub use replays::MockReplayCache;
+pub use replays::{Replay, ReplayCache};
 pub use service::{BookRequest, BookedAnswer, BookingService, ReadBookingError};
 pub use types::{Booking, BookingStatus, BookingStatusError, SoldSeat, When};

@@ -6,8 +6,10 @@ use thiserror::Error;
 
 use super::command::{Action, BookSeats, Command, Fingerprint, IdempotencyKey, KeyName, Scope};
 use super::committer::{CommandError, CommandQueue};
-use super::decide::Answer;
+use super::decide::{Answer, Refusal};
+use super::meter::{BookingMeter, Settled};
 use super::ports::{AnswerEncoder, BookingFilter, BookingPlace, BookingStore};
+use super::replays::{Replay, ReplayCache};
 use super::types::Booking;
 use crate::error::StoreError;
 use crate::identity::{Caller, UserStore};
@@ -64,6 +66,10 @@ pub struct BookingService {
     pub users: Arc<dyn UserStore>,
     /// Writes the answers.
     pub encoder: Arc<dyn AnswerEncoder>,
+    /// Knows the answers of retries without asking the store.
+    pub replays: Arc<dyn ReplayCache>,
+    /// Is told what becomes of each request.
+    pub meter: Arc<dyn BookingMeter>,
 }
 
 impl BookingService {
@@ -71,8 +77,53 @@ impl BookingService {
     pub async fn book(&self, request: BookRequest) -> Result<BookedAnswer, CommandError> {
         let BookRequest { caller, scope, key, fingerprint, book } = request;
         let key = KeyName { user_id: caller.user_id, scope, key };
-        match self.queue.submit(Command { caller, key, fingerprint, action: Action::Book(book) }).await? {
-            Answer::Booked { booking_id, body, replayed } => Ok(BookedAnswer { booking_id, body, replayed }),
+        let outcome = match self.replay(&caller, &key, fingerprint).await {
+            Ok(Some(answer)) => Ok((answer, Settled::ReplayedFromCache)),
+            Ok(None) => {
+                let answer = self.run(Command { caller, key, fingerprint, action: Action::Book(book) }).await;
+                answer.map(|answer| {
+                    let settled = if answer.replayed { Settled::ReplayedFromStore } else { Settled::Booked };
+                    (answer, settled)
+                })
+            }
+            Err(error) => Err(error),
+        };
+        self.meter.settled(match &outcome {
+            Ok((_, settled)) => *settled,
+            Err(error) => failed(error),
+        });
+        outcome.map(|(answer, _)| answer)
+    }
+
+    /// The answer of an earlier request with this key, if the replay cache has it. A key opens nothing by itself: the
+    /// caller's session must last.
+    async fn replay(
+        &self,
+        caller: &Caller,
+        key: &KeyName,
+        fingerprint: Fingerprint,
+    ) -> Result<Option<BookedAnswer>, CommandError> {
+        // Another request with the same key is for the store to refuse.
+        let Some(replay) = self.replays.recall(key).await.filter(|replay| replay.fingerprint == fingerprint) else {
+            return Ok(None);
+        };
+        if !self.has_session(caller).await.map_err(CommandError::Store)? {
+            return Err(CommandError::Refused(Refusal::SessionEnded));
+        }
+        Ok(Some(BookedAnswer { booking_id: replay.booking_id, body: replay.body, replayed: true }))
+    }
+
+    async fn run(&self, command: Command) -> Result<BookedAnswer, CommandError> {
+        let (caller, key, fingerprint) = (command.caller, command.key.clone(), command.fingerprint);
+        match self.queue.submit(command).await? {
+            Answer::Booked { booking_id, body, replayed } => {
+                // Committed, so never before it is true. A replay is left out: how old its answer is nobody has told.
+                if !replayed {
+                    let replay = Replay { fingerprint, booking_id, body: Arc::clone(&body) };
+                    self.replays.remember(&key, &replay).await;
+                }
+                Ok(BookedAnswer { booking_id, body, replayed })
+            }
             Answer::BookedLongAgo { booking_id } => {
                 let booking = self.bookings.booking(caller.user_id, booking_id).await.map_err(CommandError::Store)?;
                 let gone = || StoreError::internal(format!("booking {booking_id} of a used key is gone"));
@@ -102,8 +153,22 @@ impl BookingService {
     }
 
     async fn check_session(&self, caller: &Caller) -> Result<(), ReadBookingError> {
+        if self.has_session(caller).await? { Ok(()) } else { Err(ReadBookingError::SessionEnded) }
+    }
+
+    async fn has_session(&self, caller: &Caller) -> Result<bool, StoreError> {
         let user = self.users.by_id(caller.user_id).await?;
-        let live = user.is_some_and(|user| user.session_generation == caller.session_generation);
-        if live { Ok(()) } else { Err(ReadBookingError::SessionEnded) }
+        Ok(user.is_some_and(|user| user.session_generation == caller.session_generation))
+    }
+}
+
+/// What is measured of a request that has failed.
+fn failed(error: &CommandError) -> Settled {
+    match error {
+        CommandError::Refused(Refusal::SeatUnavailable { .. }) => Settled::Conflict,
+        CommandError::Refused(_) => Settled::Refused,
+        CommandError::Overloaded => Settled::Overloaded,
+        CommandError::Store(_) => Settled::Unavailable,
+        CommandError::OutcomeUnknown => Settled::OutcomeUnknown,
     }
 }

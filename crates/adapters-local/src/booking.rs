@@ -1,0 +1,43 @@
+//! What idempotency keys remember, in this process.
+
+use std::mem::size_of;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use domain::booking::{KeyName, Replay, ReplayCache};
+use moka::future::Cache;
+
+/// What an entry costs beside its texts and its answer: the cache's own and the allocator's, about.
+const ENTRY_BYTES: usize = 256;
+
+/// Remembers answers in about so many bytes; beyond, the one that was asked for least goes.
+pub struct LocalReplayCache {
+    kept: Cache<KeyName, Arc<Replay>>,
+}
+
+impl LocalReplayCache {
+    /// Remembers answers for `ttl`, in about `bytes_max` bytes.
+    pub fn new(bytes_max: u64, ttl: Duration) -> Self {
+        let weigh = |key: &KeyName, replay: &Arc<Replay>| bytes(key, replay);
+        Self { kept: Cache::builder().max_capacity(bytes_max).weigher(weigh).time_to_live(ttl).build() }
+    }
+}
+
+#[async_trait]
+impl ReplayCache for LocalReplayCache {
+    async fn recall(&self, key: &KeyName) -> Option<Replay> {
+        Some(self.kept.get(key).await?.as_ref().clone())
+    }
+
+    async fn remember(&self, key: &KeyName, replay: &Replay) {
+        self.kept.insert(key.clone(), Arc::new(replay.clone())).await;
+    }
+}
+
+/// About how many bytes an entry takes.
+fn bytes(key: &KeyName, replay: &Replay) -> u32 {
+    let texts = key.scope.0.len() + key.key.as_str().len();
+    let whole = ENTRY_BYTES + size_of::<(KeyName, Replay)>() + texts + replay.body.len();
+    u32::try_from(whole).unwrap_or(u32::MAX)
+}

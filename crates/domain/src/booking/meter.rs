@@ -1,0 +1,99 @@
+//! What is measured of the booking path, as a port.
+
+use std::time::Duration;
+
+/// What became of a request to book.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Settled {
+    /// It booked.
+    Booked,
+    /// An earlier request with its key had booked; the replay cache knew.
+    ReplayedFromCache,
+    /// An earlier request with its key had booked; the store knew.
+    ReplayedFromStore,
+    /// Somebody has a seat already.
+    Conflict,
+    /// It was refused for another reason.
+    Refused,
+    /// It was not taken in time, or too many waited.
+    Overloaded,
+    /// The store failed, and nothing was written.
+    Unavailable,
+    /// It may have booked; its key tells.
+    OutcomeUnknown,
+}
+
+impl Settled {
+    /// Every one.
+    pub const ALL: [Self; 8] = [
+        Self::Booked,
+        Self::ReplayedFromCache,
+        Self::ReplayedFromStore,
+        Self::Conflict,
+        Self::Refused,
+        Self::Overloaded,
+        Self::Unavailable,
+        Self::OutcomeUnknown,
+    ];
+
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Booked => "booked",
+            Self::ReplayedFromCache => "replayed_from_cache",
+            Self::ReplayedFromStore => "replayed_from_store",
+            Self::Conflict => "conflict",
+            Self::Refused => "refused",
+            Self::Overloaded => "overloaded",
+            Self::Unavailable => "unavailable",
+            Self::OutcomeUnknown => "outcome_unknown",
+        }
+    }
+}
+
+/// Why a batch was run again.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Rerun {
+    /// A row was not as it was read, or a lock was not to be had in time.
+    Stale,
+    /// The connection was lost while the batch was written.
+    UnknownOutcome,
+}
+
+impl Rerun {
+    /// Every one.
+    pub const ALL: [Self; 2] = [Self::Stale, Self::UnknownOutcome];
+
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stale => "stale",
+            Self::UnknownOutcome => "unknown_outcome",
+        }
+    }
+}
+
+/// Is told what happens on the booking path. MUST NOT block: it is called between commits.
+pub trait BookingMeter: Send + Sync {
+    /// A request to book has its answer.
+    fn settled(&self, what: Settled);
+
+    /// A command was taken from the queue, after this time in it.
+    fn taken(&self, waited: Duration);
+
+    /// So many commands were taken together, to be committed together.
+    fn batch(&self, commands: usize);
+
+    /// A batch is run again.
+    fn rerun(&self, why: Rerun);
+}
+
+/// Measures nothing.
+pub struct NoMeter;
+
+impl BookingMeter for NoMeter {
+    fn settled(&self, _: Settled) {}
+    fn taken(&self, _: Duration) {}
+    fn batch(&self, _: usize) {}
+    fn rerun(&self, _: Rerun) {}
+}

@@ -1,0 +1,136 @@
+//! Where the answer of a request comes from: the replay cache or the store.
+
+use std::sync::{Arc, Mutex};
+
+use futures::executor::block_on;
+use futures::future::join;
+use mockall::predicate::always;
+
+use super::committer_tests::{Bench, LIMITS, seat, stale};
+use super::decide_tests::{OPEN, TestEncoder, booked_claim, command, commit, now, place};
+use super::*;
+use crate::identity::{MockUserStore, User};
+use crate::ids::BookingId;
+
+/// Remembers what it is told, and what it was told of.
+#[derive(Default)]
+struct Told(Mutex<Vec<Settled>>);
+
+impl BookingMeter for Told {
+    fn settled(&self, what: Settled) {
+        self.0.lock().unwrap().push(what);
+    }
+    fn taken(&self, _: std::time::Duration) {}
+    fn batch(&self, _: usize) {}
+    fn rerun(&self, _: Rerun) {}
+}
+
+/// What one request came to.
+struct Served {
+    outcome: Result<BookedAnswer, CommandError>,
+    told: Vec<Settled>,
+    remembered: Vec<(KeyName, Replay)>,
+}
+
+/// Serves a request: the cache knows `known`, the caller's account is of this session generation.
+fn serve(bench: &Bench, store: MockBatchStore, known: Option<Replay>, generation: i64, command: Command) -> Served {
+    let (queue, committer) = bench.queue(store, LIMITS);
+    let remembered = Arc::new(Mutex::new(Vec::new()));
+    let mut replays = MockReplayCache::new();
+    replays.expect_recall().with(mockall::predicate::eq(command.key.clone())).times(1).return_const(known);
+    let notes = Arc::clone(&remembered);
+    replays.expect_remember().with(always(), always()).returning(move |key, replay| {
+        notes.lock().unwrap().push((key.clone(), replay.clone()));
+    });
+    let mut users = MockUserStore::new();
+    users.expect_by_id().returning(move |id| {
+        let (name, email) = ("Ana".to_owned(), "ana@example.org".to_owned());
+        let role = crate::identity::Role::Customer;
+        Ok(Some(User { id, name, email, role, session_generation: generation, created_at: now() }))
+    });
+    let told = Arc::new(Told::default());
+    let service = BookingService {
+        queue,
+        bookings: Arc::new(MockBookingStore::new()),
+        users: Arc::new(users),
+        encoder: Arc::new(TestEncoder),
+        replays: Arc::new(replays),
+        meter: told.clone(),
+    };
+    let Command { caller, key, fingerprint, action: Action::Book(book) } = command;
+    let request = BookRequest { caller, scope: key.scope, key: key.key, fingerprint, book };
+    let asked = async move { service.book(request).await };
+    let (outcome, ()) = block_on(join(asked, committer.run()));
+    let (told, remembered) = (told.0.lock().unwrap().clone(), remembered.lock().unwrap().clone());
+    Served { outcome, told, remembered }
+}
+
+fn known(command: &Command) -> Replay {
+    Replay { fingerprint: command.fingerprint, booking_id: BookingId(41), body: Arc::from(&b"the first answer"[..]) }
+}
+
+#[test]
+fn a_retry_that_the_cache_knows_asks_the_store_for_nothing_but_the_session() {
+    let bench = Bench::new();
+    let retry = seat(1);
+    let served = serve(&bench, MockBatchStore::new(), Some(known(&retry)), 7, retry);
+    let answer = served.outcome.unwrap();
+    assert_eq!((answer.booking_id, &answer.body[..], answer.replayed), (BookingId(41), &b"the first answer"[..], true));
+    assert_eq!(served.told, [Settled::ReplayedFromCache]);
+    assert!(served.remembered.is_empty());
+}
+
+#[test]
+fn a_key_in_the_cache_opens_nothing_to_a_session_that_has_ended() {
+    let bench = Bench::new();
+    let retry = seat(1);
+    let served = serve(&bench, MockBatchStore::new(), Some(known(&retry)), 8, retry);
+    assert!(matches!(served.outcome, Err(CommandError::Refused(Refusal::SessionEnded))));
+    assert_eq!(served.told, [Settled::Refused]);
+}
+
+#[test]
+fn another_request_with_a_key_that_the_cache_knows_is_for_the_store_to_judge() {
+    let bench = Bench::new();
+    let other = command(1, OPEN, &[2], "seat-1");
+    let store = bench.writing(|_, changes, state| {
+        commit(changes, state);
+        Ok(())
+    });
+    // The store knows nothing of the key: the cache had it from elsewhere, and does not decide.
+    let served = serve(&bench, store, Some(known(&seat(1))), 7, other);
+    assert!(!served.outcome.unwrap().replayed);
+    assert_eq!(served.told, [Settled::Booked]);
+}
+
+#[test]
+fn what_was_committed_is_remembered_and_nothing_else() {
+    let bench = Bench::new();
+    let written = |bench: &Bench| {
+        bench.writing(|_, changes, state| {
+            commit(changes, state);
+            Ok(())
+        })
+    };
+    let first = serve(&bench, written(&bench), None, 7, seat(1));
+    let answer = first.outcome.unwrap();
+    let replay =
+        Replay { fingerprint: seat(1).fingerprint, booking_id: answer.booking_id, body: Arc::clone(&answer.body) };
+    assert_eq!(first.remembered, [(seat(1).key, replay)]);
+
+    let again = serve(&bench, written(&bench), None, 7, seat(1));
+    assert_eq!(
+        (again.outcome.unwrap(), again.told),
+        (BookedAnswer { replayed: true, ..answer }, vec![Settled::ReplayedFromStore])
+    );
+    assert!(again.remembered.is_empty(), "nobody has told how old it is");
+
+    bench.state.lock().unwrap().claims.insert(place(3), booked_claim());
+    let refused = serve(&bench, written(&bench), None, 7, seat(3));
+    assert_eq!(refused.told, [Settled::Conflict]);
+    assert!(refused.remembered.is_empty());
+
+    let unwritten = serve(&bench, bench.writing(|_, _, _| stale()), None, 7, seat(4));
+    assert_eq!(unwritten.told, [Settled::Overloaded]);
+    assert!(unwritten.remembered.is_empty());
+}
