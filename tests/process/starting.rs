@@ -194,7 +194,9 @@ async fn an_older_schema_is_not_served_but_told_how_to_migrate() {
         let told = site.run(command, "a good password\n").failed(1);
         assert!(told.contains("movie-booking migrate") && told.contains("serve --migrate"), "{told}");
     }
-    assert_eq!(site.run(&["migrate"], "").succeeded(), "1 migrations run; the schema is up to date.\n");
+    let migrated = site.run(&["migrate"], "").succeeded();
+    let run = migrated.strip_suffix(" migrations run; the schema is up to date.\n").unwrap();
+    assert!(run.parse::<usize>().unwrap() > 0, "{migrated}");
     assert_eq!(site.run(&["migrate"], "").succeeded(), "0 migrations run; the schema is up to date.\n");
     assert!(site.serve().greeting.contains("PostgreSQL"));
 }

@@ -11,6 +11,7 @@ mod connect;
 mod error;
 mod identity;
 mod migrations;
+mod retention;
 mod rows;
 mod schema;
 mod seating;

@@ -1,8 +1,11 @@
 //! The schema: embedded in the program, run by an explicit command.
 
+use std::time::{Duration, Instant};
+
 use diesel::migration::{Migration, MigrationSource as _};
 use diesel::pg::Pg;
-use diesel_async::{AsyncMigrationHarness, AsyncPgConnection, SimpleAsyncConnection as _};
+use diesel::sql_types::Bool;
+use diesel_async::{AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
 use thiserror::Error;
 
@@ -12,6 +15,10 @@ const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/postg
 
 /// Whoever migrates or seeds holds this advisory lock: two servers that start at once do it one after the other.
 pub(crate) const SCHEMA_LOCK: i64 = 0x6d6f_7669_6573;
+/// How often whoever waits for it asks.
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
+/// How long it is waited for: a large migration takes its time.
+const LOCK_MAX: Duration = Duration::from_secs(30 * 60);
 
 /// How the database's schema compares with the program's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,7 +40,10 @@ pub enum MigrateError {
     /// A newer program has migrated the database.
     #[error("the database's schema is newer than this program: use the program that migrated it, or a newer one")]
     Newer,
-    /// A migration failed. Nothing of it stays.
+    /// Another program migrates, and does not end.
+    #[error("another program has been migrating or seeding the database for half an hour: see what it waits for")]
+    Busy,
+    /// A migration failed. Nothing of it stays, but of one that runs outside a transaction.
     #[error("a migration failed: {0}")]
     Failed(String),
 }
@@ -67,10 +77,24 @@ impl PostgresStore {
     /// The lock goes with the connection, at the end of the harness.
     async fn locked_harness(&self) -> Result<Harness, MigrateError> {
         let mut connection = self.settings().establish_one().await?;
-        // A large migration takes its time, and so may the one that is waited for.
-        let lock = format!("SET statement_timeout = 0; SET lock_timeout = 0; SELECT pg_advisory_lock({SCHEMA_LOCK})");
-        connection.batch_execute(&lock).await.map_err(|error| failed(error.into()))?;
-        Ok(AsyncMigrationHarness::new(connection))
+        // A large migration takes its time.
+        let patient = "SET statement_timeout = 0; SET lock_timeout = 0";
+        connection.batch_execute(patient).await.map_err(|error| failed(error.into()))?;
+        let began = Instant::now();
+        while began.elapsed() < LOCK_MAX {
+            // Asked for again and again: an index that is made CONCURRENTLY waits for every statement that is running, one that
+            // waits for this lock included.
+            let locked: bool =
+                diesel::select(diesel::dsl::sql::<Bool>(&format!("pg_try_advisory_lock({SCHEMA_LOCK})")))
+                    .get_result(&mut connection)
+                    .await
+                    .map_err(|error| failed(error.into()))?;
+            if locked {
+                return Ok(AsyncMigrationHarness::new(connection));
+            }
+            tokio::time::sleep(LOCK_PAUSE).await;
+        }
+        Err(MigrateError::Busy)
     }
 }
 

@@ -12,6 +12,7 @@ mod failure;
 mod health;
 mod identity;
 mod migrations;
+mod retention;
 mod row;
 #[rustfmt::skip]
 mod schema;

@@ -20,6 +20,7 @@ pub mod limits;
 pub mod money;
 pub mod page;
 pub mod random;
+pub mod retention;
 pub mod seating;
 pub mod seed;
 pub mod stores;

@@ -6,6 +6,7 @@ use crate::booking::{BatchStore, BookingStore};
 use crate::catalog::CatalogStore;
 use crate::health::Dependency;
 use crate::identity::{SessionStore, UserStore};
+use crate::retention::RetentionStore;
 use crate::seating::{LayoutStore, SeatingStore};
 use crate::seed::Seeder;
 
@@ -26,6 +27,8 @@ pub struct Stores {
     pub bookings: Arc<dyn BookingStore>,
     /// Plans.
     pub seeder: Arc<dyn Seeder>,
+    /// What is not kept for ever.
+    pub retention: Arc<dyn RetentionStore>,
     /// Where committers write, one each: at least one.
     pub batches: Vec<Arc<dyn BatchStore>>,
     /// The store as a dependency.
@@ -43,6 +46,7 @@ impl Stores {
             + LayoutStore
             + BookingStore
             + Seeder
+            + RetentionStore
             + Dependency
             + 'static,
     {
@@ -54,6 +58,7 @@ impl Stores {
             layouts: store.clone(),
             bookings: store.clone(),
             seeder: store.clone(),
+            retention: store.clone(),
             batches,
             dependency: store,
         }

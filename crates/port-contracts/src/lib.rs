@@ -20,6 +20,7 @@ pub mod booking;
 pub mod catalog;
 pub mod health;
 pub mod identity;
+pub mod retention;
 pub mod seating;
 pub mod seed;
 pub mod tools;
@@ -151,6 +152,15 @@ macro_rules! contract_tests {
                 shows_never_overlap_in_a_hall,
                 shows_without_price_movie_or_hall_are_left_out,
                 seeded_accounts_can_log_in,
+            }
+            retention {
+                old_answers_go_and_their_keys_stay,
+                a_step_takes_the_oldest_and_is_bounded,
+                old_events_go_and_nothing_else,
+                a_session_goes_with_its_last_token,
+                sweeps_at_once_take_each_row_once,
+                sweeping_beside_retries_books_nothing_twice,
+                sweeping_tells_that_the_store_is_gone,
             }
             health {
                 a_store_that_answers_is_well,

@@ -21,6 +21,9 @@ async fn dump(database: &TestDatabase) -> Vec<String> {
             || coalesce(column_default, '') || ' ' || coalesce(collation_name, '') || ' ' || is_identity
         FROM information_schema.columns WHERE table_schema = 'public'
         UNION ALL
+        SELECT 'options ' || oid::regclass || ' ' || reloptions::text FROM pg_class
+        WHERE relnamespace = 'public'::regnamespace AND reloptions IS NOT NULL
+        UNION ALL
         SELECT 'constraint ' || conrelid::regclass || ' ' || conname || ' ' || pg_get_constraintdef(oid)
         FROM pg_constraint WHERE connamespace = 'public'::regnamespace
         UNION ALL SELECT 'index ' || indexdef FROM pg_indexes WHERE schemaname = 'public'
@@ -51,6 +54,27 @@ async fn migrations_go_up_down_and_up_to_the_same() {
     store.migrate().await.unwrap();
     assert_eq!(dump(&database).await, migrated);
     assert_eq!(store.migrate().await.unwrap(), 0);
+}
+
+/// Vacuumed by what changes, not by a share of all that was ever sold.
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_that_grow_are_vacuumed_before_a_fifth_of_them_is_dead() {
+    let database = TestDatabase::create().await.unwrap();
+    for table in ["seat_claims", "idempotency_keys", "outbox", "refresh_tokens"] {
+        let sql = "SELECT option_value::float8 FROM pg_class, pg_options_to_table(reloptions)
+            WHERE relname = $1 AND option_name = 'autovacuum_vacuum_scale_factor'";
+        let rows = client(&database).await.query(sql, &[&table]).await.unwrap();
+        assert_eq!(rows.len(), 1, "{table}");
+        assert!(rows[0].get::<_, f64>(0) <= 0.05, "{table}");
+    }
+}
+
+/// What a failed CONCURRENTLY leaves looks like an index and is none.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_index_is_valid() {
+    let database = TestDatabase::create().await.unwrap();
+    let sql = "SELECT count(*) FROM pg_index WHERE NOT indisvalid";
+    assert_eq!(client(&database).await.query_one(sql, &[]).await.unwrap().get::<_, i64>(0), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,10 +15,11 @@ async fn up_down_and_up_again_is_the_same() {
     let database = Database::migrated().await;
     let dump = database.texts(DUMP);
     assert!(dump.len() > 20, "{dump:?}");
-    assert_eq!(database.store.revert_all_migrations().await.unwrap(), 1);
+    let all = database.store.revert_all_migrations().await.unwrap();
+    assert!(all > 1, "{all}");
     let left = "SELECT name FROM sqlite_master WHERE name NOT LIKE 'sqlite%' AND name NOT LIKE '%diesel%'";
     assert_eq!(database.texts(left), Vec::<String>::new());
-    assert_eq!(database.store.migrate().await.unwrap(), 1);
+    assert_eq!(database.store.migrate().await.unwrap(), all);
     assert_eq!(database.texts(DUMP), dump);
 }
 
@@ -29,7 +30,7 @@ async fn a_store_is_older_then_current_then_newer_and_a_newer_one_is_refused() {
     std::fs::File::create(database.file()).unwrap();
     assert_eq!(database.store.schema_state().await.unwrap(), SchemaState::Older);
     assert!(matches!(database.store.check_schema().await, Err(SchemaError::Older)));
-    assert_eq!(database.store.migrate().await.unwrap(), 1);
+    assert!(database.store.migrate().await.unwrap() > 0);
     assert_eq!(database.store.migrate().await.unwrap(), 0);
     database.store.check_schema().await.unwrap();
     database.execute("INSERT INTO __diesel_schema_migrations (version) VALUES ('99991231000001')");
@@ -46,7 +47,7 @@ async fn two_that_migrate_at_once_migrate_once() {
     let database = Database::new();
     let stores: Vec<_> = (0..4).map(|_| SqliteStore::open(&database.file()).unwrap()).collect();
     let runs = futures::future::join_all(stores.iter().map(SqliteStore::migrate)).await;
-    assert_eq!(runs.into_iter().map(Result::unwrap).sum::<usize>(), 1);
+    assert_eq!(runs.into_iter().map(Result::unwrap).filter(|run| *run > 0).count(), 1);
 }
 
 #[tokio::test]

@@ -1,0 +1,80 @@
+//! Taking away what is not kept any longer.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::TimeDelta;
+use diesel::sql_types::{Array, BigInt, Interval};
+use diesel_async::RunQueryDsl as _;
+use domain::StoreError;
+use domain::retention::{RetentionStore, Sweep};
+
+use crate::connect::{PostgresStore, WriteFailure, within};
+use crate::statement::{bind, statement};
+
+// What another server is at is skipped: nobody waits, and nobody is in another's way.
+statement!(ForgetAnswers: BigInt = "
+    WITH old AS (
+        SELECT user_id, scope, key FROM idempotency_keys
+        WHERE answer IS NOT NULL AND created_at < now() - $1 ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED
+    ), swept AS (
+        UPDATE idempotency_keys AS k SET answer = NULL FROM old
+        WHERE k.user_id = old.user_id AND k.scope = old.scope AND k.key = old.key RETURNING 1
+    )
+    SELECT count(*) FROM swept");
+
+// Ids are in the order of writing, so the oldest rows are found by the primary key: an index over the time would cost each booking
+// an entry.
+statement!(DeleteEvents: BigInt = "
+    WITH oldest AS MATERIALIZED (SELECT id, created_at FROM outbox ORDER BY id LIMIT $2),
+    old AS MATERIALIZED (
+        SELECT id FROM outbox WHERE id IN (SELECT id FROM oldest WHERE created_at < now() - $1) FOR UPDATE SKIP LOCKED
+    ), swept AS (DELETE FROM outbox USING old WHERE outbox.id = old.id RETURNING 1)
+    SELECT count(*) FROM swept");
+
+// The sessions are locked first: of two sweeps that each take one of a session's last two tokens, neither would take the session.
+statement!(DeleteTokens: BigInt = "
+    WITH old AS MATERIALIZED (
+        SELECT token_hash, session_id FROM refresh_tokens WHERE expires_at < now() - $1 ORDER BY expires_at LIMIT $2
+    ), mine AS MATERIALIZED (
+        SELECT id FROM sessions WHERE id IN (SELECT session_id FROM old) FOR UPDATE SKIP LOCKED
+    )
+    DELETE FROM refresh_tokens AS t USING old JOIN mine ON mine.id = old.session_id WHERE t.token_hash = old.token_hash
+    RETURNING t.session_id");
+
+// A statement of its own: only now the tokens are seen to be gone.
+statement!(DeleteSessions: () = "
+    DELETE FROM sessions AS s
+    WHERE s.id = ANY ($1) AND NOT EXISTS (SELECT 1 FROM refresh_tokens AS t WHERE t.session_id = s.id)");
+
+#[async_trait]
+impl RetentionStore for PostgresStore {
+    async fn sweep(&self, what: Sweep, keep: Duration, rows_max: u32) -> Result<u32, StoreError> {
+        let keep = TimeDelta::from_std(keep).map_err(StoreError::internal)?;
+        let rows_max = i64::from(rows_max);
+        let swept: Option<i64> = match what {
+            Sweep::Answers => self.first(bind!(ForgetAnswers, Interval = keep, BigInt = rows_max)).await?,
+            Sweep::Events => self.first(bind!(DeleteEvents, Interval = keep, BigInt = rows_max)).await?,
+            Sweep::RefreshTokens => Some(self.delete_tokens(keep, rows_max).await?),
+        };
+        u32::try_from(swept.unwrap_or_default()).map_err(StoreError::internal)
+    }
+}
+
+impl PostgresStore {
+    async fn delete_tokens(&self, keep: TimeDelta, rows_max: i64) -> Result<i64, StoreError> {
+        let mut transaction = self.begin().await?;
+        let connection = transaction.connection()?;
+        let outcome = within::<_, StoreError>(async {
+            let sessions: Vec<i64> = bind!(DeleteTokens, Interval = keep, BigInt = rows_max).load(connection).await?;
+            let count =
+                i64::try_from(sessions.len()).map_err(|error| WriteFailure::Store(StoreError::internal(error)))?;
+            if count > 0 {
+                bind!(DeleteSessions, Array<BigInt> = sessions).execute(connection).await?;
+            }
+            Ok(count)
+        })
+        .await;
+        transaction.finish(outcome).await
+    }
+}

@@ -1,0 +1,188 @@
+//! What is not kept for ever.
+
+use std::time::Duration;
+
+use domain::StoreError;
+use domain::booking::Answer;
+use domain::identity::{Caller, NewRefreshToken, RefreshTokenHash, Rotation};
+use domain::retention::Sweep;
+use futures::future::join_all;
+
+use crate::Fixture;
+use crate::tools::{SIMPLE, Tally, book, booked, sell, tally};
+use crate::world::{World, customer, customers};
+
+/// What the cases keep, in seconds.
+const KEPT: i64 = 3_600;
+
+async fn sweep(fixture: &dyn Fixture, what: Sweep, rows_max: u32) -> u32 {
+    fixture.stores().retention.sweep(what, Duration::from_secs(3_600), rows_max).await.unwrap()
+}
+
+async fn rows(fixture: &dyn Fixture, of: &str) -> i64 {
+    fixture.count(&format!("SELECT count(*) FROM {of}")).await
+}
+
+async fn answers(fixture: &dyn Fixture) -> i64 {
+    rows(fixture, "idempotency_keys WHERE answer IS NOT NULL").await
+}
+
+/// Books seats of the show `soon`, one each, by the keys `k0`, `k1` …, and makes key and event as old as `age` says, in seconds.
+async fn sold(fixture: &dyn Fixture, caller: Caller, world: &World, ages: &[i64]) -> Tally {
+    sell(fixture.stores(), SIMPLE, async |sellers| {
+        for (index, age) in ages.iter().enumerate() {
+            let command = book(caller, world.soon, &[world.main[index].id], &format!("k{index}"));
+            let (booking_id, ..) = booked(&sellers.submit(command).await);
+            for table in ["idempotency_keys", "outbox"] {
+                let made = fixture.instant(-age);
+                let sql = format!("UPDATE {table} SET created_at = {made} WHERE booking_id = {booking_id}");
+                fixture.execute(&sql).await;
+            }
+        }
+    })
+    .await;
+    tally(fixture).await
+}
+
+/// The bytes go once they are as old as that; key and booking stay, and the key still books nothing.
+pub async fn old_answers_go_and_their_keys_stay(fixture: &dyn Fixture) {
+    let world = World::build(fixture).await;
+    let ana = customer(fixture).await;
+    let before = sold(fixture, ana, &world, &[KEPT + 60, KEPT - 60, 0, KEPT + 1]).await;
+    assert_eq!(sweep(fixture, Sweep::Answers, 100).await, 2);
+    assert_eq!(sweep(fixture, Sweep::Answers, 100).await, 0);
+    assert_eq!((answers(fixture).await, tally(fixture).await), (2, before));
+    let again = async |index: usize| {
+        let command = book(ana, world.soon, &[world.main[index].id], &format!("k{index}"));
+        sell(fixture.stores(), SIMPLE, async |sellers| sellers.submit(command).await).await.unwrap()
+    };
+    for forgotten in [0, 3] {
+        assert!(matches!(again(forgotten).await, Answer::BookedLongAgo { .. }));
+    }
+    for kept in [1, 2] {
+        assert!(matches!(again(kept).await, Answer::Booked { replayed: true, .. }));
+    }
+    assert_eq!(tally(fixture).await, before);
+}
+
+/// A step takes the oldest, and no more than it may.
+pub async fn a_step_takes_the_oldest_and_is_bounded(fixture: &dyn Fixture) {
+    let world = World::build(fixture).await;
+    let ana = customer(fixture).await;
+    sold(fixture, ana, &world, &[KEPT + 50, KEPT + 40, KEPT + 30, KEPT + 20, KEPT + 10]).await;
+    for what in [Sweep::Answers, Sweep::Events] {
+        assert_eq!(sweep(fixture, what, 2).await, 2, "{what:?}");
+    }
+    let older = fixture.instant(-KEPT - 35);
+    assert_eq!(rows(fixture, &format!("outbox WHERE created_at < {older}")).await, 0);
+    let older = format!("idempotency_keys WHERE answer IS NOT NULL AND created_at < {older}");
+    assert_eq!((rows(fixture, &older).await, answers(fixture).await), (0, 3));
+    for what in [Sweep::Answers, Sweep::Events] {
+        let steps = [sweep(fixture, what, 2).await, sweep(fixture, what, 2).await, sweep(fixture, what, 2).await];
+        assert_eq!(steps, [2, 1, 0], "{what:?}");
+    }
+}
+
+/// Events go once they are as old as that, and nothing else does.
+pub async fn old_events_go_and_nothing_else(fixture: &dyn Fixture) {
+    let world = World::build(fixture).await;
+    let ana = customer(fixture).await;
+    let before = sold(fixture, ana, &world, &[KEPT + 60, KEPT + 30, KEPT - 60, 0]).await;
+    assert_eq!(sweep(fixture, Sweep::Events, 100).await, 2);
+    assert_eq!(sweep(fixture, Sweep::Events, 100).await, 0);
+    assert_eq!((answers(fixture).await, tally(fixture).await), (4, Tally { outbox: 2, ..before }));
+}
+
+fn token(number: u8) -> NewRefreshToken {
+    NewRefreshToken { hash: RefreshTokenHash([number; 32]), ttl: Duration::from_secs(3_600) }
+}
+
+/// Makes every token that there is run out so many seconds ago.
+async fn run_out(fixture: &dyn Fixture, seconds: i64) {
+    fixture.execute(&format!("UPDATE refresh_tokens SET expires_at = {}", fixture.instant(-seconds))).await;
+}
+
+/// A session lasts as long as it has a token that is kept, and goes with the last one.
+pub async fn a_session_goes_with_its_last_token(fixture: &dyn Fixture) {
+    let ana = customer(fixture).await;
+    let sessions = &fixture.stores().sessions;
+    // One session of which nothing is left, and the used token of another one.
+    sessions.open(ana.user_id, &token(1)).await.unwrap();
+    sessions.open(ana.user_id, &token(2)).await.unwrap();
+    assert!(matches!(sessions.rotate(&token(2).hash, &token(3)).await.unwrap(), Rotation::Rotated(_)));
+    run_out(fixture, KEPT + 60).await;
+    // That other one goes on: its next token, and one that ran out but is kept.
+    fixture
+        .execute(&format!("UPDATE refresh_tokens SET expires_at = {} WHERE used_at IS NULL AND session_id = (SELECT max(id) FROM sessions)", fixture.instant(600)))
+        .await;
+    sessions.open(ana.user_id, &token(4)).await.unwrap();
+    let newest = "session_id = (SELECT max(id) FROM sessions)";
+    let just_over = fixture.instant(60 - KEPT);
+    fixture.execute(&format!("UPDATE refresh_tokens SET expires_at = {just_over} WHERE {newest}")).await;
+    assert_eq!((rows(fixture, "sessions").await, rows(fixture, "refresh_tokens").await), (3, 4));
+
+    assert_eq!(sweep(fixture, Sweep::RefreshTokens, 100).await, 2);
+    assert_eq!(sweep(fixture, Sweep::RefreshTokens, 100).await, 0);
+    assert_eq!((rows(fixture, "sessions").await, rows(fixture, "refresh_tokens").await), (2, 2));
+    assert!(matches!(sessions.rotate(&token(3).hash, &token(5)).await.unwrap(), Rotation::Rotated(_)));
+    for gone in [1, 2, 4] {
+        assert_eq!(sessions.rotate(&token(gone).hash, &token(6)).await.unwrap(), Rotation::Refused);
+    }
+}
+
+/// Several sweep at once: all of it goes, each row once, and no session stays behind.
+pub async fn sweeps_at_once_take_each_row_once(fixture: &dyn Fixture) {
+    let world = World::build(fixture).await;
+    let ana = customer(fixture).await;
+    sold(fixture, ana, &world, &[KEPT + 60; 30]).await;
+    let sessions = &fixture.stores().sessions;
+    for number in 0..20 {
+        sessions.open(ana.user_id, &token(number)).await.unwrap();
+        sessions.rotate(&token(number).hash, &token(100 + number)).await.unwrap();
+    }
+    run_out(fixture, KEPT + 60).await;
+    for (what, rows) in [(Sweep::Answers, 30), (Sweep::Events, 30), (Sweep::RefreshTokens, 40)] {
+        let mut swept = 0;
+        // Who finds another one at all of its rows gets none: again until everybody finds none.
+        loop {
+            let round: u32 = join_all((0..4).map(|_| sweep(fixture, what, 3))).await.into_iter().sum();
+            swept += round;
+            if round == 0 {
+                break;
+            }
+        }
+        assert_eq!(swept, rows, "{what:?}");
+    }
+    assert_eq!((answers(fixture).await, rows(fixture, "outbox").await), (0, 0));
+    assert_eq!((rows(fixture, "sessions").await, rows(fixture, "refresh_tokens").await), (0, 0));
+}
+
+/// Sweeping beside retries changes what they are answered, never what is booked.
+pub async fn sweeping_beside_retries_books_nothing_twice(fixture: &dyn Fixture) {
+    let world = World::build(fixture).await;
+    let callers = customers(fixture, 4).await;
+    let commands: Vec<_> = (0..40)
+        .map(|index| book(callers[index % 4], world.soon, &[world.main[index].id], "k-".repeat(index + 1).as_str()))
+        .collect();
+    let retention = &fixture.stores().retention;
+    sell(fixture.stores(), SIMPLE, async |sellers| {
+        for _ in 0..5 {
+            // Nothing is kept: an answer is gone as soon as it is there.
+            let sweeps = join_all((0..8).map(|_| retention.sweep(Sweep::Answers, Duration::ZERO, 3)));
+            let (outcomes, swept) = futures::join!(sellers.submit_all(commands.clone()), sweeps);
+            assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+            assert!(swept.iter().all(Result::is_ok), "{swept:?}");
+        }
+    })
+    .await;
+    assert_eq!(tally(fixture).await, Tally { bookings: 40, booking_seats: 40, claims: 40, keys: 40, outbox: 40 });
+}
+
+/// A store that is gone is told, and is no end of anything.
+pub async fn sweeping_tells_that_the_store_is_gone(fixture: &dyn Fixture) {
+    fixture.break_backend().await;
+    for what in [Sweep::Answers, Sweep::Events, Sweep::RefreshTokens] {
+        let outcome = fixture.stores().retention.sweep(what, Duration::ZERO, 10).await;
+        assert!(matches!(outcome, Err(StoreError::Unavailable(_))), "{what:?}: {outcome:?}");
+    }
+}
