@@ -1,8 +1,12 @@
 //! The program itself: the binary as users start it, stop it, kill it, and what it writes.
 
+mod backups;
 mod commands;
 mod crashes;
 mod logs;
+mod retention;
+mod rollout;
+mod secrets;
 mod starting;
 mod stopping;
 mod storm;

@@ -122,7 +122,7 @@ async fn openapi_prints_the_document_that_is_served() {
 fn help_names_every_command_and_every_setting() {
     let site = Site::embedded();
     let help = site.run(&["--help"], "").succeeded();
-    for command in ["serve", "migrate", "seed", "admin", "check-config", "openapi"] {
+    for command in ["serve", "migrate", "seed", "admin", "backup", "check-config", "openapi"] {
         assert!(help.lines().any(|line| line.trim_start().starts_with(command)), "{command}: {help}");
     }
     for setting in SETTINGS {

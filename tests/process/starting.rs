@@ -211,11 +211,26 @@ async fn a_newer_schema_is_refused_on_both_stores() {
     let file = embedded.path("data/movie-booking.db");
     SqliteConnection::establish(file.to_str().unwrap()).unwrap().batch_execute(newer).unwrap();
     for site in [&on_postgres, &embedded] {
-        for command in [&["serve"][..], &["serve", "--migrate"], &["migrate"], &["seed"]] {
-            let told = site.run(command, "").failed(1);
+        let admin = ["admin", "create", "--email", "a@example.org"];
+        let reset = ["admin", "reset-password", "--email", "a@example.org"];
+        for command in [&["serve"][..], &["serve", "--migrate"], &["migrate"], &["seed"], &admin, &reset] {
+            let told = site.run(command, "a good password\n").failed(1);
             assert!(told.contains("newer than this program"), "{command:?}: {told}");
+            assert!(told.contains("use the program that migrated it, or a newer one"), "{command:?}: {told}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newer_schema_is_not_copied() {
+    let site = Site::embedded();
+    drop(site.serve());
+    let file = site.path("data/movie-booking.db");
+    let newer = "INSERT INTO __diesel_schema_migrations (version) VALUES ('99991231235959')";
+    SqliteConnection::establish(file.to_str().unwrap()).unwrap().batch_execute(newer).unwrap();
+    let told = site.run(&["backup", "copy.db"], "").failed(1);
+    assert!(told.contains("newer than this program: use the program that migrated it"), "{told}");
+    assert!(!site.path("copy.db").exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]

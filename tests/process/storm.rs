@@ -32,6 +32,8 @@ pub struct Try {
     place: Place,
     /// When it was sent.
     pub sent: Instant,
+    /// When it had ended.
+    ended: Instant,
     /// What became of it.
     pub outcome: Outcome,
 }
@@ -95,7 +97,7 @@ impl Storm {
                 if matches!(&outcome, Outcome::Answered(reply) if reply.status == 201) {
                     booked.fetch_add(1, Ordering::Relaxed);
                 }
-                tries.lock().unwrap().push(Try { user, key, place, sent, outcome });
+                tries.lock().unwrap().push(Try { user, key, place, sent, ended: Instant::now(), outcome });
                 if gone {
                     return;
                 }
@@ -110,6 +112,11 @@ impl Storm {
             assert!(began.elapsed() < Duration::from_secs(60), "the storm is too slow");
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
+    }
+
+    /// How many bookings are acknowledged.
+    pub fn booked(&self) -> usize {
+        self.booked.load(Ordering::Relaxed)
     }
 
     /// Waits until all requests have ended.
@@ -135,12 +142,17 @@ impl Calm {
     /// Asserts of a server on the same store that what was acknowledged is there, that each key has made one booking at most,
     /// and that no seat is sold twice.
     pub async fn check(&self, client: &Client) {
+        self.check_as_of(Instant::now(), client).await;
+    }
+
+    /// The same of a server on the store as it was at some later moment than `copied`: what was acknowledged after that may be lost.
+    pub async fn check_as_of(&self, copied: Instant, client: &Client) {
         let before = self.histories(client).await;
         // By key: the booking, and the body of its answer.
         let mut by_key = BTreeMap::new();
         for asked in &self.tries {
             let first = match &asked.outcome {
-                Outcome::Answered(reply) if reply.status == 201 => Some(reply),
+                Outcome::Answered(reply) if reply.status == 201 => (asked.ended < copied).then_some(reply),
                 // Nothing was booked, and the key is free.
                 Outcome::Answered(reply) => {
                     assert_eq!((reply.status, &reply.json()["code"]), (409, &Value::from("seat_unavailable")));

@@ -171,7 +171,8 @@ impl Site {
         site
     }
 
-    fn on(database: TestDatabase) -> Self {
+    /// A database as it is.
+    pub fn on(database: TestDatabase) -> Self {
         let url = database.url.replacen('@', &format!(":{DATABASE_PASSWORD}@"), 1);
         let site = Self { database: Some(database), ..Self::embedded() };
         site.with("DATABASE_URL", &url).with("JWT_SECRET", JWT_SECRET)

@@ -10,6 +10,10 @@ use crate::connect::{PostgresSettings, PostgresStore};
 /// Where the server for tests is: `cargo xtask test` starts one and sets it.
 pub const TEST_DATABASE_URL: &str = "TEST_DATABASE_URL";
 
+/// The name of a database on that server to clone instead of one that this program migrates: `cargo xtask rollout` sets it to one
+/// that a later release has migrated.
+pub const TEST_DATABASE_TEMPLATE: &str = "TEST_DATABASE_TEMPLATE";
+
 static TEMPLATE: OnceCell<String> = OnceCell::const_new();
 
 /// A database of its own.
@@ -62,6 +66,9 @@ impl TestDatabase {
 }
 
 async fn make_template() -> TestResult<String> {
+    if let Ok(given) = std::env::var(TEST_DATABASE_TEMPLATE) {
+        return Ok(given);
+    }
     let name = unique_name("template");
     execute(&server_url()?, &format!("CREATE DATABASE {name}")).await?;
     let store = PostgresStore::connect(PostgresSettings::parse(&database_url(&name)?, 1)?).await?;

@@ -37,7 +37,7 @@ pub enum SchemaState {
 #[derive(Debug, Clone, Error)]
 pub enum SchemaError {
     /// A newer program has migrated it.
-    #[error("the store's schema is newer than this program")]
+    #[error("the store's schema is newer than this program: use the program that migrated it, or a newer one")]
     Newer,
     /// Migrations are to be run.
     #[error("the store's schema is older than this program: migrate it first")]

@@ -1,5 +1,7 @@
 //! The store: one file, a thread that writes and some that read.
 
+use std::fs::{File, OpenOptions};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,9 +55,55 @@ pub enum BackupError {
         /// The file.
         file: PathBuf,
     },
-    /// The store or the file failed.
+    /// The file can't be made or written.
+    #[error("{} cannot be written: {source}", file.display())]
+    File {
+        /// The file.
+        file: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The store failed, or the disk of the file.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// A file that is not whole yet. Removed when it is dropped.
+struct Unfinished(PathBuf);
+
+impl Unfinished {
+    /// Makes it, readable by its owner alone.
+    fn create(&self) -> std::io::Result<File> {
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        options.open(&self.0)
+    }
+
+    /// Gives it its name, which nothing else may have.
+    fn publish(self, file: &Path) -> std::io::Result<()> {
+        // Unlike a rename, a second link never takes the place of another file.
+        match std::fs::hard_link(&self.0, file) {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(error),
+            // A file system without links.
+            Err(_) if file.try_exists()? => return Err(ErrorKind::AlreadyExists.into()),
+            Err(_) => std::fs::rename(&self.0, file)?,
+        }
+        #[cfg(unix)]
+        if let Some(directory) = file.parent() {
+            File::open(directory)?.sync_all()?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        // After a rename it is gone already.
+        let _ = std::fs::remove_file(&self.0);
+    }
 }
 
 /// Every store port on one SQLite file. Clones are the same store.
@@ -87,20 +135,41 @@ impl SqliteStore {
         Ok(Self(Arc::new(Parts { path, clock, readers, writer })))
     }
 
-    /// Copies the store to `file`, which must not be there, as it is at one instant. Others go on working.
+    /// Copies the store to `file`, which must not be there, as it is at one instant, and tells how many bytes that are. Others go
+    /// on working. The copy is its owner's alone, and on the disk when this returns; until then there is no `file`, only one with
+    /// `.unfinished` in its name beside it.
     ///
     /// Blocks for as long as copying takes.
-    pub fn backup(&self, file: &Path) -> Result<(), BackupError> {
-        if file.exists() {
+    pub fn backup(&self, file: &Path) -> Result<u64, BackupError> {
+        // Told now and not after the copying; `publish` has the last word.
+        if file.try_exists().unwrap_or(false) {
             return Err(BackupError::Exists { file: file.to_owned() });
         }
+        let failed = |source| BackupError::File { file: file.to_owned(), source };
+        let absolute = std::path::absolute(file).map_err(failed)?;
+        let mut name = absolute.clone().into_os_string();
+        name.push(format!(".{}.unfinished", std::process::id()));
+        let unfinished = Unfinished(PathBuf::from(name));
+        let copy = unfinished.create().map_err(failed)?;
+        self.copy_to(&unfinished.0)?;
+        copy.sync_all().map_err(failed)?;
+        let bytes = copy.metadata().map_err(failed)?.len();
+        unfinished.publish(&absolute).map_err(|source| match source.kind() {
+            ErrorKind::AlreadyExists => BackupError::Exists { file: file.to_owned() },
+            _ => failed(source),
+        })?;
+        Ok(bytes)
+    }
+
+    /// Copies into a file that is there, and empty.
+    fn copy_to(&self, file: &Path) -> Result<(), StoreError> {
         let target = file.to_str().ok_or_else(|| StoreError::unavailable("the name of the backup is not UTF-8"))?;
         let copy = || -> Result<(), Failure> {
             let mut connection = connect(&self.0.path, READER_BUSY)?;
             diesel::sql_query("VACUUM INTO ?").bind::<diesel::sql_types::Text, _>(target).execute(&mut connection)?;
             Ok(())
         };
-        Ok(copy().map_err(StoreError::from)?)
+        Ok(copy()?)
     }
 
     /// Keeps the writer's connection from making the file longer than `pages`, until it is opened again. For tests: it fails as

@@ -5,15 +5,16 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use adapters_auth::Argon2Passwords;
+use adapters_sqlite::BackupError;
 use clap::{Parser, Subcommand};
 use domain::identity::{Email, Name, NewUser, Password, PasswordHasher as _, Role, UserStoreError};
 use domain::seed::Seeded;
 
 use crate::config::{self, Config, SETTINGS, StoreConfig};
-use crate::secrets::DemoAccounts;
+use crate::secrets::{DEMO_ACCOUNTS_FILE, DemoAccounts, JWT_SECRET_FILE};
 use crate::seeding::{seed_demo, top_up};
 use crate::server::{RunningServer, start, told_to_stop};
-use crate::stores::{OpenStore, Purpose};
+use crate::stores::{DATABASE_FILE, OpenStore, Purpose, with_source};
 use crate::{openapi, telemetry};
 
 /// What a mistake in the settings ends with. Other failures end with 1.
@@ -52,6 +53,11 @@ enum Command {
     Admin {
         #[command(subcommand)]
         command: AdminCommand,
+    },
+    /// Copy the embedded store to a new file, also while it is served.
+    Backup {
+        /// The file to make. It must not be there.
+        file: PathBuf,
     },
     /// Read the settings, tell every mistake, and show what they come to.
     CheckConfig,
@@ -135,6 +141,7 @@ async fn run(command: Command, config: &Config) -> Outcome {
         }
         Command::Seed { demo } => seed(config, demo).await,
         Command::Admin { command } => admin(config, command).await,
+        Command::Backup { file } => backup(config, file).await,
         Command::CheckConfig => {
             print(&format!("{}\n", config::describe(config)));
             Ok(())
@@ -219,6 +226,25 @@ async fn admin(config: &Config, command: AdminCommand) -> Outcome {
             print(&format!("{} has a new password; its sessions have ended.\n", user.email));
         }
     }
+    Ok(())
+}
+
+async fn backup(config: &Config, file: PathBuf) -> Outcome {
+    let (store, data_dir) = OpenStore::to_be_copied(config).await?;
+    let target = file.clone();
+    let copied = tokio::task::spawn_blocking(move || store.backup(&target)).await?;
+    let bytes = copied.map_err(|error| match error {
+        BackupError::Store(error) => with_source(&error),
+        other => other.to_string(),
+    })?;
+    let (file, data_dir) = (file.display(), data_dir.display());
+    print(&format!(
+        "Copied the store to {file}: {bytes} bytes.\n\
+         To restore it, put it into an empty data directory as {DATABASE_FILE}, and start a server there.\n\
+         It holds everybody's addresses and password hashes. Not in it, and not needed to restore it:\n  \
+         {data_dir}/{JWT_SECRET_FILE}: without it access tokens end early, and clients refresh them\n  \
+         {data_dir}/{DEMO_ACCOUNTS_FILE}, in a demo: without it no more demo shows are added\n"
+    ));
     Ok(())
 }
 

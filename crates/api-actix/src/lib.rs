@@ -14,6 +14,7 @@ mod middleware;
 pub mod openapi;
 pub mod problem;
 mod request;
+mod retention;
 pub mod secrets;
 pub mod seeding;
 pub mod server;

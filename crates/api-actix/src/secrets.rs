@@ -6,8 +6,10 @@ use std::path::Path;
 use adapters_auth::{JwtAccessTokens, random_password, random_secret};
 use secrecy::{ExposeSecret as _, SecretString};
 
-const JWT_SECRET_FILE: &str = "jwt-secret";
-const DEMO_ACCOUNTS_FILE: &str = "demo-accounts.toml";
+/// The file of the secret that signs access tokens.
+pub const JWT_SECRET_FILE: &str = "jwt-secret";
+/// The file of the demo accounts.
+pub const DEMO_ACCOUNTS_FILE: &str = "demo-accounts.toml";
 
 /// The demo accounts as they were made. Whoever changes a password knows the new one.
 #[derive(Clone, PartialEq, Eq, Debug)]

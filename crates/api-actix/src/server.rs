@@ -24,6 +24,7 @@ use domain::booking::{
 use domain::catalog::CatalogService;
 use domain::identity::{AuthenticationLimit, IdentityService, PasswordHasher};
 use domain::limits::RateLimiter;
+use domain::retention::RetentionService;
 use domain::seating::SeatingService;
 use domain::seed::Seeder;
 use secrecy::SecretString;
@@ -33,6 +34,7 @@ use tokio::task::JoinHandle as Task;
 use crate::config::Config;
 use crate::handlers;
 use crate::middleware::{envelope, identify, leave_short_bodies};
+use crate::retention::keep_swept;
 use crate::secrets::{DemoAccounts, jwt_secret};
 use crate::seeding::{SeedError, seed_demo, top_up};
 use crate::state::{AppState, HttpSettings};
@@ -84,7 +86,7 @@ pub struct RunningServer {
     handle: ServerHandle,
     server: Task<io::Result<()>>,
     committers: Vec<JoinHandle<()>>,
-    top_up: Option<Task<()>>,
+    background: Vec<Task<()>>,
     state: Data<AppState>,
     // The store's lock goes last.
     _store: OpenStore,
@@ -100,14 +102,16 @@ pub async fn start(config: &Config, purpose: Purpose) -> Result<RunningServer, S
     let committers = committers.into_iter().enumerate().map(run_committer).collect::<io::Result<Vec<_>>>()?;
     let (server, address) = listen(config, &state)?;
     let handle = server.handle();
-    let top_up = demo_accounts.is_some().then(|| keep_topped_up(Arc::clone(&store.ports.seeder)));
+    let retention = RetentionService::new(Arc::clone(&store.ports.retention), config.idempotency_ttl);
+    let mut background = vec![keep_swept(retention, OsRandom)];
+    background.extend(demo_accounts.is_some().then(|| keep_topped_up(Arc::clone(&store.ports.seeder))));
     Ok(RunningServer {
         address,
         demo_accounts,
         handle,
         server: tokio::spawn(server),
         committers,
-        top_up,
+        background,
         state,
         _store: store,
     })
@@ -124,9 +128,7 @@ impl RunningServer {
     /// Accepts nothing more, finishes what was accepted, and ends.
     pub async fn stop(self) -> io::Result<()> {
         self.state.stopping.store(true, Ordering::Relaxed);
-        if let Some(task) = &self.top_up {
-            task.abort();
-        }
+        self.background.iter().for_each(Task::abort);
         self.handle.stop(true).await;
         let outcome = self.server.await.map_err(io::Error::other)?;
         // The last hand on the queue: the committers answer what is in it, and end.

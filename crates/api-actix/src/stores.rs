@@ -16,7 +16,7 @@ use crate::config::{Config, StoreConfig};
 /// only waits. SQLite has one writer.
 const POSTGRES_COMMITTERS: usize = 2;
 /// The file of the embedded store.
-const DATABASE_FILE: &str = "movie-booking.db";
+pub const DATABASE_FILE: &str = "movie-booking.db";
 
 /// Why the store can't be used.
 #[derive(Debug, Error)]
@@ -32,6 +32,17 @@ pub enum StoreStartError {
     /// Another server has the directory.
     #[error(transparent)]
     InUse(#[from] ServeLockError),
+    /// The store isn't the embedded one, which alone is a file to be copied.
+    #[error(
+        "the store is PostgreSQL, which is backed up by its own tools: `pg_dump --format=custom --file=FILE DATABASE_URL`"
+    )]
+    NotEmbedded,
+    /// There is no embedded store.
+    #[error("there is no store in {}: set DATA_DIR to where it is", path.display())]
+    Missing {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The embedded store can't be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -54,7 +65,8 @@ pub enum StoreStartError {
     Store(#[from] StoreError),
 }
 
-fn with_source(error: &StoreError) -> String {
+/// An error of a store with its cause, in one line.
+pub fn with_source(error: &StoreError) -> String {
     let source = std::error::Error::source(error).map(|source| format!(": {source}"));
     format!("{error}{}", source.unwrap_or_default())
 }
@@ -100,6 +112,21 @@ impl OpenStore {
                 let ports = Stores::of(Arc::new(store), batches);
                 Ok(Self { ports, data_dir: None, migrated, _lock: None })
             }
+        }
+    }
+
+    /// The embedded store as it is, to be copied, and its directory: nothing is made, migrated or locked.
+    pub async fn to_be_copied(config: &Config) -> Result<(SqliteStore, &Path), StoreStartError> {
+        let StoreConfig::Embedded { data_dir } = &config.store else { return Err(StoreStartError::NotEmbedded) };
+        let file = data_dir.join(DATABASE_FILE);
+        if !file.is_file() {
+            return Err(StoreStartError::Missing { path: data_dir.clone() });
+        }
+        let store = SqliteStore::open(&file)?;
+        match store.schema_state().await? {
+            // An older one too: this is what is done before it is migrated.
+            adapters_sqlite::SchemaState::Current | adapters_sqlite::SchemaState::Older => Ok((store, data_dir)),
+            adapters_sqlite::SchemaState::Newer => Err(SchemaError::Newer.into()),
         }
     }
 

@@ -1,0 +1,113 @@
+//! The server sweeps by itself.
+
+use std::time::{Duration, Instant};
+
+use diesel::connection::SimpleConnection as _;
+use diesel::prelude::*;
+use diesel::sql_types::BigInt;
+use tokio_postgres::NoTls;
+
+use super::support::{Kind, Site};
+
+const DAY: i64 = 24 * 3_600;
+
+impl Site {
+    fn sqlite(&self) -> SqliteConnection {
+        let file = self.path("data/movie-booking.db");
+        let mut connection = SqliteConnection::establish(file.to_str().unwrap()).unwrap();
+        connection.batch_execute("PRAGMA busy_timeout = 30000").unwrap();
+        connection
+    }
+
+    async fn execute(&self, sql: &str) {
+        match &self.database {
+            Some(database) => database.execute(sql).await.unwrap(),
+            None => self.sqlite().batch_execute(sql).unwrap(),
+        }
+    }
+
+    async fn count(&self, of: &str) -> i64 {
+        #[derive(QueryableByName)]
+        struct Counted {
+            #[diesel(sql_type = BigInt)]
+            number: i64,
+        }
+        let sql = format!("SELECT count(*) AS number FROM {of}");
+        match &self.database {
+            Some(database) => {
+                let (client, connection) = tokio_postgres::connect(&database.url, NoTls).await.unwrap();
+                tokio::spawn(connection);
+                client.query_one(&sql, &[]).await.unwrap().get(0)
+            }
+            None => diesel::sql_query(sql).get_result::<Counted>(&mut self.sqlite()).unwrap().number,
+        }
+    }
+
+    /// Makes all rows older, by a column's time.
+    async fn age(&self, table: &str, column: &str, seconds: i64) {
+        let older = match self.database {
+            Some(_) => format!("{column} - interval '{seconds} seconds'"),
+            None => format!("{column} - {seconds} * 1000000"),
+        };
+        self.execute(&format!("UPDATE {table} SET {column} = {older}")).await;
+    }
+}
+
+async fn what_is_old_is_swept_and_a_late_retry_is_told_the_booking_as_it_is(kind: Kind) {
+    let site = Site::of(kind).await.with("IDEMPOTENCY_TTL", "48h").with("LOG_FORMAT", "json");
+    let server = site.serve();
+    let client = &server.client;
+    let token = client.sign_up("ana@example.org").await;
+    let show = client.shows(1).await[0];
+    let seats = client.free_seats(show).await;
+    let first = client.book(&token, "old", seats[0]).await;
+    first.expect(201);
+    assert_eq!(server.stop().code, Some(0));
+
+    // A week and three days later, by the rows. The sign-up's refresh token ran out a month before.
+    site.age("idempotency_keys", "created_at", 10 * DAY).await;
+    site.age("outbox", "created_at", 10 * DAY).await;
+    site.age("refresh_tokens", "expires_at", 70 * DAY).await;
+    site.execute("UPDATE bookings SET status = 'refunded'").await;
+    // Of which these are young.
+    let server = site.serve();
+    let client = &server.client;
+    let young = client.book(&token, "young", seats[1]).await;
+    young.expect(201);
+    client.login("ana@example.org", "correct horse battery").await.expect(200);
+
+    let began = Instant::now();
+    let left = async || {
+        let answers = site.count("idempotency_keys WHERE answer IS NOT NULL").await;
+        (answers, site.count("outbox").await, site.count("refresh_tokens").await, site.count("sessions").await)
+    };
+    while left().await != (1, 1, 1, 1) {
+        assert!(began.elapsed() < Duration::from_secs(60), "nothing is swept: {:?}", left().await);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!((site.count("idempotency_keys").await, site.count("bookings").await), (2, 2));
+    // The bytes are gone; the key still knows its booking.
+    let late = client.book(&token, "old", seats[0]).await;
+    assert!(late.replayed());
+    let (told, before) = (&late.expect(201)["booking"], &first.json()["booking"]);
+    assert_eq!(
+        (&told["id"], &told["reference"], told["status"].as_str()),
+        (&before["id"], &before["reference"], Some("refunded"))
+    );
+    let again = client.book(&token, "young", seats[1]).await;
+    assert_eq!((again.status, again.replayed(), &again.text), (201, true, &young.text));
+    assert_eq!(client.book(&token, "old", seats[2]).await.expect(422)["code"], "idempotency_key_reused");
+    assert_eq!(client.history(&token).await.len(), 2);
+    let ended = server.stop();
+    assert_eq!(ended.stderr.lines().filter(|line| line.contains("retention.swept")).count(), 3, "{}", ended.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_old_is_swept_embedded() {
+    what_is_old_is_swept_and_a_late_retry_is_told_the_booking_as_it_is(Kind::Embedded).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_old_is_swept_postgres() {
+    what_is_old_is_swept_and_a_late_retry_is_told_the_booking_as_it_is(Kind::Postgres).await;
+}
