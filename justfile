@@ -25,3 +25,11 @@ fmt:
 # Measures the figures that DOCUMENTATION.md gives.
 bench:
     cargo xtask bench
+
+# Compares the API with that of the last release.
+api:
+    cargo xtask api
+
+# Runs the last release's store contract on this tree's schema.
+rollout *arguments:
+    cargo xtask rollout {{ arguments }}

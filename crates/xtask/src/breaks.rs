@@ -240,8 +240,8 @@ impl<'a> Differ<'a> {
     fn limits(&mut self, place: &str, old: &Map<String, Value>, new: &Map<String, Value>) {
         for (names, sign) in [(AT_MOST, 1.0), (AT_LEAST, -1.0)] {
             for name in names {
-                let limit = |schema: &Map<String, Value>| schema.get(name).and_then(Value::as_f64).map(|limit| limit * sign);
-                // The types say already that an unsigned integer is not negative.
+                let limit =
+                    |schema: &Map<String, Value>| schema.get(name).and_then(Value::as_f64).map(|limit| limit * sign);
                 let narrowed = match (limit(old), limit(new)) {
                     (_, None) => false,
                     (None, Some(_)) => true,
@@ -316,7 +316,8 @@ fn is_required(value: &Value) -> bool {
 fn alternatives(document: &Value, operation: &Value) -> Vec<BTreeSet<String>> {
     let security = operation.get("security").or_else(|| document.get("security")).and_then(Value::as_array);
     let ways = security.map_or(&[][..], Vec::as_slice).iter();
-    let ways: Vec<BTreeSet<String>> = ways.map(|way| members(Some(way)).map(|(name, _)| name.clone()).collect()).collect();
+    let ways: Vec<BTreeSet<String>> =
+        ways.map(|way| members(Some(way)).map(|(name, _)| name.clone()).collect()).collect();
     if ways.is_empty() { vec![BTreeSet::new()] } else { ways }
 }
 
@@ -366,7 +367,7 @@ fn types(schema: &Map<String, Value>) -> BTreeSet<String> {
 /// The values that a schema lists, if it does.
 fn listed(schema: &Map<String, Value>) -> Option<Vec<Value>> {
     let constant = schema.get("const").map(|value| vec![value.clone()]);
-    schema.get("enum").and_then(Value::as_array).cloned().or(constant)
+    constant.or_else(|| schema.get("enum").and_then(Value::as_array).cloned())
 }
 
 fn required(schema: &Map<String, Value>) -> BTreeSet<String> {
@@ -510,11 +511,16 @@ mod tests {
             change(&mut parameters[index]);
             Some(parameters)
         };
-        breaks(LIST, "parameters", Some(json!([])), &[
-            (list, "the header parameter x-trace is gone"),
-            (list, "the query parameter limit is gone"),
-            (list, "the query parameter order is gone"),
-        ]);
+        breaks(
+            LIST,
+            "parameters",
+            Some(json!([])),
+            &[
+                (list, "the header parameter x-trace is gone"),
+                (list, "the query parameter limit is gone"),
+                (list, "the query parameter order is gone"),
+            ],
+        );
         let required = with(2, |parameter| parameter["required"] = json!(true));
         breaks(LIST, "parameters", required, &[(list, "the header parameter x-trace must be given now")]);
         let renamed = with(2, |parameter| parameter["name"] = json!("x-TRACE"));
@@ -532,10 +538,15 @@ mod tests {
         let optional = json!([{"in": "query", "name": "page", "schema": {"type": "integer"}}]);
         is_fine("/paths/~1things", "parameters", Some(optional));
         let needed = json!([{"in": "query", "name": "page", "required": true, "schema": {"type": "integer"}}]);
-        breaks("/paths/~1things", "parameters", Some(needed), &[
-            (list, "the query parameter page must be given now"),
-            ("POST /things", "the query parameter page must be given now"),
-        ]);
+        breaks(
+            "/paths/~1things",
+            "parameters",
+            Some(needed),
+            &[
+                (list, "the query parameter page must be given now"),
+                ("POST /things", "the query parameter page must be given now"),
+            ],
+        );
     }
 
     #[test]
@@ -558,16 +569,31 @@ mod tests {
         is_fine(&properties, "size", Some(json!({"type": ["number", "string"]})));
         is_fine(&properties, "size", Some(json!({})));
         let kind = format!("{properties}/kind");
-        breaks(&kind, "type", Some(json!("string")), &[(make, "the request's body, kind is string instead of null or string")]);
+        breaks(
+            &kind,
+            "type",
+            Some(json!("string")),
+            &[(make, "the request's body, kind is string instead of null or string")],
+        );
         breaks(&kind, "enum", Some(json!(["a", null])), &[(make, "the request's body, kind takes fewer values")]);
-        breaks(&kind, "const", Some(json!("a")), &[]);
+        breaks(&kind, "const", Some(json!("a")), &[(make, "the request's body, kind takes fewer values")]);
         is_fine(&kind, "enum", None);
-        breaks(NEW, "additionalProperties", Some(json!(false)), &[(make, "the request's body takes no other members now")]);
+        breaks(
+            NEW,
+            "additionalProperties",
+            Some(json!(false)),
+            &[(make, "the request's body takes no other members now")],
+        );
         let extra = format!("{properties}/extra");
-        breaks(&extra, "additionalProperties", Some(json!({"type": "string"})), &[(
-            make,
-            "the request's body, extra, a member is string instead of array or boolean or integer or null or number or object or string",
-        )]);
+        breaks(
+            &extra,
+            "additionalProperties",
+            Some(json!({"type": "string"})),
+            &[(
+                make,
+                "the request's body, extra, a member is string instead of array or boolean or integer or null or number or object or string",
+            )],
+        );
     }
 
     #[test]
@@ -580,10 +606,25 @@ mod tests {
         is_fine(&name, "minLength", Some(json!(0)));
         is_fine(&name, "maxLength", None);
         is_fine(&name, "pattern", None);
-        breaks(&name, "pattern", Some(json!("^[a-f]")), &[("POST /things", "the request's body, name has another pattern")]);
-        breaks(&name, "format", Some(json!("email")), &[("POST /things", "the request's body, name has the format email instead of none")]);
+        breaks(
+            &name,
+            "pattern",
+            Some(json!("^[a-f]")),
+            &[("POST /things", "the request's body, name has another pattern")],
+        );
+        breaks(
+            &name,
+            "format",
+            Some(json!("email")),
+            &[("POST /things", "the request's body, name has the format email instead of none")],
+        );
         let size = format!("{NEW}/properties/size");
-        breaks(&size, "exclusiveMaximum", Some(json!(10)), &[("POST /things", "the request's body, size has a narrower exclusiveMaximum")]);
+        breaks(
+            &size,
+            "exclusiveMaximum",
+            Some(json!(10)),
+            &[("POST /things", "the request's body, size has a narrower exclusiveMaximum")],
+        );
     }
 
     #[test]
@@ -594,7 +635,12 @@ mod tests {
         let content = format!("{responses}/200/content");
         breaks(&content, "text/csv", None, &[("GET /things", "the body of 200 is no longer text/csv")]);
         let gone = "/components/responses/Gone/content";
-        breaks(gone, "application/problem+json", None, &[("GET /things", "the body of 404 is no longer application/problem+json")]);
+        breaks(
+            gone,
+            "application/problem+json",
+            None,
+            &[("GET /things", "the body of 404 is no longer application/problem+json")],
+        );
     }
 
     #[test]
@@ -616,21 +662,34 @@ mod tests {
         is_fine(&format!("{properties}/note"), "type", Some(json!("string")));
         is_fine(&format!("{properties}/note"), "maxLength", Some(json!(7)));
         let counts = format!("{properties}/counts");
-        expect(&counts, "additionalProperties", Some(json!({"type": "string"})), "counts, a member is string instead of integer");
+        expect(
+            &counts,
+            "additionalProperties",
+            Some(json!({"type": "string"})),
+            "counts, a member is string instead of integer",
+        );
         let list = json!({"type": "object"});
         let content = format!("{LIST}/responses/200/content/application~1json");
-        breaks(&content, "schema", Some(list), &[
-            ("GET /things", "the body of 200 is object instead of array"),
-            ("GET /things", "the body of 200, an item is array or boolean or integer or null or number or object or string instead of object"),
-            ("GET /things", "the body of 200, an item, counts is gone"),
-            ("GET /things", "the body of 200, an item, id is gone"),
-            ("GET /things", "the body of 200, an item, id is no longer always there"),
-            ("GET /things", "the body of 200, an item, note is gone"),
-            ("GET /things", "the body of 200, an item, owner is gone"),
-            ("GET /things", "the body of 200, an item, parts is gone"),
-            ("GET /things", "the body of 200, an item, state is gone"),
-            ("GET /things", "the body of 200, an item, state is no longer always there"),
-        ]);
+        breaks(
+            &content,
+            "schema",
+            Some(list),
+            &[
+                ("GET /things", "the body of 200 is object instead of array"),
+                (
+                    "GET /things",
+                    "the body of 200, an item is array or boolean or integer or null or number or object or string instead of object",
+                ),
+                ("GET /things", "the body of 200, an item, counts is gone"),
+                ("GET /things", "the body of 200, an item, id is gone"),
+                ("GET /things", "the body of 200, an item, id is no longer always there"),
+                ("GET /things", "the body of 200, an item, note is gone"),
+                ("GET /things", "the body of 200, an item, owner is gone"),
+                ("GET /things", "the body of 200, an item, parts is gone"),
+                ("GET /things", "the body of 200, an item, state is gone"),
+                ("GET /things", "the body of 200, an item, state is no longer always there"),
+            ],
+        );
     }
 
     #[test]
@@ -639,17 +698,25 @@ mod tests {
         let found = after(&state, "enum", Some(json!(["new", "sold", "lost"])));
         assert_eq!(found.breaks, BTreeSet::new());
         let notes: Vec<_> = found.notes.iter().map(|note| note.what.as_str()).collect();
-        assert_eq!(notes, ["the body of 200, an item, state may have more values", "the body of 201, state may have more values"]);
+        assert_eq!(
+            notes,
+            ["the body of 200, an item, state may have more values", "the body of 201, state may have more values"]
+        );
         is_fine(&state, "enum", Some(json!(["new"])));
     }
 
     #[test]
     fn combinations_are_compared_member_by_member() {
         let owner = "/components/schemas/Owner";
-        breaks(&format!("{owner}/properties"), "name", None, &[
-            ("GET /things", "the body of 200, an item, owner, name is gone"),
-            ("POST /things", "the body of 201, owner, name is gone"),
-        ]);
+        breaks(
+            &format!("{owner}/properties"),
+            "name",
+            None,
+            &[
+                ("GET /things", "the body of 200, an item, owner, name is gone"),
+                ("POST /things", "the body of 201, owner, name is gone"),
+            ],
+        );
         is_fine(&format!("{owner}/properties"), "age", Some(json!({"type": "integer"})));
         let one = json!([{"$ref": "#/components/schemas/Owner"}]);
         let found = after(&format!("{THING}/properties/owner"), "oneOf", Some(one)).breaks;

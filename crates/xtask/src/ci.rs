@@ -4,18 +4,20 @@ use std::time::Instant;
 
 use crate::Failure;
 use crate::process::{cargo, read, run as run_command};
-use crate::{purity, test};
+use crate::{api, purity, rollout, test};
 
 type Step = fn() -> Result<(), Failure>;
 
 /// In the order of what fails soonest.
-const STEPS: [(&str, Step); 6] = [
+const STEPS: [(&str, Step); 8] = [
     ("format", format),
     ("clippy", clippy),
     ("documentation", documentation),
     ("dependencies", dependencies),
     ("purity", purity::run),
+    ("api", api::run),
     ("test", || test::run(&[])),
+    ("rollout", || rollout::run(None)),
 ];
 
 /// Runs each step, and stops at the first that fails.

@@ -1,10 +1,13 @@
 //! The project's recipes, the same on a developer's machine and in CI: `cargo xtask --help`.
 
+mod api;
 mod bench;
+mod breaks;
 mod ci;
 mod postgres;
 mod process;
 mod purity;
+mod rollout;
 mod tally;
 mod test;
 
@@ -35,6 +38,14 @@ enum Recipe {
     },
     /// Proves that the domain depends on no technology, and that nobody but the server depends on an adapter.
     Purity,
+    /// Compares the API with that of the last release: what breaks clients, CHANGELOG.md must announce.
+    Api,
+    /// Runs the last release's store contract on this tree's schema: its servers go on while new ones come.
+    Rollout {
+        /// The release's tag, or any other commit. The newest tag like v0.1.0 if it is not given.
+        #[arg(long, value_name = "REF")]
+        from: Option<String>,
+    },
     /// Measures the figures that DOCUMENTATION.md gives, on a release build.
     Bench,
     /// Runs everything that a change must pass, in the order of what fails soonest.
@@ -46,6 +57,8 @@ fn main() -> ExitCode {
     let outcome = process::watch_interrupts().and_then(|()| match recipe {
         Recipe::Test { arguments } => test::run(&arguments),
         Recipe::Purity => purity::run(),
+        Recipe::Api => api::run(),
+        Recipe::Rollout { from } => rollout::run(from.as_deref()),
         Recipe::Bench => bench::run(),
         Recipe::Ci => ci::run(),
     });

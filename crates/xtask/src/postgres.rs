@@ -147,6 +147,14 @@ impl PostgresServer {
         format!("postgres://{SUPERUSER}@127.0.0.1:{}/postgres", self.port)
     }
 
+    /// Makes an empty database. Where it is, for the superuser.
+    pub fn create_database(&self, programs: &PostgresPrograms, name: &str) -> Result<String, Failure> {
+        let mut psql = programs.command("psql");
+        psql.args(["--no-psqlrc", "--quiet", "--command", &format!("CREATE DATABASE {name}"), &self.url()]);
+        read(&mut psql)?;
+        Ok(format!("postgres://{SUPERUSER}@127.0.0.1:{}/{name}", self.port))
+    }
+
     /// The server's version.
     pub fn version(&self) -> &str {
         &self.version

@@ -1,0 +1,126 @@
+//! Proves that the release before works on this tree's schema: its servers go on while the new ones come.
+
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::process::Command;
+
+use crate::Failure;
+use crate::postgres::{PostgresPrograms, PostgresServer};
+use crate::process::{cargo, metadata, read, root, run as run_command, run_by_line, text};
+use crate::tally::Tally;
+use crate::test::build_server;
+
+/// The database that this tree migrates, and that the old release's tests clone.
+const TEMPLATE: &str = "rollout_template";
+/// What the migration needs to start, and uses for nothing.
+const SECRET: &str = "signs nothing, because nothing is served here";
+
+/// Runs the store contract of the release `from` (the newest tag `v…` without it) on databases that this tree has migrated.
+pub fn run(from: Option<&str>) -> Result<(), Failure> {
+    let from = match from {
+        Some(from) => from.to_owned(),
+        None => match newest_release()? {
+            Some(tag) => tag,
+            None => {
+                println!("skipped: there is no earlier release, which would have a tag like v0.1.0");
+                return Ok(());
+            }
+        },
+    };
+    let programs = PostgresPrograms::find_or_install()?;
+    let server_binary = build_server(&[])?;
+    let metadata = metadata(&["--no-deps"])?;
+    let old = Checkout::new(&from)?;
+    let postgres = PostgresServer::start(&programs)?;
+    let database = postgres.create_database(&programs, TEMPLATE)?;
+    let mut migrate = Command::new(server_binary);
+    // Settings of a developer's .env stay out of it.
+    migrate
+        .arg("migrate")
+        .env_clear()
+        .env("DATABASE_URL", database)
+        .env("JWT_SECRET", SECRET)
+        .current_dir(old.folder());
+    println!("this tree's schema: {}", read(&mut migrate)?);
+
+    println!("the stores of {from} on it:");
+    let mut command = cargo(&["test", "-p", "adapters-postgres", "--test", "suite", "contracts::"]);
+    command.current_dir(old.folder()).env("CARGO_TARGET_DIR", text(&metadata, "target_directory"));
+    command.env("TEST_DATABASE_URL", postgres.url()).env("TEST_DATABASE_TEMPLATE", TEMPLATE);
+    let mut tally = Tally::default();
+    let succeeded = run_by_line(&mut command, |line| {
+        let _ = writeln!(io::stdout(), "{line}");
+        tally.add_line(line);
+    })?;
+    postgres.stop();
+    if !succeeded || tally.failed > 0 {
+        return Err(format!(
+            "{from} does not work on this tree's schema ({} tests failed): its servers would fail while new ones come. Expand the \
+             schema now, and contract it a release later",
+            tally.failed
+        ));
+    }
+    if tally.passed == 0 {
+        return Err(format!("{from} has no test `contracts::` in adapters-postgres: nothing was proven"));
+    }
+    println!("{from} passes {} cases on this tree's schema", tally.passed);
+    Ok(())
+}
+
+/// The newest tag of a release, by its version.
+fn newest_release() -> Result<Option<String>, Failure> {
+    let tags = read(git().args(["tag", "--list", "v[0-9]*", "--sort=-version:refname"]))?;
+    Ok(tags.lines().next().map(str::to_owned))
+}
+
+fn git() -> Command {
+    let mut git = Command::new("git");
+    git.current_dir(root());
+    git
+}
+
+/// An old tree in a temporary folder. Taken away again when this is dropped.
+struct Checkout(tempfile::TempDir);
+
+impl Checkout {
+    fn new(reference: &str) -> Result<Self, Failure> {
+        let explain = |error: io::Error| format!("cannot make a temporary folder: {error}");
+        let folder = tempfile::Builder::new().prefix("booking-rollout-").tempdir().map_err(explain)?;
+        run_command(git().args(["worktree", "add", "--quiet", "--detach"]).arg(folder.path()).arg(reference))?;
+        Ok(Self(folder))
+    }
+
+    fn folder(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Checkout {
+    fn drop(&mut self) {
+        if let Err(failure) = read(git().args(["worktree", "remove", "--force"]).arg(self.folder())) {
+            eprintln!("warning: {failure}; `git worktree prune` forgets it");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A tree without a commit of its own would prove nothing.
+    #[test]
+    fn an_old_tree_is_checked_out_and_taken_away() {
+        if read(git().args(["rev-parse", "HEAD"])).is_err() {
+            println!("skipped: this is no git repository");
+            return;
+        }
+        let checkout = Checkout::new("HEAD").unwrap();
+        let folder = checkout.folder().to_owned();
+        assert!(folder.join("Cargo.toml").is_file());
+        drop(checkout);
+        assert!(!folder.exists());
+        let left = read(git().args(["worktree", "list"])).unwrap();
+        assert!(!left.contains(folder.to_str().unwrap()), "{left}");
+        assert!(Checkout::new("no-such-release").is_err());
+    }
+}
