@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use adapters_postgres::testing::TestDatabase;
 use diesel::prelude::*;
 use diesel::sql_types::Text;
+use serde_json::json;
 
 use super::storm::Storm;
 use super::support::{Server, Site};
@@ -81,6 +82,27 @@ async fn a_backup_taken_in_a_storm_is_restored_embedded() {
         restored
     })
     .await;
+}
+
+/// Secrets are not in a backup, and need not be.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_restored_without_its_secret_ends_no_session() {
+    let site = Site::embedded();
+    let server = site.serve();
+    let body = json!({"name": "Ana Costa", "email": "ana@example.org", "password": "correct horse battery"});
+    let tokens = server.client.post("/api/auth/register", &body).await.expect(201);
+    site.run(&["backup", "copy.db"], "").succeeded();
+    let restored = Site::embedded();
+    std::fs::create_dir(restored.path("data")).unwrap();
+    std::fs::copy(site.path("copy.db"), restored.path("data/movie-booking.db")).unwrap();
+    let server = restored.serve();
+    assert!(!server.greeting.contains("demo customer"), "{}", server.greeting);
+    let old = tokens["token"].as_str().unwrap();
+    assert_eq!(server.client.get_as(old, "/api/me").await.expect(401)["code"], "unauthenticated");
+    let refresh = json!({"refresh_token": tokens["refresh_token"]});
+    let renewed = server.client.post("/api/auth/refresh", &refresh).await.expect(200);
+    let new = renewed["token"].as_str().unwrap();
+    assert_eq!(server.client.get_as(new, "/api/me").await.expect(200)["email"], "ana@example.org");
 }
 
 /// `pg_dump` and `pg_restore`: on PATH, or beside the server where Debian keeps it.

@@ -25,8 +25,16 @@ async fn a_secret_is_replaced_without_ending_a_session(kind: Kind) {
     assert_eq!(server.client.get_as(&old, "/api/me").await.expect(401)["code"], "unauthenticated");
     assert_eq!(server.stop().code, Some(0));
 
-    // Nor does one that has only the old one believe what the new one signed.
-    let server = site.with("JWT_SECRET", JWT_SECRET).serve();
+    // One that is to sign with the new one later believes it already.
+    let early = site.with("JWT_SECRET", JWT_SECRET).with("JWT_SECRET_PREVIOUS", NEXT);
+    let server = early.serve();
+    for token in [&old, &new] {
+        server.client.get_as(token, "/api/me").await.expect(200);
+    }
+    assert_eq!(server.stop().code, Some(0));
+
+    // One that has only the old one does not believe what the new one signed.
+    let server = early.without("JWT_SECRET_PREVIOUS").serve();
     assert_eq!(server.client.get_as(&new, "/api/me").await.expect(401)["code"], "unauthenticated");
     server.client.get_as(&old, "/api/me").await.expect(200);
 }

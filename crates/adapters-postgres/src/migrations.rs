@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use diesel::migration::{Migration, MigrationSource as _};
 use diesel::pg::Pg;
+use diesel::result::QueryResult;
 use diesel::sql_types::Bool;
 use diesel_async::{AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
@@ -14,9 +15,9 @@ use crate::connect::{ConnectError, PostgresStore};
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/postgres");
 
 /// Whoever migrates or seeds holds this advisory lock: two servers that start at once do it one after the other.
-pub(crate) const SCHEMA_LOCK: i64 = 0x6d6f_7669_6573;
+const SCHEMA_LOCK: i64 = 0x6d6f_7669_6573;
 /// How often whoever waits for it asks.
-const LOCK_PAUSE: Duration = Duration::from_millis(50);
+pub(crate) const LOCK_PAUSE: Duration = Duration::from_millis(50);
 /// How long it is waited for: a large migration takes its time.
 const LOCK_MAX: Duration = Duration::from_secs(30 * 60);
 
@@ -82,20 +83,20 @@ impl PostgresStore {
         connection.batch_execute(patient).await.map_err(|error| failed(error.into()))?;
         let began = Instant::now();
         while began.elapsed() < LOCK_MAX {
-            // Asked for again and again: an index that is made CONCURRENTLY waits for every statement that is running, one that
-            // waits for this lock included.
-            let locked: bool =
-                diesel::select(diesel::dsl::sql::<Bool>(&format!("pg_try_advisory_lock({SCHEMA_LOCK})")))
-                    .get_result(&mut connection)
-                    .await
-                    .map_err(|error| failed(error.into()))?;
-            if locked {
+            let locked = try_schema_lock(&mut connection, "pg_try_advisory_lock").await;
+            if locked.map_err(|error| failed(error.into()))? {
                 return Ok(AsyncMigrationHarness::new(connection));
             }
             tokio::time::sleep(LOCK_PAUSE).await;
         }
         Err(MigrateError::Busy)
     }
+}
+
+/// Takes the lock by one of PostgreSQL's functions if nobody has it. Whoever wants it asks again: an index that is made CONCURRENTLY
+/// waits for every statement that runs, one that waits for this lock included.
+pub(crate) async fn try_schema_lock(connection: &mut AsyncPgConnection, function: &str) -> QueryResult<bool> {
+    diesel::select(diesel::dsl::sql::<Bool>(&format!("{function}({SCHEMA_LOCK})"))).get_result(connection).await
 }
 
 fn state(harness: &mut Harness) -> Result<SchemaState, MigrateError> {

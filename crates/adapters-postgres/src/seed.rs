@@ -6,14 +6,14 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Bool, Integer, Text, Timestamptz};
-use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection as _};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use domain::StoreError;
 use domain::seed::{HallSeed, MovieSeed, SeedPlan, Seeded, Seeder, ShowSeed, TheatreSeed};
 use domain::text::fold;
 
 use crate::connect::{PostgresStore, WriteFailure, within};
 use crate::identity::insert_user_if_new;
-use crate::migrations::SCHEMA_LOCK;
+use crate::migrations::{LOCK_PAUSE, try_schema_lock};
 use crate::schema::{halls, layouts, movies, theatres};
 use crate::statement::{bind, statement};
 
@@ -50,9 +50,9 @@ impl Seeder for PostgresStore {
         let connection = transaction.connection()?;
         let outcome = within(async {
             // Who seeds at the same time adds what is missing after us: nothing.
-            connection
-                .batch_execute(&format!("SET LOCAL lock_timeout = 0; SELECT pg_advisory_xact_lock({SCHEMA_LOCK})"))
-                .await?;
+            while !try_schema_lock(connection, "pg_try_advisory_xact_lock").await? {
+                tokio::time::sleep(LOCK_PAUSE).await;
+            }
             let mut seeded = Seeded::default();
             for user in &plan.users {
                 seeded.users += usize::from(insert_user_if_new(connection, user).await?.is_some());

@@ -130,8 +130,11 @@ mod tests {
 
     const TTL: Duration = Duration::from_secs(24 * 3600);
 
+    /// What was swept, how many rows, and whether that failed.
+    type Told = (Sweep, u64, bool);
+
     /// Runs over a store in which this many rows of each kind are old, and one kind fails from its second step on.
-    fn run(old: [u64; 3], failing: Option<Sweep>) -> (Vec<(Sweep, u64, bool)>, Vec<(Sweep, Duration)>) {
+    fn run(old: [u64; 3], failing: Option<Sweep>) -> (Vec<Told>, Vec<(Sweep, Duration)>) {
         let calls = Arc::new(Mutex::new(Vec::new()));
         let (asked, left) = (Arc::clone(&calls), Mutex::new(old));
         let mut store = MockRetentionStore::new();
