@@ -94,7 +94,9 @@ mod tests {
 
     #[test]
     fn a_server_on_every_address_is_asked_on_loopback() {
-        for (host, asked) in [("0.0.0.0", "127.0.0.1"), ("::", "::1"), ("127.0.0.1", "127.0.0.1"), ("10.1.2.3", "10.1.2.3")] {
+        for (host, asked) in
+            [("0.0.0.0", "127.0.0.1"), ("::", "::1"), ("127.0.0.1", "127.0.0.1"), ("10.1.2.3", "10.1.2.3")]
+        {
             assert_eq!(reachable(host.parse().unwrap()).to_string(), asked);
         }
     }
@@ -120,7 +122,10 @@ mod tests {
         let ready = said_of("HTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\n{\"a\":1}\nmore").unwrap();
         assert!(ready.ends_with(" is ready: {\"a\":1}"), "{ready}");
         for (answer, reason) in [
-            ("HTTP/1.1 503 Service Unavailable\r\n\r\n{\"status\":\"unavailable\"}", "503 {\"status\":\"unavailable\"}"),
+            (
+                "HTTP/1.1 503 Service Unavailable\r\n\r\n{\"status\":\"unavailable\"}",
+                "503 {\"status\":\"unavailable\"}",
+            ),
             ("HTTP/1.1 404 Not Found\r\n\r\n", "404"),
             ("220 mail.example ESMTP\r\n", "not HTTP"),
             ("", "not HTTP"),
