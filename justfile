@@ -2,7 +2,7 @@
 default:
     @just --list
 
-# Runs all tests, with a PostgreSQL of their own; arguments go to `cargo test`.
+# Runs all tests, with PostgreSQL and Redis of their own; arguments go to `cargo test`.
 test *arguments:
     cargo xtask test -- {{ arguments }}
 

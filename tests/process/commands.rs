@@ -109,6 +109,36 @@ fn check_config_tells_what_holds_and_no_secret() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn healthcheck_tells_in_one_line_whether_the_server_is_ready() {
+    let site = Site::postgres().await;
+    let server = site.serve();
+    // What has no effect is told by other commands, and not every few seconds.
+    let port = server.address().rsplit(':').next().unwrap();
+    let site = site.with("PORT", port).with("REDIS_URL", "redis://cache.example").with("HOST", "0.0.0.0");
+    let ask = || site.run(&["healthcheck"], "");
+    let healthy = ask();
+    assert_eq!(healthy.stderr, "");
+    let told = healthy.succeeded();
+    assert!(told.contains("is ready") && told.contains("ok"), "{told}");
+    assert_eq!(told.lines().count(), 1, "{told}");
+
+    let database = site.database.as_ref().unwrap();
+    database.take_down().await.unwrap();
+    let told = ask().failed(1);
+    assert!(told.contains("is not ready: 503") && told.contains("unavailable"), "{told}");
+    assert_eq!(told.lines().count(), 1, "{told}");
+    database.bring_up().await.unwrap();
+    ask().succeeded();
+
+    server.stop();
+    let told = ask().failed(1);
+    assert!(told.contains("does not answer"), "{told}");
+    assert_eq!(told.lines().count(), 1, "{told}");
+    let told = site.with("PORT", "0").run(&["healthcheck"], "").failed(1);
+    assert!(told.contains("PORT is 0"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn openapi_prints_the_document_that_is_served() {
     // Whatever the settings are: the document does not depend on them.
     let printed = Site::embedded().with("PORT", "nonsense").run(&["openapi"], "").succeeded();
@@ -122,7 +152,7 @@ async fn openapi_prints_the_document_that_is_served() {
 fn help_names_every_command_and_every_setting() {
     let site = Site::embedded();
     let help = site.run(&["--help"], "").succeeded();
-    for command in ["serve", "migrate", "seed", "admin", "backup", "check-config", "openapi"] {
+    for command in ["serve", "migrate", "seed", "admin", "backup", "check-config", "healthcheck", "openapi"] {
         assert!(help.lines().any(|line| line.trim_start().starts_with(command)), "{command}: {help}");
     }
     for setting in SETTINGS {

@@ -244,6 +244,8 @@ fn connect(path: &Path, busy: Duration) -> Result<SqliteConnection, Failure> {
     let url = format!("file:{}?mode=rw", percent_encoded(path));
     let mut connection = SqliteConnection::establish(&url).map_err(Failure::Connect)?;
     set_busy_timeout(&mut connection, busy)?;
+    // What a statement sets aside stays in memory: the store's own directory may be the only one that can be written.
+    connection.batch_execute("PRAGMA temp_store = MEMORY")?;
     Ok(connection)
 }
 

@@ -15,7 +15,7 @@ use crate::secrets::{DEMO_ACCOUNTS_FILE, DemoAccounts, JWT_SECRET_FILE};
 use crate::seeding::{seed_demo, top_up};
 use crate::server::{RunningServer, start, told_to_stop};
 use crate::stores::{DATABASE_FILE, OpenStore, Purpose, with_source};
-use crate::{openapi, telemetry};
+use crate::{healthcheck, openapi, telemetry};
 
 /// What a mistake in the settings ends with. Other failures end with 1.
 const EXIT_CONFIG: u8 = 2;
@@ -61,6 +61,8 @@ enum Command {
     },
     /// Read the settings, tell every mistake, and show what they come to.
     CheckConfig,
+    /// Ask the server of this configuration, on this machine, whether it can do its work. For the health check of a container.
+    Healthcheck,
     /// Print the OpenAPI document.
     Openapi,
 }
@@ -99,6 +101,13 @@ pub fn main() -> ExitCode {
             return ExitCode::from(EXIT_CONFIG);
         }
     };
+    if matches!(cli.command, Some(Command::Healthcheck)) {
+        // One line, and no log: it is asked every few seconds.
+        return match healthcheck::ask(config.host, config.port) {
+            Ok(ready) => print(&format!("{ready}\n")),
+            Err(unhealthy) => fail(&unhealthy),
+        };
+    }
     telemetry::init(&config);
     for name in &config.without_effect {
         tracing::warn!(setting = name, "config.without_effect");
@@ -146,7 +155,8 @@ async fn run(command: Command, config: &Config) -> Outcome {
             print(&format!("{}\n", config::describe(config)));
             Ok(())
         }
-        Command::Openapi => Ok(()),
+        // These two are over before there is a runtime.
+        Command::Healthcheck | Command::Openapi => Ok(()),
     }
 }
 

@@ -9,6 +9,7 @@ mod cursor;
 pub mod demo;
 mod fields;
 mod handlers;
+mod healthcheck;
 mod json;
 mod middleware;
 pub mod openapi;

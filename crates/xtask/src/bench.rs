@@ -1,12 +1,12 @@
 //! Figures that anyone can measure again. A timing is printed, never asserted.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::Failure;
+use crate::http;
 use crate::process::send;
 use crate::test::build_server;
 
@@ -58,12 +58,7 @@ fn start(binary: &Path, folder: &Path) -> Result<Duration, Failure> {
 
 /// Asks the server that greets so for the movies.
 fn ask(greeting: &str) -> Result<(), Failure> {
-    let failed = |what: &str| format!("the server greets with {greeting:?}: {what}");
-    let (_, address) = greeting.rsplit_once("http://").ok_or_else(|| failed("no address"))?;
-    let mut connection = TcpStream::connect(address).map_err(|error| failed(&error.to_string()))?;
-    let request = format!("GET /api/movies HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    connection.write_all(request.as_bytes()).map_err(|error| failed(&error.to_string()))?;
-    let mut answer = String::new();
-    connection.read_to_string(&mut answer).map_err(|error| failed(&error.to_string()))?;
-    if answer.starts_with("HTTP/1.1 200") { Ok(()) } else { Err(failed("no movies")) }
+    let (_, address) =
+        greeting.rsplit_once("http://").ok_or_else(|| format!("no address in the greeting {greeting:?}"))?;
+    http::get(address, "/api/movies", &[])?.expect(200).map(|_| ())
 }

@@ -1,36 +1,184 @@
 //! Everything that a change must pass.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::Failure;
-use crate::process::{cargo, read, run as run_command};
-use crate::{api, purity, rollout, test};
+use crate::backends::Wanted;
+use crate::engine::Engine;
+use crate::images::{self, TestImages};
+use crate::process::{cargo, check_interrupted, read, run as run_command};
+use crate::server_image::ServerImage;
+use crate::test::Report;
+use crate::{api, compose, purity, rollout, test};
 
-type Step = fn() -> Result<(), Failure>;
+/// How long all steps may take together, on two cores and from nothing.
+const BUDGET: Duration = Duration::from_secs(40 * 60);
 
-/// In the order of what fails soonest.
-const STEPS: [(&str, Step); 8] = [
-    ("format", format),
-    ("clippy", clippy),
-    ("documentation", documentation),
-    ("dependencies", dependencies),
-    ("purity", purity::run),
-    ("api", api::run),
-    ("test", || test::run(&[])),
-    ("rollout", || rollout::run(None)),
+/// A step, and how long it may take: a warning otherwise.
+struct Step {
+    name: &'static str,
+    budget_seconds: u64,
+    run: fn(&mut Ci) -> Result<Outcome, Failure>,
+}
+
+/// How a step ended that did not fail.
+#[derive(PartialEq, Eq, Debug)]
+enum Outcome {
+    Passed,
+    /// It could not be done here; why.
+    Skipped(String),
+}
+
+const fn step(name: &'static str, budget_seconds: u64, run: fn(&mut Ci) -> Result<Outcome, Failure>) -> Step {
+    Step { name, budget_seconds, run }
+}
+
+/// In the order of what fails soonest. One folder and one profile for all but the image, so that little is built twice.
+const STEPS: [Step; 12] = [
+    step("format", 15, |_| format().map(passed)),
+    step("clippy", 540, |_| clippy().map(passed)),
+    step("documentation", 120, |_| documentation().map(passed)),
+    step("dependencies", 180, |_| dependencies().map(passed)),
+    step("purity", 15, |_| purity::run().map(passed)),
+    step("api", 15, |_| api::run().map(passed)),
+    step("engine", 120, Ci::engine),
+    step("images", 180, Ci::images),
+    step("test", 720, Ci::test),
+    step("rollout", 180, |_| rollout::run(None).map(passed)),
+    step("image", 390, Ci::image),
+    step("compose", 120, Ci::compose),
 ];
+
+/// What the steps know of each other.
+#[derive(Default)]
+struct Ci {
+    report: Option<Report>,
+    image: Option<ServerImage>,
+    images: Option<TestImages>,
+    base: Option<String>,
+    // Stopped last, if it was started here.
+    engine: Option<Engine>,
+}
 
 /// Runs each step, and stops at the first that fails.
 pub fn run() -> Result<(), Failure> {
     let began = Instant::now();
-    for (name, step) in STEPS {
-        println!("\n== {name} ==");
-        let step_began = Instant::now();
-        step().map_err(|failure| format!("{name}: {failure}"))?;
-        println!("== {name}: passed in {:.1} s ==", step_began.elapsed().as_secs_f64());
-    }
-    println!("\nAll {} steps passed in {:.1} s.", STEPS.len(), began.elapsed().as_secs_f64());
+    let mut ci = Ci::default();
+    let outcome = ci.run_steps();
+    // Stopping it is part of the time.
+    ci.engine = None;
+    ci.print();
+    let skipped = outcome?;
+    let passed = STEPS.len() - skipped;
+    println!("{}", total(passed, skipped, began.elapsed())?);
     Ok(())
+}
+
+/// What is said at the end; a failure if it took too long.
+fn total(passed: usize, skipped: usize, took: Duration) -> Result<String, Failure> {
+    let (seconds, budget) = (took.as_secs_f64(), BUDGET.as_secs());
+    if took > BUDGET {
+        return Err(format!("all passed, but in {seconds:.1} s: more than the budget of {budget} s"));
+    }
+    let skipped = if skipped == 0 { String::new() } else { format!(", {skipped} skipped") };
+    Ok(format!("{passed} steps passed{skipped}, in {seconds:.1} s (budget {budget} s)."))
+}
+
+/// What is said of a step that did not fail, and a warning if it took too long.
+fn told(step: &Step, outcome: &Outcome, took: Duration) -> (String, Option<String>) {
+    let Step { name, budget_seconds, .. } = step;
+    if let Outcome::Skipped(reason) = outcome {
+        return (format!("== {name}: SKIPPED: {reason} =="), None);
+    }
+    let seconds = took.as_secs_f64();
+    let warning = (took > Duration::from_secs(*budget_seconds))
+        .then(|| format!("warning: {name} took {seconds:.1} s, more than its budget of {budget_seconds} s"));
+    (format!("== {name}: passed in {seconds:.1} s (budget {budget_seconds} s) =="), warning)
+}
+
+fn passed((): ()) -> Outcome {
+    Outcome::Passed
+}
+
+impl Ci {
+    /// How many were skipped.
+    fn run_steps(&mut self) -> Result<usize, Failure> {
+        let mut skipped = 0;
+        for step in &STEPS {
+            println!("\n== {} ==", step.name);
+            let began = Instant::now();
+            let outcome = (step.run)(self).map_err(|failure| format!("{}: {failure}", step.name))?;
+            let (line, warning) = told(step, &outcome, began.elapsed());
+            println!("{line}");
+            warning.into_iter().for_each(|warning| println!("{warning}"));
+            skipped += usize::from(outcome != Outcome::Passed);
+        }
+        Ok(skipped)
+    }
+
+    fn print(&self) {
+        println!();
+        if let Some(image) = &self.image {
+            println!("{}", image.describe());
+        }
+        if let Some(report) = &self.report {
+            report.print();
+        }
+    }
+
+    fn engine(&mut self) -> Result<Outcome, Failure> {
+        let wanted = Wanted::from_environment()?;
+        if matches!(wanted, Wanted::Binaries) {
+            return Ok(Outcome::Skipped("TEST_BACKENDS is binaries".to_owned()));
+        }
+        match Engine::find_or_start() {
+            Ok(engine) => {
+                println!("{}", engine.describe());
+                self.engine = Some(engine);
+                Ok(Outcome::Passed)
+            }
+            Err(reason) => {
+                check_interrupted()?;
+                if matches!(wanted, Wanted::Containers) { Err(reason) } else { Ok(Outcome::Skipped(reason)) }
+            }
+        }
+    }
+
+    fn images(&mut self) -> Result<Outcome, Failure> {
+        if self.engine.is_none() {
+            return Ok(without_engine());
+        }
+        let base = images::base()?;
+        let images = TestImages::pulled_or_made(&base)?;
+        println!("base {base}, PostgreSQL {}, Redis {}", images.postgres, images.redis);
+        (self.base, self.images) = (Some(base), Some(images));
+        Ok(Outcome::Passed)
+    }
+
+    fn test(&mut self) -> Result<Outcome, Failure> {
+        let wanted = self.images.clone().map_or(Wanted::Binaries, Wanted::ContainersOf);
+        let report = self.report.insert(test::run(&[], &wanted)?);
+        report.verdict().map(passed)
+    }
+
+    fn image(&mut self) -> Result<Outcome, Failure> {
+        let Some(base) = &self.base else { return Ok(without_engine()) };
+        let image = self.image.insert(ServerImage::make(base)?);
+        println!("{}", image.describe());
+        image.check_size()?;
+        image.check_it_works().map(passed)
+    }
+
+    fn compose(&mut self) -> Result<Outcome, Failure> {
+        match (&self.image, &self.images) {
+            (Some(image), Some(images)) => compose::run(image.name, images).map(passed),
+            _ => Ok(without_engine()),
+        }
+    }
+}
+
+fn without_engine() -> Outcome {
+    Outcome::Skipped("there is no container engine".to_owned())
 }
 
 fn format() -> Result<(), Failure> {
@@ -54,4 +202,41 @@ fn dependencies() -> Result<(), Failure> {
         run_command(&mut cargo(&["install", "cargo-deny", "--locked"]))?;
     }
     run_command(&mut cargo(&["deny", "check", "bans", "licenses", "sources"]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_budgets_of_the_steps_are_within_that_of_all() {
+        let sum: u64 = STEPS.iter().map(|step| step.budget_seconds).sum();
+        assert!(sum <= BUDGET.as_secs(), "{sum}");
+    }
+
+    #[test]
+    fn a_step_tells_its_time_and_its_budget() {
+        let step = step("test", 300, |_| Ok(Outcome::Passed));
+        let (line, warning) = told(&step, &Outcome::Passed, Duration::from_millis(61_200));
+        assert_eq!((line.as_str(), warning), ("== test: passed in 61.2 s (budget 300 s) ==", None));
+        let (_, warning) = told(&step, &Outcome::Passed, Duration::from_secs(301));
+        assert!(warning.unwrap().starts_with("warning: test took 301.0 s"));
+        let (line, warning) = told(&step, &Outcome::Skipped("no engine".to_owned()), Duration::from_secs(301));
+        assert_eq!((line.as_str(), warning), ("== test: SKIPPED: no engine ==", None));
+    }
+
+    #[test]
+    fn all_steps_together_must_be_within_the_budget() {
+        assert_eq!(total(10, 0, Duration::from_secs(2400)).unwrap(), "10 steps passed, in 2400.0 s (budget 2400 s).");
+        assert!(total(7, 3, Duration::from_secs(1)).unwrap().starts_with("7 steps passed, 3 skipped, in 1.0 s"));
+        assert!(total(10, 0, Duration::from_secs(2401)).unwrap_err().contains("budget of 2400 s"));
+    }
+
+    #[test]
+    fn without_an_engine_nothing_needs_one() {
+        let mut ci = Ci::default();
+        for step in [Ci::images, Ci::image, Ci::compose] {
+            assert_eq!(step(&mut ci).unwrap(), without_engine());
+        }
+    }
 }

@@ -1,13 +1,23 @@
 //! The project's recipes, the same on a developer's machine and in CI: `cargo xtask --help`.
 
 mod api;
+mod backends;
 mod bench;
 mod breaks;
 mod ci;
+mod compose;
+mod containers;
+mod engine;
+mod http;
+mod images;
 mod postgres;
 mod process;
 mod purity;
+mod random;
+mod redis;
 mod rollout;
+mod server_image;
+mod system;
 mod tally;
 mod test;
 
@@ -28,9 +38,10 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Recipe {
-    /// Runs all tests, on a PostgreSQL server of their own that is started and stopped here.
+    /// Runs all tests, on a PostgreSQL and a Redis server of their own that are started and stopped here.
     ///
-    /// Fails too if a test was ignored, or if fewer ran than `crates/xtask/tests.min` says.
+    /// In containers where an engine answers, else by the programs that are installed; `TEST_BACKENDS=containers` or `binaries`
+    /// wants one of them. Fails too if a test was ignored, or if fewer ran than `crates/xtask/tests.min` says.
     Test {
         /// Arguments for `cargo test`, after `--`. With any, the number of tests is not compared.
         #[arg(last = true)]
@@ -55,7 +66,7 @@ enum Recipe {
 fn main() -> ExitCode {
     let recipe = Arguments::parse().recipe;
     let outcome = process::watch_interrupts().and_then(|()| match recipe {
-        Recipe::Test { arguments } => test::run(&arguments),
+        Recipe::Test { arguments } => test::run_and_report(&arguments),
         Recipe::Purity => purity::run(),
         Recipe::Api => api::run(),
         Recipe::Rollout { from } => rollout::run(from.as_deref()),

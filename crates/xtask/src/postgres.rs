@@ -3,7 +3,6 @@
 use std::env;
 use std::fs;
 use std::io;
-use std::net::TcpListener;
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -14,12 +13,13 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::Failure;
-use crate::process::{check_interrupted, read, run, send};
+use crate::process::{check_interrupted, read, send};
+use crate::system::{can_install, free_port, install, is_root};
 
 /// The server's superuser. It needs no password, but listens on this machine only.
-const SUPERUSER: &str = "booking";
+pub const SUPERUSER: &str = "booking";
 /// Enough for all tests at once, each with pools of its own.
-const CONNECTIONS_MAX: u32 = 300;
+pub const CONNECTIONS_MAX: u32 = 300;
 /// How often a port is picked: another program may take it before the server does.
 const STARTS_MAX: usize = 5;
 /// How long a server may take to start, or to stop.
@@ -37,13 +37,11 @@ impl PostgresPrograms {
         }
         let advice = "PostgreSQL is not installed: install its server package (`postgresql` on Debian and Ubuntu, \
                       `postgresql-server` and `postgresql-contrib` on Fedora, `postgresql` with Homebrew)";
-        if !is_root()? || read(Command::new("apt-get").arg("--version")).is_err() {
+        if !can_install()? {
             return Err(format!("{advice}, or put the folder of `initdb`, `postgres` and `psql` on PATH"));
         }
         println!("PostgreSQL is not installed: installing the package `postgresql`");
-        run(apt_get(&["update"]).arg("--quiet")).map_err(|failure| format!("{failure}; {advice}"))?;
-        run(apt_get(&["install", "--yes", "--no-install-recommends", "postgresql"]).arg("--quiet"))
-            .map_err(|failure| format!("{failure}; {advice}"))?;
+        install(&["postgresql"]).map_err(|failure| format!("{failure}; {advice}"))?;
         Self::find()
             .ok_or_else(|| format!("no `initdb`, `postgres` and `psql` though they were just installed; {advice}"))
     }
@@ -76,17 +74,6 @@ fn debian_folders() -> Vec<PathBuf> {
     let mut versions: Vec<_> = folders.filter_map(|folder| Some((version(&folder)?, folder.join("bin")))).collect();
     versions.sort_unstable_by(|a, b| b.cmp(a));
     versions.into_iter().map(|(_, folder)| folder).collect()
-}
-
-fn apt_get(arguments: &[&str]) -> Command {
-    let mut command = Command::new("apt-get");
-    // The run level keeps the package from starting a server that nobody asked for.
-    command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1");
-    command
-}
-
-fn is_root() -> Result<bool, Failure> {
-    Ok(read(Command::new("id").arg("-u"))? == "0")
 }
 
 /// A user that may run a server. PostgreSQL refuses to be run by root.
@@ -158,11 +145,6 @@ impl PostgresServer {
     /// The server's version.
     pub fn version(&self) -> &str {
         &self.version
-    }
-
-    /// Stops the server and removes its folder.
-    pub fn stop(self) {
-        drop(self);
     }
 }
 
@@ -306,11 +288,6 @@ impl Cluster<'_> {
     }
 }
 
-/// A port that nobody listens on now.
-fn free_port() -> io::Result<u16> {
-    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
-}
-
 /// Whether `postmaster.pid` says that this process listens on this port. Its lines are the process, the data folder, the time
 /// of the start, the port, the socket's folder, the address, the shared memory and the state.
 fn says_ready(state: &str, process: u32, port: u16) -> bool {
@@ -322,6 +299,7 @@ fn says_ready(state: &str, process: u32, port: u16) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backends::needed;
 
     #[test]
     fn a_server_is_ready_when_its_own_file_says_so() {
@@ -335,20 +313,15 @@ mod tests {
     }
 
     #[test]
-    fn a_free_port_can_be_listened_on() {
-        assert!(TcpListener::bind(("127.0.0.1", free_port().unwrap())).is_ok());
-    }
-
-    #[test]
     fn a_server_starts_answers_and_leaves_nothing_behind() {
-        let programs = PostgresPrograms::find_or_install().unwrap();
+        let Some(programs) = needed(PostgresPrograms::find_or_install()) else { return };
         let server = PostgresServer::start(&programs).unwrap();
         let (process, folder) = (server.process.id().to_string(), server._folder.path().to_owned());
         let alive = || read(Command::new("kill").args(["-s", "0", &process])).is_ok();
         assert!(alive() && folder.exists());
         assert!(server.version().starts_with(|first: char| first.is_ascii_digit()), "{}", server.version());
         assert!(server.url().starts_with("postgres://booking@127.0.0.1:"));
-        server.stop();
+        drop(server);
         assert!(!alive() && !folder.exists());
     }
 

@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio::runtime;
@@ -97,6 +98,44 @@ pub fn read(command: &mut Command) -> Result<String, Failure> {
     Err(format!("`{}` failed: {}", shown(command), complaint.trim()))
 }
 
+/// Runs a program for so long at most; what it wrote, which must be a few lines. Fails if it fails, and ends it when the time is
+/// over or somebody interrupts.
+pub fn read_within(command: &mut Command, patience: Duration) -> Result<String, Failure> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    let mut child = command.spawn().map_err(|error| cannot_run(command, &error))?;
+    let deadline = Instant::now() + patience;
+    while matches!(child.try_wait(), Ok(None)) {
+        let outcome = check_interrupted();
+        if outcome.is_err() || Instant::now() > deadline {
+            send("TERM", &format!("-{}", child.id()));
+            let _ = child.wait();
+            outcome?;
+            return Err(format!("`{}` was not done after {} s", shown(command), patience.as_secs()));
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    let output = child.wait_with_output().map_err(|error| cannot_run(command, &error))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    }
+    Err(format!("`{}` failed: {}", shown(command), String::from_utf8_lossy(&output.stderr).trim()))
+}
+
+/// Asks again and again until there is an answer: for so long at most, and until somebody interrupts. The last failure otherwise.
+pub fn until<T>(patience: Duration, mut ask: impl FnMut() -> Result<T, Failure>) -> Result<T, Failure> {
+    let deadline = Instant::now() + patience;
+    loop {
+        check_interrupted()?;
+        match ask() {
+            Ok(answer) => return Ok(answer),
+            Err(failure) if Instant::now() > deadline => {
+                return Err(format!("not after {} s: {failure}", patience.as_secs()));
+            }
+            Err(_) => thread::sleep(Duration::from_millis(50)),
+        }
+    }
+}
+
 /// What cargo knows of the workspace.
 pub fn metadata(arguments: &[&str]) -> Result<Value, Failure> {
     let text = read(cargo(&["metadata", "--format-version", "1"]).args(arguments))?;
@@ -157,4 +196,36 @@ fn shown(command: &Command) -> String {
     let name = program.file_name().unwrap_or(program.as_os_str());
     let words = std::iter::once(name).chain(command.get_args());
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_read_and_ended_when_its_time_is_over() {
+        let sh = |script: &str| {
+            let mut command = Command::new("sh");
+            command.args(["-c", script]);
+            command
+        };
+        assert_eq!(read_within(&mut sh("echo yes"), Duration::from_secs(30)).unwrap(), "yes");
+        assert!(
+            read_within(&mut sh("echo no >&2; exit 3"), Duration::from_secs(30)).unwrap_err().ends_with("failed: no")
+        );
+        let late = read_within(&mut sh("sleep 600"), Duration::from_millis(50)).unwrap_err();
+        assert!(late.contains("was not done"), "{late}");
+    }
+
+    #[test]
+    fn what_takes_a_while_is_asked_for_again() {
+        let mut asked = 0;
+        let ask = || {
+            asked += 1;
+            if asked == 3 { Ok(asked) } else { Err("not yet".to_owned()) }
+        };
+        assert_eq!(until(Duration::from_secs(30), ask), Ok(3));
+        let failure = until(Duration::ZERO, || Err::<(), _>("never".to_owned())).unwrap_err();
+        assert!(failure.ends_with("never"), "{failure}");
+    }
 }

@@ -8,35 +8,62 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::Failure;
-use crate::postgres::{PostgresPrograms, PostgresServer};
+use crate::backends::{Backends, Wanted};
 use crate::process::{cargo, list, metadata, read, run_by_line, text};
 use crate::tally::Tally;
 
 /// How many tests must pass at least: raised with each change that adds some, so that none gets lost.
 const TESTS_MIN: &str = include_str!("../tests.min");
 
+/// What became of the tests, and on what they ran.
+pub struct Report {
+    tally: Tally,
+    backends: Vec<String>,
+    verdict: Result<(), Failure>,
+}
+
+impl Report {
+    /// Tells it: the last line is the number of tests.
+    pub fn print(&self) {
+        println!();
+        self.backends.iter().for_each(|backend| println!("{backend}"));
+        println!("ignored: {}", self.tally.ignored);
+        println!("{} passed, {} failed", self.tally.passed, self.tally.failed);
+    }
+
+    /// Whether all is well.
+    pub fn verdict(&self) -> Result<(), Failure> {
+        self.verdict.clone()
+    }
+}
+
+/// Runs the tests on the backends that `TEST_BACKENDS` wants; with `arguments`, those that `cargo test` chooses by them.
+pub fn run_and_report(arguments: &[String]) -> Result<(), Failure> {
+    let report = run(arguments, &Wanted::from_environment()?)?;
+    report.print();
+    report.verdict()
+}
+
 /// Runs the tests; with `arguments`, those that `cargo test` chooses by them.
-pub fn run(arguments: &[String]) -> Result<(), Failure> {
+pub fn run(arguments: &[String], wanted: &Wanted) -> Result<Report, Failure> {
     let tests_min = tests_min()?;
     // First what fails soonest.
-    let programs = PostgresPrograms::find_or_install()?;
+    let backends = Backends::start(wanted)?;
     let server_binary = build_server(&[])?;
-    let postgres = PostgresServer::start(&programs)?;
     let mut command = test_command(arguments);
-    command.env("TEST_DATABASE_URL", postgres.url()).env("MOVIE_BOOKING_BIN", &server_binary);
+    command.envs(backends.variables()).env("MOVIE_BOOKING_BIN", &server_binary);
     let mut tally = Tally::default();
     let succeeded = run_by_line(&mut command, |line| {
         // Nobody may read on (`| head`), which must not end the tests half-way.
         let _ = writeln!(io::stdout(), "{line}");
         tally.add_line(line);
     })?;
-    let version = postgres.version().to_owned();
-    postgres.stop();
-    print_backends(&version);
+    let mut used = backends.describe();
+    drop(backends);
+    used.extend(sqlite_version().map(|version| format!("SQLite {version}")));
+    used.push(read(Command::new("rustc").arg("--version")).unwrap_or_else(|failure| failure));
     let verdict = verdict(succeeded, tally, arguments.is_empty().then_some(tests_min));
-    println!("ignored: {}", tally.ignored);
-    println!("{} passed, {} failed", tally.passed, tally.failed);
-    verdict
+    Ok(Report { tally, backends: used, verdict })
 }
 
 fn tests_min() -> Result<u32, Failure> {
@@ -92,14 +119,6 @@ fn executable(message: &str) -> Option<PathBuf> {
     let name = text(message.get("target")?, "name");
     let executable = message.get("executable")?.as_str()?;
     (name == "movie-booking").then(|| PathBuf::from(executable))
-}
-
-fn print_backends(postgres_version: &str) {
-    println!("\nPostgreSQL {postgres_version}");
-    if let Some(version) = sqlite_version() {
-        println!("SQLite {version}");
-    }
-    println!("{}", read(Command::new("rustc").arg("--version")).unwrap_or_else(|failure| failure));
 }
 
 /// The version of the SQLite that is built in, as its header says.

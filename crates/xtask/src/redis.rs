@@ -1,0 +1,158 @@
+//! A Redis server for a while: in a temporary folder, on a port of its own, of whatever version is installed.
+
+use std::fs;
+use std::io::{self, Read as _, Write as _};
+use std::net::TcpStream;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::Failure;
+use crate::process::until;
+use crate::system::{can_install, free_port, install, on_path};
+
+/// How often a port is picked: another program may take it before the server does.
+const STARTS_MAX: usize = 5;
+/// How long the server may take to start, or to answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// More than the answer to INFO has.
+const INFO_BYTES_MAX: usize = 64 * 1024;
+
+/// Finds `redis-server`, or as root on a system with apt-get installs it.
+pub fn find_or_install() -> Result<PathBuf, Failure> {
+    if let Some(program) = on_path("redis-server") {
+        return Ok(program);
+    }
+    let advice = "Redis is not installed: install its server (`redis-server` on Debian and Ubuntu, `redis` elsewhere)";
+    if !can_install()? {
+        return Err(format!("{advice}, or put the folder of `redis-server` on PATH"));
+    }
+    println!("Redis is not installed: installing the package `redis-server`");
+    install(&["redis-server"]).map_err(|failure| format!("{failure}; {advice}"))?;
+    on_path("redis-server").ok_or_else(|| format!("no `redis-server` though it was just installed; {advice}"))
+}
+
+/// A running server. It is killed, and its folder removed, when this is dropped: nothing in it is to be kept.
+pub struct RedisServer {
+    process: Child,
+    port: u16,
+    version: String,
+    /// Dropped last, when nothing writes to it any more.
+    _folder: TempDir,
+}
+
+impl RedisServer {
+    /// Starts a server that keeps nothing, and waits until it answers.
+    pub fn start(program: &Path) -> Result<Self, Failure> {
+        let mut last = String::new();
+        for _ in 0..STARTS_MAX {
+            let explain = |error: io::Error| format!("cannot start Redis: {error}");
+            let folder = tempfile::Builder::new().prefix("booking-redis-").tempdir().map_err(explain)?;
+            let port = free_port().map_err(explain)?;
+            let log = folder.path().join("log");
+            let mut redis = Command::new(program);
+            redis.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
+            redis.args(["--daemonize", "no", "--dir"]).arg(folder.path());
+            // In a group of its own: an interrupt at the terminal is for us, who then stop it.
+            redis.stdin(Stdio::null()).stdout(fs::File::create(&log).map_err(explain)?).process_group(0);
+            let process = redis.spawn().map_err(explain)?;
+            // From here on the server is stopped whatever goes wrong.
+            let mut server = Self { process, port, version: String::new(), _folder: folder };
+            match server.answers()? {
+                Some(version) => {
+                    server.version = version;
+                    return Ok(server);
+                }
+                None => last = fs::read_to_string(&log).unwrap_or_default(),
+            }
+        }
+        Err(format!("Redis did not start in {STARTS_MAX} tries; the last wrote {last}"))
+    }
+
+    /// Waits until the server answers that was started, and no other; its version. `None` if it has ended.
+    fn answers(&mut self) -> Result<Option<String>, Failure> {
+        let (own, port) = (self.process.id().to_string(), self.port);
+        let said = until(PATIENCE, || match self.process.try_wait() {
+            Ok(None) => info(port).map(Some),
+            Ok(Some(_)) => Ok(None),
+            Err(error) => Err(format!("cannot follow Redis: {error}")),
+        })?;
+        // Somebody else may have been faster to take the port: then ours is about to end.
+        said.filter(|said| field(said, "process_id") == Ok(&own))
+            .map(|said| field(&said, "redis_version").map(str::to_owned))
+            .transpose()
+    }
+
+    /// Where the server is.
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// The server's version.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// What the Redis on this port says of itself.
+pub fn info(port: u16) -> Result<String, Failure> {
+    exchange(port).map_err(|error| format!("Redis does not answer on port {port}: {error}"))
+}
+
+fn exchange(port: u16) -> io::Result<String> {
+    let mut connection = TcpStream::connect(("127.0.0.1", port))?;
+    connection.set_read_timeout(Some(PATIENCE))?;
+    connection.write_all(b"INFO server\r\nQUIT\r\n")?;
+    let (mut said, mut chunk) = (Vec::new(), [0; 4096]);
+    // It ends the connection once it has said all.
+    while said.len() < INFO_BYTES_MAX {
+        match connection.read(&mut chunk)? {
+            0 => break,
+            read => said.extend(chunk.iter().take(read)),
+        }
+    }
+    let said = String::from_utf8_lossy(&said).into_owned();
+    if said.starts_with('$') { Ok(said) } else { Err(io::Error::other(format!("it says {said:?}"))) }
+}
+
+/// A line `name:value` of what Redis says of itself.
+pub fn field<'a>(info: &'a str, name: &str) -> Result<&'a str, Failure> {
+    let value = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    value.map(str::trim).ok_or_else(|| format!("Redis does not tell its {name}: {info:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backends::needed;
+
+    #[test]
+    fn a_server_starts_answers_and_leaves_nothing_behind() {
+        let Some(program) = needed(find_or_install()) else { return };
+        let server = RedisServer::start(&program).unwrap();
+        let (port, folder) = (server.port, server._folder.path().to_owned());
+        assert!(server.version().starts_with(|first: char| first.is_ascii_digit()), "{}", server.version());
+        assert_eq!(server.url(), format!("redis://127.0.0.1:{port}"));
+        assert!(info(port).is_ok() && folder.exists());
+        drop(server);
+        assert!(info(port).is_err() && !folder.exists());
+    }
+
+    #[test]
+    fn a_field_is_a_whole_line() {
+        let info = "$60\r\n# Server\r\nredis_version:7.0.15\r\nrun_id:ab12\r\n";
+        assert_eq!(field(info, "redis_version"), Ok("7.0.15"));
+        assert_eq!(field(info, "run_id"), Ok("ab12"));
+        assert!(field(info, "run").is_err() && field(info, "id").is_err());
+    }
+}

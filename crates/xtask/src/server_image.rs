@@ -1,0 +1,142 @@
+//! The image of the server, made of a built binary: how large it is, and whether it works as it is meant to be run.
+
+use std::fs;
+use std::time::Duration;
+
+use crate::Failure;
+use crate::engine::{ask, docker};
+use crate::http;
+use crate::process::{root, run, until};
+use crate::test::build_server;
+
+/// How much larger than its base the image may be.
+const ABOVE_BASE_MAX_BYTES: u64 = 40_000_000;
+/// What CI calls it.
+const NAME: &str = "movie-booking:ci";
+/// Who runs in it, as docker/Dockerfile says.
+const USER: &str = "10001:10001";
+/// How long a server may take to become healthy.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// An image that was made.
+pub struct ServerImage {
+    pub name: &'static str,
+    above_base_bytes: u64,
+    base: String,
+}
+
+impl ServerImage {
+    /// Packages the release build on a base, and measures it.
+    pub fn make(base: &str) -> Result<Self, Failure> {
+        let binary = build_server(&["--release"])?;
+        let explain = |error: std::io::Error| format!("cannot copy what the image is made of: {error}");
+        let context = tempfile::tempdir().map_err(explain)?;
+        fs::copy(binary, context.path().join("movie-booking")).map_err(explain)?;
+        fs::copy(root().join("LICENSE"), context.path().join("LICENSE")).map_err(explain)?;
+        let mut build =
+            docker(&["build", "--quiet", "--file", "docker/Dockerfile", "--target", "packaged", "--tag", NAME]);
+        build.args(["--build-arg", &format!("BASE_IMAGE={base}")]).arg(context.path()).current_dir(root());
+        run(&mut build)?;
+        let above_base_bytes = size(NAME)?.saturating_sub(size(base)?);
+        Ok(Self { name: NAME, above_base_bytes, base: base.to_owned() })
+    }
+
+    /// Fails if it is too large.
+    pub fn check_size(&self) -> Result<(), Failure> {
+        if self.above_base_bytes < ABOVE_BASE_MAX_BYTES {
+            return Ok(());
+        }
+        Err(format!("{}, but must be less than {} MB", self.describe(), ABOVE_BASE_MAX_BYTES / 1_000_000))
+    }
+
+    /// How large it is.
+    pub fn describe(&self) -> String {
+        format!("image {}: {} MB above its base {}", self.name, megabytes(self.above_base_bytes), self.base)
+    }
+
+    /// Runs it on its embedded store, with nothing writable but its volume and no right that it does not need.
+    pub fn check_it_works(&self) -> Result<(), Failure> {
+        let user = ask(&["image", "inspect", "--format", "{{.Config.User}}", self.name])?;
+        if user != USER {
+            return Err(format!("the image runs as {user:?}, not as {USER}"));
+        }
+        let confined = ["--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"];
+        let options =
+            [&["run", "--detach", "--publish", "127.0.0.1::3000"], confined.as_slice(), &[self.name]].concat();
+        let container = Container(ask(&options)?);
+        let id = container.0.as_str();
+        wait_until_healthy(&[id]).map_err(|failure| format!("{failure}; {}", last_lines(id)))?;
+        let address = ask(&["port", id, "3000"])?;
+        let movies = http::get(&address, "/api/movies", &[])?.expect(200)?.json()?;
+        if movies.as_array().is_none_or(Vec::is_empty) {
+            return Err(format!("there are no movies: {movies}"));
+        }
+        let health = ask(&["exec", id, "movie-booking", "healthcheck"])?;
+        println!("read-only, without capabilities: {health}");
+        // The server is the first process, and nobody passes signals on to it.
+        ask(&["stop", "--time", "20", id])?;
+        let code = ask(&["inspect", "--format", "{{.State.ExitCode}}", id])?;
+        if code == "0" {
+            Ok(())
+        } else {
+            Err(format!("the server ended with {code} when it was told to stop; {}", last_lines(id)))
+        }
+    }
+}
+
+fn size(image: &str) -> Result<u64, Failure> {
+    let size = ask(&["image", "inspect", "--format", "{{.Size}}", image])?;
+    size.parse().map_err(|error| format!("{image} has a size of {size:?}: {error}"))
+}
+
+/// In megabytes with one digit, rounded up.
+fn megabytes(bytes: u64) -> String {
+    let tenths = bytes.div_ceil(100_000);
+    format!("{}.{}", tenths / 10, tenths % 10)
+}
+
+/// Waits until the health checks of these containers say that all is well.
+pub fn wait_until_healthy(ids: &[&str]) -> Result<(), Failure> {
+    until(PATIENCE, || {
+        let inspect = ["inspect", "--format", "{{.Config.Image}} {{.State.Status}} {{.State.Health.Status}}"];
+        let states = ask(&[inspect.as_slice(), ids].concat())?;
+        let healthy = states.lines().filter(|state| state.ends_with(" running healthy")).count();
+        if healthy == ids.len() { Ok(()) } else { Err(states) }
+    })
+}
+
+/// What a container wrote last.
+pub fn last_lines(id: &str) -> String {
+    // By the shell's way: programs write to both outputs.
+    let logs = docker(&["logs", "--tail", "20", id]).output();
+    logs.map_or_else(
+        |error| format!("its log cannot be read: {error}"),
+        |logs| format!("it wrote:\n{}{}", String::from_utf8_lossy(&logs.stdout), String::from_utf8_lossy(&logs.stderr)),
+    )
+}
+
+/// A container that is removed when this is dropped.
+struct Container(String);
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        if let Err(failure) = crate::process::read(&mut docker(&["rm", "--force", "--volumes", &self.0])) {
+            eprintln!("warning: a container is left: {failure}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_must_be_smaller_than_the_limit() {
+        let image = |above_base_bytes| ServerImage { name: NAME, above_base_bytes, base: "base".to_owned() };
+        assert!(image(39_999_999).check_size().is_ok());
+        let failure = image(40_000_000).check_size().unwrap_err();
+        assert!(failure.contains("40.0 MB above its base base") && failure.contains("less than 40 MB"), "{failure}");
+        assert_eq!(megabytes(31_234_567), "31.3");
+        assert_eq!(megabytes(100_000), "0.1");
+    }
+}

@@ -1,0 +1,60 @@
+//! What this machine has, and what can be added to it.
+
+use std::env;
+use std::io;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::Failure;
+use crate::process::{read, run};
+
+/// Whether we are root.
+pub fn is_root() -> Result<bool, Failure> {
+    Ok(read(Command::new("id").arg("-u"))? == "0")
+}
+
+/// Whether packages can be installed: as root, on a system with apt-get.
+pub fn can_install() -> Result<bool, Failure> {
+    Ok(is_root()? && read(Command::new("apt-get").arg("--version")).is_ok())
+}
+
+/// Installs packages of Debian.
+pub fn install(packages: &[&str]) -> Result<(), Failure> {
+    run(apt_get(&["update"]).arg("--quiet"))?;
+    run(apt_get(&["install", "--yes", "--no-install-recommends", "--quiet"]).args(packages))
+}
+
+fn apt_get(arguments: &[&str]) -> Command {
+    let mut command = Command::new("apt-get");
+    // The run level keeps a package from starting a server that nobody asked for.
+    command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1");
+    command
+}
+
+/// Where a program is, by PATH. Links are not followed: some programs do what they are called by.
+pub fn on_path(program: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
+}
+
+/// A port that nobody listens on now.
+pub fn free_port() -> io::Result<u16> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_free_port_can_be_listened_on() {
+        assert!(TcpListener::bind(("127.0.0.1", free_port().unwrap())).is_ok());
+    }
+
+    #[test]
+    fn programs_are_found_by_their_names() {
+        assert!(on_path("sh").unwrap().ends_with("sh"));
+        assert_eq!(on_path("no-such-program-anywhere"), None);
+    }
+}

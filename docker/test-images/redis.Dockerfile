@@ -1,0 +1,17 @@
+# Redis from the packages of Debian, for tests where the official image cannot be had. It behaves like that one as far as
+# docker/compose.yaml and the tests need: arguments are those of redis-server, and its user is not root.
+#
+#   docker build --file docker/test-images/redis.Dockerfile docker/test-images
+
+ARG BASE_IMAGE=debian:bookworm-slim
+FROM ${BASE_IMAGE}
+RUN apt-get update --quiet \
+    && DEBIAN_FRONTEND=noninteractive apt-get install --quiet --yes --no-install-recommends redis-server \
+    && rm -rf /var/lib/apt/lists/* \
+    && install -d -o redis -g redis /data
+COPY redis-entrypoint.sh /usr/local/bin/docker-entrypoint.sh
+WORKDIR /data
+VOLUME ["/data"]
+EXPOSE 6379
+ENTRYPOINT ["docker-entrypoint.sh"]
+CMD ["redis-server"]
