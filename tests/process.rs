@@ -3,6 +3,7 @@
 mod commands;
 mod crashes;
 mod logs;
+mod observed;
 mod starting;
 mod stopping;
 mod storm;
