@@ -1,6 +1,6 @@
 //! Traces, sent to an OpenTelemetry collector (OTLP over HTTP) where one is configured.
 //!
-//! Spans are made by name, here and where a request is served ([`crate::served`]): no library's own spans or log lines
+//! Spans are made by name, where a request is served (`served.rs`): no library's own spans or log lines
 //! are exported, so nothing that they know can leave by this way.
 
 use std::sync::atomic::{AtomicBool, Ordering};
