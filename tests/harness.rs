@@ -248,6 +248,11 @@ impl TestApp {
         self.backend
     }
 
+    /// Whether its store is PostgreSQL.
+    pub fn is_on_postgres(&self) -> bool {
+        matches!(self.backend.place, Place::Database(_))
+    }
+
     /// Where something is.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.authority)

@@ -17,6 +17,7 @@ mod clients;
 mod idempotency;
 mod identity;
 mod limits;
+mod metrics;
 mod openapi;
 mod outages;
 mod process;

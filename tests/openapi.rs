@@ -15,7 +15,7 @@ on_both_stores!(
 );
 
 /// The calls of this version, as the contract lists them.
-const OPERATIONS: [&str; 20] = [
+const OPERATIONS: [&str; 21] = [
     "GET /api/bookings",
     "GET /api/bookings/{booking_id}",
     "GET /api/me",
@@ -30,6 +30,7 @@ const OPERATIONS: [&str; 20] = [
     "GET /api/theatres/{theatre_id}",
     "GET /docs",
     "GET /healthz",
+    "GET /metrics",
     "GET /readyz",
     "POST /api/auth/login",
     "POST /api/auth/logout",

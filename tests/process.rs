@@ -4,6 +4,7 @@ mod backups;
 mod commands;
 mod crashes;
 mod logs;
+mod observed;
 mod retention;
 mod rollout;
 mod secrets;

@@ -9,5 +9,5 @@ pub mod random;
 
 pub use access_tokens::{JwtAccessTokens, JwtSecretError};
 pub use clock::{SystemClock, TokioTimer};
-pub use passwords::Argon2Passwords;
+pub use passwords::{Argon2Passwords, PasswordLoad};
 pub use random::{OsRandom, RandomRefreshTokens, random_password, random_secret};

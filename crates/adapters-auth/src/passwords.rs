@@ -36,6 +36,17 @@ pub struct Argon2Passwords {
     places: Arc<Semaphore>,
     /// Who is worked on.
     workers: Arc<Semaphore>,
+    places_max: usize,
+    workers_max: usize,
+}
+
+/// How busy the hashing of passwords is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PasswordLoad {
+    /// How many callers wait for a worker.
+    pub waiting: usize,
+    /// How many passwords are worked on.
+    pub running: usize,
 }
 
 /// A caller's place, and a worker. Free again when dropped.
@@ -57,7 +68,19 @@ impl Argon2Passwords {
     pub fn new(workers: NonZeroUsize, waiting: usize) -> Self {
         let workers = workers.get().min(Semaphore::MAX_PERMITS);
         let places = workers.saturating_add(waiting).min(Semaphore::MAX_PERMITS);
-        Self { places: Arc::new(Semaphore::new(places)), workers: Arc::new(Semaphore::new(workers)) }
+        Self {
+            places: Arc::new(Semaphore::new(places)),
+            workers: Arc::new(Semaphore::new(workers)),
+            places_max: places,
+            workers_max: workers,
+        }
+    }
+
+    /// How many wait and how many are worked on, now.
+    pub fn load(&self) -> PasswordLoad {
+        let running = self.workers_max.saturating_sub(self.workers.available_permits());
+        let inside = self.places_max.saturating_sub(self.places.available_permits());
+        PasswordLoad { waiting: inside.saturating_sub(running), running }
     }
 
     /// Runs `work` when it is its turn.
@@ -218,10 +241,12 @@ mod tests {
         until(|| passwords.places.available_permits() == 0).await;
         let refused = passwords.hash(&password("password1")).await;
         assert!(matches!(refused, Err(PasswordHasherError::Overloaded)), "{refused:?}");
+        assert_eq!(passwords.load(), PasswordLoad { waiting: 1, running: 1 });
         go_on.send(()).unwrap();
         busy.await.unwrap();
         assert!(!waiting.await.unwrap().unwrap(), "who waited had its turn");
         until(|| passwords.places.available_permits() == 2).await;
+        assert_eq!(passwords.load(), PasswordLoad { waiting: 0, running: 0 });
     }
 
     #[tokio::test]

@@ -14,7 +14,7 @@ use diesel_async::pooled_connection::deadpool::{Object, Pool};
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod};
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection as _};
 use domain::StoreError;
-use domain::health::Dependency;
+use domain::health::{Dependency, PoolUse};
 use futures::FutureExt as _;
 use thiserror::Error;
 use tokio::time::timeout;
@@ -406,6 +406,12 @@ impl<E> From<diesel::result::Error> for WriteFailure<E> {
 impl Dependency for PostgresStore {
     fn name(&self) -> &'static str {
         "postgresql"
+    }
+
+    fn pools(&self) -> Vec<PoolUse> {
+        let status = self.pool.status();
+        let in_use = status.size.saturating_sub(status.available);
+        vec![PoolUse { name: "postgresql", size_max: status.max_size, in_use, waiting: status.waiting }]
     }
 
     async fn check(&self) -> Result<(), StoreError> {

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use diesel::{RunQueryDsl as _, sql_query};
 use domain::StoreError;
-use domain::health::Dependency;
+use domain::health::{Dependency, PoolUse};
 
 use crate::store::SqliteStore;
 
@@ -11,6 +11,10 @@ use crate::store::SqliteStore;
 impl Dependency for SqliteStore {
     fn name(&self) -> &'static str {
         "sqlite"
+    }
+
+    fn pools(&self) -> Vec<PoolUse> {
+        self.workers_use()
     }
 
     async fn check(&self) -> Result<(), StoreError> {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use domain::StoreError;
+use domain::health::PoolUse;
 use thiserror::Error;
 
 use crate::clock::StoreClock;
@@ -189,6 +190,10 @@ impl SqliteStore {
 
     pub(crate) fn clock(&self) -> Arc<StoreClock> {
         Arc::clone(&self.0.clock)
+    }
+
+    pub(crate) fn workers_use(&self) -> Vec<PoolUse> {
+        vec![self.0.readers.pool_use("sqlite_readers"), self.0.writer.pool_use("sqlite_writer")]
     }
 
     /// Reads, all of it as of one instant.

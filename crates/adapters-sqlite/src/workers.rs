@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use diesel::SqliteConnection;
 use diesel::connection::{AnsiTransactionManager, SimpleConnection as _, TransactionManager as _};
+use domain::health::PoolUse;
 use futures::channel::oneshot;
 
 use crate::failure::{Aftermath, Failure};
@@ -61,22 +63,31 @@ pub(crate) struct WorkersLimits {
     pub(crate) patience: Duration,
 }
 
+/// How many jobs wait, and how many are worked on.
+#[derive(Default)]
+struct Load {
+    waiting: AtomicUsize,
+    working: AtomicUsize,
+}
+
 /// Threads that share a queue. They end when this is dropped and all that waited is done.
 pub(crate) struct Workers {
     jobs: Option<SyncSender<Job>>,
     threads: Vec<JoinHandle<()>>,
+    load: Arc<Load>,
     patience: Duration,
 }
 
 impl Workers {
     pub(crate) fn start(name: &str, limits: WorkersLimits, source: Source) -> std::io::Result<Self> {
         let (jobs, queue) = sync_channel(limits.jobs_max);
-        let shared = Arc::new((Mutex::new(queue), source));
+        let load = Arc::new(Load::default());
+        let shared = Arc::new((Mutex::new(queue), source, Arc::clone(&load)));
         let threads = (0..limits.threads).map(|_| {
             let shared = Arc::clone(&shared);
-            thread::Builder::new().name(name.to_owned()).spawn(move || work_off(&shared.0, &shared.1))
+            thread::Builder::new().name(name.to_owned()).spawn(move || work_off(&shared.0, &shared.1, &shared.2))
         });
-        Ok(Self { threads: threads.collect::<Result<_, _>>()?, jobs: Some(jobs), patience: limits.patience })
+        Ok(Self { threads: threads.collect::<Result<_, _>>()?, load, jobs: Some(jobs), patience: limits.patience })
     }
 
     /// Runs `work` on one of the connections. Dropping the future before its turn cancels it.
@@ -101,10 +112,25 @@ impl Workers {
 
     fn hand_in(&self, job: Job) -> Result<(), Failure> {
         let jobs = self.jobs.as_ref().ok_or(Failure::Lost)?;
-        jobs.try_send(job).map_err(|error| match error {
-            TrySendError::Full(_) => Failure::QueueFull,
-            TrySendError::Disconnected(_) => Failure::Lost,
+        // Counted before it can be taken, or the count could go below nothing.
+        self.load.waiting.fetch_add(1, Ordering::Relaxed);
+        jobs.try_send(job).map_err(|error| {
+            self.load.waiting.fetch_sub(1, Ordering::Relaxed);
+            match error {
+                TrySendError::Full(_) => Failure::QueueFull,
+                TrySendError::Disconnected(_) => Failure::Lost,
+            }
         })
+    }
+
+    /// How busy the threads are, each of which has a connection.
+    pub(crate) fn pool_use(&self, name: &'static str) -> PoolUse {
+        PoolUse {
+            name,
+            size_max: self.threads.len(),
+            in_use: self.load.working.load(Ordering::Relaxed),
+            waiting: self.load.waiting.load(Ordering::Relaxed),
+        }
     }
 }
 
@@ -121,17 +147,20 @@ impl Drop for Workers {
     }
 }
 
-fn work_off(queue: &Mutex<Receiver<Job>>, source: &Source) {
+fn work_off(queue: &Mutex<Receiver<Job>>, source: &Source, load: &Load) {
     let mut opened = None;
     loop {
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = next else { return };
+        load.working.fetch_add(1, Ordering::Relaxed);
+        load.waiting.fetch_sub(1, Ordering::Relaxed);
         // A panic takes the connection with it: the next job gets a new one.
         let served = catch_unwind(AssertUnwindSafe(|| serve(job, opened.take(), source)));
         opened = served.unwrap_or_else(|_| {
             tracing::error!("a database job panicked");
             None
         });
+        load.working.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -171,6 +171,9 @@ fn greeting(server: &RunningServer, config: &Config) -> String {
         format!("  documentation   {base}/docs/"),
         format!("  store           {store}"),
     ];
+    if let Some(address) = server.metrics_address {
+        lines.push(format!("  metrics         http://{address}/metrics"));
+    }
     if let Some(accounts) = &server.demo_accounts {
         lines.push(format!("  demo customer   {}  {}", DemoAccounts::CUSTOMER, accounts.customer_password));
         lines.push(format!("  demo admin      {}  {}", DemoAccounts::ADMIN, accounts.admin_password));

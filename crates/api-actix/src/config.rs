@@ -9,11 +9,14 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use actix_web::http::Uri;
 use adapters_postgres::PostgresSettings;
 use domain::identity::IdentityTtl;
 use domain::limits::Limit;
 use ipnet::IpNet;
 use secrecy::SecretString;
+
+use crate::traces::TraceSettings;
 
 /// Where bookings are kept.
 #[derive(Clone, Debug)]
@@ -74,6 +77,10 @@ pub struct Config {
     pub seatmap_cache_mb: u64,
     /// How often something may be asked; `None` switches limits off.
     pub rate_limits: Option<RateLimits>,
+    /// A port for the metrics alone; 0 lets the system pick. `None`: they are on the port of everything else.
+    pub metrics_port: Option<u16>,
+    /// Where traces go; `None` keeps them in the log, as ids.
+    pub traces: Option<TraceSettings>,
     /// How log lines look.
     pub log_format: LogFormat,
     /// What is logged, as `RUST_LOG` says it.
@@ -187,6 +194,25 @@ pub const SETTINGS: &[Setting] = &[
         "1 to 1000000",
         "Failed logins a minute of each account from each address.",
     ),
+    setting(
+        "METRICS_PORT",
+        "",
+        "0 to 65535, not PORT; 0 lets the system pick",
+        "A port on HOST for /metrics and /healthz alone. Without it /metrics is on PORT, for everybody who reaches it.",
+    ),
+    secret(
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "",
+        "http://host:4318 or https://host, without user or query",
+        "An OpenTelemetry collector that takes traces by OTLP over HTTP. Without it none are exported.",
+    ),
+    setting("OTEL_SERVICE_NAME", "movie-booking", "a name", "What traces call this service."),
+    setting(
+        "OTEL_TRACES_SAMPLER_ARG",
+        "1",
+        "0 to 1",
+        "Which part of the traces is exported. Who continues a caller's trace does as the caller does.",
+    ),
     setting("LOG_FORMAT", "pretty", "pretty or json", "How log lines look."),
     setting(
         "RUST_LOG",
@@ -267,6 +293,8 @@ pub fn check(values: BTreeMap<&'static str, String>, mut errors: Vec<String>) ->
         request_timeout: reader.duration("REQUEST_TIMEOUT", Duration::from_secs(1)),
         seatmap_cache_mb: reader.number("SEATMAP_CACHE_MB", 1, 65_536),
         rate_limits: reader.rate_limits(),
+        metrics_port: reader.metrics_port(),
+        traces: reader.traces(),
         log_format: reader.one_of("LOG_FORMAT", &[("pretty", LogFormat::Pretty), ("json", LogFormat::Json)]),
         log_filter: reader.log_filter(),
         without_effect: reader.without_effect(),
@@ -299,6 +327,11 @@ pub fn describe(config: &Config) -> String {
         format!("rate limits       {limits}"),
         format!("request timeout   {}", humantime::format_duration(config.request_timeout)),
         format!("seats a booking   {}", config.max_seats_per_booking),
+        format!(
+            "metrics           {}",
+            config.metrics_port.map_or("/metrics".to_owned(), |port| format!("port {port}"))
+        ),
+        format!("traces            {}", config.traces.as_ref().map_or("not exported", |traces| &traces.endpoint)),
     ];
     lines.extend(config.without_effect.iter().map(|name| format!("{name} is set, but has no effect in this version")));
     lines.join("\n")
@@ -526,6 +559,35 @@ impl Reader {
         on.then_some(RateLimits { requests, authentication_failures: failures })
     }
 
+    fn metrics_port(&mut self) -> Option<u16> {
+        let text = self.text("METRICS_PORT")?;
+        let main = self.text("PORT").and_then(|text| text.trim().parse::<u16>().ok());
+        let port = text.trim().parse::<u16>().ok().filter(|port| *port == 0 || Some(*port) != main);
+        if port.is_none() {
+            self.refuse("METRICS_PORT", &text);
+        }
+        port
+    }
+
+    fn traces(&mut self) -> Option<TraceSettings> {
+        let kept = self.parsed_by("OTEL_TRACES_SAMPLER_ARG", 1.0, |text| {
+            text.parse::<f64>().ok().filter(|part| (0.0..=1.0).contains(part))
+        });
+        let service_name = self.text("OTEL_SERVICE_NAME").unwrap_or_default();
+        let text = self.text("OTEL_EXPORTER_OTLP_ENDPOINT")?;
+        let endpoint = text.trim();
+        // A user, a password or a query could hold a secret, and the address is shown.
+        let is_collector = endpoint.parse::<Uri>().is_ok_and(|uri| {
+            matches!(uri.scheme_str(), Some("http" | "https"))
+                && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'))
+                && uri.query().is_none()
+        });
+        if !is_collector {
+            self.refuse("OTEL_EXPORTER_OTLP_ENDPOINT", &text);
+        }
+        Some(TraceSettings { endpoint: endpoint.to_owned(), service_name, kept })
+    }
+
     fn log_filter(&mut self) -> String {
         let text = self.text("RUST_LOG").unwrap_or_default();
         if tracing_subscriber::EnvFilter::try_new(&text).is_err() {
@@ -621,6 +683,9 @@ mod tests {
             ("RATE_LIMIT", "yes"),
             ("RATE_LIMIT_PER_MINUTE", "0"),
             ("LOG_FORMAT", "xml"),
+            ("METRICS_PORT", "-1"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://user:short@collector:4318"),
+            ("OTEL_TRACES_SAMPLER_ARG", "1.1"),
             ("RUST_LOG", "=,="),
             ("REDIS_URL", "http://x"),
         ];
@@ -652,6 +717,44 @@ mod tests {
         assert_eq!(errors.len(), 2, "{errors:?}");
         let ConfigErrors(errors) = checked(&[("DB_NAME", "b")]).unwrap_err();
         assert!(errors[0].contains("DB_HOST"), "{errors:?}");
+    }
+
+    #[test]
+    fn metrics_have_a_port_of_their_own_or_none() {
+        assert_eq!(checked(&[]).unwrap().metrics_port, None);
+        assert_eq!(checked(&[("METRICS_PORT", "0"), ("PORT", "0")]).unwrap().metrics_port, Some(0));
+        assert_eq!(checked(&[("METRICS_PORT", "9464")]).unwrap().metrics_port, Some(9464));
+        for (port, metrics_port) in [("3000", "3000"), ("4000", "4000"), ("0", "65536"), ("0", "on")] {
+            let ConfigErrors(errors) = checked(&[("PORT", port), ("METRICS_PORT", metrics_port)]).unwrap_err();
+            assert!(errors.len() == 1 && errors[0].starts_with("METRICS_PORT is"), "{errors:?}");
+        }
+    }
+
+    #[test]
+    fn traces_go_to_a_collector_without_secrets_in_its_address() {
+        const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+        assert_eq!(checked(&[("OTEL_TRACES_SAMPLER_ARG", "0.5")]).unwrap().traces, None);
+        let settings =
+            [(ENDPOINT, "https://collector/otlp/"), ("OTEL_TRACES_SAMPLER_ARG", "0.25"), ("OTEL_SERVICE_NAME", "b")];
+        let expected =
+            TraceSettings { endpoint: "https://collector/otlp/".to_owned(), service_name: "b".to_owned(), kept: 0.25 };
+        assert_eq!(checked(&settings).unwrap().traces, Some(expected));
+        for wrong in [
+            "collector:4318",
+            "grpc://collector",
+            "http://",
+            "http://u:secret@collector",
+            "http://c/?key=secret",
+            "/v1",
+        ] {
+            let ConfigErrors(errors) = checked(&[(ENDPOINT, wrong)]).unwrap_err();
+            assert!(errors.len() == 1 && errors[0].starts_with(ENDPOINT), "{wrong}: {errors:?}");
+            assert!(!errors[0].contains("secret"), "a secret is shown: {errors:?}");
+        }
+        for wrong in ["-0.1", "1.01", "NaN", "all"] {
+            let ConfigErrors(errors) = checked(&[("OTEL_TRACES_SAMPLER_ARG", wrong)]).unwrap_err();
+            assert!(errors.len() == 1 && errors[0].starts_with("OTEL_TRACES_SAMPLER_ARG is"), "{errors:?}");
+        }
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! What happens around every request. From the outside in: [`envelope`] (id, problems, headers, log), CORS, compression, [`identify`]
 //! (who calls, how often).
 
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -11,8 +12,10 @@ use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage as _, web};
 use domain::limits::{Allowance, Limit};
 
+use crate::metrics::NO_ROUTE;
 use crate::problem::{Problem, rate_limit_headers};
 use crate::request::{Authorization, authorization, client_address};
+use crate::served::Served;
 use crate::state::AppState;
 
 /// The header that a request is known by, in the log and in problems.
@@ -37,17 +40,33 @@ pub async fn envelope(
     let Some(state) = request.app_data::<web::Data<AppState>>().cloned() else {
         return Err(Problem::internal("no state").into());
     };
-    let id = request_id(request.headers(), &state);
+    // Counted until it is dropped: whether it is answered or its client goes away.
+    let _in_flight = state.metrics.begin_request();
     let method = request.method().clone();
+    let id = request_id(request.headers(), &state);
+    let served = Arc::new(Served::begin(id, &method, request.headers(), state.traces.as_ref()));
     if method == Method::HEAD {
         // HEAD works wherever GET does. The server sends no body, because it knows what was asked.
         request.head_mut().method = Method::GET;
     }
-    let response = next.call(request).await?.map_into_boxed_body();
-    let mut response = with_problem(response, &id);
-    set_headers(&mut response, &id, &state);
-    log(&response, &method, &id, started);
-    Ok(response)
+    let answered = async {
+        let response = next.call(request).await?.map_into_boxed_body();
+        let mut response = with_problem(response, &served.request_id);
+        set_headers(&mut response, &served.request_id, &state);
+        done(&response, &method, &served, &state, started.elapsed());
+        Ok(response)
+    };
+    Arc::clone(&served).scope(answered).await
+}
+
+/// Tells that a request is answered: a line in the log, a count, the end of its span. No query, no body, no header: they
+/// may hold what is nobody's business.
+fn done(response: &ServiceResponse, method: &Method, served: &Served, state: &AppState, took: Duration) {
+    let route = response.request().match_pattern();
+    let status = response.status();
+    log(method, route.as_deref(), status, took);
+    served.end(method, route.as_deref(), status);
+    state.metrics.request_done(method, route, status, took);
 }
 
 /// Replaces whatever the error's body is by the problem's.
@@ -69,7 +88,7 @@ fn with_problem(response: ServiceResponse, id: &str) -> ServiceResponse {
         false => Problem::of_status(status),
     });
     if let Some(cause) = problem.cause() {
-        tracing::error!(request_id = id, code = problem.code().as_str(), cause, "request.failed");
+        tracing::error!(code = problem.code().as_str(), cause, "request.failed");
     }
     response.map_body(|head, _| {
         head.status = problem.code().status();
@@ -113,12 +132,10 @@ fn set_headers(response: &mut ServiceResponse, id: &str, state: &AppState) {
     }
 }
 
-/// One line for each request. No query, no body, no header: they may hold what is nobody's business.
-fn log(response: &ServiceResponse, method: &Method, id: &str, started: Instant) {
-    let route = response.request().match_pattern().unwrap_or_else(|| "(none)".to_owned());
-    let status = response.status().as_u16();
-    let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-    tracing::info!(request_id = id, method = method.as_str(), route, status, micros, "request.done");
+fn log(method: &Method, route: Option<&str>, status: StatusCode, took: Duration) {
+    let (route, status) = (route.unwrap_or(NO_ROUTE), status.as_u16());
+    let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+    tracing::info!(method = method.as_str(), route, status, micros, "request.done");
 }
 
 /// Keeps short bodies from being compressed.

@@ -17,7 +17,7 @@ use crate::handlers::{booking, catalog, docs, identity, operations, seating};
         identity::register, identity::login, identity::refresh, identity::logout, identity::me,
         catalog::movies, catalog::movie, catalog::movie_shows, catalog::shows, catalog::show, catalog::theatres,
         catalog::theatre, seating::seats, booking::book, booking::history, booking::booking,
-        operations::healthz, operations::readyz, docs::document, docs::redirect
+        operations::healthz, operations::readyz, operations::metrics, docs::document, docs::redirect
     ),
     modifiers(&Bearer),
     tags(

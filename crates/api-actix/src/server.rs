@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use actix_cors::Cors;
-use actix_web::dev::ServerHandle;
+use actix_web::dev::{Server, ServerHandle};
 use actix_web::http::header::{self, HeaderName};
 use actix_web::middleware::{Compress, from_fn};
 use actix_web::web::Data;
@@ -18,8 +18,7 @@ use adapters_auth::{
 };
 use adapters_local::{CachedLayouts, LocalRateLimiter, LocalReplayCache};
 use domain::booking::{
-    AnswerEncoder, BookingMeter, BookingService, Committer, CommitterLimits, CommitterParts, NoMeter, ReplayCache,
-    command_queue,
+    AnswerEncoder, BookingMeter, BookingService, Committer, CommitterLimits, CommitterParts, ReplayCache, command_queue,
 };
 use domain::catalog::CatalogService;
 use domain::identity::{AuthenticationLimit, IdentityService, PasswordHasher};
@@ -33,12 +32,15 @@ use tokio::task::JoinHandle as Task;
 
 use crate::config::Config;
 use crate::handlers;
+use crate::metrics::Metrics;
 use crate::middleware::{envelope, identify, leave_short_bodies};
 use crate::retention::keep_swept;
 use crate::secrets::{DemoAccounts, jwt_secret};
 use crate::seeding::{SeedError, seed_demo, top_up};
+use crate::served::TracedPasswords;
 use crate::state::{AppState, HttpSettings};
 use crate::stores::{OpenStore, Purpose, StoreStartError};
+use crate::traces::{Traces, TracesError};
 use crate::views::JsonAnswers;
 
 /// How many commands wait for one committer at most.
@@ -62,8 +64,12 @@ pub enum StartError {
     #[error("the demo data cannot be written: {0}")]
     Seed(#[from] SeedError),
     /// The address can't be listened on.
-    #[error("{address} cannot be listened on: {source}. Set PORT or HOST to something else, or stop what is there")]
+    #[error(
+        "{address} cannot be listened on: {source}. Set {setting} or HOST to something else, or stop what is there"
+    )]
     Listen {
+        /// The setting that names the port.
+        setting: &'static str,
         /// The address.
         address: SocketAddr,
         /// What the system says.
@@ -72,6 +78,9 @@ pub enum StartError {
     /// The secret can't sign.
     #[error("JWT_SECRET cannot be used: {0}")]
     Secret(#[from] JwtSecretError),
+    /// Traces can't be exported.
+    #[error("traces cannot be exported: {0}. Look at OTEL_EXPORTER_OTLP_ENDPOINT and the other OTEL_ settings")]
+    Traces(#[from] TracesError),
     /// A file or a thread was not to be had.
     #[error("the server cannot start: {0}")]
     System(#[from] io::Error),
@@ -81,10 +90,12 @@ pub enum StartError {
 pub struct RunningServer {
     /// Where.
     pub address: SocketAddr,
+    /// Where the metrics are, if they have a port of their own.
+    pub metrics_address: Option<SocketAddr>,
     /// The demo accounts, where the store has some.
     pub demo_accounts: Option<DemoAccounts>,
-    handle: ServerHandle,
-    server: Task<io::Result<()>>,
+    listener: Listener,
+    metrics_listener: Option<Listener>,
     committers: Vec<JoinHandle<()>>,
     background: Vec<Task<()>>,
     state: Data<AppState>,
@@ -92,24 +103,46 @@ pub struct RunningServer {
     _store: OpenStore,
 }
 
+/// A port that is listened on.
+struct Listener {
+    address: SocketAddr,
+    handle: ServerHandle,
+    server: Task<io::Result<()>>,
+}
+
+impl Listener {
+    fn new(server: Server, address: SocketAddr) -> Self {
+        Self { address, handle: server.handle(), server: tokio::spawn(server) }
+    }
+
+    /// Accepts nothing more and ends, having answered what was accepted if `graceful`.
+    async fn stop(self, graceful: bool) -> io::Result<()> {
+        self.handle.stop(graceful).await;
+        self.server.await.map_err(io::Error::other)?
+    }
+}
+
 /// Opens the store, wires the services and listens. Needs a multi-threaded runtime.
 pub async fn start(config: &Config, purpose: Purpose) -> Result<RunningServer, StartError> {
     let store = OpenStore::open(config, purpose).await?;
-    let passwords: Arc<dyn PasswordHasher> = Arc::new(Argon2Passwords::default());
-    let demo_accounts = prepare_demo(&store, passwords.as_ref()).await?;
-    let (state, committers) = wire(config, &store, passwords)?;
+    let passwords = Argon2Passwords::default();
+    let demo_accounts = prepare_demo(&store, &passwords).await?;
+    let (mut state, committers) = wire(config, &store, passwords)?;
+    state.traces = start_traces(config).await?;
     let state = Data::new(state);
     let committers = committers.into_iter().enumerate().map(run_committer).collect::<io::Result<Vec<_>>>()?;
-    let (server, address) = listen(config, &state)?;
-    let handle = server.handle();
+    // The lesser one first: a server that answers already must not end because that port is taken.
+    let metrics_listener = config.metrics_port.map(|port| listen_for_metrics(config, port, &state)).transpose()?;
+    let listener = listen(config, &state)?;
     let retention = RetentionService::new(Arc::clone(&store.ports.retention), config.idempotency_ttl);
     let mut background = vec![keep_swept(retention, OsRandom)];
     background.extend(demo_accounts.is_some().then(|| keep_topped_up(Arc::clone(&store.ports.seeder))));
     Ok(RunningServer {
-        address,
+        address: listener.address,
+        metrics_address: metrics_listener.as_ref().map(|listener| listener.address),
         demo_accounts,
-        handle,
-        server: tokio::spawn(server),
+        listener,
+        metrics_listener,
         committers,
         background,
         state,
@@ -129,8 +162,15 @@ impl RunningServer {
     pub async fn stop(self) -> io::Result<()> {
         self.state.stopping.store(true, Ordering::Relaxed);
         self.background.iter().for_each(Task::abort);
-        self.handle.stop(true).await;
-        let outcome = self.server.await.map_err(io::Error::other)?;
+        let outcome = self.listener.stop(true).await;
+        // Until here whoever watches sees it end.
+        let outcome = match self.metrics_listener {
+            Some(listener) => outcome.and(listener.stop(false).await),
+            None => outcome,
+        };
+        if let Some(traces) = self.state.traces.clone() {
+            traces.stop().await;
+        }
         // The last hand on the queue: the committers answer what is in it, and end.
         drop(self.state);
         let committers = self.committers;
@@ -173,17 +213,25 @@ fn keep_topped_up(seeder: Arc<dyn Seeder>) -> Task<()> {
     })
 }
 
+/// Begins to export traces, if they are to be.
+async fn start_traces(config: &Config) -> Result<Option<Traces>, StartError> {
+    let Some(settings) = config.traces.clone() else { return Ok(None) };
+    let started = tokio::task::spawn_blocking(move || Traces::start(&settings)).await;
+    Ok(Some(started.map_err(io::Error::other)??))
+}
+
 fn wire(
     config: &Config,
     store: &OpenStore,
-    passwords: Arc<dyn PasswordHasher>,
+    passwords: Argon2Passwords,
 ) -> Result<(AppState, Vec<Committer>), StartError> {
     let random = Arc::new(OsRandom);
     let timer = Arc::new(TokioTimer);
     let limiter: Arc<dyn RateLimiter> = Arc::new(LocalRateLimiter::new(timer.clone()));
     let encoder: Arc<dyn AnswerEncoder> = Arc::new(JsonAnswers);
     let previous: Vec<_> = config.jwt_secret_previous.iter().cloned().collect();
-    let meter: Arc<dyn BookingMeter> = Arc::new(NoMeter);
+    let metrics = Arc::new(Metrics::default());
+    let meter: Arc<dyn BookingMeter> = metrics.clone();
     let replays: Arc<dyn ReplayCache> = Arc::new(LocalReplayCache::new(REPLAY_CACHE_BYTES, config.idempotency_ttl));
     let parts = CommitterParts { encoder: encoder.clone(), random: random.clone(), timer, meter: meter.clone() };
     let limits = CommitterLimits { queue_max: QUEUE_MAX, batch_max: BATCH_MAX, timeout: config.request_timeout };
@@ -193,7 +241,7 @@ fn wire(
         identity: IdentityService {
             users: store.ports.users.clone(),
             sessions: store.ports.sessions.clone(),
-            passwords,
+            passwords: Arc::new(TracedPasswords(passwords.clone())),
             access_tokens: Arc::new(JwtAccessTokens::new(
                 &signing_secret(config, store)?,
                 &previous,
@@ -220,6 +268,10 @@ fn wire(
         limiter,
         dependencies: vec![store.ports.dependency.clone()],
         random,
+        metrics,
+        passwords,
+        redis: None,
+        traces: None,
         settings: HttpSettings {
             max_seats_per_booking: config.max_seats_per_booking,
             trusted_proxies: config.trusted_proxies.clone(),
@@ -244,15 +296,21 @@ fn run_committer((number, committer): (usize, Committer)) -> io::Result<JoinHand
     std::thread::Builder::new().name(format!("committer-{number}")).spawn(move || runtime.block_on(committer.run()))
 }
 
-fn listen(config: &Config, state: &Data<AppState>) -> Result<(actix_web::dev::Server, SocketAddr), StartError> {
+fn listen(config: &Config, state: &Data<AppState>) -> Result<Listener, StartError> {
     let address = SocketAddr::new(config.host, config.port);
     let state = state.clone();
     let origins = config.cors_origins.clone();
+    let has_metrics = config.metrics_port.is_none();
     let server = HttpServer::new(move || {
         // The last one that is added is the first one that a request meets.
         App::new()
             .app_data(state.clone())
             .configure(handlers::configure)
+            .configure(|app| {
+                if has_metrics {
+                    handlers::configure_metrics(app);
+                }
+            })
             .wrap(from_fn(identify))
             .wrap(from_fn(leave_short_bodies))
             .wrap(Compress::default())
@@ -263,9 +321,30 @@ fn listen(config: &Config, state: &Data<AppState>) -> Result<(actix_web::dev::Se
     .shutdown_timeout(STOP_MAX_SECONDS)
     .client_request_timeout(Duration::from_secs(10))
     .bind(address)
-    .map_err(|source| StartError::Listen { address, source })?;
+    .map_err(|source| StartError::Listen { setting: "PORT", address, source })?;
     let address = server.addrs().first().copied().unwrap_or(address);
-    Ok((server.run(), address))
+    Ok(Listener::new(server.run(), address))
+}
+
+/// A port for the metrics alone.
+fn listen_for_metrics(config: &Config, port: u16, state: &Data<AppState>) -> Result<Listener, StartError> {
+    let address = SocketAddr::new(config.host, port);
+    let state = state.clone();
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(state.clone())
+            .configure(handlers::configure_metrics_port)
+            .wrap(from_fn(leave_short_bodies))
+            .wrap(Compress::default())
+            .wrap(from_fn(envelope))
+    })
+    .workers(1)
+    .disable_signals()
+    .client_request_timeout(Duration::from_secs(10))
+    .bind(address)
+    .map_err(|source| StartError::Listen { setting: "METRICS_PORT", address, source })?;
+    let address = server.addrs().first().copied().unwrap_or(address);
+    Ok(Listener::new(server.run(), address))
 }
 
 fn cors(origins: &[String]) -> Cors {

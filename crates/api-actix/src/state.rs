@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use adapters_auth::Argon2Passwords;
 use domain::booking::BookingService;
 use domain::catalog::CatalogService;
 use domain::health::Dependency;
@@ -13,6 +14,8 @@ use domain::seating::SeatingService;
 use ipnet::IpNet;
 
 use crate::config::RateLimits;
+use crate::metrics::{Metrics, Readings, RedisSource};
+use crate::traces::Traces;
 
 /// Settings that handlers need.
 pub struct HttpSettings {
@@ -40,6 +43,14 @@ pub struct AppState {
     pub dependencies: Vec<Arc<dyn Dependency>>,
     /// Draws request ids.
     pub random: Arc<dyn Random>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// What hashes passwords, to tell how busy it is.
+    pub passwords: Argon2Passwords,
+    /// Tells what Redis was used for, where there is one.
+    pub redis: Option<RedisSource>,
+    /// Where spans go, if they are exported.
+    pub traces: Option<Traces>,
     /// Settings.
     pub settings: HttpSettings,
     /// Whether the server is stopping.
@@ -50,6 +61,16 @@ impl AppState {
     /// An id for a request that has none.
     pub fn draw_request_id(&self) -> String {
         format!("{:?}", OperationId::draw(self.random.as_ref()))
+    }
+
+    /// What the metrics tell besides what they count.
+    pub fn readings(&self) -> Readings {
+        Readings {
+            queue_length: self.booking.queue.waiting(),
+            pools: self.dependencies.iter().flat_map(|dependency| dependency.pools()).collect(),
+            passwords: self.passwords.load(),
+            redis: self.redis.as_ref().map(|report| report()),
+        }
     }
 
     /// Whether the server is stopping.

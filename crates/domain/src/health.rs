@@ -7,7 +7,7 @@ use crate::StoreError;
 /// How a pool of connections is used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PoolUse {
-    /// What it is called: `readers`, …
+    /// What it is called, the same for every server: `postgresql`, `sqlite_readers`, …
     pub name: &'static str,
     /// How many connections it may have.
     pub size_max: usize,

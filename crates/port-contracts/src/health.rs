@@ -1,5 +1,7 @@
 //! A store that is gone says so, on every port and in time.
 
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use domain::StoreError;
@@ -8,6 +10,7 @@ use domain::catalog::{MovieFilter, ShowFilter};
 use domain::identity::{NewRefreshToken, RefreshTokenHash, UserStoreError};
 use domain::ids::{BookingId, LayoutId, MovieId, ShowId, TheatreId, UserId};
 use domain::seed::SeedPlan;
+use futures::future::{join, join_all};
 
 use crate::Fixture;
 use crate::tools::{SIMPLE, UniqueRandom, book, booked, decided, first_page, sell};
@@ -35,6 +38,41 @@ pub async fn a_store_that_answers_is_well(fixture: &dyn Fixture) {
     fixture.break_backend().await;
     let checked = tokio::time::timeout(Duration::from_secs(3), dependency.check()).await.expect("in two seconds");
     assert!(matches!(checked, Err(StoreError::Unavailable(_))), "{checked:?}");
+}
+
+/// None of a pool's connections is used while nobody asks for anything, and some are while many do.
+pub async fn pools_tell_how_they_are_used(fixture: &dyn Fixture) {
+    let stores = fixture.stores();
+    let in_use = || stores.dependency.pools().iter().map(|pool| pool.in_use).sum::<usize>();
+    let pools = stores.dependency.pools();
+    let names: BTreeSet<_> = pools.iter().map(|pool| pool.name).collect();
+    assert!(!pools.is_empty() && names.len() == pools.len(), "{pools:?}");
+    assert!(pools.iter().all(|pool| pool.size_max > 0 && pool.in_use == 0 && pool.waiting == 0), "{pools:?}");
+    let seen = AtomicBool::new(false);
+    let reading = async {
+        while !seen.load(Ordering::Relaxed) {
+            let reads = (0..20).map(|_| stores.catalog.theatre(TheatreId(1)));
+            join_all(reads).await.into_iter().for_each(|read| drop(read.unwrap()));
+        }
+    };
+    let watching = async {
+        while in_use() == 0 {
+            tokio::task::yield_now().await;
+        }
+        let pools = stores.dependency.pools();
+        assert!(pools.iter().all(|pool| pool.in_use <= pool.size_max), "{pools:?}");
+        seen.store(true, Ordering::Relaxed);
+    };
+    let calm = async {
+        while in_use() > 0 || stores.dependency.pools().iter().any(|pool| pool.waiting > 0) {
+            tokio::task::yield_now().await;
+        }
+    };
+    let used = async {
+        join(reading, watching).await;
+        calm.await;
+    };
+    tokio::time::timeout(PATIENCE, used).await.expect("connections are used, and given back");
 }
 
 /// The identity ports.

@@ -164,6 +164,7 @@ macro_rules! contract_tests {
             }
             health {
                 a_store_that_answers_is_well,
+                pools_tell_how_they_are_used,
                 accounts_and_sessions_tell_that_the_store_is_gone,
                 reading_tells_that_the_store_is_gone,
                 selling_tells_that_the_store_is_gone,

@@ -16,6 +16,7 @@ use crate::fields::Fields;
 use crate::json::fingerprint;
 use crate::problem::Problem;
 use crate::request::{caller, idempotency_key, path_id, query, receive, scope};
+use crate::served::in_span;
 use crate::state::AppState;
 use crate::views::{BookBody, BookedView, BookingView, ProblemView};
 
@@ -38,7 +39,7 @@ pub async fn book(request: HttpRequest, payload: Payload, state: Data<AppState>)
     let fingerprint = Fingerprint(fingerprint(&body));
     let book = book_seats(body, state.settings.max_seats_per_booking)?;
     let asked = BookRequest { caller, scope: scope(&request), key, fingerprint, book };
-    let answer = state.booking.book(asked).await?;
+    let answer = in_span("booking.commit", state.booking.book(asked)).await?;
     let mut response = HttpResponse::Created();
     response.insert_header((header::LOCATION, format!("/api/bookings/{}", answer.booking_id))).insert_header(private());
     if answer.replayed {

@@ -95,6 +95,17 @@ pub fn configure(config: &mut web::ServiceConfig) {
         .default_service(web::to(nothing_here));
 }
 
+/// Adds what tells how the server is doing.
+pub fn configure_metrics(config: &mut web::ServiceConfig) {
+    config.service(web::resource("/metrics").get(operations::metrics));
+}
+
+/// Adds all that a port for the metrics alone answers.
+pub fn configure_metrics_port(config: &mut web::ServiceConfig) {
+    config.service(web::resource("/healthz").get(operations::healthz)).default_service(web::to(nothing_here));
+    configure_metrics(config);
+}
+
 async fn nothing_here() -> Answer {
     Err(Problem::of_status(actix_web::http::StatusCode::NOT_FOUND))
 }

@@ -1,4 +1,4 @@
-//! Whether the process lives, and whether it can do its work.
+//! Whether the process lives, whether it can do its work, and what it has done.
 
 use std::collections::BTreeMap;
 
@@ -8,9 +8,11 @@ use actix_web::web::Data;
 use futures::future::join_all;
 
 use super::Answer;
+use crate::metrics;
 use crate::middleware::Rendered;
+use crate::problem::Problem;
 use crate::state::AppState;
-use crate::views::HealthView;
+use crate::views::{HealthView, ProblemView};
 
 const NO_STORE: (header::HeaderName, HeaderValue) = (header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
 
@@ -41,4 +43,13 @@ pub async fn readyz(state: Data<AppState>) -> Answer {
     let mut response = response.insert_header(NO_STORE).json(HealthView { status, dependencies });
     response.extensions_mut().insert(Rendered);
     Ok(response)
+}
+
+/// What the server has done and how busy it is, for Prometheus.
+#[utoipa::path(get, path = "/metrics", tag = "operations", responses(
+    (status = 200, description = "The metrics, in the text format of OpenMetrics", body = String, content_type = "application/openmetrics-text"),
+    (status = 404, description = "`not_found`: `METRICS_PORT` has them", body = ProblemView)))]
+pub async fn metrics(state: Data<AppState>) -> Answer {
+    let text = state.metrics.encode(&state.readings()).map_err(Problem::internal)?;
+    Ok(HttpResponse::Ok().insert_header(NO_STORE).content_type(metrics::CONTENT_TYPE).body(text))
 }

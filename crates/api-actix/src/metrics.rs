@@ -1,0 +1,421 @@
+//! What is measured of this server, in the text format of OpenMetrics.
+//!
+//! Counts and times are kept as things happen ([`Metrics`]); what has a state anyway, such as queues and pools, is read when
+//! somebody asks ([`Readings`]). Nothing that a client sends makes a series of its own: methods and routes are from fixed sets.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use actix_web::http::{Method, StatusCode};
+use adapters_auth::PasswordLoad;
+use domain::booking::{BookingMeter, Rerun, Settled};
+use domain::health::PoolUse;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+
+/// The content type of [`Metrics::encode`]'s text.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Upper bounds of times, in seconds: from half a millisecond, which is a seat map, to ten seconds, which is `REQUEST_TIMEOUT`.
+const SECONDS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+/// Upper bounds of how many commands are committed together.
+const BATCH_SIZES: [f64; 7] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0];
+
+/// A gauge of what is never below nothing.
+type Level = Gauge<u64, AtomicU64>;
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct RequestLabels {
+    method: &'static str,
+    route: String,
+    status: u16,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct OutcomeLabels {
+    outcome: &'static str,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct ReasonLabels {
+    reason: &'static str,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct PoolLabels {
+    pool: &'static str,
+}
+
+/// What Redis was used for since the server was started.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RedisReport {
+    /// Whether the circuit breaker is open: Redis is left alone for a while.
+    pub open: bool,
+    /// How many commands it answered.
+    pub succeeded: u64,
+    /// How many failed or took too long.
+    pub failed: u64,
+    /// How many were not sent, because the breaker was open.
+    pub refused: u64,
+}
+
+/// Tells what Redis was used for. Cheap: it is called when somebody asks for the metrics.
+pub type RedisSource = Arc<dyn Fn() -> RedisReport + Send + Sync>;
+
+/// What is read when somebody asks for the metrics.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Readings {
+    /// How many commands wait for a committer.
+    pub queue_length: usize,
+    /// How connections to the store are used.
+    pub pools: Vec<PoolUse>,
+    /// How busy the hashing of passwords is.
+    pub passwords: PasswordLoad,
+    /// What Redis was used for; `None` without Redis.
+    pub redis: Option<RedisReport>,
+}
+
+/// The counts and times of one server. Recording never waits for anything but another recording.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<RequestLabels, Histogram, fn() -> Histogram>,
+    in_flight: Level,
+    commands: Family<OutcomeLabels, Counter>,
+    reruns: Family<ReasonLabels, Counter>,
+    queue_wait: Histogram,
+    batch_size: Histogram,
+}
+
+impl Default for Metrics {
+    /// The metrics of a server that starts now.
+    fn default() -> Self {
+        let metrics = Self {
+            registry: Registry::default(),
+            requests: Family::new_with_constructor(|| Histogram::new(SECONDS)),
+            in_flight: Level::default(),
+            commands: Family::default(),
+            reruns: Family::default(),
+            queue_wait: Histogram::new(SECONDS),
+            batch_size: Histogram::new(BATCH_SIZES),
+        };
+        // There from the start: whoever watches a rate must not miss the first one.
+        for what in Settled::ALL {
+            drop(metrics.commands.get_or_create(&OutcomeLabels { outcome: what.as_str() }));
+        }
+        for why in Rerun::ALL {
+            drop(metrics.reruns.get_or_create(&ReasonLabels { reason: why.as_str() }));
+        }
+        metrics.registered()
+    }
+}
+
+impl Metrics {
+    fn registered(mut self) -> Self {
+        let to = &mut self.registry;
+        to.register(
+            "http_request_duration_seconds",
+            "Time from a request's head to its answer's head, by method, route template and status",
+            self.requests.clone(),
+        );
+        to.register("http_requests_in_flight", "Requests that are being answered", self.in_flight.clone());
+        to.register("booking_commands", "Requests to book, by what they were answered", self.commands.clone());
+        to.register("booking_reruns", "Batches that were run again, by reason", self.reruns.clone());
+        to.register("booking_queue_wait_seconds", "Time that commands waited for a committer", self.queue_wait.clone());
+        to.register("booking_batch_size", "Commands that were taken together", self.batch_size.clone());
+        to.register("build", "The running version", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        to.register(
+            "process_start_time_seconds",
+            "When the server was started, in seconds since 1970",
+            ConstGauge::new(since_epoch.as_secs_f64()),
+        );
+        self
+    }
+
+    /// A request is being answered, until what this gives is dropped.
+    pub fn begin_request(&self) -> InFlight {
+        self.in_flight.inc();
+        InFlight(self.in_flight.clone())
+    }
+
+    /// A request was answered. `route` is the template that its path fits, if it fits any.
+    pub fn request_done(&self, method: &Method, route: Option<String>, status: StatusCode, took: Duration) {
+        let route = route.unwrap_or_else(|| NO_ROUTE.to_owned());
+        let labels = RequestLabels { method: method_label(method), route, status: status.as_u16() };
+        self.requests.get_or_create(&labels).observe(took.as_secs_f64());
+    }
+
+    /// Everything, as text of [`CONTENT_TYPE`].
+    pub fn encode(&self, readings: &Readings) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        encode_registry(&mut text, &self.registry)?;
+        encode_registry(&mut text, &readings.registry())?;
+        encode_eof(&mut text)?;
+        Ok(text)
+    }
+}
+
+/// The route of paths that fit no template.
+pub const NO_ROUTE: &str = "(none)";
+
+/// The method, if it is one that HTTP defines and servers are asked for; else `other`.
+pub fn method_label(method: &Method) -> &'static str {
+    const KNOWN: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("other")
+}
+
+/// A request that is being answered.
+#[derive(Debug)]
+pub struct InFlight(Level);
+
+impl Drop for InFlight {
+    /// Its answer was made, or its client has gone.
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+impl BookingMeter for Metrics {
+    fn settled(&self, what: Settled) {
+        self.commands.get_or_create(&OutcomeLabels { outcome: what.as_str() }).inc();
+    }
+
+    fn taken(&self, waited: Duration) {
+        self.queue_wait.observe(waited.as_secs_f64());
+    }
+
+    fn batch(&self, commands: usize) {
+        // More than a batch ever has would be above the last bound anyway.
+        self.batch_size.observe(u32::try_from(commands).unwrap_or(u32::MAX).into());
+    }
+
+    fn rerun(&self, why: Rerun) {
+        self.reruns.get_or_create(&ReasonLabels { reason: why.as_str() }).inc();
+    }
+}
+
+impl Readings {
+    /// The readings as metrics. Made for each who asks, so that nothing must be kept up to date, and nothing that is
+    /// measured is kept from ending.
+    fn registry(&self) -> Registry {
+        let mut to = Registry::default();
+        to.register("booking_queue_length", "Commands that wait for a committer", ConstGauge::new(self.queue_length));
+        self.register_pools(&mut to);
+        to.register(
+            "password_hashing_waiting",
+            "Callers that wait for a password to be hashed",
+            ConstGauge::new(self.passwords.waiting),
+        );
+        to.register(
+            "password_hashing_running",
+            "Passwords that are being hashed",
+            ConstGauge::new(self.passwords.running),
+        );
+        if let Some(redis) = &self.redis {
+            let open = u32::from(redis.open);
+            to.register("redis_breaker_open", "1 while Redis is left alone after failures", ConstGauge::new(open));
+            let commands: Family<OutcomeLabels, Counter> = Family::default();
+            let outcomes = [("succeeded", redis.succeeded), ("failed", redis.failed), ("refused", redis.refused)];
+            for (outcome, count) in outcomes {
+                commands.get_or_create(&OutcomeLabels { outcome }).inc_by(count);
+            }
+            to.register("redis_commands", "Commands to Redis, by what became of them", commands);
+        }
+        if let Some(process) = ProcessReport::now() {
+            process.register(&mut to);
+        }
+        to
+    }
+
+    fn register_pools(&self, to: &mut Registry) {
+        let [max, in_use, waiting]: [Family<PoolLabels, Level>; 3] = Default::default();
+        let level = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        for pool in &self.pools {
+            let labels = PoolLabels { pool: pool.name };
+            max.get_or_create(&labels).set(level(pool.size_max));
+            in_use.get_or_create(&labels).set(level(pool.in_use));
+            waiting.get_or_create(&labels).set(level(pool.waiting));
+        }
+        to.register("pool_connections_max", "Connections that a pool may have", max);
+        to.register("pool_connections_in_use", "Connections of a pool that are being used", in_use);
+        to.register("pool_waiting", "Calls that wait for a connection of a pool", waiting);
+    }
+}
+
+/// What the system says of this process.
+struct ProcessReport {
+    resident_memory_bytes: u64,
+    cpu: Duration,
+    open_fds: usize,
+}
+
+impl ProcessReport {
+    #[cfg(target_os = "linux")]
+    fn now() -> Option<Self> {
+        use procfs::WithCurrentSystemInfo as _;
+        let process = procfs::process::Process::myself().ok()?;
+        let stat = process.stat().ok()?;
+        let ticks = stat.utime.saturating_add(stat.stime);
+        let millis = ticks.saturating_mul(1000).checked_div(procfs::ticks_per_second())?;
+        Some(Self {
+            resident_memory_bytes: stat.rss_bytes().get(),
+            cpu: Duration::from_millis(millis),
+            open_fds: process.fd_count().ok()?,
+        })
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn now() -> Option<Self> {
+        None
+    }
+
+    fn register(&self, to: &mut Registry) {
+        to.register(
+            "process_resident_memory_bytes",
+            "Memory of the process that is in RAM",
+            ConstGauge::new(self.resident_memory_bytes),
+        );
+        to.register(
+            "process_cpu_seconds",
+            "Time that the process had a processor",
+            ConstCounter::new(self.cpu.as_secs_f64()),
+        );
+        to.register("process_open_fds", "Files and sockets that the process has open", ConstGauge::new(self.open_fds));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn readings(redis: Option<RedisReport>) -> Readings {
+        let pool = |name, in_use| PoolUse { name, size_max: 8, in_use, waiting: 3 };
+        Readings {
+            queue_length: 7,
+            pools: vec![pool("one", 1), pool("two", 2)],
+            passwords: PasswordLoad { waiting: 5, running: 1 },
+            redis,
+        }
+    }
+
+    #[track_caller]
+    fn assert_has(text: &str, lines: &[&str]) {
+        for line in lines {
+            assert!(text.lines().any(|found| found == *line), "{line} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_method_that_nobody_defines_is_no_label() {
+        for known in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] {
+            assert_eq!(method_label(&known.parse().unwrap()), known);
+        }
+        for odd in ["get", "BREW", "TRACE", "CONNECT", "GETT", "G", "PROPFIND"] {
+            assert_eq!(method_label(&odd.parse().unwrap()), "other", "{odd}");
+        }
+    }
+
+    #[test]
+    fn a_request_counts_in_every_bucket_that_is_long_enough_for_it() {
+        let metrics = Metrics::default();
+        for millis in [0, 1, 3, 20_000] {
+            let route = Some("/api/shows/{show_id}".to_owned());
+            metrics.request_done(&Method::GET, route, StatusCode::OK, Duration::from_millis(millis));
+        }
+        metrics.request_done(&Method::TRACE, None, StatusCode::NOT_FOUND, Duration::ZERO);
+        let text = metrics.encode(&readings(None)).unwrap();
+        let bucket = |le: &str, count: u32| {
+            format!(
+                "http_request_duration_seconds_bucket{{le=\"{le}\",method=\"GET\",route=\"/api/shows/{{show_id}}\",status=\"200\"}} {count}"
+            )
+        };
+        let expected = [("0.0005", 1), ("0.001", 2), ("0.0025", 2), ("0.005", 3), ("10.0", 3), ("+Inf", 4)];
+        assert_has(&text, &expected.map(|(le, count)| bucket(le, count)).each_ref().map(String::as_str));
+        assert_has(
+            &text,
+            &[
+                "http_request_duration_seconds_count{method=\"GET\",route=\"/api/shows/{show_id}\",status=\"200\"} 4",
+                "http_request_duration_seconds_count{method=\"other\",route=\"(none)\",status=\"404\"} 1",
+                "# EOF",
+            ],
+        );
+    }
+
+    #[test]
+    fn every_outcome_and_reason_is_there_before_it_happens() {
+        let metrics = Metrics::default();
+        let count = |text: &str, what: &str, expected: u32| assert_has(text, &[&format!("{what} {expected}")]);
+        for (round, expected) in [(0, 0), (1, 1), (2, 2)] {
+            let text = metrics.encode(&readings(None)).unwrap();
+            for what in Settled::ALL {
+                count(&text, &format!("booking_commands_total{{outcome=\"{}\"}}", what.as_str()), expected);
+                metrics.settled(what);
+            }
+            for why in Rerun::ALL {
+                count(&text, &format!("booking_reruns_total{{reason=\"{}\"}}", why.as_str()), expected);
+                metrics.rerun(why);
+            }
+            count(&text, "booking_queue_wait_seconds_count", round);
+            count(&text, "booking_batch_size_bucket{le=\"2.0\"}", round);
+            metrics.taken(Duration::from_millis(1));
+            metrics.batch(2);
+        }
+    }
+
+    #[test]
+    fn a_request_is_in_flight_until_it_is_dropped() {
+        let metrics = Metrics::default();
+        let (first, second) = (metrics.begin_request(), metrics.begin_request());
+        drop(first);
+        assert_has(&metrics.encode(&readings(None)).unwrap(), &["http_requests_in_flight 1"]);
+        drop(second);
+        assert_has(&metrics.encode(&readings(None)).unwrap(), &["http_requests_in_flight 0"]);
+    }
+
+    #[test]
+    fn what_has_a_state_is_read_when_it_is_asked_for() {
+        let metrics = Metrics::default();
+        let text = metrics.encode(&readings(None)).unwrap();
+        assert_has(
+            &text,
+            &[
+                "booking_queue_length 7",
+                "pool_connections_max{pool=\"one\"} 8",
+                "pool_connections_in_use{pool=\"two\"} 2",
+                "pool_waiting{pool=\"one\"} 3",
+                "password_hashing_waiting 5",
+                "password_hashing_running 1",
+                concat!("build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+            ],
+        );
+        assert!(!text.contains("redis"), "there is no Redis:\n{text}");
+        let redis = RedisReport { open: true, succeeded: 1, failed: 2, refused: 3 };
+        let text = metrics.encode(&readings(Some(redis))).unwrap();
+        assert_has(
+            &text,
+            &[
+                "redis_breaker_open 1",
+                "redis_commands_total{outcome=\"succeeded\"} 1",
+                "redis_commands_total{outcome=\"failed\"} 2",
+                "redis_commands_total{outcome=\"refused\"} 3",
+            ],
+        );
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_process_has_memory_and_open_files() {
+        let process = ProcessReport::now().unwrap();
+        assert!(process.resident_memory_bytes > 1_000_000, "{}", process.resident_memory_bytes);
+        assert!(process.open_fds >= 3, "{}", process.open_fds);
+    }
+}
