@@ -52,7 +52,7 @@ pub fn run(from: Option<&str>) -> Result<(), Failure> {
         let _ = writeln!(io::stdout(), "{line}");
         tally.add_line(line);
     })?;
-    postgres.stop();
+    drop(postgres);
     if !succeeded || tally.failed > 0 {
         return Err(format!(
             "{from} does not work on this tree's schema ({} tests failed): its servers would fail while new ones come. Expand the \
