@@ -40,7 +40,7 @@ fn names(directory: &Path) -> Vec<String> {
 /// Books under a storm until the server is killed, and takes a copy in the middle. Then a server on the copy has all that was
 /// acknowledged before, and books on.
 async fn drill(server: Server, copy: impl FnOnce(), restored: impl AsyncFnOnce() -> Site) {
-    let storm = Storm::begin(&server.client).await;
+    let storm = Storm::over(&server.client, 50).await;
     storm.until_booked(60).await;
     let began = Instant::now();
     copy();

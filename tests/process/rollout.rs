@@ -19,7 +19,7 @@ const EXPANDING: [&str; 8] = [
 async fn a_server_goes_on_while_its_database_is_migrated() {
     let site = Site::postgres().await.with("RATE_LIMIT", "off");
     let server = site.serve();
-    let storm = Storm::begin(&server.client).await;
+    let storm = Storm::over(&server.client, 50).await;
     storm.until_booked(30).await;
     assert!(site.run(&["migrate"], "").succeeded().starts_with("0 migrations run"));
     let database = site.database.as_ref().unwrap();

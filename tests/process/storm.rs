@@ -51,7 +51,12 @@ pub struct Storm {
 impl Storm {
     /// Begins, with users of their own and shows that nobody has booked.
     pub async fn begin(client: &Client) -> Self {
-        let shows = client.shows(SHOWS).await;
+        Self::over(client, SHOWS).await
+    }
+
+    /// The same over so many shows: a storm that goes on for long must not run out of seats.
+    pub async fn over(client: &Client, shows: usize) -> Self {
+        let shows = client.shows(shows).await;
         let mut places = Vec::new();
         for show in &shows {
             places.extend(client.free_seats(*show).await);
