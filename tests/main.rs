@@ -22,4 +22,5 @@ mod outages;
 mod process;
 mod protocol;
 mod races;
+mod redis;
 mod seating;

@@ -8,11 +8,13 @@ use domain::StoreError;
 use domain::clock::Timer;
 use domain::health::Dependency;
 use fred::clients::Client;
+use fred::clients::WithOptions;
 use fred::error::Error;
 use fred::interfaces::{ClientLike as _, EventInterface as _};
 use fred::types::ConnectHandle;
-use fred::types::config::{ConnectionConfig, Options, PerformanceConfig, ReconnectPolicy, TcpConfig, UnresponsiveConfig};
-use fred::clients::WithOptions;
+use fred::types::config::{
+    ConnectionConfig, Options, PerformanceConfig, ReconnectPolicy, TcpConfig, UnresponsiveConfig,
+};
 use thiserror::Error as ThisError;
 use tokio::sync::Semaphore;
 use tokio::sync::broadcast::error::RecvError;
@@ -96,7 +98,10 @@ impl Redis {
             max_command_attempts: 1,
             max_redirections: 1,
             max_command_buffer_len: 2 * IN_FLIGHT_MAX,
-            unresponsive: UnresponsiveConfig { max_timeout: Some(UNRESPONSIVE_AFTER.max(command_max)), interval: UNRESPONSIVE_INTERVAL },
+            unresponsive: UnresponsiveConfig {
+                max_timeout: Some(UNRESPONSIVE_AFTER.max(command_max)),
+                interval: UNRESPONSIVE_INTERVAL,
+            },
             reconnect_on_auth_error: true,
             tcp: TcpConfig { nodelay: Some(true), ..TcpConfig::default() },
             ..ConnectionConfig::default()
@@ -220,7 +225,8 @@ async fn keep_connected(client: Client) {
 /// What kind of failure it is, and the code that Redis gave it. Not the whole text: Redis may repeat a command in it, and with it
 /// what nobody else may know.
 fn class(error: &Error) -> String {
-    let is_code = |word: &&str| word.len() > 1 && word.len() <= 20 && word.bytes().all(|byte| byte.is_ascii_uppercase());
+    let is_code =
+        |word: &&str| word.len() > 1 && word.len() <= 20 && word.bytes().all(|byte| byte.is_ascii_uppercase());
     let code = error.details().split(' ').next().filter(is_code);
     code.map_or_else(|| error.kind().to_str().to_owned(), |code| format!("{}, {code}", error.kind().to_str()))
 }

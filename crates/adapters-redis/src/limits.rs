@@ -102,10 +102,15 @@ impl RedisRateLimiter {
             SERVER_CHARACTERS.to_string(),
             COUNT_CHARACTERS_MAX.to_string(),
         ];
-        let answer = self.redis.call(async |client| client.eval::<Value, _, _, _>(PUBLISH, key, arguments.to_vec()).await);
+        let answer =
+            self.redis.call(async |client| client.eval::<Value, _, _, _>(PUBLISH, key, arguments.to_vec()).await);
         let Ok(Value::Array(fields)) = answer.await else { return Vec::new() };
         let (pairs, _) = fields.as_chunks::<2>();
-        pairs.iter().take(SERVERS_MAX + 1).filter_map(|[server, count]| self.share(name, server, count, now, window)).collect()
+        pairs
+            .iter()
+            .take(SERVERS_MAX + 1)
+            .filter_map(|[server, count]| self.share(name, server, count, now, window))
+            .collect()
     }
 
     /// A count of another server, if it is one.

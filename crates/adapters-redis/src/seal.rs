@@ -74,8 +74,10 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 
 /// The bytes of a hexadecimal text, in lower case as [`hex`] writes it.
 pub(crate) fn bytes_of_hex(text: &str) -> Option<Vec<u8>> {
-    let digits: Vec<u8> =
-        text.bytes().map(|byte| b"0123456789abcdef".iter().position(|digit| *digit == byte)?.try_into().ok()).collect::<Option<_>>()?;
+    let digits: Vec<u8> = text
+        .bytes()
+        .map(|byte| b"0123456789abcdef".iter().position(|digit| *digit == byte)?.try_into().ok())
+        .collect::<Option<_>>()?;
     let (pairs, rest) = digits.as_chunks::<2>();
     rest.is_empty().then(|| pairs.iter().map(|[high, low]| 16 * high + low).collect())
 }

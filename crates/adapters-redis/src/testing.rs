@@ -148,7 +148,8 @@ fn free_port() -> TestResult<u16> {
 
 async fn run(port: u16, role: &Role) -> TestResult<Running> {
     // By its name it is known that who answers is this server, and not another program that has got the port.
-    let name = format!("test-{:?}", OperationId::draw(&Noise));
+    // Forty characters, as a Sentinel's has.
+    let name = format!("{:?}{port:08}", OperationId::draw(&Noise));
     let running = match std::env::var(TEST_REDIS_IMAGE) {
         Ok(image) => run_container(&image, port, role, &name).await?,
         Err(_) => run_process(port, role, &name)?,
@@ -156,7 +157,8 @@ async fn run(port: u16, role: &Role) -> TestResult<Running> {
     tokio::time::timeout(START_MAX, answers(port, role, &name)).await.map_err(|_| "Redis does not start")?;
     if *role == Role::Cluster {
         command(port, &[b"CLUSTER", b"ADDSLOTSRANGE", b"0", b"16383"]).await?;
-        let is_ok = async || command(port, &[b"CLUSTER", b"INFO"]).await.is_ok_and(|info| contains(&info, b"cluster_state:ok"));
+        let is_ok =
+            async || command(port, &[b"CLUSTER", b"INFO"]).await.is_ok_and(|info| contains(&info, b"cluster_state:ok"));
         let ready = async {
             while !is_ok().await {
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -168,13 +170,12 @@ async fn run(port: u16, role: &Role) -> TestResult<Running> {
 }
 
 async fn answers(port: u16, role: &Role, name: &str) {
-    let question: [&[u8]; 3] = match role {
-        // Of a Sentinel's settings only its own are told.
-        Role::Sentinel { .. } => [b"SENTINEL", b"MASTER", name.as_bytes()],
-        Role::Single | Role::Cluster => [b"CONFIG", b"GET", b"appendfilename"],
+    let question: &[&[u8]] = match role {
+        Role::Sentinel { .. } => &[b"SENTINEL", b"MYID"],
+        Role::Single | Role::Cluster => &[b"CONFIG", b"GET", b"appendfilename"],
     };
     loop {
-        match command(port, &question).await {
+        match command(port, question).await {
             Ok(answer) if contains(&answer, name.as_bytes()) => return,
             _ => tokio::time::sleep(Duration::from_millis(10)).await,
         }
@@ -187,12 +188,16 @@ fn arguments(port: u16, role: &Role, name: &str) -> Vec<String> {
         arguments.extend([SENTINEL_FILE.to_owned(), "--sentinel".to_owned()]);
         return arguments;
     }
-    for (setting, value) in [("port", port.to_string().as_str()), ("bind", "127.0.0.1"), ("save", ""), ("appendfilename", name)] {
+    for (setting, value) in
+        [("port", port.to_string().as_str()), ("bind", "127.0.0.1"), ("save", ""), ("appendfilename", name)]
+    {
         arguments.extend([format!("--{setting}"), value.to_owned()]);
     }
     if *role == Role::Cluster {
         // The bus between nodes has a port of its own, by default one that may be too high; nobody else is on it here.
-        for (setting, value) in [("cluster-enabled", "yes"), ("cluster-port", "0"), ("cluster-announce-ip", "127.0.0.1")] {
+        for (setting, value) in
+            [("cluster-enabled", "yes"), ("cluster-port", "0"), ("cluster-announce-ip", "127.0.0.1")]
+        {
             arguments.extend([format!("--{setting}"), value.to_owned()]);
         }
     }
@@ -202,12 +207,12 @@ fn arguments(port: u16, role: &Role, name: &str) -> Vec<String> {
 /// What a Sentinel reads, and writes to, in its own directory.
 const SENTINEL_FILE: &str = "sentinel.conf";
 
-/// A Sentinel's file, which knows a server as `main`, and by this Sentinel's own name too.
+/// A Sentinel's file: it knows a server as `main`, and itself by its name.
 fn sentinel_file(port: u16, master: u16, name: &str) -> String {
-    let known = ["main", name].map(|known| {
-        format!("sentinel monitor {known} 127.0.0.1 {master} 1\nsentinel down-after-milliseconds {known} 2000\n")
-    });
-    format!("port {port}\nbind 127.0.0.1\n{}", known.concat())
+    format!(
+        "port {port}\nbind 127.0.0.1\nsentinel myid {name}\nsentinel monitor main 127.0.0.1 {master} 1\n\
+        sentinel down-after-milliseconds main 2000\n"
+    )
 }
 
 fn run_process(port: u16, role: &Role, name: &str) -> TestResult<Running> {
@@ -244,14 +249,34 @@ async fn command(port: u16, parts: &[&[u8]]) -> TestResult<Vec<u8>> {
         request.extend_from_slice(part);
         request.extend_from_slice(b"\r\n");
     }
-    // Asked to leave too, the server ends the connection once all is answered.
-    request.extend_from_slice(b"*1\r\n$4\r\nQUIT\r\n");
     let mut connection = TcpStream::connect(("127.0.0.1", port)).await?;
     connection.write_all(&request).await?;
-    let mut answer = Vec::new();
-    connection.read_to_end(&mut answer).await?;
-    let answer = answer.strip_suffix(b"+OK\r\n").ok_or("Redis has not answered to the end")?;
-    Ok(answer.to_vec())
+    let (mut answer, mut chunk) = (Vec::new(), vec![0; 64 * 1024]);
+    while end_of_answer(&answer).is_none() {
+        let length = connection.read(&mut chunk).await?;
+        if length == 0 {
+            return Err("Redis has not answered to the end".into());
+        }
+        answer.extend_from_slice(chunk.get(..length).unwrap_or_default());
+    }
+    Ok(answer)
+}
+
+/// Where the first answer ends, if all of it is there.
+fn end_of_answer(bytes: &[u8]) -> Option<usize> {
+    let line = bytes.windows(2).position(|window| window == b"\r\n")?;
+    let number = std::str::from_utf8(bytes.get(1..line)?).ok()?.parse::<usize>();
+    let mut end = line + 2;
+    match (bytes.first()?, number) {
+        (b'$', Ok(length)) => end += length + 2,
+        (b'*', Ok(count)) => {
+            for _ in 0..count {
+                end += end_of_answer(bytes.get(end..)?)?;
+            }
+        }
+        _ => {}
+    }
+    (end <= bytes.len()).then_some(end)
 }
 
 fn contains(text: &[u8], part: &[u8]) -> bool {
@@ -333,7 +358,12 @@ impl Drop for FaultyProxy {
     }
 }
 
-async fn pass(mut client: TcpStream, port: u16, fault: watch::Receiver<Fault>, commands: Arc<Mutex<u64>>) -> std::io::Result<()> {
+async fn pass(
+    mut client: TcpStream,
+    port: u16,
+    fault: watch::Receiver<Fault>,
+    commands: Arc<Mutex<u64>>,
+) -> std::io::Result<()> {
     let (mut from_client, mut to_client) = client.split();
     let mut server = TcpStream::connect(("127.0.0.1", port)).await?;
     let (mut from_server, mut to_server) = server.split();
@@ -420,6 +450,19 @@ impl RequestReader {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn answers_end_where_all_of_them_is_there() {
+        for answer in
+            ["+OK\r\n", "-ERR no\r\n", ":1\r\n", "$-1\r\n", "$2\r\nab\r\n", "*2\r\n*1\r\n$1\r\na\r\n:1\r\n", "*0\r\n"]
+        {
+            let more = format!("{answer}:7\r\n");
+            for end in 0..more.len() {
+                let expected = (end >= answer.len()).then_some(answer.len());
+                assert_eq!(end_of_answer(&more.as_bytes()[..end]), expected, "{end} bytes of {answer:?}");
+            }
+        }
+    }
 
     #[test]
     fn commands_are_counted_wherever_they_are_torn() {

@@ -36,7 +36,7 @@ pub struct AppState {
     pub booking: BookingService,
     /// Counts requests.
     pub limiter: Arc<dyn RateLimiter>,
-    /// What must be reachable for the server to be of use.
+    /// What the server depends on, needed or not.
     pub dependencies: Vec<Arc<dyn Dependency>>,
     /// Draws request ids.
     pub random: Arc<dyn Random>,

@@ -145,9 +145,8 @@ pub async fn what_one_takes_back_the_other_may_have(fixture: &dyn SharedRateLimi
 pub async fn tries_made_at_once_at_both_are_within_the_limit(fixture: &dyn SharedRateLimiterFixture) {
     let limiters = [fixture.limiter().await, fixture.other_limiter().await];
     let limit = Limit { tries: 50, window: Duration::from_secs(60) };
-    let one = |limiter: Arc<dyn RateLimiter>| {
-        tokio::spawn(async move { limiter.count("ana", limit).await.unwrap().allowed })
-    };
+    let one =
+        |limiter: Arc<dyn RateLimiter>| tokio::spawn(async move { limiter.count("ana", limit).await.unwrap().allowed });
     let tasks: Vec<_> = (0..100).map(|at| one(limiters[at % 2].clone())).collect();
     let mut allowed = 0;
     for task in tasks {
