@@ -341,7 +341,7 @@ fn found(before: Option<(u64, u64)>, after: Option<(u64, u64)>) -> Option<u64> {
     let (reads, misses) = after?;
     // A server that was started anew counts from nought.
     let (reads_before, misses_before) = before.filter(|before| before.0 <= reads).unwrap_or_default();
-    Some((reads - reads_before).saturating_sub(misses - misses_before))
+    Some((reads - reads_before).saturating_sub(misses.saturating_sub(misses_before)))
 }
 
 fn report(phase: Phase, seen: &Seen, found: Option<u64>) {
