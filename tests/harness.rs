@@ -253,6 +253,12 @@ impl TestApp {
         matches!(self.backend.place, Place::Database(_))
     }
 
+    /// A call to another server on the same store.
+    pub fn post_at(&self, authority: &str, path: &str) -> Call {
+        let request = self.client.request(Method::POST, format!("http://{authority}{path}"));
+        Call { request, method: Method::POST, path: path.to_owned() }
+    }
+
     /// Where something is.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.authority)

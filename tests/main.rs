@@ -23,4 +23,5 @@ mod outages;
 mod process;
 mod protocol;
 mod races;
+mod redis;
 mod seating;

@@ -103,7 +103,7 @@ fn check_config_tells_what_holds_and_no_secret() {
         assert!(!written.contains(secret), "{written}");
     }
     let shown = ended.succeeded();
-    assert!(shown.contains("PostgreSQL") && shown.contains("REDIS_URL is set, but has no effect"), "{shown}");
+    assert!(shown.contains("PostgreSQL") && shown.contains("a server at cache.example:6379"), "{shown}");
     let told = Site::embedded().with("PORT", "x").run(&["check-config"], "").failed(2);
     assert!(told.contains("PORT is x"), "{told}");
 }

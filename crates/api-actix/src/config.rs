@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use actix_web::http::Uri;
 use adapters_postgres::PostgresSettings;
+use adapters_redis::{RedisSettings, SettingsError};
 use domain::identity::IdentityTtl;
 use domain::limits::Limit;
 use ipnet::IpNet;
@@ -57,6 +58,8 @@ pub struct Config {
     pub port: u16,
     /// Where bookings are kept.
     pub store: StoreConfig,
+    /// Redis, which servers share.
+    pub redis: Option<RedisSettings>,
     /// What signs access tokens. Always there on PostgreSQL; made and kept on the embedded store where it is not given.
     pub jwt_secret: Option<SecretString>,
     /// What signed them before.
@@ -142,11 +145,17 @@ pub const SETTINGS: &[Setting] = &[
         "Connections for reading. More than the database has cores for makes it slower.",
     ),
     setting("DATA_DIR", "./data", "a directory", "Where the embedded store is."),
-    later(
+    secret(
         "REDIS_URL",
         "",
-        "redis://… or rediss://…",
-        "Redis, shared by servers. Without it everything is kept in process.",
+        "redis://user:password@host:6379/0, redis-sentinel://host:26379?sentinelServiceName=…&node=host:port or redis-cluster://host:6379?node=host:port; rediss instead of redis for TLS",
+        "Redis, shared by servers: answers of retries, and limits. Without it each server keeps them for itself.",
+    ),
+    setting(
+        "REDIS_SSLROOTCERT",
+        "",
+        "a PEM file of certificate authorities",
+        "Whom to trust for a rediss address. Without it those whom the system trusts.",
     ),
     secret(
         "JWT_SECRET",
@@ -280,6 +289,7 @@ pub fn check(values: BTreeMap<&'static str, String>, mut errors: Vec<String>) ->
         host: reader.parsed("HOST"),
         port: reader.parsed("PORT"),
         store: store.unwrap_or_else(|| StoreConfig::Embedded { data_dir: PathBuf::new() }),
+        redis: reader.redis(),
         jwt_secret,
         jwt_secret_previous: reader.signing_secret("JWT_SECRET_PREVIOUS"),
         ttl: IdentityTtl {
@@ -309,6 +319,7 @@ pub fn describe(config: &Config) -> String {
         StoreConfig::Embedded { data_dir } => format!("embedded, in {}", data_dir.display()),
         StoreConfig::Postgres(_) => "PostgreSQL".to_owned(),
     };
+    let redis = config.redis.as_ref().map_or_else(|| "none: each server for itself".to_owned(), ToString::to_string);
     let limits = config.rate_limits.map_or_else(
         || "off".to_owned(),
         |limits| {
@@ -321,6 +332,7 @@ pub fn describe(config: &Config) -> String {
     let mut lines = vec![
         format!("listens on        {}:{}", config.host, config.port),
         format!("store             {store}"),
+        format!("Redis             {redis}"),
         format!("access tokens     {}", humantime::format_duration(config.ttl.access_token)),
         format!("refresh tokens    {}", humantime::format_duration(config.ttl.refresh_token)),
         format!("CORS origins      {}", config.cors_origins.join(", ")),
@@ -493,6 +505,28 @@ impl Reader {
         }
     }
 
+    fn redis(&mut self) -> Option<RedisSettings> {
+        let authorities = self.values.get("REDIS_SSLROOTCERT").cloned();
+        let Some(url) = self.values.get("REDIS_URL").cloned() else {
+            if authorities.is_some() {
+                self.errors
+                    .push("REDIS_SSLROOTCERT is given without REDIS_URL: give REDIS_URL too, or neither.".to_owned());
+            }
+            return None;
+        };
+        match RedisSettings::parse(url.trim(), authorities.as_deref().map(|path| Path::new(path.trim()))) {
+            Ok(settings) => Some(settings),
+            Err(error) => {
+                let name = match error {
+                    SettingsError::NoTls | SettingsError::Authorities { .. } => "REDIS_SSLROOTCERT",
+                    _ => "REDIS_URL",
+                };
+                self.errors.push(format!("{name}: {error}."));
+                None
+            }
+        }
+    }
+
     fn parts_need_a_host(&mut self) {
         let parts = ["DB_NAME", "DB_USER", "DB_PASSWORD", "DB_PORT", "DB_SSLMODE", "DB_SSLROOTCERT"];
         if let Some(part) = parts.into_iter().find(|part| self.values.contains_key(part)) {
@@ -601,11 +635,6 @@ impl Reader {
         self.duration("HOLD_TTL", Duration::from_secs(1));
         self.duration("CANCELLATION_CUTOFF", Duration::ZERO);
         self.one_of("SEAT_GAP_RULE", &[("off", ()), ("forbid", ())]);
-        if let Some(url) = self.values.get("REDIS_URL").cloned()
-            && !["redis://", "rediss://"].iter().any(|scheme| url.starts_with(scheme))
-        {
-            self.errors.push("REDIS_URL must begin with redis:// or rediss://.".to_owned());
-        }
         let later = SETTINGS.iter().filter(|setting| !setting.has_effect).map(|setting| setting.name);
         later.filter(|name| self.values.contains_key(name)).collect()
     }
@@ -759,8 +788,31 @@ mod tests {
 
     #[test]
     fn what_has_no_effect_yet_is_told() {
-        let config = checked(&[("REDIS_URL", "redis://localhost")]).unwrap();
-        assert_eq!(config.without_effect, ["REDIS_URL"]);
+        let config = checked(&[("HOLD_TTL", "5min")]).unwrap();
+        assert_eq!(config.without_effect, ["HOLD_TTL"]);
+    }
+
+    #[test]
+    fn redis_is_shown_without_its_password_and_mistakes_in_it_too() {
+        let config = checked(&[("REDIS_URL", "redis://ana:secret@cache.example/1")]).unwrap();
+        let shown = describe(&config);
+        assert!(shown.contains("Redis             a server at cache.example:6379"), "{shown}");
+        assert!(!shown.contains("secret") && !format!("{config:?}").contains("secret"), "{shown}");
+        assert!(describe(&checked(&[]).unwrap()).contains("Redis             none"));
+        for (values, name) in [
+            (vec![("REDIS_URL", "rediss://:secret@")], "REDIS_URL: "),
+            (vec![("REDIS_URL", "redis-sentinel://:secret@cache")], "REDIS_URL: "),
+            (vec![("REDIS_URL", "redis://:secret@cache"), ("REDIS_SSLROOTCERT", "ca.pem")], "REDIS_SSLROOTCERT: "),
+            (
+                vec![("REDIS_URL", "rediss://:secret@cache"), ("REDIS_SSLROOTCERT", "/no such/ca.pem")],
+                "REDIS_SSLROOTCERT: ",
+            ),
+            (vec![("REDIS_SSLROOTCERT", "ca.pem")], "REDIS_SSLROOTCERT "),
+        ] {
+            let ConfigErrors(errors) = checked(&values).unwrap_err();
+            assert!(errors.len() == 1 && errors[0].starts_with(name), "{errors:?}");
+            assert!(!errors[0].contains("secret"), "{errors:?}");
+        }
     }
 
     #[test]

@@ -4,12 +4,12 @@
 //! somebody asks ([`Readings`]). Nothing that a client sends makes a series of its own: methods and routes are from fixed sets.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use actix_web::http::{Method, StatusCode};
 use adapters_auth::PasswordLoad;
+use adapters_redis::RedisReport;
 use domain::booking::{BookingMeter, Rerun, Settled};
 use domain::health::PoolUse;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -53,22 +53,6 @@ struct ReasonLabels {
 struct PoolLabels {
     pool: &'static str,
 }
-
-/// What Redis was used for since the server was started.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct RedisReport {
-    /// Whether the circuit breaker is open: Redis is left alone for a while.
-    pub open: bool,
-    /// How many commands it answered.
-    pub succeeded: u64,
-    /// How many failed or took too long.
-    pub failed: u64,
-    /// How many were not sent, because the breaker was open.
-    pub refused: u64,
-}
-
-/// Tells what Redis was used for. Cheap: it is called when somebody asks for the metrics.
-pub type RedisSource = Arc<dyn Fn() -> RedisReport + Send + Sync>;
 
 /// What is read when somebody asks for the metrics.
 #[derive(Clone, PartialEq, Debug)]

@@ -17,16 +17,18 @@ use adapters_auth::{
     Argon2Passwords, JwtAccessTokens, JwtSecretError, OsRandom, RandomRefreshTokens, SystemClock, TokioTimer,
 };
 use adapters_local::{CachedLayouts, LocalRateLimiter, LocalReplayCache};
+use adapters_redis::{Redis, RedisRateLimiter, RedisReplayCache, ServerKey};
 use domain::booking::{
     AnswerEncoder, BookingMeter, BookingService, Committer, CommitterLimits, CommitterParts, ReplayCache, command_queue,
 };
 use domain::catalog::CatalogService;
+use domain::health::Dependency;
 use domain::identity::{AuthenticationLimit, IdentityService, PasswordHasher};
 use domain::limits::RateLimiter;
 use domain::retention::RetentionService;
 use domain::seating::SeatingService;
 use domain::seed::Seeder;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use thiserror::Error;
 use tokio::task::JoinHandle as Task;
 
@@ -227,12 +229,14 @@ fn wire(
 ) -> Result<(AppState, Vec<Committer>), StartError> {
     let random = Arc::new(OsRandom);
     let timer = Arc::new(TokioTimer);
-    let limiter: Arc<dyn RateLimiter> = Arc::new(LocalRateLimiter::new(timer.clone()));
+    let secret = signing_secret(config, store)?;
+    let Shared { limiter, replays, redis } = share(config, &secret);
     let encoder: Arc<dyn AnswerEncoder> = Arc::new(JsonAnswers);
     let previous: Vec<_> = config.jwt_secret_previous.iter().cloned().collect();
     let metrics = Arc::new(Metrics::default());
     let meter: Arc<dyn BookingMeter> = metrics.clone();
-    let replays: Arc<dyn ReplayCache> = Arc::new(LocalReplayCache::new(REPLAY_CACHE_BYTES, config.idempotency_ttl));
+    let mut dependencies = vec![store.ports.dependency.clone()];
+    dependencies.extend(redis.clone().map(|redis| -> Arc<dyn Dependency> { redis }));
     let parts = CommitterParts { encoder: encoder.clone(), random: random.clone(), timer, meter: meter.clone() };
     let limits = CommitterLimits { queue_max: QUEUE_MAX, batch_max: BATCH_MAX, timeout: config.request_timeout };
     let (queue, committers) = command_queue(store.ports.batches.clone(), &parts, limits);
@@ -242,11 +246,7 @@ fn wire(
             users: store.ports.users.clone(),
             sessions: store.ports.sessions.clone(),
             passwords: Arc::new(TracedPasswords(passwords.clone())),
-            access_tokens: Arc::new(JwtAccessTokens::new(
-                &signing_secret(config, store)?,
-                &previous,
-                Arc::new(SystemClock),
-            )?),
+            access_tokens: Arc::new(JwtAccessTokens::new(&secret, &previous, Arc::new(SystemClock))?),
             refresh_tokens: Arc::new(RandomRefreshTokens),
             failures: limiter.clone(),
             limit: AuthenticationLimit(config.rate_limits.map(|limits| limits.authentication_failures)),
@@ -266,11 +266,11 @@ fn wire(
             meter,
         },
         limiter,
-        dependencies: vec![store.ports.dependency.clone()],
+        dependencies,
         random,
         metrics,
         passwords,
-        redis: None,
+        redis,
         traces: None,
         settings: HttpSettings {
             max_seats_per_booking: config.max_seats_per_booking,
@@ -280,6 +280,28 @@ fn wire(
         stopping: AtomicBool::new(false),
     };
     Ok((state, committers))
+}
+
+/// What servers share where they have a Redis. Without one each has its own.
+struct Shared {
+    limiter: Arc<dyn RateLimiter>,
+    replays: Arc<dyn ReplayCache>,
+    redis: Option<Arc<Redis>>,
+}
+
+fn share(config: &Config, secret: &SecretString) -> Shared {
+    let timer = Arc::new(TokioTimer);
+    let own = Arc::new(LocalRateLimiter::new(timer.clone()));
+    let Some(settings) = &config.redis else {
+        let replays = Arc::new(LocalReplayCache::new(REPLAY_CACHE_BYTES, config.idempotency_ttl));
+        return Shared { limiter: own, replays, redis: None };
+    };
+    let clock = Arc::new(SystemClock);
+    let key = ServerKey::derive(secret.expose_secret().as_bytes());
+    let redis = Redis::connect(settings, timer);
+    let replays = RedisReplayCache::new(redis.clone(), key.clone(), config.idempotency_ttl, clock.clone());
+    let limiter = RedisRateLimiter::new(redis.clone(), key, own, clock, &OsRandom);
+    Shared { limiter: Arc::new(limiter), replays: Arc::new(replays), redis: Some(redis) }
 }
 
 fn signing_secret(config: &Config, store: &OpenStore) -> Result<SecretString, StartError> {

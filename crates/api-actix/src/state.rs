@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use adapters_auth::Argon2Passwords;
+use adapters_redis::Redis;
 use domain::booking::BookingService;
 use domain::catalog::CatalogService;
 use domain::health::Dependency;
@@ -14,7 +15,7 @@ use domain::seating::SeatingService;
 use ipnet::IpNet;
 
 use crate::config::RateLimits;
-use crate::metrics::{Metrics, Readings, RedisSource};
+use crate::metrics::{Metrics, Readings};
 use crate::traces::Traces;
 
 /// Settings that handlers need.
@@ -39,7 +40,7 @@ pub struct AppState {
     pub booking: BookingService,
     /// Counts requests.
     pub limiter: Arc<dyn RateLimiter>,
-    /// What must be reachable for the server to be of use.
+    /// What the server depends on, needed or not.
     pub dependencies: Vec<Arc<dyn Dependency>>,
     /// Draws request ids.
     pub random: Arc<dyn Random>,
@@ -47,8 +48,8 @@ pub struct AppState {
     pub metrics: Arc<Metrics>,
     /// What hashes passwords, to tell how busy it is.
     pub passwords: Argon2Passwords,
-    /// Tells what Redis was used for, where there is one.
-    pub redis: Option<RedisSource>,
+    /// Redis, to tell what it was used for, where there is one.
+    pub redis: Option<Arc<Redis>>,
     /// Where spans go, if they are exported.
     pub traces: Option<Traces>,
     /// Settings.
@@ -69,7 +70,7 @@ impl AppState {
             queue_length: self.booking.queue.waiting(),
             pools: self.dependencies.iter().flat_map(|dependency| dependency.pools()).collect(),
             passwords: self.passwords.load(),
-            redis: self.redis.as_ref().map(|report| report()),
+            redis: self.redis.as_ref().map(|redis| redis.report()),
         }
     }
 

@@ -16,8 +16,16 @@ use crate::config::{Config, LogFormat};
 use crate::served::{Served, with_served};
 
 /// The parts of this program: they log no secrets at any level.
-const OWN: [&str; 7] =
-    ["movie_booking", "api_actix", "domain", "adapters_auth", "adapters_local", "adapters_postgres", "adapters_sqlite"];
+const OWN: [&str; 8] = [
+    "movie_booking",
+    "api_actix",
+    "domain",
+    "adapters_auth",
+    "adapters_local",
+    "adapters_postgres",
+    "adapters_redis",
+    "adapters_sqlite",
+];
 
 /// Sends the log to standard error. Does nothing if a log is set up already.
 pub fn init(config: &Config) {

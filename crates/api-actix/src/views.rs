@@ -411,8 +411,8 @@ pub struct BookBody {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Health)]
 pub struct HealthView {
-    /// `ok`, or `unavailable` where something that is needed is gone.
+    /// `ok`; `degraded` where something is gone that the server can do without; `unavailable` where something that is needed is.
     pub status: &'static str,
-    /// Each dependency by name.
+    /// Each dependency by name: `ok` or `unavailable`.
     pub dependencies: std::collections::BTreeMap<&'static str, &'static str>,
 }

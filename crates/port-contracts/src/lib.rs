@@ -20,15 +20,20 @@ pub mod booking;
 pub mod catalog;
 pub mod health;
 pub mod identity;
+pub mod limits;
+pub mod replays;
 pub mod retention;
 pub mod seating;
 pub mod seed;
 pub mod tools;
 pub mod world;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use domain::booking::ReplayCache;
+use domain::limits::RateLimiter;
 pub use domain::stores::Stores;
 
 /// A migrated, empty store for one case, and what a case needs besides its ports.
@@ -49,6 +54,30 @@ pub trait Fixture: Send + Sync {
 
     /// Makes the store unreachable, open connections included, until the fixture is gone.
     async fn break_backend(&self);
+}
+
+/// A place of its own for what one case remembers.
+#[async_trait]
+pub trait ReplayCacheFixture: Send + Sync {
+    /// A cache on it, which remembers for so long.
+    async fn cache(&self, ttl: Duration) -> Arc<dyn ReplayCache>;
+}
+
+/// A place of its own for what one case counts, on clocks that stand still until they are moved.
+#[async_trait]
+pub trait RateLimiterFixture: Send + Sync {
+    /// A limiter. Asked for once.
+    async fn limiter(&self) -> Arc<dyn RateLimiter>;
+
+    /// Moves its clocks.
+    async fn pass(&self, time: Duration);
+}
+
+/// The same, where limiters share what they count.
+#[async_trait]
+pub trait SharedRateLimiterFixture: RateLimiterFixture {
+    /// Another server's limiter. Asked for once.
+    async fn other_limiter(&self) -> Arc<dyn RateLimiter>;
 }
 
 /// How long a case may take before it counts as hung.
@@ -182,4 +211,58 @@ macro_rules! contract_tests {
             )*
         }
     )*};
+}
+
+/// The same of the cases for [`ReplayCache`]. `$make_fixture` makes a [`ReplayCacheFixture`].
+#[macro_export]
+macro_rules! replay_cache_tests {
+    ($make_fixture:ident) => {
+        $crate::contract_tests! { @tests $make_fixture;
+            replays {
+                what_was_remembered_is_recalled_to_the_byte,
+                it_is_recalled_for_that_very_key_alone,
+                what_is_remembered_again_takes_the_place_of_the_first,
+                it_is_forgotten_in_time,
+                answers_of_every_size_are_kept_whole,
+                many_at_once_are_each_their_own,
+            }
+        }
+    };
+}
+
+/// The same of the cases for [`RateLimiter`]. `$make_fixture` makes a [`RateLimiterFixture`].
+#[macro_export]
+macro_rules! rate_limiter_tests {
+    ($make_fixture:ident) => {
+        $crate::contract_tests! { @tests $make_fixture;
+            limits {
+                a_window_begins_with_the_first_try_and_allows_so_many,
+                a_try_beyond_the_limit_does_not_lengthen_the_window,
+                names_are_counted_apart,
+                a_try_is_taken_back_while_its_window_lasts,
+                a_limit_of_no_tries_allows_none,
+                tries_made_at_once_are_all_counted,
+            }
+        }
+    };
+}
+
+/// The cases for limiters that share what they count, in a module of its own. `$make_fixture` makes a
+/// [`SharedRateLimiterFixture`].
+#[macro_export]
+macro_rules! shared_rate_limiter_tests {
+    ($make_fixture:ident) => {
+        mod shared {
+            use super::$make_fixture;
+
+            $crate::contract_tests! { @tests $make_fixture;
+                limits {
+                    limiters_that_share_allow_the_limit_together,
+                    tries_in_vain_lengthen_nobodys_window,
+                    what_one_takes_back_the_other_may_have,
+                    tries_made_at_once_at_both_are_within_the_limit,
+                }
+            }
+        }
+    };
 }

@@ -1,17 +1,18 @@
 //! What cases sell with: an encoder, randomness, a timer, and committers in several arrangements.
 
 use std::hash::{BuildHasher as _, RandomState};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use domain::booking::{
     Action, Answer, AnswerEncoder, BatchStore, BookSeats, Booking, Command, CommandError, CommandQueue,
     CommitterLimits, CommitterParts, Decision, Drawn, Fingerprint, IdempotencyKey, KeyName, Named, NoMeter,
     PreparedCommand, Refusal, Scope, command_queue, decide,
 };
-use domain::clock::Timer;
+use domain::clock::{Clock, Timer};
 use domain::identity::Caller;
 use domain::ids::{BookingId, SeatId, ShowId};
 use domain::page::{PageLimit, PageRequest};
@@ -245,4 +246,46 @@ where
         assert_eq!(walked, whole, "pages of {items} against one big page");
     }
     whole
+}
+
+/// Clocks that stand still until they are moved.
+pub struct SetClock {
+    start: (Instant, DateTime<Utc>),
+    passed: Mutex<Duration>,
+}
+
+impl SetClock {
+    /// Clocks that show any instant, to the second.
+    pub fn new() -> Self {
+        let start = DateTime::from_timestamp(2_000_000_000, 0).unwrap();
+        Self { start: (Instant::now(), start), passed: Mutex::default() }
+    }
+
+    /// Moves them.
+    pub fn pass(&self, time: Duration) {
+        *self.passed.lock().unwrap() += time;
+    }
+}
+
+impl Default for SetClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for SetClock {
+    fn now(&self) -> DateTime<Utc> {
+        self.start.1 + *self.passed.lock().unwrap()
+    }
+}
+
+#[async_trait]
+impl Timer for SetClock {
+    fn instant(&self) -> Instant {
+        self.start.0 + *self.passed.lock().unwrap()
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        self.pass(duration);
+    }
 }

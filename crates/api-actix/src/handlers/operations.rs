@@ -26,20 +26,29 @@ pub async fn healthz() -> Answer {
 
 /// The server can do its work: each dependency by name.
 #[utoipa::path(get, path = "/readyz", tag = "operations", responses(
-    (status = 200, description = "Everything that is needed can be reached", body = HealthView),
+    (status = 200, description = "Everything that is needed can be reached; `degraded` where something else is gone",
+        body = HealthView),
     (status = 503, description = "Something that is needed is gone, or the server is stopping", body = HealthView)))]
 pub async fn readyz(state: Data<AppState>) -> Answer {
-    let checks = state.dependencies.iter().map(|dependency| async {
+    let checks = state.dependencies.iter().map(|dependency| async move {
         let checked = dependency.check().await;
         if let Err(error) = &checked {
             tracing::warn!(dependency = dependency.name(), %error, "dependency.unavailable");
         }
-        (dependency.name(), if checked.is_ok() { "ok" } else { "unavailable" })
+        (dependency, checked.is_ok())
     });
-    let dependencies: BTreeMap<_, _> = join_all(checks).await.into_iter().collect();
-    let ready = !state.is_stopping() && dependencies.values().all(|status| *status == "ok");
-    let mut response = if ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
-    let status = if ready { "ok" } else { "unavailable" };
+    let checked = join_all(checks).await;
+    let is_ready =
+        !state.is_stopping() && checked.iter().all(|(dependency, is_well)| *is_well || !dependency.is_needed());
+    let is_well = checked.iter().all(|(_, is_well)| *is_well);
+    let status = match (is_ready, is_well) {
+        (false, _) => "unavailable",
+        (true, false) => "degraded",
+        (true, true) => "ok",
+    };
+    let told = |is_well| if is_well { "ok" } else { "unavailable" };
+    let dependencies = checked.iter().map(|(dependency, is_well)| (dependency.name(), told(*is_well))).collect();
+    let mut response = if is_ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
     let mut response = response.insert_header(NO_STORE).json(HealthView { status, dependencies });
     response.extensions_mut().insert(Rendered);
     Ok(response)

@@ -1,0 +1,3 @@
+//! The ports' contract, inside one process.
+
+mod contracts;

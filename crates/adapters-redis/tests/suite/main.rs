@@ -1,0 +1,14 @@
+//! Redis: the ports' contract, every fault, TLS, Sentinels and clusters.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests and their helpers fail by panicking"
+)]
+
+mod contracts;
+mod faults;
+mod forgeries;
+mod support;
+mod topologies;

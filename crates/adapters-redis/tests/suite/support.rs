@@ -1,0 +1,141 @@
+//! Ports on a Redis, and waiting for it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use adapters_local::LocalRateLimiter;
+use adapters_redis::{Redis, RedisRateLimiter, RedisReplayCache, RedisSettings, ServerKey};
+use async_trait::async_trait;
+use domain::booking::{KeyName, Replay, ReplayCache};
+use domain::clock::Timer;
+use domain::health::Dependency as _;
+use domain::limits::{Limit, RateLimiter};
+use port_contracts::replays::{key, replay};
+use port_contracts::tools::{SetClock, UniqueRandom};
+
+/// What servers have in common.
+pub const SECRET: &[u8] = b"a secret of these tests, 0123456789abcdef";
+/// Three tries a minute.
+pub const LIMIT: Limit = Limit { tries: 3, window: Duration::from_secs(60) };
+/// How long anything may take that is waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How often it is looked.
+const PAUSE: Duration = Duration::from_millis(10);
+/// How long a call may take, whatever Redis does: its 25 ms, and what a machine that is busy with other tests adds.
+const CALL_MAX: Duration = Duration::from_secs(1);
+
+/// The machine's timer.
+pub struct RealTimer;
+
+#[async_trait]
+impl Timer for RealTimer {
+    fn instant(&self) -> Instant {
+        Instant::now()
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        tokio::time::sleep(duration).await;
+    }
+}
+
+/// The ports of one server on a Redis.
+pub struct Server {
+    /// The connection.
+    pub redis: Arc<Redis>,
+    /// What keys remember, for a day.
+    pub cache: Arc<dyn ReplayCache>,
+    /// Counts.
+    pub limiter: Arc<dyn RateLimiter>,
+}
+
+impl Server {
+    /// A server with the secret that all have.
+    pub fn at(url: &str) -> Self {
+        Self::on(Redis::connect(&settings(url), Arc::new(RealTimer)), SECRET, Arc::new(SetClock::new()))
+    }
+
+    /// A server with a secret and clocks of its own, which waits for answers as long as it takes.
+    pub fn patient(url: &str, secret: &[u8], clock: Arc<SetClock>) -> Self {
+        Self::on(Redis::connect_patiently(&settings(url), Arc::new(RealTimer)), secret, clock)
+    }
+
+    /// A server on a connection.
+    pub fn on(redis: Arc<Redis>, secret: &[u8], clock: Arc<SetClock>) -> Self {
+        let key = ServerKey::derive(secret);
+        let day = Duration::from_secs(24 * 3600);
+        let cache = Arc::new(RedisReplayCache::new(redis.clone(), key.clone(), day, clock.clone()));
+        let own = Arc::new(LocalRateLimiter::new(clock.clone()));
+        let limiter = Arc::new(RedisRateLimiter::new(redis.clone(), key, own, clock, &UniqueRandom::new()));
+        Self { redis, cache, limiter }
+    }
+
+    /// Waits until Redis answers.
+    pub async fn until_well(&self) {
+        let answered = async {
+            while self.redis.check().await.is_err() {
+                tokio::time::sleep(PAUSE).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, answered).await.expect("Redis does not answer");
+    }
+
+    /// Remembers, and waits until it is remembered.
+    pub async fn remember(&self, key: &KeyName, replay: &Replay) {
+        let remembered = async || {
+            self.cache.remember(key, replay).await;
+            self.recall(key).await.as_ref() == Some(replay)
+        };
+        until("nothing is remembered", remembered).await;
+    }
+
+    /// Recalls, in time.
+    pub async fn recall(&self, key: &KeyName) -> Option<Replay> {
+        in_time(self.cache.recall(key)).await
+    }
+
+    /// Counts, in time; whether it is allowed.
+    pub async fn count(&self, name: &str) -> bool {
+        in_time(self.limiter.count(name, LIMIT)).await.unwrap().allowed
+    }
+
+    /// Asserts that all is well: what is remembered is recalled, and what is counted is counted.
+    pub async fn assert_works(&self, name: &str) {
+        self.until_well().await;
+        let (key, replay) = (key(1, "POST /api/bookings", name), replay(1, 1, name.as_bytes()));
+        self.remember(&key, &replay).await;
+        for allowed in [true, true, true, false] {
+            assert_eq!(self.count(name).await, allowed);
+        }
+        until("the breaker stays open", async || !self.redis.report().open).await;
+    }
+
+    /// Asserts that nothing is remembered and that this server's own count decides, each in time.
+    pub async fn assert_does_without(&self, name: &str) {
+        let (key, replay) = (key(1, "POST /api/bookings", name), replay(1, 1, name.as_bytes()));
+        in_time(self.cache.remember(&key, &replay)).await;
+        for allowed in [true, true, true, false, false] {
+            assert_eq!(self.recall(&key).await, None);
+            assert_eq!(self.count(name).await, allowed);
+        }
+        in_time(self.limiter.take_back(name)).await.unwrap();
+    }
+}
+
+/// An address without TLS, checked.
+pub fn settings(url: &str) -> RedisSettings {
+    RedisSettings::parse(url, None).unwrap()
+}
+
+async fn in_time<T>(call: impl Future<Output = T>) -> T {
+    tokio::time::timeout(CALL_MAX, call).await.expect("a call hangs")
+}
+
+/// Waits until it is so.
+pub async fn until(otherwise: &str, is_so: impl AsyncFn() -> bool) {
+    let waited = async {
+        while !is_so().await {
+            tokio::time::sleep(PAUSE).await;
+        }
+    };
+    assert!(tokio::time::timeout(PATIENCE, waited).await.is_ok(), "{otherwise}");
+}

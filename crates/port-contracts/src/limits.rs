@@ -1,0 +1,160 @@
+//! How often something may be tried.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::limits::{Allowance, Limit, RateLimiter};
+
+use crate::{RateLimiterFixture, SharedRateLimiterFixture};
+
+const LIMIT: Limit = Limit { tries: 3, window: Duration::from_secs(60) };
+
+fn allowance(allowed: bool, remaining: u32, seconds: u64) -> Allowance {
+    Allowance { allowed, remaining, resets_in: Duration::from_secs(seconds) }
+}
+
+async fn count(limiter: &Arc<dyn RateLimiter>, name: &str) -> Allowance {
+    limiter.count(name, LIMIT).await.unwrap()
+}
+
+/// It begins with the first try, allows so many, and ends when it said it would.
+pub async fn a_window_begins_with_the_first_try_and_allows_so_many(fixture: &dyn RateLimiterFixture) {
+    let limiter = fixture.limiter().await;
+    assert_eq!(count(&limiter, "ana").await, allowance(true, 2, 60));
+    fixture.pass(Duration::from_secs(20)).await;
+    assert_eq!(count(&limiter, "ana").await, allowance(true, 1, 40));
+    assert_eq!(count(&limiter, "ana").await, allowance(true, 0, 40));
+    fixture.pass(Duration::from_secs(39)).await;
+    assert_eq!(count(&limiter, "ana").await, allowance(false, 0, 1));
+    fixture.pass(Duration::from_secs(1)).await;
+    assert_eq!(count(&limiter, "ana").await, allowance(true, 2, 60));
+}
+
+/// However often it is tried in vain.
+pub async fn a_try_beyond_the_limit_does_not_lengthen_the_window(fixture: &dyn RateLimiterFixture) {
+    let limiter = fixture.limiter().await;
+    for _ in 0..10 {
+        count(&limiter, "ana").await;
+    }
+    fixture.pass(Duration::from_secs(59)).await;
+    assert_eq!(count(&limiter, "ana").await, allowance(false, 0, 1));
+    fixture.pass(Duration::from_secs(1)).await;
+    assert_eq!(count(&limiter, "ana").await, allowance(true, 2, 60));
+}
+
+/// One name's tries are no other's.
+pub async fn names_are_counted_apart(fixture: &dyn RateLimiterFixture) {
+    let limiter = fixture.limiter().await;
+    for _ in 0..5 {
+        count(&limiter, "ana").await;
+    }
+    for other in ["ben", "an", "anaa", "", "ana:", "ANA", "añá"] {
+        assert_eq!(count(&limiter, other).await, allowance(true, 2, 60), "{other}");
+    }
+    assert!(!count(&limiter, "ana").await.allowed);
+}
+
+/// While its window lasts; never more than were made.
+pub async fn a_try_is_taken_back_while_its_window_lasts(fixture: &dyn RateLimiterFixture) {
+    let limiter = fixture.limiter().await;
+    limiter.take_back("ana").await.unwrap();
+    assert_eq!(count(&limiter, "ana").await, allowance(true, 2, 60));
+    limiter.take_back("ana").await.unwrap();
+    limiter.take_back("ana").await.unwrap();
+    assert_eq!(count(&limiter, "ana").await, allowance(true, 2, 60));
+    fixture.pass(Duration::from_secs(60)).await;
+    limiter.take_back("ana").await.unwrap();
+    assert_eq!(count(&limiter, "ana").await, allowance(true, 2, 60));
+}
+
+/// Not even the first.
+pub async fn a_limit_of_no_tries_allows_none(fixture: &dyn RateLimiterFixture) {
+    let limiter = fixture.limiter().await;
+    let none = Limit { tries: 0, ..LIMIT };
+    assert_eq!(limiter.count("ana", none).await.unwrap(), allowance(false, 0, 60));
+}
+
+/// Each is counted once, and as many are allowed as may be.
+pub async fn tries_made_at_once_are_all_counted(fixture: &dyn RateLimiterFixture) {
+    let limiter = fixture.limiter().await;
+    let limit = Limit { tries: 300, window: Duration::from_secs(60) };
+    let some = |limiter: Arc<dyn RateLimiter>| {
+        tokio::spawn(async move {
+            let mut allowed = Vec::new();
+            for _ in 0..20 {
+                let allowance = limiter.count("ana", limit).await.unwrap();
+                allowed.extend(allowance.allowed.then_some(allowance.remaining));
+            }
+            allowed
+        })
+    };
+    let tasks: Vec<_> = (0..20).map(|_| some(limiter.clone())).collect();
+    let mut allowed = Vec::new();
+    for task in tasks {
+        allowed.extend(task.await.unwrap());
+    }
+    assert_eq!(allowed.len(), 300);
+    assert_eq!(allowed.into_iter().collect::<BTreeSet<_>>(), (0..300).collect());
+}
+
+/// Together they allow what one of them would.
+pub async fn limiters_that_share_allow_the_limit_together(fixture: &dyn SharedRateLimiterFixture) {
+    let (one, other) = (fixture.limiter().await, fixture.other_limiter().await);
+    assert_eq!(count(&one, "ana").await, allowance(true, 2, 60));
+    fixture.pass(Duration::from_secs(10)).await;
+    assert_eq!(count(&other, "ana").await, allowance(true, 1, 60));
+    assert_eq!(count(&one, "ana").await, allowance(true, 0, 50));
+    // When the window of either has ended there is room again.
+    assert_eq!(count(&other, "ana").await, allowance(false, 0, 50));
+    assert_eq!(count(&one, "ana").await, allowance(false, 0, 50));
+    assert_eq!(count(&other, "ben").await, allowance(true, 2, 60));
+}
+
+/// However often it is tried in vain, at either.
+pub async fn tries_in_vain_lengthen_nobodys_window(fixture: &dyn SharedRateLimiterFixture) {
+    let (one, other) = (fixture.limiter().await, fixture.other_limiter().await);
+    for _ in 0..3 {
+        assert!(count(&one, "ana").await.allowed);
+    }
+    for second in 0..60 {
+        assert_eq!(count(&other, "ana").await, allowance(false, 0, 60 - second));
+        assert_eq!(count(&one, "ana").await, allowance(false, 0, 60 - second));
+        fixture.pass(Duration::from_secs(1)).await;
+    }
+    for _ in 0..2 {
+        assert!(count(&other, "ana").await.allowed);
+    }
+    assert!(count(&one, "ana").await.allowed);
+    assert!(!count(&one, "ana").await.allowed);
+}
+
+/// What one takes back the other may have.
+pub async fn what_one_takes_back_the_other_may_have(fixture: &dyn SharedRateLimiterFixture) {
+    let (one, other) = (fixture.limiter().await, fixture.other_limiter().await);
+    for _ in 0..3 {
+        assert!(count(&one, "ana").await.allowed);
+    }
+    assert!(!count(&other, "ana").await.allowed);
+    one.take_back("ana").await.unwrap();
+    assert!(count(&other, "ana").await.allowed);
+    assert!(!count(&one, "ana").await.allowed);
+}
+
+/// Never more than the limit, whoever is asked; and none of it is lost to those who were refused.
+pub async fn tries_made_at_once_at_both_are_within_the_limit(fixture: &dyn SharedRateLimiterFixture) {
+    let limiters = [fixture.limiter().await, fixture.other_limiter().await];
+    let limit = Limit { tries: 50, window: Duration::from_secs(60) };
+    let one =
+        |limiter: Arc<dyn RateLimiter>| tokio::spawn(async move { limiter.count("ana", limit).await.unwrap().allowed });
+    let tasks: Vec<_> = (0..100).map(|at| one(limiters[at % 2].clone())).collect();
+    let mut allowed = 0;
+    for task in tasks {
+        allowed += u32::from(task.await.unwrap());
+    }
+    assert!(allowed <= 50, "{allowed}");
+    while limiters[0].count("ana", limit).await.unwrap().allowed {
+        allowed += 1;
+    }
+    assert_eq!(allowed, 50);
+}

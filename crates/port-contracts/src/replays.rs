@@ -1,0 +1,136 @@
+//! What is remembered of idempotency keys, and for whom.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::booking::{Fingerprint, IdempotencyKey, KeyName, Replay, ReplayCache, Scope};
+use domain::ids::{BookingId, UserId};
+
+use crate::ReplayCacheFixture;
+
+/// Longer than any case.
+const LONG: Duration = Duration::from_secs(24 * 3600);
+/// How often it is looked whether something has come, or gone.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// A key's full name.
+pub fn key(user: i64, scope: &str, key: &str) -> KeyName {
+    KeyName { user_id: UserId(user), scope: Scope(scope.to_owned()), key: IdempotencyKey::from_stored(key.to_owned()) }
+}
+
+/// An answer with a fingerprint of this byte.
+pub fn replay(fingerprint: u8, booking: i64, body: &[u8]) -> Replay {
+    Replay { fingerprint: Fingerprint([fingerprint; 32]), booking_id: BookingId(booking), body: Arc::from(body) }
+}
+
+/// Remembers, and waits until it is remembered: callers of the port don't wait.
+pub async fn remember(cache: &dyn ReplayCache, key: &KeyName, replay: &Replay) {
+    cache.remember(key, replay).await;
+    while cache.recall(key).await.as_ref() != Some(replay) {
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// The fingerprint, the booking and every byte of the answer.
+pub async fn what_was_remembered_is_recalled_to_the_byte(fixture: &dyn ReplayCacheFixture) {
+    let cache = fixture.cache(LONG).await;
+    let ana = key(7, "POST /api/bookings", "key-1");
+    assert_eq!(cache.recall(&ana).await, None);
+    let every_byte: Vec<u8> = (0..=255).collect();
+    let kept = replay(200, i64::MAX, &every_byte);
+    remember(cache.as_ref(), &ana, &kept).await;
+    for _ in 0..3 {
+        assert_eq!(cache.recall(&ana).await.as_ref(), Some(&kept));
+    }
+}
+
+/// Not for another user, scope or key; not for names that are the same characters, parted elsewhere.
+pub async fn it_is_recalled_for_that_very_key_alone(fixture: &dyn ReplayCacheFixture) {
+    let cache = fixture.cache(LONG).await;
+    let names = [
+        key(7, "POST /api/bookings", "key-1"),
+        key(8, "POST /api/bookings", "key-1"),
+        key(-7, "POST /api/bookings", "key-1"),
+        key(7, "POST /api/holds", "key-1"),
+        key(7, "POST /api/bookings", "key-2"),
+        key(7, "POST /api/bookings", "key-11"),
+        key(7, "POST /api/bookings", "key-"),
+        key(7, "POST /api/bookingsk", "ey-1"),
+        key(7, "POST /api/booking", "skey-1"),
+        key(7, "", "POST /api/bookingskey-1"),
+        key(77, "POST /api/bookings", "key-1"),
+        key(1, "23", "4"),
+        key(12, "3", "4"),
+        key(1, "2", "34"),
+        key(1, "a:b", "c"),
+        key(1, "a", "b:c"),
+    ];
+    for (at, name) in names.iter().enumerate() {
+        assert_eq!(cache.recall(name).await, None, "{at}: {name:?}");
+        let body = format!("answer {at}");
+        remember(cache.as_ref(), name, &replay(1, 100 + i64::try_from(at).unwrap(), body.as_bytes())).await;
+    }
+    for (at, name) in names.iter().enumerate() {
+        assert_eq!(*cache.recall(name).await.unwrap().body, *format!("answer {at}").as_bytes(), "{at}: {name:?}");
+    }
+}
+
+/// The last one that was remembered stays.
+pub async fn what_is_remembered_again_takes_the_place_of_the_first(fixture: &dyn ReplayCacheFixture) {
+    let cache = fixture.cache(LONG).await;
+    let ana = key(7, "POST /api/bookings", "key-1");
+    for round in 0..5 {
+        let kept = replay(round, i64::from(round), format!("answer {round}").as_bytes());
+        remember(cache.as_ref(), &ana, &kept).await;
+    }
+    assert_eq!(cache.recall(&ana).await.unwrap().booking_id, BookingId(4));
+}
+
+/// After its time it is as if it had never been.
+pub async fn it_is_forgotten_in_time(fixture: &dyn ReplayCacheFixture) {
+    let cache = fixture.cache(Duration::from_secs(1)).await;
+    let ana = key(7, "POST /api/bookings", "key-1");
+    let kept = replay(1, 1, b"answer");
+    remember(cache.as_ref(), &ana, &kept).await;
+    while let Some(found) = cache.recall(&ana).await {
+        assert_eq!(found, kept);
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Nothing at all is an answer, and so are thousands of bytes.
+pub async fn answers_of_every_size_are_kept_whole(fixture: &dyn ReplayCacheFixture) {
+    let cache = fixture.cache(LONG).await;
+    for size in [0_u8, 1, 31, 32, 33, 64, 255] {
+        let name = key(7, "POST /api/bookings", &format!("small-{size}"));
+        remember(cache.as_ref(), &name, &replay(size, 1, &vec![size; size.into()])).await;
+    }
+    for size in [1_000, 16_384, 65_536] {
+        let name = key(7, "POST /api/bookings", &format!("large-{size}"));
+        let body: Vec<u8> = (0..size).map(|at| u8::try_from(at % 251).unwrap()).collect();
+        remember(cache.as_ref(), &name, &replay(1, 1, &body)).await;
+    }
+    // Larger than any answer: kept whole or not at all.
+    let huge = replay(1, 1, &vec![1; 3_000_000]);
+    let name = key(7, "POST /api/bookings", "huge");
+    cache.remember(&name, &huge).await;
+    assert!(cache.recall(&name).await.is_none_or(|found| found == huge));
+}
+
+/// Each of them, by each of many callers.
+pub async fn many_at_once_are_each_their_own(fixture: &dyn ReplayCacheFixture) {
+    let cache = fixture.cache(LONG).await;
+    let one = async |user: i64| {
+        for number in 0..10 {
+            let name = key(user, "POST /api/bookings", &format!("key-{number}"));
+            remember(cache.as_ref(), &name, &replay(1, 100 * user + number, b"answer")).await;
+        }
+    };
+    futures::future::join_all((0..16).map(one)).await;
+    for user in 0..16 {
+        for number in 0..10 {
+            let name = key(user, "POST /api/bookings", &format!("key-{number}"));
+            assert_eq!(cache.recall(&name).await.unwrap().booking_id, BookingId(100 * user + number));
+        }
+    }
+}
