@@ -10,11 +10,12 @@ use crate::Failure;
 use crate::engine::ask;
 use crate::http::{get, post};
 use crate::images::TestImages;
-use crate::process::{cargo, read, read_within, root, run_by_line, until};
+use crate::process::{read, read_within, root, run_by_line, until};
 use crate::random::random_hex;
 use crate::server_image::{last_lines, wait_until_healthy};
 use crate::system::{can_install, free_port, install};
 use crate::tally::Tally;
+use crate::test::test_command;
 
 const FILE: &str = "docker/compose.yaml";
 /// How long Compose may take for anything.
@@ -137,8 +138,8 @@ impl Compose {
 
     /// Runs the test that runs the README's tour, against this server.
     fn take_the_tour(&self) -> Result<(), Failure> {
-        // The same packages as all tests, so that nothing is built again.
-        let mut test = cargo(&["test", "--workspace", "--test", "integration", "--", "--exact", TOUR]);
+        // The same targets as for all tests, so that nothing is built again: cargo picks features by them.
+        let mut test = test_command(&["--", "--exact", TOUR].map(str::to_owned));
         test.env("TOUR_BASE", format!("http://{}", self.address()));
         let mut tally = Tally::default();
         let succeeded = run_by_line(&mut test, |line| {

@@ -9,12 +9,13 @@ use testcontainers::{Container, ContainerRequest, GenericImage, ImageExt as _};
 use tokio_postgres::NoTls;
 
 use crate::Failure;
-use crate::engine::{PATIENCE, ask};
+use crate::engine::{PATIENCE, clean_up};
 use crate::images::TestImages;
 use crate::postgres::{CONNECTIONS_MAX, SUPERUSER};
 use crate::process::until;
 use crate::random::random_hex;
 use crate::redis::{field, info};
+use crate::server_image::last_lines;
 
 /// The label of everything that a run of the tests starts.
 const LABEL: &str = "movie-booking.tests";
@@ -61,20 +62,15 @@ struct Leftovers {
 
 impl Drop for Leftovers {
     fn drop(&mut self) {
-        let found = ask_even_if_interrupted(&["ps", "--all", "--quiet", "--filter", &format!("label={}", self.label)]);
+        let found = clean_up(&["ps", "--all", "--quiet", "--filter", &format!("label={}", self.label)]);
         let removed = found.and_then(|found| match found.split_whitespace().collect::<Vec<_>>() {
             none if none.is_empty() => Ok(String::new()),
-            ids => ask_even_if_interrupted(&[&["rm", "--force", "--volumes"], ids.as_slice()].concat()),
+            ids => clean_up(&[&["rm", "--force", "--volumes"], ids.as_slice()].concat()),
         });
         if let Err(failure) = removed {
             eprintln!("warning: containers with the label {} may be left: {failure}", self.label);
         }
     }
-}
-
-/// `ask` gives up at once when somebody has interrupted, and cleaning up must not.
-fn ask_even_if_interrupted(arguments: &[&str]) -> Result<String, Failure> {
-    crate::process::read(&mut crate::engine::docker(arguments))
 }
 
 const POSTGRES_PORT: u16 = 5432;
@@ -184,11 +180,8 @@ fn is_running(container: &Container<GenericImage>) -> Result<(), Failure> {
 
 /// Adds to a failure what the container wrote last.
 fn with_log(what: &str, container: &Container<GenericImage>) -> impl FnOnce(Failure) -> Failure {
-    let log = ask(&["logs", "--tail", "10", container.id()]).unwrap_or_else(|failure| failure);
-    let written = String::from_utf8_lossy(&container.stderr_to_vec().unwrap_or_default()).into_owned();
-    let last: Vec<_> = written.lines().rev().take(10).collect();
-    let last = last.into_iter().rev().collect::<Vec<_>>().join("\n");
-    move |failure| format!("{what} does not answer from its container, {failure}:\n{log}\n{last}")
+    let log = last_lines(container.id());
+    move |failure| format!("{what} does not answer from its container, {failure}; {log}")
 }
 
 #[cfg(test)]

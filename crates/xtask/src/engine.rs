@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tempfile::NamedTempFile;
 
 use crate::Failure;
-use crate::process::{check_interrupted, read_within, send};
+use crate::process::{check_interrupted, read, read_within, send};
 use crate::system::{can_install, install, on_path};
 
 /// How long the engine may take for what is done at once: a question, the end of a container.
@@ -28,6 +28,11 @@ pub fn ask(arguments: &[&str]) -> Result<String, Failure> {
     read_within(&mut docker(arguments), PATIENCE)
 }
 
+/// The same for cleaning up, which goes on when somebody has interrupted.
+pub fn clean_up(arguments: &[&str]) -> Result<String, Failure> {
+    read(&mut docker(arguments))
+}
+
 /// An engine that answers. One that was started here is stopped when this is dropped.
 pub struct Engine {
     version: String,
@@ -43,7 +48,10 @@ impl Engine {
 
     /// The engine that answers; where none does, as root on a system with apt-get, one that is installed if need be, and started.
     pub fn find_or_start() -> Result<Self, Failure> {
-        let Err(reason) = Self::find() else { return Self::find() };
+        let reason = match Self::find() {
+            Ok(engine) => return Ok(engine),
+            Err(reason) => reason,
+        };
         check_interrupted()?;
         if env::var_os("DOCKER_HOST").is_some() {
             return Err(format!("no container engine answers at DOCKER_HOST: {reason}"));

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use crate::Failure;
-use crate::engine::{ask, docker};
+use crate::engine::{ask, clean_up, docker};
 use crate::http;
 use crate::process::{root, run, until};
 use crate::test::build_server;
@@ -107,7 +107,7 @@ pub fn wait_until_healthy(ids: &[&str]) -> Result<(), Failure> {
 
 /// What a container wrote last.
 pub fn last_lines(id: &str) -> String {
-    // By the shell's way: programs write to both outputs.
+    // Programs write to both outputs.
     let logs = docker(&["logs", "--tail", "20", id]).output();
     logs.map_or_else(
         |error| format!("its log cannot be read: {error}"),
@@ -120,7 +120,7 @@ struct Container(String);
 
 impl Drop for Container {
     fn drop(&mut self) {
-        if let Err(failure) = crate::process::read(&mut docker(&["rm", "--force", "--volumes", &self.0])) {
+        if let Err(failure) = clean_up(&["rm", "--force", "--volumes", &self.0]) {
             eprintln!("warning: a container is left: {failure}");
         }
     }

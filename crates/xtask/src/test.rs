@@ -70,7 +70,8 @@ fn tests_min() -> Result<u32, Failure> {
     TESTS_MIN.trim().parse().map_err(|error| format!("crates/xtask/tests.min must hold one number: {error}"))
 }
 
-fn test_command(arguments: &[String]) -> Command {
+/// `cargo test` of the workspace, or of the packages that are named.
+pub fn test_command(arguments: &[String]) -> Command {
     let mut command = cargo(&["test", "--no-fail-fast"]);
     let names_package = |argument: &String| argument.starts_with("-p") || argument.starts_with("--package");
     if !arguments.iter().any(names_package) {
