@@ -1,9 +1,11 @@
 //! Redis beside a serving server, in every state that it can be in: it makes things fast, and never wrong.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::panic::AssertUnwindSafe;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use adapters_redis::testing::{Fault, FaultyProxy, TestRedis};
@@ -25,7 +27,7 @@ const CLIENTS: usize = 16;
 const SHOWS: i64 = 60;
 /// How long each phase of a storm lasts, from when Redis is as it should be in it.
 const PHASE: Duration = Duration::from_millis(2_500);
-/// How long a booking may take at most, whatever Redis does.
+/// How long a booking may take at most, whatever Redis does. What the machine itself stood still is added.
 const BOOKING_MAX: Duration = Duration::from_secs(1);
 /// How long anything may take that is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -156,6 +158,45 @@ struct Seen {
     is_over: AtomicBool,
 }
 
+/// Measures how long the machine stands still: its processor and its disk, which other tests keep busy too.
+struct Stalls {
+    longest_micros: Arc<AtomicU64>,
+    is_over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Stalls {
+    fn measure() -> Self {
+        let (longest_micros, is_over) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let (longest, over) = (longest_micros.clone(), is_over.clone());
+        let thread = std::thread::spawn(move || {
+            let pause = Duration::from_millis(10);
+            let mut file = tempfile::tempfile().unwrap();
+            while !over.load(Ordering::Relaxed) {
+                let began = Instant::now();
+                std::thread::sleep(pause);
+                file.write_all(b"x").unwrap();
+                file.sync_all().unwrap();
+                let stall = began.elapsed().saturating_sub(pause);
+                longest.fetch_max(u64::try_from(stall.as_micros()).unwrap(), Ordering::Relaxed);
+            }
+        });
+        Self { longest_micros, is_over, thread: Some(thread) }
+    }
+
+    /// The longest stall since this was asked last.
+    fn longest(&self) -> Duration {
+        Duration::from_micros(self.longest_micros.swap(0, Ordering::Relaxed))
+    }
+}
+
+impl Drop for Stalls {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
 /// Seats that nobody has booked.
 struct Places {
     shows: Vec<i64>,
@@ -227,9 +268,7 @@ impl Client<'_> {
     async fn send(&self, seen: &Seen, key: &str, body: &Value) -> Answer {
         let began = Instant::now();
         let answer = self.app.book(&self.user, key, body).await;
-        let took = began.elapsed();
-        assert!(took < BOOKING_MAX, "{took:?}: {answer:?}");
-        seen.took.lock().unwrap().push(took);
+        seen.took.lock().unwrap().push(began.elapsed());
         answer
     }
 }
@@ -335,6 +374,7 @@ async fn a_storm_is_answered_right_and_in_time_whatever_redis_does(app: &TestApp
     let users = app.sign_up_many(CLIENTS).await;
     let client = |(number, user)| Client { app, user, number, made: Vec::new() };
     let mut clients: Vec<_> = users.into_iter().enumerate().map(client).collect();
+    let stalls = Stalls::measure();
     println!("| Redis | requests | p50 ms | p99 ms | slowest ms | answers found in Redis |");
     for phase in [Phase::Well, Phase::Stopped, Phase::Empty, Phase::Frozen, Phase::Errors, Phase::Forged, Phase::Well] {
         let before = reads(&beside.redis).await;
@@ -347,7 +387,8 @@ async fn a_storm_is_answered_right_and_in_time_whatever_redis_does(app: &TestApp
             found.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         };
         let (_, found) = futures::join!(storm, change);
-        report(phase, &seen, found);
+        let (slowest, stall) = (report(phase, &seen, found), stalls.longest());
+        assert!(slowest < BOOKING_MAX + stall, "{phase:?}: {slowest:?}, while the machine stood still for {stall:?}");
     }
     until_ready(app, "ok").await;
     let made: usize = clients.iter().map(|client| client.made.len()).sum();
@@ -365,12 +406,14 @@ fn found(before: Option<(u64, u64)>, after: Option<(u64, u64)>) -> Option<u64> {
     Some((reads - reads_before).saturating_sub(misses.saturating_sub(misses_before)))
 }
 
-fn report(phase: Phase, seen: &Seen, found: Option<u64>) {
+/// Prints what a phase has seen, and tells how long its slowest booking took.
+fn report(phase: Phase, seen: &Seen, found: Option<u64>) -> Duration {
     let mut took = std::mem::take(&mut *seen.took.lock().unwrap());
     took.sort_unstable();
     let at = |hundredths: usize| took[(took.len() - 1) * hundredths / 100].as_secs_f64() * 1_000.0;
     let found = found.map_or_else(|| "none".to_owned(), |found| found.to_string());
     println!("| {phase:?} | {} | {:.1} | {:.1} | {:.1} | {found} |", took.len(), at(50), at(99), at(100));
+    took[took.len() - 1]
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
