@@ -18,6 +18,7 @@ mod idempotency;
 mod identity;
 mod limits;
 mod metrics;
+mod observability;
 mod openapi;
 mod outages;
 mod process;
