@@ -174,8 +174,9 @@ impl Dependency for Redis {
     }
 
     async fn check(&self) -> Result<(), StoreError> {
-        let answered = self.call(async |client| client.ping::<String>(None).await).await;
-        answered.map(|_| ()).map_err(StoreError::unavailable)
+        let answer: String =
+            self.call(async |client| client.ping(None).await).await.map_err(StoreError::unavailable)?;
+        if answer == "PONG" { Ok(()) } else { Err(StoreError::unavailable("Redis does not answer what it is asked")) }
     }
 }
 

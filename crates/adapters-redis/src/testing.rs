@@ -20,6 +20,8 @@ use tokio::sync::watch;
 
 /// The image that servers are containers of.
 pub const TEST_REDIS_IMAGE: &str = "TEST_REDIS_IMAGE";
+/// A label for the containers, like `name=value`, by which they are removed whatever becomes of the test.
+pub const TEST_CONTAINER_LABEL: &str = "TEST_CONTAINER_LABEL";
 /// The program that servers are processes of.
 pub const TEST_REDIS_SERVER: &str = "TEST_REDIS_SERVER";
 
@@ -234,6 +236,12 @@ async fn run_container(image: &str, port: u16, role: &Role, name: &str) -> TestR
         _ => (image, "latest"),
     };
     let mut request = GenericImage::new(image, tag).with_network("host").with_cmd(arguments(port, role, name));
+    // By it whoever runs the tests finds what a killed test has left.
+    if let Ok(label) = std::env::var(TEST_CONTAINER_LABEL)
+        && let Some((name, value)) = label.split_once('=')
+    {
+        request = request.with_label(name, value);
+    }
     if let Role::Sentinel { port: master } = role {
         let file = CopyTargetOptions::new(format!("/data/{SENTINEL_FILE}")).with_mode(0o666);
         request = request.with_working_dir("/data").with_copy_to(file, sentinel_file(port, *master, name).into_bytes());

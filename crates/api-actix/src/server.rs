@@ -28,6 +28,7 @@ use domain::limits::RateLimiter;
 use domain::retention::RetentionService;
 use domain::seating::SeatingService;
 use domain::seed::Seeder;
+use futures::future::join_all;
 use secrecy::{ExposeSecret as _, SecretString};
 use thiserror::Error;
 use tokio::task::JoinHandle as Task;
@@ -163,7 +164,9 @@ impl RunningServer {
     /// Accepts nothing more, finishes what was accepted, and ends.
     pub async fn stop(self) -> io::Result<()> {
         self.state.stopping.store(true, Ordering::Relaxed);
+        // Each has a hand on the store, until it has really ended.
         self.background.iter().for_each(Task::abort);
+        join_all(self.background).await;
         let outcome = self.listener.stop(true).await;
         // Until here whoever watches sees it end.
         let outcome = match self.metrics_listener {

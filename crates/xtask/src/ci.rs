@@ -36,16 +36,16 @@ const fn step(name: &'static str, budget_seconds: u64, run: fn(&mut Ci) -> Resul
 /// In the order of what fails soonest. One folder and one profile for all but the image, so that little is built twice.
 const STEPS: [Step; 12] = [
     step("format", 15, |_| format().map(passed)),
-    step("clippy", 480, |_| clippy().map(passed)),
-    step("documentation", 150, |_| documentation().map(passed)),
+    step("clippy", 420, |_| clippy().map(passed)),
+    step("documentation", 120, |_| documentation().map(passed)),
     step("dependencies", 120, |_| dependencies().map(passed)),
     step("purity", 15, |_| purity::run().map(passed)),
     step("api", 15, |_| api::run().map(passed)),
     step("engine", 90, Ci::engine),
-    step("images", 210, Ci::images),
-    step("test", 720, Ci::test),
+    step("images", 180, Ci::images),
+    step("test", 660, Ci::test),
     step("rollout", 90, |_| rollout::run(None).map(passed)),
-    step("image", 390, Ci::image),
+    step("image", 360, Ci::image),
     step("compose", 105, Ci::compose),
 ];
 
