@@ -98,7 +98,7 @@ async fn a_server_without_its_redis_is_degraded_and_serves(app: &TestApp, beside
     let body = |at: usize| json!({ "show_id": app.world.soon.0, "seat_id": app.world.main[at].id.0 });
     let first = app.book(&user, "k", &body(0)).await.ok(201);
     for round in 1..3 {
-        beside.redis.stop();
+        beside.redis.stop().await;
         let degraded = until_ready(app, "degraded").await.json();
         assert_eq!(degraded["dependencies"]["redis"], "unavailable");
         assert_eq!(degraded["dependencies"].as_object().unwrap().len(), 2);
@@ -124,7 +124,7 @@ async fn failed_logins_are_limited_without_redis_too(app: &TestApp, beside: &mut
         app.login(&user.email, PASSWORD).await.problem(429, "rate_limited");
     };
     use_up(&users[0]).await;
-    beside.redis.stop();
+    beside.redis.stop().await;
     // What was counted before is not forgotten.
     app.login(&users[0].email, PASSWORD).await.problem(429, "rate_limited");
     use_up(&users[1]).await;
@@ -344,7 +344,7 @@ enum Phase {
 async fn enter(app: &TestApp, beside: &mut Beside, phase: Phase, before: Option<(u64, u64)>) -> Option<u64> {
     match phase {
         Phase::Well => beside.proxy.set(Fault::None),
-        Phase::Stopped => beside.redis.stop(),
+        Phase::Stopped => beside.redis.stop().await,
         Phase::Empty => beside.redis.start_again().await.unwrap(),
         Phase::Frozen => beside.proxy.set(Fault::Late(Duration::from_secs(5))),
         Phase::Errors => beside.proxy.set(Fault::Answer(b"-ERR not today\r\n".to_vec())),

@@ -109,13 +109,15 @@ impl TestRedis {
     }
 
     /// Kills the server: all that it kept is gone.
-    pub fn stop(&mut self) {
-        self.running = None;
+    pub async fn stop(&mut self) {
+        let running = self.running.take();
+        // A container takes seconds to be removed, which whoever runs beside this must not wait for.
+        let _ = tokio::task::spawn_blocking(move || drop(running)).await;
     }
 
     /// Starts the server again at the same port, empty.
     pub async fn start_again(&mut self) -> TestResult<()> {
-        self.stop();
+        self.stop().await;
         let mut failure = TestError::from("not tried");
         for _ in 0..STARTS_MAX {
             match run(self.port, &self.role).await {

@@ -11,7 +11,7 @@ use crate::support::{Server, until};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_starts_without_redis_and_uses_it_once_it_is_there() {
     let mut redis = TestRedis::start().await.unwrap();
-    redis.stop();
+    redis.stop().await;
     let server = Server::at(&redis.url());
     server.assert_does_without("before").await;
     assert!(server.redis.check().await.is_err());
@@ -26,7 +26,7 @@ async fn a_redis_that_stops_and_comes_back_empty_is_used_again() {
     for round in 0..3 {
         let name = format!("round-{round}");
         server.assert_works(&name).await;
-        redis.stop();
+        redis.stop().await;
         server.assert_does_without(&format!("without-{round}")).await;
         redis.start_again().await.unwrap();
         server.until_well().await;

@@ -127,7 +127,7 @@ async fn a_cluster_is_used() {
         server.assert_works(name).await;
     }
     assert_eq!(cluster.keys().await.unwrap().len(), 10);
-    cluster.stop();
+    cluster.stop().await;
     server.assert_does_without("without").await;
     cluster.start_again().await.unwrap();
     server.assert_works("again").await;
@@ -149,9 +149,9 @@ async fn sentinels_tell_where_the_server_is() {
     let server = Server::at(&sentinel.url());
     server.assert_works("first").await;
     // Without the Sentinel a connection lasts.
-    sentinel.stop();
+    sentinel.stop().await;
     server.assert_works("second").await;
-    redis.stop();
+    redis.stop().await;
     server.assert_does_without("without").await;
     redis.start_again().await.unwrap();
     assert!(server.redis.check().await.is_err(), "nobody tells where it is");
