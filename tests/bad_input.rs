@@ -42,6 +42,7 @@ fn calls_with_a_body(app: &TestApp, user: &User) -> Vec<Call> {
         app.post("/api/auth/refresh"),
         app.post("/api/auth/logout"),
         app.post("/api/bookings").by(user).key("a-key"),
+        app.call(Method::PATCH, "/api/me").by(user),
     ]
 }
 
@@ -521,13 +522,13 @@ async fn cursors_that_are_none_are_told(app: &TestApp) {
         packed(json!(["bookings", 1, u64::MAX])),
         packed(json!(["bookings", [1], 1])),
     ];
-    for list in ["/api/movies", "/api/shows", "/api/theatres", "/api/bookings"] {
+    for list in ["/api/movies", "/api/shows", "/api/theatres", "/api/bookings", "/api/me/sessions"] {
         for cursor in &wrong {
             let path = format!("{list}?cursor={cursor}");
             assert_eq!(told(app, &user, &path).await, ["cursor invalid"], "{path}");
         }
         // One that nobody was given, at the ends of what there is: an answer like any other.
-        let kind = list.trim_start_matches("/api/");
+        let kind = list.rsplit('/').next().unwrap();
         for place in [json!([kind, "\u{10ffff}", i64::MAX]), json!([kind, "", i64::MIN]), json!([kind, 0, 0])] {
             let answer = app.get(&format!("{list}?cursor={}", packed(place))).by(&user).send().await;
             assert!(matches!(answer.status, 200 | 400), "{answer:?}");

@@ -22,7 +22,7 @@ on_both_stores!(
     as_many_seats_as_allowed with ["MAX_SEATS_PER_BOOKING" = "3"],
     ten_seats_are_allowed_where_nobody_says_otherwise,
     mistakes_are_found_in_the_order_of_the_contract,
-    a_hold_is_never_found,
+    a_hold_that_is_not_there_is_not_found,
     money_has_the_digits_of_its_currency,
 );
 
@@ -284,7 +284,7 @@ async fn mistakes_are_found_in_the_order_of_the_contract(app: &TestApp) {
     app.book(&user, "k", &json!({ "show_id": NOBODY, "seat_id": 1 })).await.problem(422, "idempotency_key_reused");
 }
 
-async fn a_hold_is_never_found(app: &TestApp) {
+async fn a_hold_that_is_not_there_is_not_found(app: &TestApp) {
     let user = app.sign_up().await;
     app.book(&user, "k", &json!({ "hold_id": "nobody's" }))
         .await

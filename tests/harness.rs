@@ -135,6 +135,15 @@ impl Backend {
     }
 }
 
+/// What the server sends is what the cases look at: nothing is unpacked, nothing followed.
+pub fn http_client() -> reqwest::ClientBuilder {
+    // The server closes a connection that was idle for five seconds, and one that never had a request after ten: a request that is
+    // sent at that very moment has no answer.
+    let idle_max = Duration::from_secs(2);
+    let policy = reqwest::redirect::Policy::none();
+    reqwest::Client::builder().no_gzip().no_brotli().redirect(policy).pool_idle_timeout(idle_max)
+}
+
 async fn postgres(url: &str) -> tokio_postgres::Client {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
     tokio::spawn(connection);
@@ -200,6 +209,7 @@ pub struct TestApp {
     client: reqwest::Client,
     server: RunningServer,
     signed_up: AtomicUsize,
+    config: config::Config,
 }
 
 impl TestApp {
@@ -228,15 +238,14 @@ impl TestApp {
         // Before the server starts: an empty embedded store would be filled with the demo data.
         let world = World::build(&backend).await;
         let server = start(&config, Purpose::Serve).await.unwrap();
-        // What the server sends is what the cases look at: nothing is unpacked, nothing followed.
-        let client = reqwest::Client::builder().no_gzip().no_brotli().redirect(reqwest::redirect::Policy::none());
         Self {
             world,
             backend,
             authority: server.address.to_string(),
-            client: client.build().unwrap(),
+            client: http_client().build().unwrap(),
             server,
             signed_up: AtomicUsize::new(0),
+            config,
         }
     }
 
@@ -253,10 +262,19 @@ impl TestApp {
         matches!(self.backend.place, Place::Database(_))
     }
 
+    /// Starts another server on the same store, with the same settings.
+    pub async fn another_server(&self) -> RunningServer {
+        start(&self.config, Purpose::Serve).await.unwrap()
+    }
+
     /// A call to another server on the same store.
+    pub fn call_at(&self, authority: &str, method: Method, path: &str) -> Call {
+        Call::new(&self.client, authority, method, path)
+    }
+
+    /// A POST to another server on the same store.
     pub fn post_at(&self, authority: &str, path: &str) -> Call {
-        let request = self.client.request(Method::POST, format!("http://{authority}{path}"));
-        Call { request, method: Method::POST, path: path.to_owned() }
+        self.call_at(authority, Method::POST, path)
     }
 
     /// Where something is.
@@ -266,7 +284,7 @@ impl TestApp {
 
     /// A call.
     pub fn call(&self, method: Method, path: &str) -> Call {
-        Call { request: self.client.request(method.clone(), self.url(path)), method, path: path.to_owned() }
+        Call::new(&self.client, &self.authority, method, path)
     }
 
     /// A GET.
@@ -379,6 +397,12 @@ pub struct Call {
 }
 
 impl Call {
+    /// A call by connections of one's own.
+    pub fn new(client: &reqwest::Client, authority: &str, method: Method, path: &str) -> Self {
+        let request = client.request(method.clone(), format!("http://{authority}{path}"));
+        Self { request, method, path: path.to_owned() }
+    }
+
     /// With a header. One that is there stays beside it.
     pub fn header(self, name: &str, value: impl AsRef<[u8]>) -> Self {
         let value = reqwest::header::HeaderValue::from_bytes(value.as_ref()).unwrap();
@@ -413,16 +437,21 @@ impl Call {
 
     /// Sends it, and checks what must be so of every answer.
     pub async fn send(self) -> Answer {
-        let response = self.request.send().await.unwrap();
+        self.try_send().await.unwrap()
+    }
+
+    /// The same where the connection may break.
+    pub async fn try_send(self) -> reqwest::Result<Answer> {
+        let response = self.request.send().await?;
         let answer = Answer {
             method: self.method,
             path: self.path,
             status: response.status().as_u16(),
             headers: response.headers().clone(),
-            bytes: response.bytes().await.unwrap().to_vec(),
+            bytes: response.bytes().await?.to_vec(),
         };
         answer.check_every();
-        answer
+        Ok(answer)
     }
 }
 
@@ -630,6 +659,7 @@ fn redact_header(name: &str, value: &str) -> String {
             Some((before, rest)) => format!("{before}cursor=[cursor]{}", rest.trim_start_matches(is_base64url)),
             None => value.to_owned(),
         },
+        "location" if value.starts_with("/api/holds/") => "/api/holds/[hold_id]".to_owned(),
         "location" => value.replace(|character: char| character.is_ascii_digit(), "#"),
         "retry-after" => "[seconds]".to_owned(),
         _ => value.to_owned(),
@@ -652,6 +682,10 @@ fn redact(name: Option<&str>, value: Value) -> Value {
             let crockford = |byte: u8| b"0123456789ABCDEFGHJKMNPQRSTVWXYZ".contains(&byte);
             assert!(text.len() == 10 && text.bytes().all(crockford), "a reference: {text}");
             "[reference]".into()
+        }
+        ("id" | "hold_id", Value::String(text)) => {
+            assert!(domain::booking::HoldId::parse(&text).is_ok(), "a hold's id: {text}");
+            "[hold_id]".into()
         }
         ("token" | "refresh_token", Value::String(_)) => "[token]".into(),
         (name, Value::Number(number)) if name == "id" || name.ends_with("_id") || name.ends_with("_ids") => {

@@ -279,6 +279,11 @@ fn calls_with_a_token(app: &TestApp) -> Vec<Call> {
     let body = json!({ "show_id": app.world.soon.0, "seat_id": app.world.row(0)[0].0 });
     vec![
         app.get("/api/me"),
+        app.call(Method::PATCH, "/api/me").json(&json!({ "name": "Eve" })),
+        app.call(Method::DELETE, "/api/me").json(&json!({ "current_password": PASSWORD })),
+        app.get("/api/me/sessions"),
+        app.call(Method::DELETE, "/api/me/sessions/1"),
+        app.get("/api/me/export"),
         app.get("/api/bookings"),
         app.get("/api/bookings/1"),
         app.post("/api/bookings").key("k").json(&body),

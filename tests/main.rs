@@ -10,10 +10,12 @@
 #[macro_use]
 mod harness;
 
+mod account;
 mod bad_input;
 mod booking;
 mod catalog;
 mod clients;
+mod holds;
 mod idempotency;
 mod identity;
 mod limits;
@@ -26,3 +28,4 @@ mod protocol;
 mod races;
 mod redis;
 mod seating;
+mod storm;

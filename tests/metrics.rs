@@ -112,7 +112,7 @@ impl Scrape {
     }
 
     fn outcome(&self, outcome: &str) -> f64 {
-        self.value(&format!("booking_commands_total{{outcome=\"{outcome}\"}}"))
+        self.value(&format!("booking_commands_total{{action=\"book\",outcome=\"{outcome}\"}}"))
     }
 
     fn names(&self) -> BTreeSet<Series> {
@@ -149,8 +149,8 @@ async fn scrape(app: &TestApp) -> Scrape {
 }
 
 const OUTCOMES: [&str; 8] = [
-    "booked",
     "conflict",
+    "done",
     "outcome_unknown",
     "overloaded",
     "refused",
@@ -208,7 +208,7 @@ async fn each_outcome_of_a_booking_moves_its_count(app: &TestApp) {
     // Refused before it is a request to book: not counted among them.
     app.book(&ana, "bad", &json!({})).await.problem(400, "validation_failed");
     let scrape = scrape(app).await;
-    let expected = [("booked", 2.0), ("replayed_from_cache", 1.0), ("conflict", 3.0), ("refused", 2.0)];
+    let expected = [("done", 2.0), ("replayed_from_cache", 1.0), ("conflict", 3.0), ("refused", 2.0)];
     for outcome in OUTCOMES {
         let count = expected.iter().find(|(name, _)| *name == outcome).map_or(0.0, |(_, count)| *count);
         assert_eq!(scrape.outcome(outcome), count, "{outcome}");
@@ -347,6 +347,6 @@ async fn a_database_that_is_gone_is_told_by_metrics_that_still_answer(app: &Test
     assert_eq!(broken.requests("GET", "/api/movies", 503), 1.0);
     app.backend.database().bring_up().await.unwrap();
     app.book(&user, "one", &seat(app, 0)).await.ok(201);
-    assert_eq!(scrape(app).await.outcome("booked"), 1.0);
+    assert_eq!(scrape(app).await.outcome("done"), 1.0);
     assert_eq!(scrape(app).await.value("pool_connections_in_use{pool=\"postgresql\"}"), 0.0);
 }

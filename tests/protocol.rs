@@ -58,7 +58,13 @@ async fn readable(app: &TestApp, booking: &Value) -> Vec<Readable> {
         format!("/api/movies/{NOBODY}"),
         "/api/nothing".to_owned(),
     ];
-    let own = ["/api/me".to_owned(), "/api/bookings".to_owned(), format!("/api/bookings/{}", booking["id"])];
+    let own = [
+        "/api/me".to_owned(),
+        "/api/me/sessions".to_owned(),
+        "/api/me/export".to_owned(),
+        "/api/bookings".to_owned(),
+        format!("/api/bookings/{}", booking["id"]),
+    ];
     let public = public.into_iter().map(|path| Readable { path, needs_token: false });
     public.chain(own.into_iter().map(|path| Readable { path, needs_token: true })).collect()
 }
@@ -101,12 +107,15 @@ async fn head_works_wherever_get_does(app: &TestApp) {
 
 async fn a_method_that_is_not_known_is_told_those_that_are(app: &TestApp) {
     let reads = ["get", "head"];
-    let resources: [(&str, &[&str]); 19] = [
+    let resources: [(&str, &[&str]); 22] = [
         ("/api/auth/register", &["post"]),
         ("/api/auth/login", &["post"]),
         ("/api/auth/refresh", &["post"]),
         ("/api/auth/logout", &["post"]),
-        ("/api/me", &reads),
+        ("/api/me", &["delete", "get", "head", "patch"]),
+        ("/api/me/sessions", &reads),
+        ("/api/me/sessions/1", &["delete"]),
+        ("/api/me/export", &reads),
         ("/api/movies", &reads),
         ("/api/movies/1", &reads),
         ("/api/movies/1/shows", &reads),

@@ -19,7 +19,8 @@ async fn use_everything(server: &Server) -> Vec<String> {
         }
     };
     let register = json!({"name": "Ana", "email": "ana@example.org", "password": PASSWORD});
-    keep(&client.post("/api/auth/register", &register).await.expect(201));
+    let registered = client.post("/api/auth/register", &register).await.expect(201);
+    keep(&registered);
     client.post("/api/auth/register", &register).await.expect(409);
     client.post("/api/auth/register", &json!({"name": PASSWORD, "email": PASSWORD, "password": 1})).await.expect(400);
     let signed_in = client.login("ana@example.org", PASSWORD).await.expect(200);
@@ -31,7 +32,9 @@ async fn use_everything(server: &Server) -> Vec<String> {
     keep(&refreshed);
     client.post("/api/auth/refresh", &refresh).await.expect(401);
     client.post("/api/auth/logout", &json!({"refresh_token": refreshed["refresh_token"]})).await.expect(204);
-    let token = signed_in["token"].as_str().unwrap();
+    // The other session has ended.
+    client.get_as(signed_in["token"].as_str().unwrap(), "/api/me").await.expect(401);
+    let token = registered["token"].as_str().unwrap();
 
     client.get_as(token, "/api/me").await.expect(200);
     client.get("/api/me").await.expect(401);
@@ -63,7 +66,17 @@ async fn use_everything(server: &Server) -> Vec<String> {
         .await
         .expect(413);
     client.send(raw(PASSWORD.to_owned()).header("content-type", "text/plain")).await.expect(415);
-    client.send(client.request("DELETE", "/api/me").bearer_auth(token)).await.expect(405);
+    for (method, body) in [
+        ("PATCH", json!({"password": PASSWORD, "current_password": WRONG_PASSWORD})),
+        ("PATCH", json!({"email": PASSWORD, "password": 1, "current_password": PASSWORD})),
+        ("DELETE", json!({"current_password": WRONG_PASSWORD})),
+    ] {
+        let status = client.send(client.request(method, "/api/me").bearer_auth(token).json(&body)).await.status;
+        assert!(matches!(status, 400 | 403), "{method}: {status}");
+    }
+    client.get_as(token, "/api/me/sessions").await.expect(200);
+    client.get_as(token, "/api/me/export").await.expect(200);
+    client.send(client.request("PUT", "/api/me").bearer_auth(token)).await.expect(405);
     secrets
 }
 

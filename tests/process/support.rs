@@ -11,6 +11,8 @@ use adapters_postgres::testing::TestDatabase;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::harness::http_client;
+
 /// How long anything may take that is not measured.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How often it is looked whether a process has ended.
@@ -362,7 +364,7 @@ pub struct Client {
 
 impl Client {
     fn new(base: String) -> Self {
-        Self { base, http: reqwest::Client::builder().timeout(PATIENCE).build().unwrap() }
+        Self { base, http: http_client().timeout(PATIENCE).build().unwrap() }
     }
 
     /// A request, to be sent by [`Client::send`] or [`Client::try_send`].

@@ -1,6 +1,7 @@
 //! Access tokens: JSON Web Tokens signed with HMAC-SHA-256.
 //!
-//! The algorithm is fixed, whatever a token's header says; every claim is required; the time is that of the
+//! The algorithm is fixed, whatever a token's header says; every claim is required but `sid`, which tokens of version 0.1.0
+//! have not; the time is that of the
 //! [`Clock`] given, not the library's.
 
 use std::sync::Arc;
@@ -8,8 +9,8 @@ use std::time::Duration;
 
 use domain::StoreError;
 use domain::clock::Clock;
-use domain::identity::{AccessTokenError, AccessTokens, Caller, Role};
-use domain::ids::UserId;
+use domain::identity::{AccessTokenError, AccessTokens, Bearer, Caller, Role};
+use domain::ids::{SessionId, UserId};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
@@ -47,6 +48,8 @@ struct Claims {
     role: String,
     #[serde(rename = "gen")]
     generation: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sid: Option<String>,
     iat: i64,
     nbf: i64,
     exp: i64,
@@ -86,7 +89,8 @@ impl JwtAccessTokens {
 }
 
 impl AccessTokens for JwtAccessTokens {
-    fn issue(&self, caller: &Caller, ttl: Duration) -> Result<String, StoreError> {
+    fn issue(&self, bearer: &Bearer, ttl: Duration) -> Result<String, StoreError> {
+        let Bearer { caller, session_id } = bearer;
         let now = self.clock.now().timestamp();
         let lifetime = i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX);
         let claims = Claims {
@@ -95,6 +99,7 @@ impl AccessTokens for JwtAccessTokens {
             sub: caller.user_id.to_string(),
             role: caller.role.as_str().to_owned(),
             generation: caller.session_generation,
+            sid: session_id.map(|id| id.to_string()),
             iat: now,
             nbf: now,
             exp: now.saturating_add(lifetime),
@@ -102,7 +107,7 @@ impl AccessTokens for JwtAccessTokens {
         encode(&Header::new(ALGORITHM), &claims, &self.signing).map_err(StoreError::internal)
     }
 
-    fn verify(&self, token: &str) -> Result<Caller, AccessTokenError> {
+    fn verify(&self, token: &str) -> Result<Bearer, AccessTokenError> {
         if token.len() > TOKEN_LENGTH_MAX {
             return Err(AccessTokenError);
         }
@@ -112,11 +117,13 @@ impl AccessTokens for JwtAccessTokens {
         if claims.exp <= now || claims.nbf > latest_start || claims.iat > latest_start {
             return Err(AccessTokenError);
         }
-        Ok(Caller {
+        let caller = Caller {
             user_id: UserId(claims.sub.parse().map_err(|_| AccessTokenError)?),
             role: Role::parse(&claims.role).map_err(|_| AccessTokenError)?,
             session_generation: claims.generation,
-        })
+        };
+        let session_id = claims.sid.map(|id| id.parse().map(SessionId)).transpose().map_err(|_| AccessTokenError)?;
+        Ok(Bearer { caller, session_id })
     }
 }
 
@@ -153,7 +160,10 @@ mod tests {
     const SECRET: &str = "0123456789abcdef0123456789abcdef";
     const OTHER: &str = "fedcba9876543210fedcba9876543210";
     const NOW: i64 = 1_700_000_000;
-    const CALLER: Caller = Caller { user_id: UserId(42), role: Role::Staff, session_generation: 7 };
+    const CALLER: Bearer = Bearer {
+        caller: Caller { user_id: UserId(42), role: Role::Staff, session_generation: 7 },
+        session_id: Some(SessionId(9)),
+    };
     const HOUR: Duration = Duration::from_secs(3_600);
 
     struct SetClock(AtomicI64);
@@ -176,7 +186,7 @@ mod tests {
     fn claims() -> Value {
         json!({
             "iss": "movie-booking", "aud": "movie-booking-api", "sub": "42", "role": "staff", "gen": 7,
-            "iat": NOW, "nbf": NOW, "exp": NOW + 3_600,
+            "sid": "9", "iat": NOW, "nbf": NOW, "exp": NOW + 3_600,
         })
     }
 
@@ -198,8 +208,11 @@ mod tests {
     fn a_token_says_who_is_calling() {
         for role in [Role::Customer, Role::Staff, Role::Admin] {
             let caller = Caller { user_id: UserId(i64::MAX), role, session_generation: 7 };
-            let token = tokens().issue(&caller, HOUR).unwrap();
-            assert_eq!(tokens().verify(&token), Ok(caller));
+            for session_id in [None, Some(SessionId(i64::MAX))] {
+                let bearer = Bearer { caller, session_id };
+                let token = tokens().issue(&bearer, HOUR).unwrap();
+                assert_eq!(tokens().verify(&token), Ok(bearer));
+            }
         }
         assert_eq!(tokens().verify(&signed(ALGORITHM, SECRET, &claims())), Ok(CALLER));
     }
@@ -248,6 +261,17 @@ mod tests {
     }
 
     #[test]
+    fn a_token_of_the_release_before_names_no_session() {
+        let mut without = claims();
+        without.as_object_mut().unwrap().remove("sid");
+        let bearer = Bearer { session_id: None, ..CALLER };
+        assert_eq!(tokens().verify(&signed(ALGORITHM, SECRET, &without)), Ok(bearer));
+        let token = tokens().issue(&bearer, HOUR).unwrap();
+        let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
+        assert_eq!(serde_json::from_slice::<Value>(&payload).unwrap(), without);
+    }
+
+    #[test]
     fn a_claim_of_another_value_or_type_is_refused() {
         assert!(accepts(&claims()));
         let wrong = [
@@ -262,6 +286,9 @@ mod tests {
             ("sub", json!("ana")),
             ("sub", json!(42)),
             ("sub", json!("9223372036854775808")),
+            ("sid", json!("")),
+            ("sid", json!("ana")),
+            ("sid", json!(9)),
             ("gen", json!("7")),
             ("gen", json!(1.5)),
             ("exp", json!("1700003600")),

@@ -1,12 +1,15 @@
-//! What a server that stands alone keeps in its own memory: counts of tries, layouts, and answers of idempotency keys.
+//! What a server that stands alone keeps in its own memory: counts of tries, layouts, answers of idempotency keys, and which
+//! sessions it has just found to last.
 //!
 //! Everything here is bounded, and may be lost at any time: it makes things fast or fair, never correct.
 #![deny(missing_docs)]
 
 pub mod booking;
+pub mod identity;
 pub mod limits;
 pub mod seating;
 
 pub use booking::LocalReplayCache;
+pub use identity::GuardedSessions;
 pub use limits::LocalRateLimiter;
 pub use seating::CachedLayouts;

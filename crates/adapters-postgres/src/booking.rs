@@ -1,17 +1,17 @@
-//! Reading bookings.
+//! Reading holds and bookings.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, Text, Timestamptz};
 use domain::StoreError;
-use domain::booking::{Booking, BookingFilter, BookingPlace, BookingStatus, BookingStore, SoldSeat, When};
+use domain::booking::{Booking, BookingFilter, BookingPlace, BookingStore, Hold, HoldId, HoldStore, SoldSeat, When};
 use domain::ids::{BookingId, SeatId, ShowId, UserId};
 use domain::page::PageRequest;
 use domain::random::Reference;
 
 use crate::connect::PostgresStore;
 use crate::error::bad_row;
-use crate::rows::{currency, parse_all};
+use crate::rows::{booking_state, currency, hold_id, parse_all};
 use crate::statement::{bind, statement};
 
 type BookingColumns = (
@@ -118,28 +118,86 @@ fn booking(user_id: UserId, row: BookingRow) -> Result<Booking, StoreError> {
     let (id, reference, show_id, status, code, booked_at, cancelled_at, movie_title, theatre_name, hall_name, ..) = row;
     let (start_time, seat_ids, row_labels, numbers, categories, prices) =
         (row.10, row.11, row.12, row.13, row.14, row.15);
-    let seats = seat_ids.into_iter().zip(row_labels).zip(numbers).zip(categories).zip(prices);
     Ok(Booking {
         id: BookingId(id),
         reference: Reference::parse(&reference).map_err(bad_row)?,
         user_id,
         show_id: ShowId(show_id),
-        seats: seats
-            .map(|((((id, row), number), category), price_minor)| SoldSeat {
-                id: SeatId(id),
-                row,
-                number,
-                category,
-                price_minor,
-            })
-            .collect(),
-        status: BookingStatus::parse(&status).map_err(bad_row)?,
+        seats: sold_seats(seat_ids, row_labels, numbers, categories, prices),
+        state: booking_state(&status, cancelled_at)?,
         currency: currency(&code)?,
         booked_at,
-        cancelled_at,
         movie_title,
         theatre_name,
         hall_name,
         start_time,
+    })
+}
+
+fn sold_seats(
+    seat_ids: Vec<i64>,
+    row_labels: Vec<String>,
+    numbers: Vec<i32>,
+    categories: Vec<String>,
+    prices: Vec<i64>,
+) -> Vec<SoldSeat> {
+    let seats = seat_ids.into_iter().zip(row_labels).zip(numbers).zip(categories).zip(prices);
+    let seat = |((((id, row), number), category), price_minor)| SoldSeat {
+        id: SeatId(id),
+        row,
+        number,
+        category,
+        price_minor,
+    };
+    seats.map(seat).collect()
+}
+
+statement!(ListHolds: (
+    Text, BigInt, Text, Timestamptz, Timestamptz, Array<BigInt>, Array<Text>, Array<Integer>, Array<Text>, Array<BigInt>
+) = "
+    SELECT h.id, h.show_id, s.currency, h.created_at, h.expires_at, kept.seat_ids, kept.row_labels, kept.numbers,
+        kept.categories, kept.prices
+    FROM holds h
+    JOIN shows s ON s.id = h.show_id
+    CROSS JOIN LATERAL (
+        SELECT array_agg(hs.seat_id ORDER BY hs.position) AS seat_ids,
+            array_agg(seats.row_label ORDER BY hs.position) AS row_labels,
+            array_agg(seats.number ORDER BY hs.position) AS numbers,
+            array_agg(hs.category ORDER BY hs.position) AS categories,
+            array_agg(hs.price_minor ORDER BY hs.position) AS prices
+        FROM hold_seats hs JOIN seats ON seats.id = hs.seat_id WHERE hs.hold_id = h.id
+    ) kept
+    WHERE h.user_id = $1 AND ($2::text IS NULL OR h.id = $2) AND h.expires_at > now()
+    ORDER BY h.expires_at, h.id
+    LIMIT 100");
+
+type HoldRow =
+    (String, i64, String, DateTime<Utc>, DateTime<Utc>, Vec<i64>, Vec<String>, Vec<i32>, Vec<String>, Vec<i64>);
+
+#[async_trait]
+impl HoldStore for PostgresStore {
+    async fn holds(&self, user_id: UserId) -> Result<Vec<Hold>, StoreError> {
+        let rows: Vec<HoldRow> =
+            self.load(bind!(ListHolds, BigInt = user_id.0, Nullable<Text> = None::<String>)).await?;
+        parse_all(rows, |row| hold(user_id, row))
+    }
+
+    async fn hold(&self, user_id: UserId, id: &HoldId) -> Result<Option<Hold>, StoreError> {
+        let one = Some(id.as_str().to_owned());
+        let row: Option<HoldRow> = self.first(bind!(ListHolds, BigInt = user_id.0, Nullable<Text> = one)).await?;
+        row.map(|row| hold(user_id, row)).transpose()
+    }
+}
+
+fn hold(user_id: UserId, row: HoldRow) -> Result<Hold, StoreError> {
+    let (id, show_id, code, created_at, expires_at, seat_ids, row_labels, numbers, categories, prices) = row;
+    Ok(Hold {
+        id: hold_id(Some(id))?.ok_or_else(|| bad_row("a hold without an id"))?,
+        user_id,
+        show_id: ShowId(show_id),
+        seats: sold_seats(seat_ids, row_labels, numbers, categories, prices),
+        currency: currency(&code)?,
+        created_at,
+        expires_at,
     })
 }

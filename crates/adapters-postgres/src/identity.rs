@@ -2,17 +2,19 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
-use diesel::dsl::{exists, now};
+use diesel::dsl::now;
 use diesel::prelude::*;
-use diesel::result::{Error, QueryResult};
+use diesel::result::{DatabaseErrorKind, Error, QueryResult};
 use diesel::sql_types::{Interval, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use domain::StoreError;
 use domain::identity::{
-    Account, Email, NewRefreshToken, NewUser, PasswordHash, RefreshTokenHash, Role, Rotation, SessionStore, User,
-    UserStore, UserStoreError,
+    Account, AccountChange, AnonymiseError, Bearer, ChangeAccountError, CreatedUser, Email, NewRefreshToken, NewUser,
+    PasswordHash, RefreshTokenHash, Role, Rotation, Session, SessionPlace, SessionStore, User, UserStore,
+    UserStoreError,
 };
-use domain::ids::UserId;
+use domain::ids::{SessionId, UserId};
+use domain::page::PageRequest;
 
 use crate::connect::{PostgresStore, WriteFailure, within};
 use crate::error::bad_row;
@@ -48,16 +50,22 @@ impl TryFrom<UserRow> for Account {
 
 #[async_trait]
 impl UserStore for PostgresStore {
-    async fn create<'a>(&self, new: &NewUser, session: Option<&'a NewRefreshToken>) -> Result<User, UserStoreError> {
+    async fn create<'a>(
+        &self,
+        new: &NewUser,
+        session: Option<&'a NewRefreshToken>,
+    ) -> Result<CreatedUser, UserStoreError> {
         let mut transaction = self.begin().await?;
         let connection = transaction.connection()?;
         let outcome = within(async {
             let row = insert_user(connection, new).await?;
             let Some(row) = row else { return Err(WriteFailure::Refused(UserStoreError::EmailTaken)) };
-            if let Some(token) = session {
-                open_session(connection, row.id, token).await?;
-            }
-            Account::try_from(row).map(|account| account.user).map_err(WriteFailure::Store)
+            let session_id = match session {
+                Some(token) => Some(open_session(connection, row.id, token).await?),
+                None => None,
+            };
+            let user = Account::try_from(row).map_err(WriteFailure::Store)?.user;
+            Ok(CreatedUser { user, session_id })
         })
         .await;
         transaction.finish(outcome).await
@@ -75,6 +83,11 @@ impl UserStore for PostgresStore {
         row.map(|row| Account::try_from(row).map(|account| account.user)).transpose()
     }
 
+    async fn account(&self, id: UserId) -> Result<Option<Account>, StoreError> {
+        let row = self.first(users::table.find(id.0).select(UserRow::as_select())).await?;
+        row.map(Account::try_from).transpose()
+    }
+
     async fn reset_password(&self, email: &Email, password: &PasswordHash) -> Result<Option<User>, StoreError> {
         let mut transaction = self.begin().await?;
         let connection = transaction.connection()?;
@@ -90,23 +103,161 @@ impl UserStore for PostgresStore {
                     .await
                     .optional()?;
             let Some(row) = row else { return Ok(None) };
-            diesel::update(sessions::table.filter(sessions::user_id.eq(row.id)).filter(sessions::ended_at.is_null()))
-                .set(sessions::ended_at.eq(now))
+            end_sessions(connection, row.id, None).await?;
+            Account::try_from(row).map(|account| Some(account.user)).map_err(WriteFailure::Store)
+        })
+        .await;
+        transaction.finish(outcome).await
+    }
+
+    async fn change(&self, bearer: &Bearer, change: &AccountChange) -> Result<User, ChangeAccountError> {
+        let mut transaction = self.begin().await?;
+        let connection = transaction.connection()?;
+        let outcome = within(async {
+            let Some(id) = lock_own_account(connection, bearer).await? else {
+                return Err(WriteFailure::Refused(ChangeAccountError::SessionEnded));
+            };
+            let changed = change_account(connection, id, change).await.map_err(|error| match error {
+                Error::DatabaseError(DatabaseErrorKind::UniqueViolation, ref information)
+                    if information.constraint_name() == Some("users_email_unique") =>
+                {
+                    WriteFailure::Refused(ChangeAccountError::EmailTaken)
+                }
+                error => WriteFailure::Query(error),
+            });
+            let row = changed?;
+            if change.password_hash.is_some() {
+                end_sessions(connection, id, bearer.session_id).await?;
+            }
+            Account::try_from(row).map(|account| account.user).map_err(WriteFailure::Store)
+        })
+        .await;
+        transaction.finish(outcome).await
+    }
+
+    async fn anonymise(&self, bearer: &Bearer) -> Result<(), AnonymiseError> {
+        let mut transaction = self.begin().await?;
+        let connection = transaction.connection()?;
+        let outcome = within(async {
+            let admins = lock_admins_if_one(connection, bearer.caller.user_id).await?;
+            let Some(id) = lock_own_account(connection, bearer).await? else {
+                return Err(WriteFailure::Refused(AnonymiseError::SessionEnded));
+            };
+            if admins == [id] {
+                return Err(WriteFailure::Refused(AnonymiseError::LastAdmin));
+            }
+            // No address is without an @, and no hash is like this: nobody can have it, take it or log in with it.
+            let address = format!("deleted-{id}");
+            diesel::update(users::table.find(id))
+                .set((
+                    users::name.eq("Deleted account"),
+                    users::email.eq(&address),
+                    users::email_folded.eq(&address),
+                    users::password_hash.eq("!"),
+                    users::role.eq(Role::Customer.as_str()),
+                    users::session_generation.eq(users::session_generation + 1),
+                ))
                 .execute(connection)
                 .await?;
-            Account::try_from(row).map(|account| Some(account.user)).map_err(WriteFailure::Store)
+            end_sessions(connection, id, None).await?;
+            Ok(())
         })
         .await;
         transaction.finish(outcome).await
     }
 }
 
+/// All administrators, in the order of their ids, if this user is one: of two who go at once the second sees that the first has
+/// gone.
+async fn lock_admins_if_one(connection: &mut AsyncPgConnection, user: UserId) -> QueryResult<Vec<i64>> {
+    let admin = Role::Admin.as_str();
+    let role: Option<String> = users::table.find(user.0).select(users::role).first(connection).await.optional()?;
+    if role.as_deref() != Some(admin) {
+        return Ok(Vec::new());
+    }
+    let admins = users::table.filter(users::role.eq(admin)).order(users::id).select(users::id).for_update();
+    admins.load(connection).await
+}
+
+/// The bearer's account, if its session lasts. The account is locked first, then the session: in the order in which a new password
+/// ends sessions.
+async fn lock_own_account(connection: &mut AsyncPgConnection, bearer: &Bearer) -> QueryResult<Option<i64>> {
+    let caller = bearer.caller;
+    let id: Option<i64> = users::table
+        .find(caller.user_id.0)
+        .filter(users::session_generation.eq(caller.session_generation))
+        .select(users::id)
+        .for_no_key_update()
+        .first(connection)
+        .await
+        .optional()?;
+    let (Some(id), Some(session_id)) = (id, bearer.session_id) else { return Ok(id) };
+    let live: Option<i64> = sessions::table
+        .find(session_id.0)
+        .filter(sessions::user_id.eq(id))
+        .filter(sessions::ended_at.is_null())
+        .select(sessions::id)
+        .for_update()
+        .first(connection)
+        .await
+        .optional()?;
+    Ok(live.map(|_| id))
+}
+
+async fn change_account(connection: &mut AsyncPgConnection, id: i64, change: &AccountChange) -> QueryResult<UserRow> {
+    let AccountChange { name, email, password_hash } = change;
+    let user = users::table.find(id);
+    if let Some(name) = name {
+        diesel::update(user).set(users::name.eq(name.as_str())).execute(connection).await?;
+    }
+    if let Some(email) = email {
+        let address = (users::email.eq(email.as_str()), users::email_folded.eq(email.folded()));
+        diesel::update(user).set(address).execute(connection).await?;
+    }
+    if let Some(hash) = password_hash {
+        let password = (users::password_hash.eq(&hash.0), users::session_generation.eq(users::session_generation + 1));
+        diesel::update(user).set(password).execute(connection).await?;
+    }
+    user.select(UserRow::as_select()).first(connection).await
+}
+
+/// Ends the user's sessions, but for `kept`.
+async fn end_sessions(connection: &mut AsyncPgConnection, user_id: i64, kept: Option<SessionId>) -> QueryResult<()> {
+    // No session has the id 0.
+    let kept = kept.map_or(0, |id| id.0);
+    diesel::update(
+        sessions::table
+            .filter(sessions::user_id.eq(user_id))
+            .filter(sessions::ended_at.is_null())
+            .filter(sessions::id.ne(kept)),
+    )
+    .set(sessions::ended_at.eq(now))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 #[async_trait]
 impl SessionStore for PostgresStore {
-    async fn open(&self, user: UserId, token: &NewRefreshToken) -> Result<(), StoreError> {
+    async fn open(&self, user: &User, token: &NewRefreshToken) -> Result<Option<SessionId>, StoreError> {
         let mut transaction = self.begin().await?;
         let connection = transaction.connection()?;
-        let outcome = within(async { Ok(open_session(connection, user.0, token).await?) }).await;
+        let outcome = within(async {
+            // Locked: a new password waits for this session, and ends it, or has come before it.
+            let current: Option<i64> = users::table
+                .find(user.id.0)
+                .filter(users::session_generation.eq(user.session_generation))
+                .select(users::id)
+                .for_share()
+                .first(connection)
+                .await
+                .optional()?;
+            Ok(match current {
+                Some(id) => Some(open_session(connection, id, token).await?),
+                None => None,
+            })
+        })
+        .await;
         transaction.finish(outcome).await
     }
 
@@ -124,17 +275,21 @@ impl SessionStore for PostgresStore {
                 .await
                 .optional()?;
             let Some((session_id, used_at)) = found else { return Ok(Rotation::Refused) };
-            let live: bool = diesel::select(exists(
-                sessions::table.filter(sessions::id.eq(session_id)).filter(sessions::ended_at.is_null()),
-            ))
-            .get_result(connection)
-            .await?;
-            if !live {
+            // Locked too: who ends it waits for the next token, and the user is read as of then.
+            let live: Option<i64> = sessions::table
+                .find(session_id)
+                .filter(sessions::ended_at.is_null())
+                .select(sessions::id)
+                .for_update()
+                .first(connection)
+                .await
+                .optional()?;
+            if live.is_none() {
                 return Ok(Rotation::Refused);
             }
             if used_at.is_some() {
                 end_session(connection, session_id).await?;
-                return Ok(Rotation::Reused);
+                return Ok(Rotation::Reused { session_id: SessionId(session_id) });
             }
             diesel::update(refresh_tokens::table.find(presented.0.as_slice()))
                 .set(refresh_tokens::used_at.eq(now))
@@ -147,13 +302,14 @@ impl SessionStore for PostgresStore {
                 .select(UserRow::as_select())
                 .first(connection)
                 .await?;
-            Account::try_from(row).map(|account| Rotation::Rotated(account.user)).map_err(WriteFailure::Store)
+            let user = Account::try_from(row).map_err(WriteFailure::Store)?.user;
+            Ok(Rotation::Rotated { user, session_id: SessionId(session_id) })
         })
         .await;
         transaction.finish(outcome).await
     }
 
-    async fn end(&self, presented: &RefreshTokenHash) -> Result<(), StoreError> {
+    async fn end(&self, presented: &RefreshTokenHash) -> Result<Option<SessionId>, StoreError> {
         let mut transaction = self.begin().await?;
         let connection = transaction.connection()?;
         let outcome = within(async {
@@ -166,12 +322,73 @@ impl SessionStore for PostgresStore {
             if let Some(session_id) = session {
                 end_session(connection, session_id).await?;
             }
-            Ok(())
+            Ok(session.map(SessionId))
         })
         .await;
         transaction.finish(outcome).await
     }
+
+    async fn end_one(&self, user: UserId, id: SessionId) -> Result<bool, StoreError> {
+        let mut transaction = self.begin().await?;
+        let connection = transaction.connection()?;
+        let outcome = within(async {
+            let live =
+                sessions::table.find(id.0).filter(sessions::user_id.eq(user.0)).filter(sessions::ended_at.is_null());
+            Ok(diesel::update(live).set(sessions::ended_at.eq(now)).execute(connection).await? > 0)
+        })
+        .await;
+        transaction.finish(outcome).await
+    }
+
+    async fn sessions(&self, user: UserId, page: &PageRequest<SessionPlace>) -> Result<Vec<Session>, StoreError> {
+        // A session lasts by the one token of it that was not used yet: with it came the last pair, and with it the session
+        // runs out.
+        let live = sessions::table
+            .inner_join(refresh_tokens::table)
+            .filter(sessions::user_id.eq(user.0))
+            .filter(sessions::ended_at.is_null())
+            .filter(refresh_tokens::used_at.is_null())
+            .filter(refresh_tokens::expires_at.gt(now))
+            .order((sessions::created_at.desc(), sessions::id.desc()))
+            .limit(page.rows())
+            .select((sessions::id, sessions::created_at, refresh_tokens::created_at, refresh_tokens::expires_at));
+        let rows: Vec<SessionRow> = match page.after {
+            None => self.load(live).await?,
+            Some(SessionPlace { created_at: at, id }) => {
+                let later = sessions::created_at.lt(at).or(sessions::created_at.eq(at).and(sessions::id.lt(id.0)));
+                self.load(live.filter(later)).await?
+            }
+        };
+        let session = |(id, created_at, last_used_at, expires_at): SessionRow| Session {
+            id: SessionId(id),
+            created_at,
+            last_used_at,
+            expires_at,
+        };
+        Ok(rows.into_iter().map(session).collect())
+    }
+
+    async fn lasts(&self, bearer: &Bearer) -> Result<bool, StoreError> {
+        let caller = bearer.caller;
+        let account = users::table
+            .filter(users::id.eq(caller.user_id.0))
+            .filter(users::session_generation.eq(caller.session_generation));
+        let found: Option<i64> = match bearer.session_id {
+            None => self.first(account.select(users::id)).await?,
+            Some(session_id) => {
+                let live = account
+                    .inner_join(sessions::table)
+                    .filter(sessions::id.eq(session_id.0))
+                    .filter(sessions::ended_at.is_null());
+                self.first(live.select(sessions::id)).await?
+            }
+        };
+        Ok(found.is_some())
+    }
 }
+
+/// A session's id, when it began, when its last token was given and when that runs out.
+type SessionRow = (i64, DateTime<Utc>, DateTime<Utc>, DateTime<Utc>);
 
 /// The new account, or `None` if its address is taken: `ON CONFLICT` waits for rivals, and leaves the transaction whole.
 pub(crate) async fn insert_user_if_new(connection: &mut AsyncPgConnection, new: &NewUser) -> QueryResult<Option<i64>> {
@@ -195,13 +412,18 @@ async fn insert_user(connection: &mut AsyncPgConnection, new: &NewUser) -> Query
         .optional()
 }
 
-async fn open_session(connection: &mut AsyncPgConnection, user_id: i64, token: &NewRefreshToken) -> QueryResult<()> {
+async fn open_session(
+    connection: &mut AsyncPgConnection,
+    user_id: i64,
+    token: &NewRefreshToken,
+) -> QueryResult<SessionId> {
     let session_id: i64 = diesel::insert_into(sessions::table)
         .values(sessions::user_id.eq(user_id))
         .returning(sessions::id)
         .get_result(connection)
         .await?;
-    insert_token(connection, session_id, token).await
+    insert_token(connection, session_id, token).await?;
+    Ok(SessionId(session_id))
 }
 
 async fn insert_token(connection: &mut AsyncPgConnection, session_id: i64, token: &NewRefreshToken) -> QueryResult<()> {

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::TimeDelta;
-use diesel::sql_types::{Array, BigInt, Interval};
+use diesel::sql_types::{Array, BigInt, Interval, Text};
 use diesel_async::RunQueryDsl as _;
 use domain::StoreError;
+use domain::booking::PreparedCommand;
 use domain::retention::{RetentionStore, Sweep};
 
 use crate::connect::{PostgresStore, WriteFailure, within};
@@ -14,13 +15,30 @@ use crate::statement::{bind, statement};
 
 // What another server is at is skipped: nobody waits, and nobody is in another's way.
 statement!(ForgetAnswers: BigInt = "
-    WITH old AS (
-        SELECT user_id, scope, key FROM idempotency_keys
+    WITH old AS MATERIALIZED (
+        SELECT user_id, scope, key, hold_id IS NOT NULL OR scope = $3 AS whole FROM idempotency_keys
         WHERE answer IS NOT NULL AND created_at < now() - $1 ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED
-    ), swept AS (
+    ), forgotten AS (
         UPDATE idempotency_keys AS k SET answer = NULL FROM old
-        WHERE k.user_id = old.user_id AND k.scope = old.scope AND k.key = old.key RETURNING 1
+        WHERE NOT old.whole AND k.user_id = old.user_id AND k.scope = old.scope AND k.key = old.key RETURNING 1
+    ), gone AS (
+        DELETE FROM idempotency_keys AS k USING old
+        WHERE old.whole AND k.user_id = old.user_id AND k.scope = old.scope AND k.key = old.key RETURNING 1
     )
+    SELECT (SELECT count(*) FROM forgotten) + (SELECT count(*) FROM gone)");
+
+// Holds that ran out, and the claims of theirs that nobody has taken over. Holds come before claims, as they do for those who book.
+statement!(DeleteHolds: BigInt = "
+    WITH old AS MATERIALIZED (
+        SELECT id, show_id FROM holds WHERE expires_at < now() - $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED
+    ), claims AS MATERIALIZED (
+        SELECT c.show_id, c.seat_id
+        FROM old JOIN hold_seats hs ON hs.hold_id = old.id
+        JOIN seat_claims c ON c.show_id = old.show_id AND c.seat_id = hs.seat_id AND c.hold_id = old.id
+        ORDER BY c.show_id, c.seat_id FOR UPDATE OF c
+    ), freed AS (
+        DELETE FROM seat_claims AS c USING claims WHERE c.show_id = claims.show_id AND c.seat_id = claims.seat_id
+    ), swept AS (DELETE FROM holds USING old WHERE holds.id = old.id RETURNING 1)
     SELECT count(*) FROM swept");
 
 // Ids are in the order of writing, so the oldest rows are found by the primary key: an index over the time would cost each booking
@@ -53,7 +71,11 @@ impl RetentionStore for PostgresStore {
         let keep = TimeDelta::from_std(keep).map_err(StoreError::internal)?;
         let rows_max = i64::from(rows_max);
         let swept: Option<i64> = match what {
-            Sweep::Answers => self.first(bind!(ForgetAnswers, Interval = keep, BigInt = rows_max)).await?,
+            Sweep::Answers => {
+                let own = PreparedCommand::OWN_SCOPE.to_owned();
+                self.first(bind!(ForgetAnswers, Interval = keep, BigInt = rows_max, Text = own)).await?
+            }
+            Sweep::Holds => self.first(bind!(DeleteHolds, Interval = keep, BigInt = rows_max)).await?,
             Sweep::Events => self.first(bind!(DeleteEvents, Interval = keep, BigInt = rows_max)).await?,
             Sweep::RefreshTokens => Some(self.delete_tokens(keep, rows_max).await?),
         };

@@ -1,6 +1,8 @@
 //! Reading rows fallibly: what the database holds is parsed like any other input.
 
+use chrono::{DateTime, Utc};
 use domain::StoreError;
+use domain::booking::{BookingState, BookingStatus, HoldId};
 use domain::money::Currency;
 
 use crate::error::bad_row;
@@ -13,4 +15,15 @@ pub fn parse_all<Row, T>(rows: Vec<Row>, parse: impl Fn(Row) -> Result<T, StoreE
 /// A currency's letters.
 pub fn currency(code: &str) -> Result<Currency, StoreError> {
     Currency::parse(code).map_err(bad_row)
+}
+
+/// A hold's id, where there is one.
+pub fn hold_id(text: Option<String>) -> Result<Option<HoldId>, StoreError> {
+    text.map(|text| HoldId::parse(&text).map_err(bad_row)).transpose()
+}
+
+/// What has become of a booking.
+pub fn booking_state(status: &str, cancelled_at: Option<DateTime<Utc>>) -> Result<BookingState, StoreError> {
+    let status = BookingStatus::parse(status).map_err(bad_row)?;
+    BookingState::from_stored(status, cancelled_at).map_err(bad_row)
 }

@@ -33,6 +33,16 @@ diesel::table! {
 }
 
 diesel::table! {
+    hold_seats (hold_id, seat_id) {
+        hold_id -> Text,
+        seat_id -> BigInt,
+        position -> SmallInt,
+        category -> Text,
+        price_minor -> BigInt,
+    }
+}
+
+diesel::table! {
     holds (id) {
         id -> Text,
         user_id -> BigInt,
@@ -49,9 +59,10 @@ diesel::table! {
         key -> Text,
         fingerprint -> Binary,
         operation_id -> Binary,
-        booking_id -> BigInt,
+        booking_id -> Nullable<BigInt>,
         answer -> Nullable<Binary>,
         created_at -> Timestamptz,
+        hold_id -> Nullable<Text>,
     }
 }
 
@@ -163,6 +174,8 @@ diesel::table! {
         currency -> Text,
         status -> Text,
         created_at -> Timestamptz,
+        sales_open_at -> Nullable<Timestamptz>,
+        sales_close_at -> Nullable<Timestamptz>,
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection as _};
 use tokio::sync::OnceCell;
 
+pub use crate::batch::BOOKING_STATEMENTS;
 use crate::connect::{PostgresSettings, PostgresStore};
 
 /// Where the server for tests is: `cargo xtask test` starts one and sets it.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain::booking::{Fingerprint, KeyName, Replay, ReplayCache};
+use domain::booking::{Fingerprint, HoldId, KeyName, Made, Replay, ReplayCache};
 use domain::clock::Clock;
 use domain::ids::BookingId;
 use fred::interfaces::KeysInterface as _;
@@ -17,9 +17,11 @@ use crate::connection::Redis;
 use crate::seal::{MAC_BYTES, Mac, ServerKey};
 
 /// The form of the entries. One of another form is as if it were not there.
-const VERSION: u8 = 1;
-/// What an entry has beside the answer: version, fingerprint, booking, expiry, MAC.
-const FRAME_BYTES: usize = 1 + 32 + 8 + 8 + MAC_BYTES;
+const VERSION: u8 = 2;
+/// What an entry has beside the answer: version, fingerprint, expiry, the length of what was made and what it is, MAC.
+const FRAME_BYTES: usize = 1 + 32 + 8 + 1 + MADE_MAX + MAC_BYTES;
+/// The longest name of what was made: a hold's id, which has up to 46 characters, and a letter.
+const MADE_MAX: usize = 47;
 /// The longest answer that is remembered. Longer ones are read from the store.
 const BODY_MAX: usize = 64 * 1024;
 /// How many entries wait to be written at most. More than that are forgotten.
@@ -30,7 +32,7 @@ const WRITTEN_AT_ONCE: usize = 32;
 /// Remembers answers in Redis, for all servers that have the same secret.
 ///
 /// An entry stands under a MAC of its key's full name, so Redis learns neither users nor keys; and it carries a MAC over that name,
-/// the fingerprint, the booking, the instant it expires and the answer, so nobody else can make one, change one, put one in
+/// the fingerprint, what was made, the instant it expires and the answer, so nobody else can make one, change one, put one in
 /// another's place or make one last longer.
 pub struct RedisReplayCache {
     redis: Arc<Redis>,
@@ -65,14 +67,20 @@ impl RedisReplayCache {
     }
 
     fn seal(&self, key: &KeyName, replay: &Replay) -> Vec<u8> {
-        let Replay { fingerprint, booking_id, body } = replay;
+        let Replay { fingerprint, made, body } = replay;
+        let made = match made {
+            Made::Booking(id) => format!("b{id}"),
+            Made::Hold(id) => format!("h{}", id.as_str()),
+        };
         let ttl = i64::try_from(self.ttl.as_millis()).unwrap_or(i64::MAX);
         let expires = self.clock.now().timestamp_millis().saturating_add(ttl);
         let mut value = Vec::with_capacity(FRAME_BYTES + body.len());
         value.push(VERSION);
         value.extend_from_slice(&fingerprint.0);
-        value.extend_from_slice(&booking_id.0.to_be_bytes());
         value.extend_from_slice(&expires.to_be_bytes());
+        // Ids are shorter than that.
+        value.push(u8::try_from(made.len()).unwrap_or_default());
+        value.extend_from_slice(made.as_bytes());
         value.extend_from_slice(body);
         let mac = self.mac(key, &value).bytes();
         value.extend_from_slice(&mac);
@@ -86,13 +94,18 @@ impl RedisReplayCache {
         }
         let rest = content.strip_prefix(&[VERSION])?;
         let (fingerprint, rest) = rest.split_first_chunk::<32>()?;
-        let (booking_id, rest) = rest.split_first_chunk::<8>()?;
-        let (expires, body) = rest.split_first_chunk::<8>()?;
+        let (expires, rest) = rest.split_first_chunk::<8>()?;
+        let (length, rest) = rest.split_first()?;
+        let (made, body) = rest.split_at_checked(usize::from(*length))?;
         if i64::from_be_bytes(*expires) <= self.clock.now().timestamp_millis() {
             return None;
         }
-        let booking_id = BookingId(i64::from_be_bytes(*booking_id));
-        Some(Replay { fingerprint: Fingerprint(*fingerprint), booking_id, body: body.into() })
+        let made = match str::from_utf8(made).ok()?.split_at_checked(1)? {
+            ("b", id) => Made::Booking(BookingId(id.parse().ok()?)),
+            ("h", id) => Made::Hold(HoldId::parse(id).ok()?),
+            _ => return None,
+        };
+        Some(Replay { fingerprint: Fingerprint(*fingerprint), made, body: body.into() })
     }
 }
 

@@ -7,9 +7,10 @@ use diesel::prelude::*;
 use diesel::sqlite::Sqlite;
 use domain::StoreError;
 use domain::booking::{
-    BatchState, BatchStore, Booking, BookingFilter, BookingIdBlock, BookingPlace, BookingStatus, BookingStore, Changes,
-    ClaimRow, ExpectedHold, Fingerprint, KeyName, KeyRow, Named, NewClaim, NewKey, NewOutboxEvent, SeatOffer,
-    ShowGuard, ShowOffer, SoldSeat, StoredAnswer, UserGuard, UserRow, When, WriteError,
+    BatchState, BatchStore, Booking, BookingFilter, BookingIdBlock, BookingPlace, BookingState, BookingStatus,
+    BookingStore, ChangedBooking, ChangedHold, Changes, ClaimRow, Fingerprint, HeldGuard, Hold, HoldId, HoldStore,
+    KeyName, KeyRow, Made, Named, NewClaim, NewKey, NewOutboxEvent, RemovedClaim, RowGuard, ShowGuard, ShowOffer,
+    SoldSeat, StoredAnswer, UserGuard, UserRow, When, WriteError,
 };
 use domain::catalog::ShowStatus;
 use domain::ids::{BookingId, LayoutId, SeatId, ShowId, UserId};
@@ -18,10 +19,10 @@ use domain::random::{OperationId, Reference};
 use domain::seating::ClaimStatus;
 
 use crate::failure::{Failure, write_error};
-use crate::row::{currency, instant, micros, parsed, small};
+use crate::row::{currency, hold_id, instant, micros, parsed, small};
 use crate::schema::{
-    booking_seats, bookings, halls, id_blocks, idempotency_keys, movies, outbox, seat_claims, seats, show_prices,
-    shows, theatres, users,
+    booking_seats, bookings, halls, hold_seats, holds, id_blocks, idempotency_keys, movies, outbox, seat_claims, seats,
+    show_prices, shows, theatres, users,
 };
 use crate::store::SqliteStore;
 
@@ -47,23 +48,19 @@ impl BatchStore for SqliteStore {
     }
 
     async fn write(&self, changes: &Changes) -> Result<(), WriteError> {
-        let (changes, clock) = (changes.clone(), self.clock());
-        let written = self.write(move |connection| write_changes(connection, &changes, clock.now()));
+        let changes = changes.clone();
+        let written = self.write(move |connection| write_changes(connection, &changes));
         written.await.map_err(write_error)
     }
 }
 
 /// Reads each row that is named by its key.
+///
+/// By `get_result` and never by `first`: that adds a `LIMIT ?`, and SQLite plans a statement anew whenever a value is bound to its
+/// limit. It took two fifths of the writer's time.
 fn batch_state(connection: &mut SqliteConnection, named: Named, now: i64) -> Result<BatchState, Failure> {
-    let mut state = BatchState {
-        now: instant(now, "now")?,
-        keys: HashMap::new(),
-        users: HashMap::new(),
-        shows: HashMap::new(),
-        seats: HashMap::new(),
-        claims: HashMap::new(),
-    };
-    let Named { keys, users, shows, seats } = named;
+    let mut state = BatchState::at(instant(now, "now")?);
+    let Named { keys, users, shows, whole_shows, seats, holds: hold_ids, holders, bookings: booking_ids } = named;
     for name in keys {
         if let Some(row) = key_row(connection, &name)? {
             state.keys.insert(name, row);
@@ -71,7 +68,7 @@ fn batch_state(connection: &mut SqliteConnection, named: Named, now: i64) -> Res
     }
     for id in users {
         let generation: Option<i64> =
-            users::table.find(id.0).select(users::session_generation).first(connection).optional()?;
+            users::table.find(id.0).select(users::session_generation).get_result(connection).optional()?;
         if let Some(session_generation) = generation {
             state.users.insert(id, UserRow { session_generation });
         }
@@ -82,18 +79,32 @@ fn batch_state(connection: &mut SqliteConnection, named: Named, now: i64) -> Res
         }
     }
     for (show_id, seat_id) in seats {
-        if let Some(offer) = seat_offer(connection, show_id, seat_id)? {
-            state.seats.insert((show_id, seat_id), offer);
-        }
         if let Some(claim) = claim_row(connection, show_id, seat_id)? {
             state.claims.insert((show_id, seat_id), claim);
         }
     }
+    for show_id in whole_shows {
+        for (seat_id, claim) in claims_of(connection, show_id)? {
+            state.claims.insert((show_id, seat_id), claim);
+        }
+    }
+    for id in hold_ids {
+        let found = holds_of(connection, WhichHolds::One(&id))?;
+        state.holds.extend(found.into_iter().map(|hold| (hold.id.clone(), hold)));
+    }
+    for (show_id, user_id) in holders {
+        let found = holds_of(connection, WhichHolds::Live { user_id, show_id: Some(show_id), now })?;
+        state.holds.extend(found.into_iter().map(|hold| (hold.id.clone(), hold)));
+    }
+    for id in booking_ids {
+        let found = bookings_of(connection, None, Which::One(id), now)?;
+        state.bookings.extend(found.into_iter().map(|booking| (booking.id, booking)));
+    }
     Ok(state)
 }
 
-/// Fingerprint, operation id, booking and answer.
-type StoredKey = (Vec<u8>, Vec<u8>, i64, Option<Vec<u8>>);
+/// Fingerprint, operation id, booking, hold and answer.
+type StoredKey = (Vec<u8>, Vec<u8>, Option<i64>, Option<String>, Option<Vec<u8>>);
 
 fn key_row(connection: &mut SqliteConnection, name: &KeyName) -> Result<Option<KeyRow>, Failure> {
     let row: Option<StoredKey> = idempotency_keys::table
@@ -102,100 +113,217 @@ fn key_row(connection: &mut SqliteConnection, name: &KeyName) -> Result<Option<K
             idempotency_keys::fingerprint,
             idempotency_keys::operation_id,
             idempotency_keys::booking_id,
+            idempotency_keys::hold_id,
             idempotency_keys::answer,
         ))
-        .first(connection)
+        .get_result(connection)
         .optional()?;
-    let Some((fingerprint, operation_id, booking_id, answer)) = row else { return Ok(None) };
+    let Some((fingerprint, operation_id, booking, hold, answer)) = row else { return Ok(None) };
+    let hold = hold.as_deref().map(hold_id).transpose()?;
     Ok(Some(KeyRow {
         fingerprint: Fingerprint(parsed(fingerprint.try_into(), "fingerprint")?),
         operation_id: OperationId(parsed(operation_id.try_into(), "operation_id")?),
-        booking_id: BookingId(booking_id),
+        made: Made::from_stored(booking.map(BookingId), hold).ok_or(Failure::BadRow("booking_id"))?,
         answer: answer.map(|body| StoredAnswer { body: body.into() }),
     }))
 }
 
+/// A show without the names that a ticket shows.
+type StoredShow = (i64, String, i64, Option<i64>, Option<i64>, String);
+
 fn show_offer(connection: &mut SqliteConnection, id: ShowId) -> Result<Option<ShowOffer>, Failure> {
-    let row: Option<(i64, String, i64, String, String, String, String)> = shows::table
+    let row: Option<(StoredShow, (String, String, String))> = shows::table
         .inner_join(movies::table.on(movies::id.eq(shows::movie_id)))
         .inner_join(theatres::table.on(theatres::id.eq(shows::theatre_id)))
         .inner_join(halls::table.on(halls::id.eq(shows::hall_id)))
         .filter(shows::id.eq(id.0))
         .select((
-            shows::layout_id,
-            shows::status,
-            shows::start_time,
-            shows::currency,
-            movies::title,
-            theatres::name,
-            halls::name,
+            (
+                shows::layout_id,
+                shows::status,
+                shows::start_time,
+                shows::sales_open_at,
+                shows::sales_close_at,
+                shows::currency,
+            ),
+            (movies::title, theatres::name, halls::name),
         ))
-        .first(connection)
+        .get_result(connection)
         .optional()?;
-    let Some((layout_id, status, start_time, code, movie_title, theatre_name, hall_name)) = row else {
-        return Ok(None);
-    };
+    let Some((show, (movie_title, theatre_name, hall_name))) = row else { return Ok(None) };
+    let (layout_id, status, start_time, open_at, close_at, code) = show;
+    let prices: Vec<(String, i64)> = show_prices::table
+        .filter(show_prices::show_id.eq(id.0))
+        .select((show_prices::category, show_prices::price_minor))
+        .load(connection)?;
     Ok(Some(ShowOffer {
         layout_id: LayoutId(layout_id),
         status: parsed(ShowStatus::parse(&status), "status")?,
         start_time: instant(start_time, "start_time")?,
+        sales_open_at: open_at.map(|at| instant(at, "sales_open_at")).transpose()?,
+        sales_close_at: close_at.map(|at| instant(at, "sales_close_at")).transpose()?,
         currency: currency(&code)?,
+        prices: prices.into_iter().collect(),
         movie_title,
         theatre_name,
         hall_name,
     }))
 }
 
-/// A seat of the show's layout whose category has a price.
-fn seat_offer(
-    connection: &mut SqliteConnection,
-    show_id: ShowId,
-    seat_id: SeatId,
-) -> Result<Option<SeatOffer>, Failure> {
-    let priced = show_prices::show_id.eq(shows::id).and(show_prices::category.eq(seats::category));
-    let row: Option<(String, i64, String, i64)> = shows::table
-        .inner_join(seats::table.on(seats::layout_id.eq(shows::layout_id)))
-        .inner_join(show_prices::table.on(priced))
-        .filter(shows::id.eq(show_id.0))
-        .filter(seats::id.eq(seat_id.0))
-        .select((seats::row_label, seats::number, seats::category, show_prices::price_minor))
-        .first(connection)
-        .optional()?;
-    let Some((row, number, category, price_minor)) = row else { return Ok(None) };
-    Ok(Some(SeatOffer { row, number: small(number, "number")?, category, price_minor }))
-}
+/// Status, user, booking, hold, and when it runs out.
+type StoredClaim = (String, Option<i64>, Option<i64>, Option<String>, Option<i64>);
+
+const CLAIM: (
+    seat_claims::status,
+    seat_claims::user_id,
+    seat_claims::booking_id,
+    seat_claims::hold_id,
+    seat_claims::expires_at,
+) = (seat_claims::status, seat_claims::user_id, seat_claims::booking_id, seat_claims::hold_id, seat_claims::expires_at);
 
 fn claim_row(connection: &mut SqliteConnection, show_id: ShowId, seat_id: SeatId) -> Result<Option<ClaimRow>, Failure> {
-    let row: Option<(String, Option<String>, Option<i64>)> = seat_claims::table
-        .find((show_id.0, seat_id.0))
-        .select((seat_claims::status, seat_claims::hold_id, seat_claims::expires_at))
-        .first(connection)
-        .optional()?;
-    let Some((status, hold_id, expires_at)) = row else { return Ok(None) };
-    Ok(Some(ClaimRow {
-        status: parsed(ClaimStatus::parse(&status), "status")?,
-        hold_id,
-        expires_at: expires_at.map(|expires_at| instant(expires_at, "expires_at")).transpose()?,
-    }))
+    let row: Option<StoredClaim> =
+        seat_claims::table.find((show_id.0, seat_id.0)).select(CLAIM).get_result(connection).optional()?;
+    row.map(claim).transpose()
+}
+
+fn claims_of(connection: &mut SqliteConnection, show_id: ShowId) -> Result<Vec<(SeatId, ClaimRow)>, Failure> {
+    let rows: Vec<(i64, StoredClaim)> = seat_claims::table
+        .filter(seat_claims::show_id.eq(show_id.0))
+        .select((seat_claims::seat_id, CLAIM))
+        .load(connection)?;
+    rows.into_iter().map(|(seat, row)| Ok((SeatId(seat), claim(row)?))).collect()
+}
+
+fn claim((status, user, booking, hold, expires_at): StoredClaim) -> Result<ClaimRow, Failure> {
+    let status = parsed(ClaimStatus::parse(&status), "status")?;
+    let hold = hold.as_deref().map(hold_id).transpose()?;
+    let expires_at = expires_at.map(|at| instant(at, "expires_at")).transpose()?;
+    let row = ClaimRow::from_stored(status, user.map(UserId), booking.map(BookingId), hold.zip(expires_at));
+    parsed(row, "seat_claims")
 }
 
 /// Writes in the order of the fields. Nobody else writes meanwhile: what is checked stays so until the commit.
-fn write_changes(connection: &mut SqliteConnection, changes: &Changes, now: i64) -> Result<(), Failure> {
+fn write_changes(connection: &mut SqliteConnection, changes: &Changes) -> Result<(), Failure> {
     // All of them, so that a field that is added is written too.
-    let Changes { at, shows, users, keys, bookings, expired_holds, claims, outbox } = changes;
+    let Changes {
+        at,
+        shows,
+        held,
+        rows,
+        users,
+        keys,
+        changed_holds,
+        holds,
+        changed_bookings,
+        bookings,
+        removed_claims,
+        claims,
+        outbox,
+    } = changes;
     let at = micros(*at);
     shows.iter().try_for_each(|guard| check_show(connection, guard))?;
+    held.iter().try_for_each(|guard| check_held(connection, guard, at))?;
+    rows.iter().try_for_each(|guard| check_row(connection, guard, at))?;
     users.iter().try_for_each(|guard| check_user(connection, guard))?;
     keys.iter().try_for_each(|key| insert_key(connection, key, at))?;
+    changed_holds.iter().try_for_each(|changed| change_hold(connection, changed))?;
+    holds.iter().try_for_each(|hold| insert_hold(connection, hold))?;
+    changed_bookings.iter().try_for_each(|changed| change_booking(connection, changed))?;
     bookings.iter().try_for_each(|booking| insert_booking(connection, booking))?;
-    expired_holds.iter().try_for_each(|hold| delete_expired(connection, hold, now))?;
+    removed_claims.iter().try_for_each(|removed| delete_claim(connection, removed))?;
     claims.iter().try_for_each(|claim| insert_claim(connection, claim))?;
     outbox.iter().try_for_each(|event| insert_event(connection, event, at))
 }
 
+/// Whether exactly what was read was there.
+fn as_read(rows: usize, expected: usize, stale: &'static str) -> Result<(), Failure> {
+    if rows == expected { Ok(()) } else { Err(Failure::Stale(stale)) }
+}
+
+fn check_held(connection: &mut SqliteConnection, guard: &HeldGuard, at: i64) -> Result<(), Failure> {
+    let held: i64 = hold_seats::table
+        .inner_join(holds::table.on(holds::id.eq(hold_seats::hold_id)))
+        .filter(holds::user_id.eq(guard.user_id.0))
+        .filter(holds::show_id.eq(guard.show_id.0))
+        .filter(holds::expires_at.gt(at))
+        .count()
+        .get_result(connection)?;
+    if held == guard.seats { Ok(()) } else { Err(Failure::Stale("a user holds other seats")) }
+}
+
+fn check_row(connection: &mut SqliteConnection, guard: &RowGuard, at: i64) -> Result<(), Failure> {
+    let taken: Vec<i64> = seats::table
+        .inner_join(seat_claims::table.on(seat_claims::seat_id.eq(seats::id)))
+        .filter(seat_claims::show_id.eq(guard.show_id.0))
+        .filter(seats::layout_id.eq(guard.layout_id.0))
+        .filter(seats::row_label.eq(guard.row.as_str()))
+        .filter(seat_claims::expires_at.is_null().or(seat_claims::expires_at.gt(at)))
+        .order(seats::id)
+        .select(seats::id)
+        .load(connection)?;
+    let expected = guard.taken.iter().map(|seat| seat.0);
+    if taken.into_iter().eq(expected) { Ok(()) } else { Err(Failure::Stale("a row has other seats taken")) }
+}
+
+fn change_hold(connection: &mut SqliteConnection, changed: &ChangedHold) -> Result<(), Failure> {
+    let expected = holds::table.find(changed.id.as_str()).filter(holds::expires_at.eq(micros(changed.expires_at)));
+    let rows = match changed.next {
+        Some(next) => diesel::update(expected).set(holds::expires_at.eq(micros(next))).execute(connection)?,
+        None => diesel::delete(expected).execute(connection)?,
+    };
+    as_read(rows, 1, "a hold is not there as it was")
+}
+
+fn insert_hold(connection: &mut SqliteConnection, hold: &Hold) -> Result<(), Failure> {
+    diesel::insert_into(holds::table)
+        .values((
+            holds::id.eq(hold.id.as_str()),
+            holds::user_id.eq(hold.user_id.0),
+            holds::show_id.eq(hold.show_id.0),
+            holds::created_at.eq(micros(hold.created_at)),
+            holds::expires_at.eq(micros(hold.expires_at)),
+        ))
+        .execute(connection)?;
+    for (position, seat) in (0_i64..).zip(&hold.seats) {
+        diesel::insert_into(hold_seats::table)
+            .values((
+                hold_seats::hold_id.eq(hold.id.as_str()),
+                hold_seats::seat_id.eq(seat.id.0),
+                hold_seats::position.eq(position),
+                hold_seats::category.eq(seat.category.as_str()),
+                hold_seats::price_minor.eq(seat.price_minor),
+            ))
+            .execute(connection)?;
+    }
+    Ok(())
+}
+
+fn change_booking(connection: &mut SqliteConnection, changed: &ChangedBooking) -> Result<(), Failure> {
+    let ChangedBooking { status, old_seats, booking } = changed;
+    let expected = bookings::table.find(booking.id.0).filter(bookings::status.eq(status.as_str()));
+    let rows = diesel::update(expected)
+        .set((
+            bookings::status.eq(booking.status().as_str()),
+            bookings::cancelled_at.eq(booking.state.cancelled_at().map(micros)),
+        ))
+        .execute(connection)?;
+    as_read(rows, 1, "a booking is not there as it was")?;
+    if old_seats.is_empty() {
+        return Ok(());
+    }
+    let seats = old_seats.iter().map(|seat| seat.0);
+    let old = booking_seats::table
+        .filter(booking_seats::booking_id.eq(booking.id.0))
+        .filter(booking_seats::seat_id.eq_any(seats));
+    let rows = diesel::delete(old).execute(connection)?;
+    as_read(rows, old_seats.len(), "a booking has other seats than it had")?;
+    insert_booking_seats(connection, booking)
+}
+
 fn check_show(connection: &mut SqliteConnection, guard: &ShowGuard) -> Result<(), Failure> {
     let status: Option<String> =
-        shows::table.find(guard.show_id.0).select(shows::status).first(connection).optional()?;
+        shows::table.find(guard.show_id.0).select(shows::status).get_result(connection).optional()?;
     if status.as_deref() == Some(ShowStatus::Scheduled.as_str()) {
         Ok(())
     } else {
@@ -205,7 +333,7 @@ fn check_show(connection: &mut SqliteConnection, guard: &ShowGuard) -> Result<()
 
 fn check_user(connection: &mut SqliteConnection, guard: &UserGuard) -> Result<(), Failure> {
     let generation: Option<i64> =
-        users::table.find(guard.user_id.0).select(users::session_generation).first(connection).optional()?;
+        users::table.find(guard.user_id.0).select(users::session_generation).get_result(connection).optional()?;
     if generation == Some(guard.session_generation) {
         Ok(())
     } else {
@@ -221,7 +349,8 @@ fn insert_key(connection: &mut SqliteConnection, key: &NewKey, at: i64) -> Resul
             idempotency_keys::key.eq(key.name.key.as_str()),
             idempotency_keys::fingerprint.eq(&key.fingerprint.0[..]),
             idempotency_keys::operation_id.eq(&key.operation_id.0[..]),
-            idempotency_keys::booking_id.eq(key.booking_id.0),
+            idempotency_keys::booking_id.eq(key.made.booking_id().map(|id| id.0)),
+            idempotency_keys::hold_id.eq(key.made.hold_id().map(HoldId::as_str)),
             idempotency_keys::answer.eq(&key.answer[..]),
             idempotency_keys::created_at.eq(at),
         ))
@@ -236,12 +365,16 @@ fn insert_booking(connection: &mut SqliteConnection, booking: &Booking) -> Resul
             bookings::reference.eq(booking.reference.as_str()),
             bookings::user_id.eq(booking.user_id.0),
             bookings::show_id.eq(booking.show_id.0),
-            bookings::status.eq(booking.status.as_str()),
+            bookings::status.eq(booking.status().as_str()),
             bookings::currency.eq(booking.currency.code()),
             bookings::booked_at.eq(micros(booking.booked_at)),
-            bookings::cancelled_at.eq(booking.cancelled_at.map(micros)),
+            bookings::cancelled_at.eq(booking.state.cancelled_at().map(micros)),
         ))
         .execute(connection)?;
+    insert_booking_seats(connection, booking)
+}
+
+fn insert_booking_seats(connection: &mut SqliteConnection, booking: &Booking) -> Result<(), Failure> {
     for (position, seat) in (1_i64..).zip(&booking.seats) {
         diesel::insert_into(booking_seats::table)
             .values((
@@ -256,25 +389,29 @@ fn insert_booking(connection: &mut SqliteConnection, booking: &Booking) -> Resul
     Ok(())
 }
 
-fn delete_expired(connection: &mut SqliteConnection, hold: &ExpectedHold, now: i64) -> Result<(), Failure> {
-    let expired = seat_claims::table
-        .find((hold.show_id.0, hold.seat_id.0))
-        .filter(seat_claims::status.eq(ClaimStatus::Held.as_str()))
-        .filter(seat_claims::hold_id.eq(hold.hold_id.as_str()))
-        .filter(seat_claims::expires_at.le(now));
-    let deleted = diesel::delete(expired).execute(connection)?;
-    if deleted == 1 { Ok(()) } else { Err(Failure::Stale("a hold that ran out is not there as it was")) }
+fn delete_claim(connection: &mut SqliteConnection, removed: &RemovedClaim) -> Result<(), Failure> {
+    let claim = &removed.claim;
+    let expected = seat_claims::table
+        .find((removed.show_id.0, removed.seat_id.0))
+        .filter(seat_claims::status.eq(claim.status().as_str()))
+        .filter(seat_claims::booking_id.is(claim.booking_id().map(|id| id.0)))
+        .filter(seat_claims::hold_id.is(claim.hold_id().map(HoldId::as_str)))
+        .filter(seat_claims::expires_at.is(claim.expires_at().map(micros)));
+    as_read(diesel::delete(expected).execute(connection)?, 1, "a claim is not there as it was")
 }
 
-fn insert_claim(connection: &mut SqliteConnection, claim: &NewClaim) -> Result<(), Failure> {
+fn insert_claim(connection: &mut SqliteConnection, new: &NewClaim) -> Result<(), Failure> {
+    let claim = &new.claim;
     diesel::insert_into(seat_claims::table)
         .values((
-            seat_claims::show_id.eq(claim.show_id.0),
-            seat_claims::seat_id.eq(claim.seat_id.0),
-            seat_claims::layout_id.eq(claim.layout_id.0),
-            seat_claims::status.eq(ClaimStatus::Booked.as_str()),
-            seat_claims::user_id.eq(claim.user_id.0),
-            seat_claims::booking_id.eq(claim.booking_id.0),
+            seat_claims::show_id.eq(new.show_id.0),
+            seat_claims::seat_id.eq(new.seat_id.0),
+            seat_claims::layout_id.eq(new.layout_id.0),
+            seat_claims::status.eq(claim.status().as_str()),
+            seat_claims::user_id.eq(claim.user_id().map(|id| id.0)),
+            seat_claims::booking_id.eq(claim.booking_id().map(|id| id.0)),
+            seat_claims::hold_id.eq(claim.hold_id().map(HoldId::as_str)),
+            seat_claims::expires_at.eq(claim.expires_at().map(micros)),
         ))
         .execute(connection)?;
     Ok(())
@@ -285,7 +422,7 @@ fn insert_event(connection: &mut SqliteConnection, event: &NewOutboxEvent, at: i
         .values((
             outbox::kind.eq(event.kind.as_str()),
             outbox::show_id.eq(event.show_id.0),
-            outbox::booking_id.eq(event.booking_id.0),
+            outbox::booking_id.eq(event.booking_id.map(|id| id.0)),
             outbox::created_at.eq(at),
         ))
         .execute(connection)?;
@@ -301,17 +438,17 @@ impl BookingStore for SqliteStore {
         page: &PageRequest<BookingPlace>,
     ) -> Result<Vec<Booking>, StoreError> {
         let (which, clock) = (Which::Page(*filter, page.clone()), self.clock());
-        Ok(self.read(move |connection| bookings_of(connection, user_id, which, clock.now())).await?)
+        Ok(self.read(move |connection| bookings_of(connection, Some(user_id), which, clock.now())).await?)
     }
 
     async fn booking(&self, user_id: UserId, id: BookingId) -> Result<Option<Booking>, StoreError> {
         let clock = self.clock();
-        let found = self.read(move |connection| bookings_of(connection, user_id, Which::One(id), clock.now()));
+        let found = self.read(move |connection| bookings_of(connection, Some(user_id), Which::One(id), clock.now()));
         Ok(found.await?.pop())
     }
 }
 
-/// Which of a user's bookings are read.
+/// Which bookings are read.
 enum Which {
     One(BookingId),
     Page(BookingFilter, PageRequest<BookingPlace>),
@@ -326,7 +463,7 @@ struct BookingRow {
 
 fn bookings_of(
     connection: &mut SqliteConnection,
-    user_id: UserId,
+    user_id: Option<UserId>,
     which: Which,
     now: i64,
 ) -> Result<Vec<Booking>, Failure> {
@@ -337,12 +474,14 @@ fn bookings_of(
         .inner_join(movies::table.on(movies::id.eq(shows::movie_id)))
         .inner_join(theatres::table.on(theatres::id.eq(shows::theatre_id)))
         .inner_join(halls::table.on(halls::id.eq(shows::hall_id)))
-        .filter(bookings::user_id.eq(user_id.0))
         .select((
             (id, reference, user, show, status, bookings::currency, bookings::booked_at, bookings::cancelled_at),
             (movies::title, theatres::name, halls::name, shows::start_time),
         ))
         .into_boxed::<Sqlite>();
+    if let Some(user_id) = user_id {
+        query = query.filter(bookings::user_id.eq(user_id.0));
+    }
     match which {
         Which::One(id) => query = query.filter(bookings::id.eq(id.0)),
         Which::Page(BookingFilter { when, status }, page) => {
@@ -397,19 +536,96 @@ fn with_seats(connection: &mut SqliteConnection, rows: Vec<BookingRow>) -> Resul
 fn booking(row: BookingRow, seats: Vec<SoldSeat>) -> Result<Booking, Failure> {
     let (id, reference, user_id, show_id, status, code, booked_at, cancelled_at) = row.booking;
     let (movie_title, theatre_name, hall_name, start_time) = row.names;
+    let status = parsed(BookingStatus::parse(&status), "status")?;
+    let cancelled_at = cancelled_at.map(|at| instant(at, "cancelled_at")).transpose()?;
     Ok(Booking {
         id: BookingId(id),
         reference: parsed(Reference::parse(&reference), "reference")?,
         user_id: UserId(user_id),
         show_id: ShowId(show_id),
         seats,
-        status: parsed(BookingStatus::parse(&status), "status")?,
+        state: parsed(BookingState::from_stored(status, cancelled_at), "cancelled_at")?,
         currency: currency(&code)?,
         booked_at: instant(booked_at, "booked_at")?,
-        cancelled_at: cancelled_at.map(|at| instant(at, "cancelled_at")).transpose()?,
         movie_title,
         theatre_name,
         hall_name,
         start_time: instant(start_time, "start_time")?,
     })
+}
+
+#[async_trait]
+impl HoldStore for SqliteStore {
+    async fn holds(&self, user_id: UserId) -> Result<Vec<Hold>, StoreError> {
+        let clock = self.clock();
+        let live = move |connection: &mut SqliteConnection| {
+            holds_of(connection, WhichHolds::Live { user_id, show_id: None, now: clock.now() })
+        };
+        Ok(self.read(live).await?)
+    }
+
+    async fn hold(&self, user_id: UserId, id: &HoldId) -> Result<Option<Hold>, StoreError> {
+        let (id, clock) = (id.clone(), self.clock());
+        let found = self.read(move |connection| {
+            let now = instant(clock.now(), "now")?;
+            let found = holds_of(connection, WhichHolds::One(&id))?.pop();
+            Ok(found.filter(|hold| hold.user_id == user_id && hold.is_live(now)))
+        });
+        Ok(found.await?)
+    }
+}
+
+/// Which holds are read.
+enum WhichHolds<'a> {
+    /// This one, whoever's it is and whether or not it has run out.
+    One(&'a HoldId),
+    /// A user's live ones, on one show or on all.
+    Live { user_id: UserId, show_id: Option<ShowId>, now: i64 },
+}
+
+/// How many holds are read at most.
+const HOLDS_MAX: i64 = 100;
+
+fn holds_of(connection: &mut SqliteConnection, which: WhichHolds<'_>) -> Result<Vec<Hold>, Failure> {
+    let mut query = holds::table
+        .inner_join(shows::table.on(shows::id.eq(holds::show_id)))
+        .select((holds::id, holds::user_id, holds::show_id, shows::currency, holds::created_at, holds::expires_at))
+        .into_boxed::<Sqlite>();
+    query = match which {
+        WhichHolds::One(id) => query.filter(holds::id.eq(id.as_str().to_owned())),
+        WhichHolds::Live { user_id, show_id, now } => {
+            query = query.filter(holds::user_id.eq(user_id.0)).filter(holds::expires_at.gt(now));
+            if let Some(show_id) = show_id {
+                query = query.filter(holds::show_id.eq(show_id.0));
+            }
+            query.order((holds::expires_at, holds::id)).limit(HOLDS_MAX)
+        }
+    };
+    let rows: Vec<(String, i64, i64, String, i64, i64)> = query.load(connection)?;
+    rows.into_iter()
+        .map(|(id, user_id, show_id, code, created_at, expires_at)| {
+            Ok(Hold {
+                seats: seats_of_hold(connection, &id)?,
+                id: hold_id(&id)?,
+                user_id: UserId(user_id),
+                show_id: ShowId(show_id),
+                currency: currency(&code)?,
+                created_at: instant(created_at, "created_at")?,
+                expires_at: instant(expires_at, "expires_at")?,
+            })
+        })
+        .collect()
+}
+
+fn seats_of_hold(connection: &mut SqliteConnection, id: &str) -> Result<Vec<SoldSeat>, Failure> {
+    let rows: Vec<(i64, String, i64, String, i64)> = hold_seats::table
+        .inner_join(seats::table.on(seats::id.eq(hold_seats::seat_id)))
+        .filter(hold_seats::hold_id.eq(id))
+        .select((seats::id, seats::row_label, seats::number, hold_seats::category, hold_seats::price_minor))
+        .order(hold_seats::position)
+        .load(connection)?;
+    let seat = |(id, row, number, category, price_minor)| -> Result<SoldSeat, Failure> {
+        Ok(SoldSeat { id: SeatId(id), row, number: small(number, "number")?, category, price_minor })
+    };
+    rows.into_iter().map(seat).collect()
 }

@@ -34,7 +34,7 @@ impl CatalogStore for SqliteStore {
 
     async fn movie(&self, id: MovieId) -> Result<Option<Movie>, StoreError> {
         let found = self.read(move |connection| {
-            let row = movies::table.find(id.0).select(MovieRow::as_select()).first(connection).optional()?;
+            let row = movies::table.find(id.0).select(MovieRow::as_select()).get_result(connection).optional()?;
             row.map(Movie::try_from).transpose()
         });
         Ok(found.await?)

@@ -4,13 +4,15 @@ use async_trait::async_trait;
 use diesel::prelude::*;
 use domain::StoreError;
 use domain::identity::{
-    Account, Email, NewRefreshToken, NewUser, PasswordHash, RefreshTokenHash, Role, Rotation, SessionStore, User,
-    UserStore, UserStoreError,
+    Account, AccountChange, AnonymiseError, Bearer, ChangeAccountError, CreatedUser, Email, NewRefreshToken, NewUser,
+    PasswordHash, RefreshTokenHash, Role, Rotation, Session, SessionPlace, SessionStore, User, UserStore,
+    UserStoreError,
 };
-use domain::ids::UserId;
+use domain::ids::{SessionId, UserId};
+use domain::page::PageRequest;
 
 use crate::failure::Failure;
-use crate::row::{after, instant, parsed};
+use crate::row::{after, instant, micros, parsed};
 use crate::schema::{refresh_tokens, sessions, users};
 use crate::store::SqliteStore;
 
@@ -42,15 +44,20 @@ impl TryFrom<UserRow> for User {
 
 #[async_trait]
 impl UserStore for SqliteStore {
-    async fn create<'a>(&self, user: &NewUser, session: Option<&'a NewRefreshToken>) -> Result<User, UserStoreError> {
+    async fn create<'a>(
+        &self,
+        user: &NewUser,
+        session: Option<&'a NewRefreshToken>,
+    ) -> Result<CreatedUser, UserStoreError> {
         let (user, session, clock) = (user.clone(), session.copied(), self.clock());
         let created = self.write(move |connection| {
             let now = clock.now();
             let row = insert_user(connection, &user, now)?;
-            if let Some(token) = session {
-                open_session(connection, row.id, &token, now)?;
-            }
-            row.try_into()
+            let session_id = match session {
+                Some(token) => Some(open_session(connection, row.id, &token, now)?),
+                None => None,
+            };
+            Ok(CreatedUser { user: row.try_into()?, session_id })
         });
         created.await.map_err(|failure: Failure| {
             if failure.is_duplicate_of("users.email_folded") {
@@ -77,8 +84,21 @@ impl UserStore for SqliteStore {
 
     async fn by_id(&self, id: UserId) -> Result<Option<User>, StoreError> {
         let found = self.read(move |connection| {
-            let row = users::table.find(id.0).select(UserRow::as_select()).first(connection).optional()?;
+            let row = users::table.find(id.0).select(UserRow::as_select()).get_result(connection).optional()?;
             row.map(User::try_from).transpose()
+        });
+        Ok(found.await?)
+    }
+
+    async fn account(&self, id: UserId) -> Result<Option<Account>, StoreError> {
+        let found = self.read(move |connection| {
+            let row: Option<(UserRow, String)> = users::table
+                .find(id.0)
+                .select((UserRow::as_select(), users::password_hash))
+                .first(connection)
+                .optional()?;
+            row.map(|(user, hash)| Ok(Account { user: user.try_into()?, password_hash: PasswordHash(hash) }))
+                .transpose()
         });
         Ok(found.await?)
     }
@@ -92,12 +112,118 @@ impl UserStore for SqliteStore {
                 .get_result(connection)
                 .optional()?;
             let Some(row) = row else { return Ok(None) };
-            let live = sessions::table.filter(sessions::user_id.eq(row.id)).filter(sessions::ended_at.is_null());
-            diesel::update(live).set(sessions::ended_at.eq(clock.now())).execute(connection)?;
+            end_sessions(connection, row.id, None, clock.now())?;
             User::try_from(row).map(Some)
         });
         Ok(reset.await?)
     }
+
+    async fn change(&self, bearer: &Bearer, change: &AccountChange) -> Result<User, ChangeAccountError> {
+        let (bearer, change, clock) = (*bearer, change.clone(), self.clock());
+        let changed = self.write(move |connection| changed(connection, &bearer, &change, clock.now()));
+        match changed.await {
+            Ok(user) => user.ok_or(ChangeAccountError::SessionEnded),
+            Err(failure) if failure.is_duplicate_of("users.email_folded") => Err(ChangeAccountError::EmailTaken),
+            Err(failure) => Err(ChangeAccountError::Store(failure.into())),
+        }
+    }
+
+    async fn anonymise(&self, bearer: &Bearer) -> Result<(), AnonymiseError> {
+        let (bearer, clock) = (*bearer, self.clock());
+        let outcome = self.write(move |connection| anonymised(connection, &bearer, clock.now()));
+        outcome.await.map_err(|failure| AnonymiseError::Store(failure.into()))?
+    }
+}
+
+/// The account of a bearer whose session lasts.
+fn own_account(connection: &mut SqliteConnection, bearer: &Bearer) -> Result<Option<UserRow>, Failure> {
+    let caller = bearer.caller;
+    if let Some(session_id) = bearer.session_id {
+        let live: Option<i64> = sessions::table
+            .find(session_id.0)
+            .filter(sessions::user_id.eq(caller.user_id.0))
+            .filter(sessions::ended_at.is_null())
+            .select(sessions::id)
+            .first(connection)
+            .optional()?;
+        if live.is_none() {
+            return Ok(None);
+        }
+    }
+    Ok(users::table
+        .find(caller.user_id.0)
+        .filter(users::session_generation.eq(caller.session_generation))
+        .select(UserRow::as_select())
+        .first(connection)
+        .optional()?)
+}
+
+fn changed(
+    connection: &mut SqliteConnection,
+    bearer: &Bearer,
+    change: &AccountChange,
+    now: i64,
+) -> Result<Option<User>, Failure> {
+    let Some(row) = own_account(connection, bearer)? else { return Ok(None) };
+    let AccountChange { name, email, password_hash } = change;
+    let user = users::table.find(row.id);
+    if let Some(name) = name {
+        diesel::update(user).set(users::name.eq(name.as_str())).execute(connection)?;
+    }
+    if let Some(email) = email {
+        let address = (users::email.eq(email.as_str()), users::email_folded.eq(email.folded()));
+        diesel::update(user).set(address).execute(connection)?;
+    }
+    if let Some(hash) = password_hash {
+        let password = (users::password_hash.eq(&hash.0), users::session_generation.eq(users::session_generation + 1));
+        diesel::update(user).set(password).execute(connection)?;
+        end_sessions(connection, row.id, bearer.session_id, now)?;
+    }
+    let row: UserRow = user.select(UserRow::as_select()).first(connection)?;
+    User::try_from(row).map(Some)
+}
+
+fn anonymised(
+    connection: &mut SqliteConnection,
+    bearer: &Bearer,
+    now: i64,
+) -> Result<Result<(), AnonymiseError>, Failure> {
+    let Some(row) = own_account(connection, bearer)? else { return Ok(Err(AnonymiseError::SessionEnded)) };
+    let admin = Role::Admin.as_str();
+    if row.role == admin {
+        let admins: i64 = users::table.filter(users::role.eq(admin)).count().get_result(connection)?;
+        if admins <= 1 {
+            return Ok(Err(AnonymiseError::LastAdmin));
+        }
+    }
+    // No address is without an @, and no hash is like this: nobody can have it, take it or log in with it.
+    let address = format!("deleted-{}", row.id);
+    diesel::update(users::table.find(row.id))
+        .set((
+            users::name.eq("Deleted account"),
+            users::email.eq(&address),
+            users::email_folded.eq(&address),
+            users::password_hash.eq("!"),
+            users::role.eq(Role::Customer.as_str()),
+            users::session_generation.eq(users::session_generation + 1),
+        ))
+        .execute(connection)?;
+    end_sessions(connection, row.id, None, now)?;
+    Ok(Ok(()))
+}
+
+/// Ends the user's sessions, but for `kept`.
+fn end_sessions(
+    connection: &mut SqliteConnection,
+    user_id: i64,
+    kept: Option<SessionId>,
+    now: i64,
+) -> Result<(), Failure> {
+    // No session has the id 0.
+    let kept = kept.map_or(0, |id| id.0);
+    let live = sessions::table.filter(sessions::user_id.eq(user_id)).filter(sessions::ended_at.is_null());
+    diesel::update(live.filter(sessions::id.ne(kept))).set(sessions::ended_at.eq(now)).execute(connection)?;
+    Ok(())
 }
 
 pub(crate) fn insert_user(connection: &mut SqliteConnection, user: &NewUser, now: i64) -> Result<UserRow, Failure> {
@@ -121,12 +247,13 @@ fn open_session(
     user_id: i64,
     token: &NewRefreshToken,
     now: i64,
-) -> Result<(), Failure> {
+) -> Result<SessionId, Failure> {
     let session_id: i64 = diesel::insert_into(sessions::table)
         .values((sessions::user_id.eq(user_id), sessions::created_at.eq(now)))
         .returning(sessions::id)
         .get_result(connection)?;
-    insert_token(connection, session_id, token, now)
+    insert_token(connection, session_id, token, now)?;
+    Ok(SessionId(session_id))
 }
 
 fn insert_token(
@@ -148,9 +275,17 @@ fn insert_token(
 
 #[async_trait]
 impl SessionStore for SqliteStore {
-    async fn open(&self, user: UserId, token: &NewRefreshToken) -> Result<(), StoreError> {
-        let (token, clock) = (*token, self.clock());
-        Ok(self.write(move |connection| open_session(connection, user.0, &token, clock.now())).await?)
+    async fn open(&self, user: &User, token: &NewRefreshToken) -> Result<Option<SessionId>, StoreError> {
+        let (id, generation, token, clock) = (user.id.0, user.session_generation, *token, self.clock());
+        let opened = self.write(move |connection| {
+            let current: Option<i64> =
+                users::table.find(id).select(users::session_generation).get_result(connection).optional()?;
+            if current != Some(generation) {
+                return Ok(None);
+            }
+            open_session(connection, id, &token, clock.now()).map(Some)
+        });
+        Ok(opened.await?)
     }
 
     async fn rotate(&self, presented: &RefreshTokenHash, next: &NewRefreshToken) -> Result<Rotation, StoreError> {
@@ -158,7 +293,7 @@ impl SessionStore for SqliteStore {
         Ok(self.write(move |connection| rotated(connection, &presented, &next, clock.now())).await?)
     }
 
-    async fn end(&self, presented: &RefreshTokenHash) -> Result<(), StoreError> {
+    async fn end(&self, presented: &RefreshTokenHash) -> Result<Option<SessionId>, StoreError> {
         let (presented, clock) = (*presented, self.clock());
         let ended = self.write(move |connection| {
             let session_id: Option<i64> = refresh_tokens::table
@@ -166,10 +301,69 @@ impl SessionStore for SqliteStore {
                 .select(refresh_tokens::session_id)
                 .first(connection)
                 .optional()?;
-            session_id.map_or(Ok(()), |session_id| end_session(connection, session_id, clock.now()))
+            if let Some(session_id) = session_id {
+                end_session(connection, session_id, clock.now())?;
+            }
+            Ok(session_id.map(SessionId))
         });
         Ok(ended.await?)
     }
+
+    async fn end_one(&self, user: UserId, id: SessionId) -> Result<bool, StoreError> {
+        let clock = self.clock();
+        let ended = self.write(move |connection| {
+            let live =
+                sessions::table.find(id.0).filter(sessions::user_id.eq(user.0)).filter(sessions::ended_at.is_null());
+            Ok(diesel::update(live).set(sessions::ended_at.eq(clock.now())).execute(connection)? > 0)
+        });
+        Ok(ended.await?)
+    }
+
+    async fn sessions(&self, user: UserId, page: &PageRequest<SessionPlace>) -> Result<Vec<Session>, StoreError> {
+        let (page, clock) = (page.clone(), self.clock());
+        let found = self.read(move |connection| live_sessions(connection, user, &page, clock.now()));
+        Ok(found.await?)
+    }
+
+    async fn lasts(&self, bearer: &Bearer) -> Result<bool, StoreError> {
+        let bearer = *bearer;
+        Ok(self.read(move |connection| Ok(own_account(connection, &bearer)?.is_some())).await?)
+    }
+}
+
+/// A session lasts by the one token of it that was not used yet: with it came the last pair, and with it the session runs out.
+fn live_sessions(
+    connection: &mut SqliteConnection,
+    user: UserId,
+    page: &PageRequest<SessionPlace>,
+    now: i64,
+) -> Result<Vec<Session>, Failure> {
+    let mut query = sessions::table
+        .inner_join(refresh_tokens::table.on(refresh_tokens::session_id.eq(sessions::id)))
+        .filter(sessions::user_id.eq(user.0))
+        .filter(sessions::ended_at.is_null())
+        .filter(refresh_tokens::used_at.is_null())
+        .filter(refresh_tokens::expires_at.gt(now))
+        .into_boxed();
+    if let Some(SessionPlace { created_at, id }) = page.after {
+        let at = micros(created_at);
+        query = query.filter(sessions::created_at.lt(at).or(sessions::created_at.eq(at).and(sessions::id.lt(id.0))));
+    }
+    let rows: Vec<(i64, i64, i64, i64)> = query
+        .order((sessions::created_at.desc(), sessions::id.desc()))
+        .limit(page.rows())
+        .select((sessions::id, sessions::created_at, refresh_tokens::created_at, refresh_tokens::expires_at))
+        .load(connection)?;
+    rows.into_iter()
+        .map(|(id, created_at, last_used_at, expires_at)| {
+            Ok(Session {
+                id: SessionId(id),
+                created_at: instant(created_at, "created_at")?,
+                last_used_at: instant(last_used_at, "created_at")?,
+                expires_at: instant(expires_at, "expires_at")?,
+            })
+        })
+        .collect()
 }
 
 /// A token with its session: the session's id, when the token runs out, when it was used, when the session was ended.
@@ -198,13 +392,13 @@ fn rotated(
     if used_at.is_some() {
         // Whoever has the next token has a stolen one, or is who was stolen from.
         end_session(connection, session_id, now)?;
-        return Ok(Rotation::Reused);
+        return Ok(Rotation::Reused { session_id: SessionId(session_id) });
     }
     diesel::update(refresh_tokens::table.find(presented.0.to_vec()))
         .set(refresh_tokens::used_at.eq(now))
         .execute(connection)?;
     insert_token(connection, session_id, next, now)?;
-    user.try_into().map(Rotation::Rotated)
+    Ok(Rotation::Rotated { user: user.try_into()?, session_id: SessionId(session_id) })
 }
 
 fn end_session(connection: &mut SqliteConnection, session_id: i64, now: i64) -> Result<(), Failure> {

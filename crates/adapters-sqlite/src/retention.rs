@@ -6,12 +6,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use diesel::dsl::exists;
 use diesel::prelude::*;
-use diesel::sql_types::BigInt;
+use diesel::sql_types::{BigInt, Bool, Text};
 use domain::StoreError;
+use domain::booking::PreparedCommand;
 use domain::retention::{RetentionStore, Sweep};
 
 use crate::failure::Failure;
-use crate::schema::{refresh_tokens, sessions};
+use crate::schema::{hold_seats, holds, refresh_tokens, seat_claims, sessions};
 use crate::store::SqliteStore;
 
 #[async_trait]
@@ -24,6 +25,7 @@ impl RetentionStore for SqliteStore {
             match what {
                 Sweep::Answers => forget_answers(connection, before, rows_max),
                 Sweep::Events => delete_events(connection, before, rows_max),
+                Sweep::Holds => delete_holds(connection, before, rows_max),
                 Sweep::RefreshTokens => delete_tokens(connection, before, rows_max),
             }
         });
@@ -31,10 +33,55 @@ impl RetentionStore for SqliteStore {
     }
 }
 
+/// The oldest answers go; with them the keys that no booking stays for.
 fn forget_answers(connection: &mut SqliteConnection, before: i64, rows_max: i64) -> Result<usize, Failure> {
-    let sql = "UPDATE idempotency_keys SET answer = NULL WHERE rowid IN (
-        SELECT rowid FROM idempotency_keys WHERE answer IS NOT NULL AND created_at < ? ORDER BY created_at LIMIT ?)";
-    Ok(diesel::sql_query(sql).bind::<BigInt, _>(before).bind::<BigInt, _>(rows_max).execute(connection)?)
+    let sql = "SELECT rowid, hold_id IS NOT NULL OR scope = ? AS whole FROM idempotency_keys
+        WHERE answer IS NOT NULL AND created_at < ? ORDER BY created_at LIMIT ?";
+    let old: Vec<OldKey> = diesel::sql_query(sql)
+        .bind::<Text, _>(PreparedCommand::OWN_SCOPE)
+        .bind::<BigInt, _>(before)
+        .bind::<BigInt, _>(rows_max)
+        .load(connection)?;
+    for key in &old {
+        let sql = if key.whole {
+            "DELETE FROM idempotency_keys WHERE rowid = ?"
+        } else {
+            "UPDATE idempotency_keys SET answer = NULL WHERE rowid = ?"
+        };
+        diesel::sql_query(sql).bind::<BigInt, _>(key.rowid).execute(connection)?;
+    }
+    Ok(old.len())
+}
+
+#[derive(QueryableByName)]
+struct OldKey {
+    #[diesel(sql_type = BigInt)]
+    rowid: i64,
+    #[diesel(sql_type = Bool)]
+    whole: bool,
+}
+
+/// The claims that were theirs go with them, those that nobody has taken over.
+fn delete_holds(connection: &mut SqliteConnection, before: i64, rows_max: i64) -> Result<usize, Failure> {
+    let old: Vec<(String, i64)> = holds::table
+        .filter(holds::expires_at.lt(before))
+        .order(holds::expires_at)
+        .limit(rows_max)
+        .select((holds::id, holds::show_id))
+        .load(connection)?;
+    for (id, show_id) in &old {
+        let seats: Vec<i64> = hold_seats::table
+            .filter(hold_seats::hold_id.eq(id.as_str()))
+            .select(hold_seats::seat_id)
+            .load(connection)?;
+        let claims = seat_claims::table
+            .filter(seat_claims::show_id.eq(show_id))
+            .filter(seat_claims::seat_id.eq_any(seats))
+            .filter(seat_claims::hold_id.eq(id.as_str()));
+        diesel::delete(claims).execute(connection)?;
+        diesel::delete(holds::table.find(id.as_str())).execute(connection)?;
+    }
+    Ok(old.len())
 }
 
 /// Ids are in the order of writing, so the oldest rows are found by the primary key: an index over the time would cost each

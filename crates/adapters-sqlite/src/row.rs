@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use domain::booking::HoldId;
 use domain::money::Currency;
 
 use crate::failure::Failure;
@@ -35,4 +36,9 @@ pub(crate) fn currency(code: &str) -> Result<Currency, Failure> {
 /// What was parsed from `column`.
 pub(crate) fn parsed<T, E>(outcome: Result<T, E>, column: &'static str) -> Result<T, Failure> {
     outcome.map_err(|_| Failure::BadRow(column))
+}
+
+/// A stored hold's id.
+pub(crate) fn hold_id(text: &str) -> Result<HoldId, Failure> {
+    parsed(HoldId::parse(text), "hold_id")
 }

@@ -34,6 +34,16 @@ diesel::table! {
 }
 
 diesel::table! {
+    hold_seats (hold_id, seat_id) {
+        hold_id -> Text,
+        seat_id -> BigInt,
+        position -> BigInt,
+        category -> Text,
+        price_minor -> BigInt,
+    }
+}
+
+diesel::table! {
     holds (id) {
         id -> Text,
         user_id -> BigInt,
@@ -57,7 +67,8 @@ diesel::table! {
         key -> Text,
         fingerprint -> Binary,
         operation_id -> Binary,
-        booking_id -> BigInt,
+        booking_id -> Nullable<BigInt>,
+        hold_id -> Nullable<Text>,
         answer -> Nullable<Binary>,
         created_at -> BigInt,
     }
@@ -170,6 +181,8 @@ diesel::table! {
         currency -> Text,
         status -> Text,
         created_at -> BigInt,
+        sales_open_at -> Nullable<BigInt>,
+        sales_close_at -> Nullable<BigInt>,
     }
 }
 
@@ -200,6 +213,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     booking_seats,
     bookings,
     halls,
+    hold_seats,
     holds,
     id_blocks,
     idempotency_keys,

@@ -23,7 +23,7 @@ impl SeatingStore for SqliteStore {
 
 fn show_seating(connection: &mut SqliteConnection, show_id: ShowId, now: i64) -> Result<Option<ShowSeating>, Failure> {
     let show: Option<(i64, String)> =
-        shows::table.find(show_id.0).select((shows::layout_id, shows::currency)).first(connection).optional()?;
+        shows::table.find(show_id.0).select((shows::layout_id, shows::currency)).get_result(connection).optional()?;
     let Some((layout_id, code)) = show else { return Ok(None) };
     let prices: Vec<(String, i64)> = show_prices::table
         .filter(show_prices::show_id.eq(show_id.0))

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use adapters_auth::Argon2Passwords;
 use adapters_sqlite::BackupError;
 use clap::{Parser, Subcommand};
-use domain::identity::{Email, Name, NewUser, Password, PasswordHasher as _, Role, UserStoreError};
+use domain::identity::{CreatedUser, Email, Name, NewUser, Password, PasswordHasher as _, Role, UserStoreError};
 use domain::seed::Seeded;
 
 use crate::config::{self, Config, SETTINGS, StoreConfig};
@@ -109,9 +109,6 @@ pub fn main() -> ExitCode {
         };
     }
     telemetry::init(&config);
-    for name in &config.without_effect {
-        tracing::warn!(setting = name, "config.without_effect");
-    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error),
@@ -222,7 +219,9 @@ async fn admin(config: &Config, command: AdminCommand) -> Outcome {
             let password_hash = Argon2Passwords::default().hash(&password).await?;
             let user = NewUser { name, email, password_hash, role: Role::Admin };
             match store.ports.users.create(&user, None).await {
-                Ok(user) => print(&format!("Administrator {} ({}) can log in.\n", user.email, user.id)),
+                Ok(CreatedUser { user, .. }) => {
+                    print(&format!("Administrator {} ({}) can log in.\n", user.email, user.id))
+                }
                 Err(UserStoreError::EmailTaken) => {
                     return Err("an account with this address exists already; nothing was changed".into());
                 }
@@ -277,9 +276,8 @@ fn settings_help() -> String {
     let mut text = String::from("Settings, by precedence: the environment, .env, and the file of --config.\n");
     for setting in SETTINGS {
         let default = if setting.default.is_empty() { "none".to_owned() } else { setting.default.to_owned() };
-        let later = if setting.has_effect { "" } else { " Checked, but without effect in this version." };
         text.push_str(&format!(
-            "\n  {}\n      {}{later}\n      {}. Default: {default}\n",
+            "\n  {}\n      {}\n      {}. Default: {default}\n",
             setting.name, setting.about, setting.allowed
         ));
     }

@@ -12,6 +12,8 @@ use std::time::Duration;
 use actix_web::http::Uri;
 use adapters_postgres::PostgresSettings;
 use adapters_redis::{RedisSettings, SettingsError};
+use chrono::TimeDelta;
+use domain::booking::{Hold, Rules, SeatGapRule};
 use domain::identity::IdentityTtl;
 use domain::limits::Limit;
 use ipnet::IpNet;
@@ -70,12 +72,14 @@ pub struct Config {
     pub cors_origins: Vec<String>,
     /// Whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
-    /// How many seats a booking may have.
-    pub max_seats_per_booking: usize,
+    /// What the house allows.
+    pub rules: Rules,
     /// How long the answer of an idempotency key is given again to the byte.
     pub idempotency_ttl: Duration,
     /// How long a request may take.
     pub request_timeout: Duration,
+    /// How many bookings are committed together at most.
+    pub commit_batch_max: usize,
     /// How much memory layouts may take, in MiB.
     pub seatmap_cache_mb: u64,
     /// How often something may be asked; `None` switches limits off.
@@ -88,8 +92,6 @@ pub struct Config {
     pub log_format: LogFormat,
     /// What is logged, as `RUST_LOG` says it.
     pub log_filter: String,
-    /// Settings that are given, but have no effect in this version.
-    pub without_effect: Vec<&'static str>,
 }
 
 /// A setting: its name, what it is by default, what is allowed and what it is for.
@@ -102,21 +104,15 @@ pub struct Setting {
     pub allowed: &'static str,
     /// What it is for, and what a wrong value costs.
     pub about: &'static str,
-    /// Whether it has an effect in this version.
-    pub has_effect: bool,
     secret: bool,
 }
 
 const fn setting(name: &'static str, default: &'static str, allowed: &'static str, about: &'static str) -> Setting {
-    Setting { name, default, allowed, about, has_effect: true, secret: false }
-}
-
-const fn later(name: &'static str, default: &'static str, allowed: &'static str, about: &'static str) -> Setting {
-    Setting { name, default, allowed, about, has_effect: false, secret: false }
+    Setting { name, default, allowed, about, secret: false }
 }
 
 const fn secret(name: &'static str, default: &'static str, allowed: &'static str, about: &'static str) -> Setting {
-    Setting { name, default, allowed, about, has_effect: true, secret: true }
+    Setting { name, default, allowed, about, secret: true }
 }
 
 const DURATION: &str = "a time like 90s, 15min, 1h or 30d, at least 1s";
@@ -183,12 +179,38 @@ pub const SETTINGS: &[Setting] = &[
         "addresses or networks like 10.0.0.0/8, separated by commas",
         "Whose X-Forwarded-For is believed. Too many, and callers choose their own address.",
     ),
-    later("HOLD_TTL", "10min", DURATION, "How long a hold keeps its seats."),
-    later("CANCELLATION_CUTOFF", "2h", DURATION, "Until how long before a show it can be cancelled."),
-    setting("MAX_SEATS_PER_BOOKING", "10", "1 to 100", "How many seats a booking may have."),
-    later("SEAT_GAP_RULE", "off", "off or forbid", "Whether a booking may leave a single seat empty."),
+    setting(
+        "HOLD_TTL",
+        "10min",
+        "a time from 1s to 30min",
+        "How long a hold keeps its seats, from when it was made or extended.",
+    ),
+    setting(
+        "CANCELLATION_CUTOFF",
+        "2h",
+        "a time like 0s, 90min or 2d",
+        "Until how long before its show a booking can be cancelled.",
+    ),
+    setting(
+        "MAX_SEATS_PER_BOOKING",
+        "10",
+        "1 to 100",
+        "How many seats a booking may have, and all live holds of a caller on one show together.",
+    ),
+    setting(
+        "SEAT_GAP_RULE",
+        "off",
+        "off or forbid",
+        "Whether a selection may leave a single seat empty between taken ones or at an aisle.",
+    ),
     setting("IDEMPOTENCY_TTL", "24h", "a time of at least 24h", "How long an answer is given again to the byte."),
     setting("REQUEST_TIMEOUT", "10s", DURATION, "How long a request may take."),
+    setting(
+        "COMMIT_BATCH_MAX",
+        "64",
+        "1 to 64",
+        "How many bookings that wait are committed together at most. With 1 each is a commit of its own: under load that is several times slower.",
+    ),
     setting("SEATMAP_CACHE_MB", "64", "1 to 65536", "Memory for seat maps, in MiB."),
     setting("RATE_LIMIT", "on", "on or off", "Whether requests and failed logins are limited."),
     setting(
@@ -298,16 +320,16 @@ pub fn check(values: BTreeMap<&'static str, String>, mut errors: Vec<String>) ->
         },
         cors_origins: reader.origins(),
         trusted_proxies: reader.networks(),
-        max_seats_per_booking: reader.number("MAX_SEATS_PER_BOOKING", 1, 100),
+        rules: reader.rules(),
         idempotency_ttl: reader.duration("IDEMPOTENCY_TTL", Duration::from_secs(24 * 3600)),
         request_timeout: reader.duration("REQUEST_TIMEOUT", Duration::from_secs(1)),
+        commit_batch_max: reader.number("COMMIT_BATCH_MAX", 1, 64),
         seatmap_cache_mb: reader.number("SEATMAP_CACHE_MB", 1, 65_536),
         rate_limits: reader.rate_limits(),
         metrics_port: reader.metrics_port(),
         traces: reader.traces(),
         log_format: reader.one_of("LOG_FORMAT", &[("pretty", LogFormat::Pretty), ("json", LogFormat::Json)]),
         log_filter: reader.log_filter(),
-        without_effect: reader.without_effect(),
     };
     errors.append(&mut reader.errors);
     if errors.is_empty() { Ok(config) } else { Err(ConfigErrors(errors)) }
@@ -329,7 +351,7 @@ pub fn describe(config: &Config) -> String {
             )
         },
     );
-    let mut lines = vec![
+    let lines = [
         format!("listens on        {}:{}", config.host, config.port),
         format!("store             {store}"),
         format!("Redis             {redis}"),
@@ -338,14 +360,14 @@ pub fn describe(config: &Config) -> String {
         format!("CORS origins      {}", config.cors_origins.join(", ")),
         format!("rate limits       {limits}"),
         format!("request timeout   {}", humantime::format_duration(config.request_timeout)),
-        format!("seats a booking   {}", config.max_seats_per_booking),
+        format!("seats a booking   {}", config.rules.seats_max),
+        format!("bookings a commit {}", config.commit_batch_max),
         format!(
             "metrics           {}",
             config.metrics_port.map_or("/metrics".to_owned(), |port| format!("port {port}"))
         ),
         format!("traces            {}", config.traces.as_ref().map_or("not exported", |traces| &traces.endpoint)),
     ];
-    lines.extend(config.without_effect.iter().map(|name| format!("{name} is set, but has no effect in this version")));
     lines.join("\n")
 }
 
@@ -452,7 +474,10 @@ impl Reader {
 
     fn duration(&mut self, name: &'static str, min: Duration) -> Duration {
         // Ten years: longer is a typing mistake, and dates must not overflow.
-        let max = Duration::from_secs(10 * 365 * 24 * 3600);
+        self.duration_within(name, min, Duration::from_secs(10 * 365 * 24 * 3600))
+    }
+
+    fn duration_within(&mut self, name: &'static str, min: Duration, max: Duration) -> Duration {
         self.parsed_by(name, min, |text| {
             let parsed = text.parse().map(Duration::from_secs).ok().or_else(|| humantime::parse_duration(text).ok());
             parsed.filter(|duration| (min..=max).contains(duration))
@@ -630,13 +655,17 @@ impl Reader {
         text
     }
 
-    /// Settings for what comes later are checked too: a mistake in them must not show up years after it was made.
-    fn without_effect(&mut self) -> Vec<&'static str> {
-        self.duration("HOLD_TTL", Duration::from_secs(1));
-        self.duration("CANCELLATION_CUTOFF", Duration::ZERO);
-        self.one_of("SEAT_GAP_RULE", &[("off", ()), ("forbid", ())]);
-        let later = SETTINGS.iter().filter(|setting| !setting.has_effect).map(|setting| setting.name);
-        later.filter(|name| self.values.contains_key(name)).collect()
+    fn rules(&mut self) -> Rules {
+        let life_max = Hold::LIFE_MAX.to_std().unwrap_or_default();
+        let hold_ttl = self.duration_within("HOLD_TTL", Duration::from_secs(1), life_max);
+        let cutoff = self.duration("CANCELLATION_CUTOFF", Duration::ZERO);
+        Rules {
+            seats_max: self.number("MAX_SEATS_PER_BOOKING", 1, 100),
+            // Both are years at most.
+            hold_ttl: TimeDelta::from_std(hold_ttl).unwrap_or_default(),
+            cancellation_cutoff: TimeDelta::from_std(cutoff).unwrap_or_default(),
+            seat_gaps: self.one_of("SEAT_GAP_RULE", &[("off", SeatGapRule::Off), ("forbid", SeatGapRule::Forbid)]),
+        }
     }
 }
 
@@ -687,7 +716,8 @@ mod tests {
         assert_eq!(config.ttl.access_token, Duration::from_secs(3600));
         assert_eq!(config.ttl.refresh_token, Duration::from_secs(30 * 24 * 3600));
         assert_eq!(config.cors_origins, ["http://localhost:5173"]);
-        assert_eq!(config.max_seats_per_booking, 10);
+        assert_eq!(config.rules, Rules::default());
+        assert_eq!(config.commit_batch_max, 64);
         assert_eq!(config.rate_limits.unwrap().requests.tries, 600);
     }
 
@@ -708,6 +738,7 @@ mod tests {
             ("SEAT_GAP_RULE", "maybe"),
             ("IDEMPOTENCY_TTL", "23h"),
             ("REQUEST_TIMEOUT", "1"),
+            ("COMMIT_BATCH_MAX", "65"),
             ("SEATMAP_CACHE_MB", "0"),
             ("RATE_LIMIT", "yes"),
             ("RATE_LIMIT_PER_MINUTE", "0"),
@@ -749,6 +780,17 @@ mod tests {
     }
 
     #[test]
+    fn a_commit_has_one_booking_at_least_and_sixty_four_at_most() {
+        for (given, expected) in [("1", 1), ("64", 64)] {
+            assert_eq!(checked(&[("COMMIT_BATCH_MAX", given)]).unwrap().commit_batch_max, expected);
+        }
+        for given in ["0", "65", "-1", "all"] {
+            let ConfigErrors(errors) = checked(&[("COMMIT_BATCH_MAX", given)]).unwrap_err();
+            assert_eq!(errors, [format!("COMMIT_BATCH_MAX is {given}, but must be 1 to 64.")]);
+        }
+    }
+
+    #[test]
     fn metrics_have_a_port_of_their_own_or_none() {
         assert_eq!(checked(&[]).unwrap().metrics_port, None);
         assert_eq!(checked(&[("METRICS_PORT", "0"), ("PORT", "0")]).unwrap().metrics_port, Some(0));
@@ -787,9 +829,19 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_effect_yet_is_told() {
-        let config = checked(&[("HOLD_TTL", "5min")]).unwrap();
-        assert_eq!(config.without_effect, ["HOLD_TTL"]);
+    fn a_house_sets_its_rules() {
+        let values = [("HOLD_TTL", "5min"), ("CANCELLATION_CUTOFF", "0s"), ("SEAT_GAP_RULE", "forbid")];
+        let rules = Rules {
+            hold_ttl: TimeDelta::minutes(5),
+            cancellation_cutoff: TimeDelta::zero(),
+            seat_gaps: SeatGapRule::Forbid,
+            ..Rules::default()
+        };
+        assert_eq!(checked(&values).unwrap().rules, rules);
+        for (name, wrong) in [("HOLD_TTL", "31min"), ("HOLD_TTL", "0s"), ("SEAT_GAP_RULE", "on")] {
+            let ConfigErrors(errors) = checked(&[(name, wrong)]).unwrap_err();
+            assert!(errors.len() == 1 && errors[0].starts_with(name), "{errors:?}");
+        }
     }
 
     #[test]

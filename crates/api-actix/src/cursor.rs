@@ -5,7 +5,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 use domain::booking::BookingPlace;
 use domain::catalog::{MoviePlace, ShowPlace, TheatrePlace};
-use domain::ids::{BookingId, MovieId, ShowId, TheatreId};
+use domain::identity::SessionPlace;
+use domain::ids::{BookingId, MovieId, SessionId, ShowId, TheatreId};
 use serde_json::{Value, json};
 
 /// A place in a list that can be written as a cursor.
@@ -80,6 +81,16 @@ impl Cursor for BookingPlace {
 
     fn decode(text: &str) -> Option<Self> {
         timed(text, "bookings").map(|(booked_at, id)| Self { booked_at, id: BookingId(id) })
+    }
+}
+
+impl Cursor for SessionPlace {
+    fn encode(&self) -> String {
+        pack(&json!(["sessions", self.created_at.timestamp_micros(), self.id.0]))
+    }
+
+    fn decode(text: &str) -> Option<Self> {
+        timed(text, "sessions").map(|(created_at, id)| Self { created_at, id: SessionId(id) })
     }
 }
 

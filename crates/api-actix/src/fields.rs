@@ -70,6 +70,11 @@ impl Fields {
         None
     }
 
+    /// A text that may be there, parsed.
+    pub fn text_if_given<T>(&mut self, name: &str, parse: impl FnOnce(&str) -> Result<T, TextError>) -> Option<T> {
+        if self.has(name) { self.text(name, parse) } else { None }
+    }
+
     /// An id that must be there.
     pub fn id(&mut self, name: &str) -> Option<i64> {
         match self.members.get(name) {
@@ -95,6 +100,30 @@ impl Fields {
         // Every item is looked at, so that every mistake is told.
         let ids: Vec<_> = ids.collect();
         ids.into_iter().collect()
+    }
+
+    /// A list of ids that must be there, told as missing if it is not.
+    pub fn required_ids(&mut self, name: &str) -> Option<Vec<i64>> {
+        if self.has(name) {
+            return self.ids(name);
+        }
+        self.mistakes.add(name, "required", "is required");
+        None
+    }
+
+    /// A count that must be there: an integer from 1.
+    pub fn count(&mut self, name: &str) -> Option<usize> {
+        self.id(name).map(|count| usize::try_from(count).unwrap_or(usize::MAX))
+    }
+
+    /// `true` or `false`, if it is there.
+    pub fn flag(&mut self, name: &str) -> Option<bool> {
+        let value = self.members.get(name).filter(|value| !value.is_null())?;
+        let flag = value.as_bool();
+        if flag.is_none() {
+            self.mistakes.add(name, "wrong_type", "must be true or false");
+        }
+        flag
     }
 
     fn check_id(&mut self, field: &str, value: &Value) -> Option<i64> {

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use actix_web::http::{Method, StatusCode};
 use adapters_auth::PasswordLoad;
 use adapters_redis::RedisReport;
-use domain::booking::{BookingMeter, Rerun, Settled};
+use domain::booking::{Action, BookingMeter, Rerun, Settled};
 use domain::health::PoolUse;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
@@ -37,6 +37,12 @@ struct RequestLabels {
     method: &'static str,
     route: String,
     status: u16,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct CommandLabels {
+    action: &'static str,
+    outcome: &'static str,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
@@ -73,7 +79,7 @@ pub struct Metrics {
     registry: Registry,
     requests: Family<RequestLabels, Histogram, fn() -> Histogram>,
     in_flight: Level,
-    commands: Family<OutcomeLabels, Counter>,
+    commands: Family<CommandLabels, Counter>,
     reruns: Family<ReasonLabels, Counter>,
     queue_wait: Histogram,
     batch_size: Histogram,
@@ -92,8 +98,10 @@ impl Default for Metrics {
             batch_size: Histogram::new(BATCH_SIZES),
         };
         // There from the start: whoever watches a rate must not miss the first one.
-        for what in Settled::ALL {
-            drop(metrics.commands.get_or_create(&OutcomeLabels { outcome: what.as_str() }));
+        for action in Action::NAMES {
+            for what in Settled::ALL {
+                drop(metrics.commands.get_or_create(&CommandLabels { action, outcome: what.as_str() }));
+            }
         }
         for why in Rerun::ALL {
             drop(metrics.reruns.get_or_create(&ReasonLabels { reason: why.as_str() }));
@@ -111,7 +119,11 @@ impl Metrics {
             self.requests.clone(),
         );
         to.register("http_requests_in_flight", "Requests that are being answered", self.in_flight.clone());
-        to.register("booking_commands", "Requests to book, by what they were answered", self.commands.clone());
+        to.register(
+            "booking_commands",
+            "Requests that write to claims, by action and by what they were answered",
+            self.commands.clone(),
+        );
         to.register("booking_reruns", "Batches that were run again, by reason", self.reruns.clone());
         to.register("booking_queue_wait_seconds", "Time that commands waited for a committer", self.queue_wait.clone());
         to.register("booking_batch_size", "Commands that were taken together", self.batch_size.clone());
@@ -169,8 +181,8 @@ impl Drop for InFlight {
 }
 
 impl BookingMeter for Metrics {
-    fn settled(&self, what: Settled) {
-        self.commands.get_or_create(&OutcomeLabels { outcome: what.as_str() }).inc();
+    fn settled(&self, action: &'static str, what: Settled) {
+        self.commands.get_or_create(&CommandLabels { action, outcome: what.as_str() }).inc();
     }
 
     fn taken(&self, waited: Duration) {
@@ -341,8 +353,11 @@ mod tests {
         for (round, expected) in [(0, 0), (1, 1), (2, 2)] {
             let text = metrics.encode(&readings(None)).unwrap();
             for what in Settled::ALL {
-                count(&text, &format!("booking_commands_total{{outcome=\"{}\"}}", what.as_str()), expected);
-                metrics.settled(what);
+                for action in Action::NAMES {
+                    let series = format!("booking_commands_total{{action=\"{action}\",outcome=\"{}\"}}", what.as_str());
+                    count(&text, &series, expected);
+                    metrics.settled(action, what);
+                }
             }
             for why in Rerun::ALL {
                 count(&text, &format!("booking_reruns_total{{reason=\"{}\"}}", why.as_str()), expected);

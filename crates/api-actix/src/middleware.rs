@@ -1,5 +1,5 @@
 //! What happens around every request. From the outside in: [`envelope`] (id, problems, headers, log), CORS, compression, [`identify`]
-//! (who calls, how often).
+//! (who calls, how often, whether the session lasts).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,6 +10,7 @@ use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{ConnectionType, Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage as _, web};
+use domain::booking::{BookingMeter as _, Settled};
 use domain::limits::{Allowance, Limit};
 
 use crate::metrics::NO_ROUTE;
@@ -151,7 +152,7 @@ pub async fn leave_short_bodies(
     Ok(response)
 }
 
-/// Works out who calls, and counts the calls of each caller, or of each address without one.
+/// Works out who calls and whether the session lasts, and counts the calls of each caller, or of each address without one.
 pub async fn identify(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -162,16 +163,22 @@ pub async fn identify(
     let who = authorization(request.headers(), state.identity.access_tokens.as_ref());
     let address = client_address(request.peer_addr(), request.headers(), &state.settings.trusted_proxies);
     let address = ClientAddress(address.map_or_else(|| "unknown".to_owned(), |address| address.to_string()));
-    let counted = match count(&request, &state, who, &address).await {
+    let counted = match count(&request, &state, &who, &address).await {
         Ok(counted) => counted,
         Err(problem) => return Ok(request.error_response(problem)),
     };
+    let who = check_session(&request, &state, who).await;
+    let is_unproven = matches!(who, Authorization::Unproven(_));
     request.extensions_mut().insert(who);
     request.extensions_mut().insert(address);
     if !accepts_json(&request) {
         return Ok(request.error_response(Problem::of_status(StatusCode::NOT_ACCEPTABLE)));
     }
     let mut response = next.call(request).await?.map_into_boxed_body();
+    if let Some(action) = wanted_action(&response).filter(|_| is_unproven) {
+        // It has not come to where such requests are counted, and must be counted: the store is gone.
+        state.metrics.settled(action, Settled::Unavailable);
+    }
     if let Some((limit, allowance)) = counted {
         for (name, value) in rate_limit_headers(limit, allowance) {
             // A problem of the call's own, such as too many failed logins, has told its own.
@@ -183,6 +190,41 @@ pub async fn identify(
     Ok(response)
 }
 
+/// Where what is read is the same for whoever calls: no session is looked at, and nobody is known.
+const THE_SAME_FOR_ALL: [&str; 3] = ["/api/movies", "/api/theatres", "/api/openapi.json"];
+
+/// Whether the token's session lasts: a token says only that it once began. After the count, so that the store is not asked more
+/// often than calls are allowed.
+async fn check_session(request: &ServiceRequest, state: &AppState, who: Authorization) -> Authorization {
+    let Authorization::Known(bearer) = who else { return who };
+    let path = request.path();
+    let is_read = request.method() == Method::GET;
+    let same_for_all = is_read && THE_SAME_FOR_ALL.iter().any(|start| path.starts_with(start));
+    if !path.starts_with("/api/") || path.starts_with("/api/auth/") || same_for_all {
+        return Authorization::Anonymous;
+    }
+    match state.identity.lasts(&bearer).await {
+        Ok(true) => who,
+        Ok(false) => Authorization::Ended,
+        Err(error) => Authorization::Unproven(error),
+    }
+}
+
+/// What a request that writes to claims wants to do, by its route. Of two actions of one route it is the first.
+fn wanted_action(response: &ServiceResponse) -> Option<&'static str> {
+    let request = response.request();
+    let route = request.match_pattern()?;
+    match (request.method().as_str(), route.as_str()) {
+        ("POST", "/api/bookings") => Some("book"),
+        ("POST", "/api/shows/{show_id}/holds") => Some("hold"),
+        ("POST", "/api/holds/{hold_id}/extend") => Some("extend"),
+        ("DELETE", "/api/holds/{hold_id}") => Some("release"),
+        ("POST", "/api/bookings/{booking_id}/cancel") => Some("cancel"),
+        ("POST", "/api/bookings/{booking_id}/seats") => Some("change"),
+        _ => None,
+    }
+}
+
 /// The address that a call comes from, as text.
 #[derive(Clone)]
 pub struct ClientAddress(pub String);
@@ -190,15 +232,15 @@ pub struct ClientAddress(pub String);
 async fn count(
     request: &ServiceRequest,
     state: &AppState,
-    who: Authorization,
+    who: &Authorization,
     address: &ClientAddress,
 ) -> Result<Option<(Limit, Allowance)>, Problem> {
     let Some(limits) = state.settings.rate_limits.filter(|_| request.path().starts_with("/api/")) else {
         return Ok(None);
     };
     let name = match who {
-        Authorization::Known(caller) => format!("user:{}", caller.user_id),
-        Authorization::Anonymous | Authorization::Invalid => format!("address:{}", address.0),
+        Authorization::Known(bearer) => format!("user:{}", bearer.caller.user_id),
+        _ => format!("address:{}", address.0),
     };
     match state.limiter.count(&name, limits.requests).await {
         Ok(allowance) if allowance.allowed => Ok(Some((limits.requests, allowance))),

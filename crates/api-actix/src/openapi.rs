@@ -3,7 +3,7 @@
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use crate::handlers::{booking, catalog, docs, identity, operations, seating};
+use crate::handlers::{account, booking, catalog, docs, holds, identity, operations, seating};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -15,8 +15,10 @@ use crate::handlers::{booking, catalog, docs, identity, operations, seating};
     servers((url = "/")),
     paths(
         identity::register, identity::login, identity::refresh, identity::logout, identity::me,
+        account::update, account::delete, account::sessions, account::end_session, account::export,
         catalog::movies, catalog::movie, catalog::movie_shows, catalog::shows, catalog::show, catalog::theatres,
-        catalog::theatre, seating::seats, booking::book, booking::history, booking::booking,
+        catalog::theatre, seating::seats, holds::make, holds::holds, holds::hold, holds::extend, holds::release,
+        booking::book, booking::history, booking::booking, booking::cancel, booking::change_seats,
         operations::healthz, operations::readyz, operations::metrics, docs::document, docs::redirect
     ),
     modifiers(&Bearer),
@@ -24,7 +26,7 @@ use crate::handlers::{booking, catalog, docs, identity, operations, seating};
         (name = "identity", description = "Accounts and sessions"),
         (name = "catalog", description = "Movies, shows and theatres"),
         (name = "seating", description = "Seat maps"),
-        (name = "booking", description = "Bookings"),
+        (name = "booking", description = "Holds and bookings"),
         (name = "operations", description = "For those who run the server")
     )
 )]

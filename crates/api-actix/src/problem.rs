@@ -10,10 +10,14 @@ use std::time::Duration;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
+use chrono::SecondsFormat;
 use domain::StoreError;
 use domain::booking::{CommandError, ReadBookingError, Refusal};
 use domain::catalog::MovieShowsError;
-use domain::identity::{LoginError, PasswordHasherError, RefreshError, RegisterError, WhoAmIError};
+use domain::identity::{
+    DeleteAccountError, EndSessionError, LoginError, PasswordHasherError, ProofError, RefreshError, RegisterError,
+    TooManyFailures, UpdateProfileError, WhoAmIError,
+};
 use domain::ids::SeatId;
 use domain::limits::{Allowance, Limit};
 use domain::seating::{SeatMapError, SeatSelectionError};
@@ -76,16 +80,26 @@ codes! {
     SeatUnavailable = 409, "seat_unavailable", "Seat unavailable";
     /// An account has this address.
     EmailTaken = 409, "email_taken", "Email taken";
-    /// The show takes no more bookings.
+    /// Something else forbids it as things are; `detail` tells what to do.
+    Conflict = 409, "conflict", "Conflict";
+    /// The show takes no more bookings, or none yet.
     SalesClosed = 409, "sales_closed", "Sales closed";
+    /// The hold ran out; its seats are anybody's.
+    HoldExpired = 409, "hold_expired", "Hold expired";
+    /// The booking cannot be cancelled, or not any more.
+    BookingNotCancellable = 409, "booking_not_cancellable", "Booking not cancellable";
     /// The body is larger than any that makes sense.
     PayloadTooLarge = 413, "payload_too_large", "Payload too large";
     /// The body must be JSON.
     UnsupportedMediaType = 415, "unsupported_media_type", "Unsupported media type";
     /// The key was used with another request.
     IdempotencyKeyReused = 422, "idempotency_key_reused", "Idempotency key reused";
-    /// More seats than a booking may have.
+    /// More seats than a booking may have, or than a caller may hold of one show.
     TooManySeats = 422, "too_many_seats", "Too many seats";
+    /// The selection would leave single seats empty; `seat_ids` names those.
+    SeatsLeaveGap = 422, "seats_leave_gap", "Seats leave a gap";
+    /// The new seats cost more than the old ones.
+    PriceDiffers = 422, "price_differs", "Price differs";
     /// Too many requests, or failed logins.
     RateLimited = 429, "rate_limited", "Rate limited";
     /// A mistake of ours.
@@ -162,9 +176,9 @@ impl Problem {
             .header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
     }
 
-    /// There is no hold with that id.
-    pub fn hold_not_found() -> Self {
-        Self::new(Code::HoldNotFound, "There is no such hold.")
+    /// Who calls was known, and is not any more.
+    pub fn session_ended() -> Self {
+        Self { detail: "The session has ended. Log in again.".into(), ..Self::unauthenticated() }
     }
 
     /// Too many tries.
@@ -342,13 +356,72 @@ impl From<LoginError> for Problem {
                 Self::new(Code::InvalidCredentials, "The e-mail address or the password is wrong.")
                     .header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
             }
-            LoginError::TooManyFailures { retry_in, limit } => Self::rate_limited(
-                "Too many failed logins. Wait, and try again.",
-                limit,
-                Allowance { allowed: false, remaining: 0, resets_in: retry_in },
-            ),
+            LoginError::TooManyFailures(error) => error.into(),
             LoginError::Password(error) => error.into(),
             LoginError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<TooManyFailures> for Problem {
+    fn from(TooManyFailures { retry_in, limit }: TooManyFailures) -> Self {
+        Self::rate_limited(
+            "Too many failed logins. Wait, and try again.",
+            limit,
+            Allowance { allowed: false, remaining: 0, resets_in: retry_in },
+        )
+    }
+}
+
+impl From<ProofError> for Problem {
+    fn from(error: ProofError) -> Self {
+        match error {
+            ProofError::SessionEnded => Self::session_ended(),
+            ProofError::PasswordMissing => {
+                Self::new(Code::Forbidden, "This needs your password: send it as current_password.")
+            }
+            ProofError::WrongPassword => Self::new(
+                Code::Forbidden,
+                "The current password is wrong: nothing was changed. Send the password you log in with as current_password.",
+            ),
+            ProofError::TooManyFailures(error) => error.into(),
+            ProofError::Password(error) => error.into(),
+            ProofError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<UpdateProfileError> for Problem {
+    fn from(error: UpdateProfileError) -> Self {
+        match error {
+            UpdateProfileError::Unproven(error) => error.into(),
+            UpdateProfileError::EmailTaken => Self::new(
+                Code::EmailTaken,
+                "Another account has this e-mail address. Nothing was changed; choose another.",
+            ),
+        }
+    }
+}
+
+impl From<DeleteAccountError> for Problem {
+    fn from(error: DeleteAccountError) -> Self {
+        match error {
+            DeleteAccountError::Unproven(error) => error.into(),
+            DeleteAccountError::LastAdmin => Self::new(
+                Code::Conflict,
+                "This is the only administrator's account. Make another administrator first (movie-booking admin create), then delete it.",
+            ),
+        }
+    }
+}
+
+impl From<EndSessionError> for Problem {
+    fn from(error: EndSessionError) -> Self {
+        match error {
+            EndSessionError::NotFound => {
+                Self::new(Code::NotFound, "You have no such session, or it has ended already.")
+            }
+            EndSessionError::Store(error) => error.into(),
         }
     }
 }
@@ -365,14 +438,10 @@ impl From<RefreshError> for Problem {
     }
 }
 
-fn session_ended() -> Problem {
-    Problem { detail: "The session has ended. Log in again.".into(), ..Problem::unauthenticated() }
-}
-
 impl From<WhoAmIError> for Problem {
     fn from(error: WhoAmIError) -> Self {
         match error {
-            WhoAmIError::SessionEnded => session_ended(),
+            WhoAmIError::SessionEnded => Self::session_ended(),
             WhoAmIError::Store(error) => error.into(),
         }
     }
@@ -399,8 +468,9 @@ impl From<SeatMapError> for Problem {
 impl From<ReadBookingError> for Problem {
     fn from(error: ReadBookingError) -> Self {
         match error {
-            ReadBookingError::SessionEnded => session_ended(),
-            ReadBookingError::NotFound => Self::new(Code::BookingNotFound, "You have no such booking."),
+            ReadBookingError::SessionEnded => Self::session_ended(),
+            ReadBookingError::NotFound => Refusal::BookingNotFound.into(),
+            ReadBookingError::HoldNotFound => Refusal::HoldNotFound.into(),
             ReadBookingError::Store(error) => error.into(),
         }
     }
@@ -433,7 +503,7 @@ impl From<CommandError> for Problem {
             CommandError::Store(error) => error.into(),
             CommandError::OutcomeUnknown => Self::unavailable(
                 Code::OutcomeUnknown,
-                "The booking may have been made. Send the same request with the same Idempotency-Key: it tells, and never books twice.",
+                "It may have been done. Send the same request again, with the same Idempotency-Key if it had one: it tells, and nothing is done twice.",
                 None,
             ),
         }
@@ -443,7 +513,7 @@ impl From<CommandError> for Problem {
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         match refusal {
-            Refusal::SessionEnded => session_ended(),
+            Refusal::SessionEnded => Self::session_ended(),
             Refusal::KeyReused => Self::new(
                 Code::IdempotencyKeyReused,
                 "This Idempotency-Key was used with another request. Use a new key for a new request.",
@@ -454,12 +524,55 @@ impl From<Refusal> for Problem {
                     .with("seat_ids", seat_list(&seat_ids))
             }
             Refusal::SalesClosed => {
-                Self::new(Code::SalesClosed, "The show has started or is cancelled: it takes no more bookings.")
+                Self::new(Code::SalesClosed, "The show takes no more bookings: its sale has ended, or it is cancelled.")
             }
-            Refusal::SeatUnavailable { seat_ids } => {
-                Self::new(Code::SeatUnavailable, "Seat is not available or does not exist.")
-                    .with("seat_ids", seat_list(&seat_ids))
+            Refusal::SeatUnavailable { seat_ids, hold_id } => {
+                let detail = match (&hold_id, seat_ids.is_empty()) {
+                    (Some(_), _) => "You hold some of these seats yourself. Book or release your hold, hold_id.",
+                    (None, true) => "Not as many seats are free. Ask for fewer, or look at the show's seat map.",
+                    (None, false) => "Seat is not available or does not exist.",
+                };
+                let problem = Self::new(Code::SeatUnavailable, detail).with("seat_ids", seat_list(&seat_ids));
+                match hold_id {
+                    Some(hold_id) => problem.with("hold_id", hold_id.as_str().into()),
+                    None => problem,
+                }
             }
+            Refusal::HoldNotFound => {
+                Self::new(Code::HoldNotFound, "You have no such hold: it may be released or booked.")
+            }
+            Refusal::BookingNotFound => Self::new(Code::BookingNotFound, "You have no such booking."),
+            Refusal::SalesNotOpen { open_at } => Self::new(
+                Code::SalesClosed,
+                format!(
+                    "The show is not on sale yet: it is from {}.",
+                    open_at.to_rfc3339_opts(SecondsFormat::Secs, true)
+                ),
+            ),
+            Refusal::HoldExpired => {
+                Self::new(Code::HoldExpired, "The hold ran out, and its seats are anybody's. Hold seats again.")
+            }
+            Refusal::TooManyHeld { held, max } => Self::new(
+                Code::TooManySeats,
+                format!("At most {max} seats of a show can be held; you hold {held}. Book or release a hold first."),
+            )
+            .with("max", max.into()),
+            Refusal::SeatsLeaveGap { seat_ids } => Self::new(
+                Code::SeatsLeaveGap,
+                "This selection leaves a single seat empty. Choose so that none stays alone.",
+            )
+            .with("seat_ids", seat_list(&seat_ids)),
+            Refusal::NotCancellable => {
+                Self::new(Code::BookingNotCancellable, "This booking cannot be cancelled, or not any more.")
+            }
+            Refusal::NotChangeable => Self::new(Code::Conflict, "Only a confirmed booking can have other seats."),
+            Refusal::WrongSeatCount { seats } => {
+                Self::field("seat_ids", "wrong_count", format!("must have {seats} seats, as many as the booking has"))
+            }
+            Refusal::PriceDiffers { sold, asked } => Self::new(
+                Code::PriceDiffers,
+                format!("These seats cost {asked}, more than the {sold} that was paid. Choose others, or book anew."),
+            ),
         }
     }
 }
@@ -474,9 +587,10 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), Code::ALL.len());
-        let body: Value =
-            serde_json::from_str(&Problem::from(Refusal::SeatUnavailable { seat_ids: vec![SeatId(7)] }).body("r"))
-                .unwrap();
+        let body: Value = serde_json::from_str(
+            &Problem::from(Refusal::SeatUnavailable { seat_ids: vec![SeatId(7)], hold_id: None }).body("r"),
+        )
+        .unwrap();
         assert_eq!(body["type"], "/problems/seat-unavailable");
         assert_eq!(body["message"], body["detail"]);
         assert_eq!(body["seat_ids"], json!([7]));

@@ -8,8 +8,9 @@ use actix_web::HttpMessage as _;
 use actix_web::HttpRequest;
 use actix_web::http::header::{self, HeaderMap};
 use actix_web::web::Payload;
+use domain::StoreError;
 use domain::booking::{IdempotencyKey, Scope};
-use domain::identity::{AccessTokens, Caller};
+use domain::identity::{AccessTokens, Bearer, Caller};
 use futures::StreamExt as _;
 use ipnet::IpNet;
 use serde_json::Value;
@@ -26,14 +27,18 @@ const DISCARD_MAX: usize = 16 * 1024 * 1024;
 const BODY_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// What the request's `Authorization` says. Worked out once, by the middleware.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub enum Authorization {
     /// Nothing.
     Anonymous,
     /// Something that is no valid token.
     Invalid,
+    /// A valid token, whose session has ended.
+    Ended,
+    /// A valid token, of which the store could not tell whether its session lasts.
+    Unproven(StoreError),
     /// A valid token.
-    Known(Caller),
+    Known(Bearer),
 }
 
 /// Reads the `Authorization` header.
@@ -46,8 +51,8 @@ pub fn authorization(headers: &HeaderMap, tokens: &dyn AccessTokens) -> Authoriz
                 let (scheme, token) = text.split_once(' ')?;
                 scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
             });
-            let caller = token.and_then(|token| tokens.verify(token).ok());
-            caller.map_or(Authorization::Invalid, Authorization::Known)
+            let bearer = token.and_then(|token| tokens.verify(token).ok());
+            bearer.map_or(Authorization::Invalid, Authorization::Known)
         }
         (Some(_), Some(_)) => Authorization::Invalid,
     }
@@ -56,30 +61,48 @@ pub fn authorization(headers: &HeaderMap, tokens: &dyn AccessTokens) -> Authoriz
 /// The caller, where the call is public: a token that isn't valid is ignored.
 pub fn caller_if_known(request: &HttpRequest) -> Option<Caller> {
     match request.extensions().get::<Authorization>() {
-        Some(Authorization::Known(caller)) => Some(*caller),
+        Some(Authorization::Known(bearer)) => Some(bearer.caller),
         _ => None,
     }
 }
 
 /// The caller, where there must be one.
 pub fn caller(request: &HttpRequest) -> Result<Caller, Problem> {
-    caller_if_known(request).ok_or_else(Problem::unauthenticated)
+    bearer(request).map(|bearer| bearer.caller)
+}
+
+/// The caller and the session it calls in, where there must be one.
+pub fn bearer(request: &HttpRequest) -> Result<Bearer, Problem> {
+    match request.extensions().get::<Authorization>() {
+        Some(Authorization::Known(bearer)) => Ok(*bearer),
+        Some(Authorization::Ended) => Err(Problem::session_ended()),
+        Some(Authorization::Unproven(error)) => Err(error.clone().into()),
+        _ => Err(Problem::unauthenticated()),
+    }
 }
 
 /// The `Idempotency-Key`, where there must be one.
 pub fn idempotency_key(request: &HttpRequest) -> Result<IdempotencyKey, Problem> {
+    idempotency_key_if_given(request)?.ok_or_else(|| {
+        Problem::new(
+            Code::IdempotencyKeyMissing,
+            "Send an Idempotency-Key header: a text of your own, new for each booking and the same for its retries.",
+        )
+    })
+}
+
+/// The `Idempotency-Key`, where there may be one.
+pub fn idempotency_key_if_given(request: &HttpRequest) -> Result<Option<IdempotencyKey>, Problem> {
     let invalid = |detail| Problem::new(Code::IdempotencyKeyInvalid, detail);
     let mut values = request.headers().get_all("idempotency-key");
     match (values.next(), values.next()) {
-        (None, _) => Err(Problem::new(
-            Code::IdempotencyKeyMissing,
-            "Send an Idempotency-Key header: a text of your own, new for each booking and the same for its retries.",
-        )),
+        (None, _) => Ok(None),
         (Some(_), Some(_)) => Err(invalid("Send one Idempotency-Key header, not several.")),
         (Some(value), None) => value
             .to_str()
             .ok()
             .and_then(|text| IdempotencyKey::parse(text).ok())
+            .map(Some)
             .ok_or_else(|| invalid("An Idempotency-Key has 1 to 255 visible ASCII characters.")),
     }
 }
@@ -105,6 +128,14 @@ impl Body {
         check_media_type(request.headers())?;
         json::parse(&self.0?)
             .map_err(|error| Problem::new(Code::MalformedJson, format!("The body is not JSON: {error}.")))
+    }
+
+    /// The body as JSON. None at all is an object without members: clients that send none with DELETE are told what is missing.
+    pub fn json_if_any(self, request: &HttpRequest) -> Result<Value, Problem> {
+        match &self.0 {
+            Ok(bytes) if bytes.is_empty() => Ok(Value::Object(serde_json::Map::new())),
+            _ => self.json(request),
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use actix_web::{App, HttpServer};
 use adapters_auth::{
     Argon2Passwords, JwtAccessTokens, JwtSecretError, OsRandom, RandomRefreshTokens, SystemClock, TokioTimer,
 };
-use adapters_local::{CachedLayouts, LocalRateLimiter, LocalReplayCache};
+use adapters_local::{CachedLayouts, GuardedSessions, LocalRateLimiter, LocalReplayCache};
 use adapters_redis::{Redis, RedisRateLimiter, RedisReplayCache, ServerKey};
 use domain::booking::{
     AnswerEncoder, BookingMeter, BookingService, Committer, CommitterLimits, CommitterParts, ReplayCache, command_queue,
@@ -48,8 +48,6 @@ use crate::views::JsonAnswers;
 
 /// How many commands wait for one committer at most.
 const QUEUE_MAX: usize = 1024;
-/// How many commands are committed together at most. One: each booking is a commit of its own in this version.
-const BATCH_MAX: usize = 1;
 /// How much memory the answers of idempotency keys may take where there is no Redis: some ten thousand answers.
 const REPLAY_CACHE_BYTES: u64 = 16 * 1024 * 1024;
 /// How long what was accepted may take once the server stops: ten seconds, less what ending takes.
@@ -240,14 +238,24 @@ fn wire(
     let meter: Arc<dyn BookingMeter> = metrics.clone();
     let mut dependencies = vec![store.ports.dependency.clone()];
     dependencies.extend(redis.clone().map(|redis| -> Arc<dyn Dependency> { redis }));
-    let parts = CommitterParts { encoder: encoder.clone(), random: random.clone(), timer, meter: meter.clone() };
-    let limits = CommitterLimits { queue_max: QUEUE_MAX, batch_max: BATCH_MAX, timeout: config.request_timeout };
-    let (queue, committers) = command_queue(store.ports.batches.clone(), &parts, limits);
     let cache_bytes = config.seatmap_cache_mb * 1024 * 1024;
+    let layouts = Arc::new(CachedLayouts::new(store.ports.layouts.clone(), cache_bytes));
+    let parts = CommitterParts {
+        rules: config.rules,
+        layouts: layouts.clone(),
+        encoder: encoder.clone(),
+        random: random.clone(),
+        timer: timer.clone(),
+        meter: meter.clone(),
+    };
+    let limits =
+        CommitterLimits { queue_max: QUEUE_MAX, batch_max: config.commit_batch_max, timeout: config.request_timeout };
+    let (queue, committers) = command_queue(store.ports.batches.clone(), &parts, limits);
     let state = AppState {
         identity: IdentityService {
             users: store.ports.users.clone(),
             sessions: store.ports.sessions.clone(),
+            guard: Arc::new(GuardedSessions::new(store.ports.sessions.clone(), timer.clone())),
             passwords: Arc::new(TracedPasswords(passwords.clone())),
             access_tokens: Arc::new(JwtAccessTokens::new(&secret, &previous, Arc::new(SystemClock))?),
             refresh_tokens: Arc::new(RandomRefreshTokens),
@@ -256,13 +264,11 @@ fn wire(
             ttl: config.ttl,
         },
         catalog: CatalogService { store: store.ports.catalog.clone() },
-        seating: SeatingService {
-            seating: store.ports.seating.clone(),
-            layouts: Arc::new(CachedLayouts::new(store.ports.layouts.clone(), cache_bytes)),
-        },
+        seating: SeatingService { seating: store.ports.seating.clone(), layouts },
         booking: BookingService {
             queue,
             bookings: store.ports.bookings.clone(),
+            holds: store.ports.holds.clone(),
             users: store.ports.users.clone(),
             encoder,
             replays,
@@ -276,7 +282,7 @@ fn wire(
         redis,
         traces: None,
         settings: HttpSettings {
-            max_seats_per_booking: config.max_seats_per_booking,
+            rules: config.rules,
             trusted_proxies: config.trusted_proxies.clone(),
             rate_limits: config.rate_limits,
         },

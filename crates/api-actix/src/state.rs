@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use adapters_auth::Argon2Passwords;
 use adapters_redis::Redis;
-use domain::booking::BookingService;
+use domain::booking::{BookingService, Rules};
 use domain::catalog::CatalogService;
 use domain::health::Dependency;
 use domain::identity::IdentityService;
@@ -20,8 +20,8 @@ use crate::traces::Traces;
 
 /// Settings that handlers need.
 pub struct HttpSettings {
-    /// How many seats a booking may have.
-    pub max_seats_per_booking: usize,
+    /// What the house allows.
+    pub rules: Rules,
     /// Whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// How often something may be asked.

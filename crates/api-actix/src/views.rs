@@ -1,10 +1,11 @@
 //! The shapes on the wire, and how the domain's values become them.
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use domain::booking::{AnswerEncoder, Booking, SoldSeat};
+use domain::booking::{AnswerEncoder, Booking, Hold, SoldSeat};
 use domain::catalog::{HallSummary, Movie, Show, Theatre};
-use domain::identity::{SignedIn, User};
-use domain::money::Money;
+use domain::identity::{AccessToken, Session, SignedIn, UpdatedProfile, User};
+use domain::ids::SessionId;
+use domain::money::{Currency, Money};
 use domain::seating::SeatOnMap;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -70,6 +71,80 @@ impl From<SignedIn> for SignedInView {
             refresh_token: tokens.refresh_token.0,
         }
     }
+}
+
+/// A user's profile after a change. With a new password it has the token that the caller goes on with: the one that it called with is
+/// over.
+#[derive(Serialize, ToSchema)]
+#[schema(as = UpdatedUser)]
+pub struct UpdatedUserView {
+    id: i64,
+    name: String,
+    email: String,
+    /// `customer`, `staff` or `admin`.
+    role: &'static str,
+    created_at: String,
+    /// Only with a new password: the access token from here on. The refresh token stays as it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
+    /// Beside `token`, always `Bearer`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_type: Option<&'static str>,
+    /// Beside `token`: how long it works, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_in: Option<u64>,
+}
+
+impl From<UpdatedProfile> for UpdatedUserView {
+    fn from(UpdatedProfile { user, token }: UpdatedProfile) -> Self {
+        let UserView { id, name, email, role, created_at } = user.into();
+        let (token, expires_in) = match token {
+            Some(AccessToken { token, expires_in }) => (Some(token), Some(expires_in.as_secs())),
+            None => (None, None),
+        };
+        let token_type = token.is_some().then_some("Bearer");
+        Self { id, name, email, role, created_at, token, token_type, expires_in }
+    }
+}
+
+/// A session: a login, and what followed from it.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Session)]
+pub struct SessionView {
+    id: i64,
+    created_at: String,
+    /// When its refresh token was last used, or it began.
+    last_used_at: String,
+    /// When it is over if its refresh token is not used.
+    expires_at: String,
+    /// Whether the caller calls in it.
+    current: bool,
+}
+
+impl SessionView {
+    /// A session as a caller in `current` sees it.
+    pub fn new(session: &Session, current: Option<SessionId>) -> Self {
+        Self {
+            id: session.id.0,
+            created_at: instant(session.created_at),
+            last_used_at: instant(session.last_used_at),
+            expires_at: instant(session.expires_at),
+            current: current == Some(session.id),
+        }
+    }
+}
+
+/// What is stored about the caller. Only described here: the answer is written part by part.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Export)]
+pub struct ExportView<'booking> {
+    profile: UserView,
+    /// Those that last, newest first.
+    sessions: Vec<SessionView>,
+    /// Those that are live.
+    holds: Vec<HoldView<'booking>>,
+    /// All of them, newest first.
+    bookings: Vec<BookingView<'booking>>,
 }
 
 /// A movie.
@@ -244,7 +319,7 @@ impl<'map> SeatView<'map> {
     }
 }
 
-/// A seat of a booking.
+/// A seat of a hold or a booking.
 #[derive(Serialize, ToSchema)]
 #[schema(as = SoldSeat)]
 pub struct SoldSeatView<'booking> {
@@ -252,8 +327,51 @@ pub struct SoldSeatView<'booking> {
     row: &'booking str,
     number: i32,
     category: &'booking str,
-    /// As it was sold, in major units.
+    /// As it was held or sold, in major units.
     price: String,
+}
+
+impl<'booking> SoldSeatView<'booking> {
+    fn list(seats: &'booking [SoldSeat], currency: Currency) -> Vec<Self> {
+        let view = |seat: &'booking SoldSeat| Self {
+            id: seat.id.0,
+            row: &seat.row,
+            number: seat.number,
+            category: &seat.category,
+            price: Money::new(seat.price_minor, currency).to_string(),
+        };
+        seats.iter().map(view).collect()
+    }
+}
+
+/// Seats that are kept for the caller for some minutes.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Hold)]
+pub struct HoldView<'hold> {
+    /// Unguessable.
+    #[schema(example = "1-7Q2XK0M4ZD7Q2XK0M4ZD7Q2XK0")]
+    id: &'hold str,
+    show_id: i64,
+    seats: Vec<SoldSeatView<'hold>>,
+    /// What the booking will cost, in major units.
+    total: String,
+    /// ISO 4217.
+    currency: &'hold str,
+    /// At this instant the seats are anybody's again.
+    expires_at: String,
+}
+
+impl<'hold> From<&'hold Hold> for HoldView<'hold> {
+    fn from(hold: &'hold Hold) -> Self {
+        Self {
+            id: hold.id.as_str(),
+            show_id: hold.show_id.0,
+            seats: SoldSeatView::list(&hold.seats, hold.currency),
+            total: hold.total().to_string(),
+            currency: hold.currency.code(),
+            expires_at: instant(hold.expires_at),
+        }
+    }
 }
 
 /// A booking.
@@ -287,13 +405,6 @@ pub struct BookingView<'booking> {
 
 impl<'booking> From<&'booking Booking> for BookingView<'booking> {
     fn from(booking: &'booking Booking) -> Self {
-        let seat = |seat: &'booking SoldSeat| SoldSeatView {
-            id: seat.id.0,
-            row: &seat.row,
-            number: seat.number,
-            category: &seat.category,
-            price: Money::new(seat.price_minor, booking.currency).to_string(),
-        };
         Self {
             id: booking.id.0,
             reference: booking.reference.as_str(),
@@ -301,12 +412,12 @@ impl<'booking> From<&'booking Booking> for BookingView<'booking> {
             show_id: booking.show_id.0,
             seat_id: booking.seats.first().map(|seat| seat.id.0),
             seat_ids: booking.seats.iter().map(|seat| seat.id.0).collect(),
-            seats: booking.seats.iter().map(seat).collect(),
-            status: booking.status.as_str(),
+            seats: SoldSeatView::list(&booking.seats, booking.currency),
+            status: booking.status().as_str(),
             total: booking.total().to_string(),
             currency: booking.currency.code(),
             booked_at: instant(booking.booked_at),
-            cancelled_at: booking.cancelled_at.map(instant),
+            cancelled_at: booking.state.cancelled_at().map(instant),
             movie_title: &booking.movie_title,
             theatre_name: &booking.theatre_name,
             hall_name: &booking.hall_name,
@@ -329,11 +440,22 @@ pub struct BookedView<'booking> {
 pub struct JsonAnswers;
 
 impl AnswerEncoder for JsonAnswers {
-    fn encode_booking(&self, booking: &Booking) -> Vec<u8> {
-        let answer = BookedView { message: "Booking successful!", booking: booking.into() };
-        // Strings and numbers in structs: there is nothing in it that JSON can't hold.
-        serde_json::to_vec(&answer).unwrap_or_default()
+    fn encode_booked(&self, booking: &Booking) -> Vec<u8> {
+        to_json(&BookedView { message: "Booking successful!", booking: booking.into() })
     }
+
+    fn encode_booking(&self, booking: &Booking) -> Vec<u8> {
+        to_json(&BookingView::from(booking))
+    }
+
+    fn encode_hold(&self, hold: &Hold) -> Vec<u8> {
+        to_json(&HoldView::from(hold))
+    }
+}
+
+fn to_json(view: &impl Serialize) -> Vec<u8> {
+    // Strings and numbers in structs: there is nothing in it that JSON can't hold.
+    serde_json::to_vec(view).unwrap_or_default()
 }
 
 /// A field that is not as it must be.
@@ -358,8 +480,12 @@ pub struct ProblemView {
     request_id: String,
     /// With `validation_failed`: every field that is not as it must be.
     errors: Option<Vec<FieldErrorView>>,
-    /// With `seat_unavailable` and `seat_not_found`: those seats.
+    /// With `seat_unavailable` and `seat_not_found`: those seats; with `seats_leave_gap`: the seats that would stay empty.
     seat_ids: Option<Vec<i64>>,
+    /// With `seat_unavailable`: the caller's own hold, if it has some of those seats.
+    hold_id: Option<String>,
+    /// With `seat_unavailable` for several seats, and `seats_leave_gap`: up to three groups of as many free seats together.
+    alternatives: Option<Vec<Vec<i64>>>,
 }
 
 /// A sign-up.
@@ -386,6 +512,31 @@ pub struct LoginBody {
     password: String,
 }
 
+/// A change of the profile: what is not given stays.
+#[derive(Serialize, ToSchema)]
+#[schema(as = UpdateUser)]
+pub struct UpdateUserBody {
+    /// 1 to 100 characters.
+    #[schema(max_length = 100, min_length = 1, example = "Ana Costa")]
+    name: Option<String>,
+    #[schema(max_length = 254, example = "ana@example.org")]
+    email: Option<String>,
+    /// 8 to 128 characters, any characters.
+    #[schema(max_length = 128, min_length = 8, example = "another correct horse")]
+    password: Option<String>,
+    /// Needed for another address or password.
+    #[schema(example = "correct horse battery")]
+    current_password: Option<String>,
+}
+
+/// The proof that an account is deleted by who it is of.
+#[derive(Serialize, ToSchema)]
+#[schema(as = DeleteUser)]
+pub struct DeleteUserBody {
+    #[schema(example = "correct horse battery")]
+    current_password: String,
+}
+
 /// A refresh token.
 #[derive(Serialize, ToSchema)]
 #[schema(as = RefreshToken)]
@@ -403,8 +554,31 @@ pub struct BookBody {
     seat_id: Option<i64>,
     /// All of them are booked, or none.
     seat_ids: Option<Vec<i64>>,
-    /// Holds come with a later version: no hold is found yet.
+    /// The caller's own hold: exactly its seats are booked, at its prices.
     hold_id: Option<String>,
+}
+
+/// Seats to be held: `seat_ids`, or `quantity` for the best seats together.
+#[derive(Serialize, ToSchema)]
+#[schema(as = HoldSeats)]
+pub struct HoldBody {
+    /// All of them are held, or none.
+    seat_ids: Option<Vec<i64>>,
+    /// So many seats: in as few rows as can be, with as few single seats left empty, as near as can be to where one sees best.
+    #[schema(minimum = 1, example = 2)]
+    quantity: Option<u32>,
+    /// With `quantity`: only seats of this category.
+    category: Option<String>,
+    /// With `quantity`: only accessible seats, or none of them.
+    accessible: Option<bool>,
+}
+
+/// Other seats for a booking.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ChangeSeats)]
+pub struct ChangeSeatsBody {
+    /// As many as the booking has.
+    seat_ids: Vec<i64>,
 }
 
 /// Whether the server can do its work.

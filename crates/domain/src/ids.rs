@@ -19,6 +19,8 @@ macro_rules! ids {
 ids! {
     /// A person's account: a customer, staff or an administrator.
     UserId;
+    /// A login of a user, and what follows from it.
+    SessionId;
     /// A movie of the catalog.
     MovieId;
     /// A theatre: a building with halls, in one timezone.

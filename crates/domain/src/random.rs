@@ -10,6 +10,22 @@ pub trait Random: Send + Sync {
     fn fill(&self, bytes: &mut [u8]);
 }
 
+/// Crockford's alphabet: no I, L, O or U, so that nothing is misread at the door.
+const CROCKFORD: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+
+/// Draws `N` characters of Crockford's base 32, five random bits each.
+pub(crate) fn draw_crockford<const N: usize>(random: &dyn Random) -> String {
+    let mut bytes = [0; N];
+    random.fill(&mut bytes);
+    // 32 divides 256, so each character is as likely as any other.
+    bytes.iter().filter_map(|byte| CROCKFORD.get(usize::from(byte % 32))).copied().map(char::from).collect()
+}
+
+/// Whether a text is `length` characters of Crockford's base 32.
+pub(crate) fn is_crockford(text: &str, length: usize) -> bool {
+    text.len() == length && text.bytes().all(|byte| CROCKFORD.contains(&byte))
+}
+
 /// What is printed on a ticket: 10 upper-case characters of Crockford's base 32, 50 random bits.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Reference(String);
@@ -22,22 +38,15 @@ pub struct ReferenceError;
 impl Reference {
     /// How many characters a reference has.
     pub const LENGTH: usize = 10;
-    /// Crockford's alphabet: no I, L, O or U, so that nothing is misread at the door.
-    const ALPHABET: &'static [u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
     /// Draws a reference.
     pub fn draw(random: &dyn Random) -> Self {
-        let mut bytes = [0; Self::LENGTH];
-        random.fill(&mut bytes);
-        // 32 divides 256, so each character is as likely as any other.
-        let text = bytes.iter().filter_map(|byte| Self::ALPHABET.get(usize::from(byte % 32)));
-        Self(text.copied().map(char::from).collect())
+        Self(draw_crockford::<{ Self::LENGTH }>(random))
     }
 
     /// Parses a stored reference.
     pub fn parse(text: &str) -> Result<Self, ReferenceError> {
-        let fits = text.len() == Self::LENGTH && text.bytes().all(|byte| Self::ALPHABET.contains(&byte));
-        if fits { Ok(Self(text.to_owned())) } else { Err(ReferenceError) }
+        if is_crockford(text, Self::LENGTH) { Ok(Self(text.to_owned())) } else { Err(ReferenceError) }
     }
 
     /// The ten characters.

@@ -18,12 +18,17 @@ pub const EVENTS_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How long refresh tokens are kept after they ran out. They are worth nothing by then; but a clock that runs ahead for a while
 /// must not end everybody's sessions, and a misuse can be looked into for a week.
 pub const REFRESH_TOKENS_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How long holds are kept after they ran out: who comes back to one within a day is told that it ran out, not that it never was.
+pub const HOLDS_KEPT: Duration = Duration::from_secs(24 * 3600);
 
 /// What can be swept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Sweep {
-    /// The bytes of the answers that idempotency keys remember, by when the key was made. The key stays, and the booking.
+    /// The bytes of the answers that idempotency keys remember, by when the key was made. A booking's key stays, and the booking;
+    /// a key of a hold goes with its answer, and so does one that no client has sent.
     Answers,
+    /// Holds, by when they ran out, with their seats and with those of their claims that nobody has taken over.
+    Holds,
     /// Events that others were to be told of, by when they were written.
     Events,
     /// Refresh tokens, by when they ran out. A session goes with its last token.
@@ -35,6 +40,7 @@ impl Sweep {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Answers => "answers",
+            Self::Holds => "holds",
             Self::Events => "events",
             Self::RefreshTokens => "refresh_tokens",
         }
@@ -88,6 +94,7 @@ impl RetentionService {
     pub fn new(store: Arc<dyn RetentionStore>, idempotency_ttl: Duration) -> Self {
         let rules = vec![
             Rule { what: Sweep::Answers, keep: idempotency_ttl },
+            Rule { what: Sweep::Holds, keep: HOLDS_KEPT },
             Rule { what: Sweep::Events, keep: EVENTS_KEPT },
             Rule { what: Sweep::RefreshTokens, keep: REFRESH_TOKENS_KEPT },
         ];
@@ -134,7 +141,7 @@ mod tests {
     type Told = (Sweep, u64, bool);
 
     /// Runs over a store in which this many rows of each kind are old, and one kind fails from its second step on.
-    fn run(old: [u64; 3], failing: Option<Sweep>) -> (Vec<Told>, Vec<(Sweep, Duration)>) {
+    fn run(old: [u64; 4], failing: Option<Sweep>) -> (Vec<Told>, Vec<(Sweep, Duration)>) {
         let calls = Arc::new(Mutex::new(Vec::new()));
         let (asked, left) = (Arc::clone(&calls), Mutex::new(old));
         let mut store = MockRetentionStore::new();
@@ -145,8 +152,10 @@ mod tests {
             if again && failing == Some(what) {
                 return Err(StoreError::unavailable("gone"));
             }
-            let index =
-                [Sweep::Answers, Sweep::Events, Sweep::RefreshTokens].iter().position(|at| *at == what).unwrap();
+            let index = [Sweep::Answers, Sweep::Holds, Sweep::Events, Sweep::RefreshTokens]
+                .iter()
+                .position(|at| *at == what)
+                .unwrap();
             let left = &mut left.lock().unwrap()[index];
             let step = (*left).min(u64::from(rows_max));
             *left -= step;
@@ -159,27 +168,39 @@ mod tests {
 
     #[test]
     fn each_rule_is_run_until_a_step_is_not_full() {
-        let (swept, calls) = run([2_500, 0, 1_000], None);
-        let expected =
-            [(Sweep::Answers, 2_500, false), (Sweep::Events, 0, false), (Sweep::RefreshTokens, 1_000, false)];
+        let (swept, calls) = run([2_500, 30, 0, 1_000], None);
+        let expected = [
+            (Sweep::Answers, 2_500, false),
+            (Sweep::Holds, 30, false),
+            (Sweep::Events, 0, false),
+            (Sweep::RefreshTokens, 1_000, false),
+        ];
         assert_eq!(swept, expected);
         let answers = [(Sweep::Answers, TTL); 3];
         let tokens = [(Sweep::RefreshTokens, REFRESH_TOKENS_KEPT); 2];
-        assert_eq!(calls, [&answers[..], &[(Sweep::Events, EVENTS_KEPT)], &tokens].concat());
+        assert_eq!(
+            calls,
+            [&answers[..], &[(Sweep::Holds, HOLDS_KEPT), (Sweep::Events, EVENTS_KEPT)], &tokens].concat()
+        );
     }
 
     #[test]
     fn a_failure_ends_its_rule_alone_and_what_was_done_before_it_counts() {
-        let (swept, _) = run([1_500, 10, 20], Some(Sweep::Answers));
+        let (swept, _) = run([1_500, 5, 10, 20], Some(Sweep::Answers));
         assert_eq!(
             swept,
-            [(Sweep::Answers, 1_000, true), (Sweep::Events, 10, false), (Sweep::RefreshTokens, 20, false)]
+            [
+                (Sweep::Answers, 1_000, true),
+                (Sweep::Holds, 5, false),
+                (Sweep::Events, 10, false),
+                (Sweep::RefreshTokens, 20, false)
+            ]
         );
     }
 
     #[test]
     fn a_run_ends_however_much_there_is() {
-        let (swept, _) = run([u64::MAX, 0, 0], None);
+        let (swept, _) = run([u64::MAX, 0, 0, 0], None);
         assert_eq!(swept[0], (Sweep::Answers, u64::from(STEP_ROWS_MAX) * u64::from(STEPS_MAX), false));
     }
 }

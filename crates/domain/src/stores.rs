@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::booking::{BatchStore, BookingStore};
+use crate::booking::{BatchStore, BookingStore, HoldStore};
 use crate::catalog::CatalogStore;
 use crate::health::Dependency;
 use crate::identity::{SessionStore, UserStore};
@@ -25,6 +25,8 @@ pub struct Stores {
     pub layouts: Arc<dyn LayoutStore>,
     /// Bookings.
     pub bookings: Arc<dyn BookingStore>,
+    /// Holds.
+    pub holds: Arc<dyn HoldStore>,
     /// Plans.
     pub seeder: Arc<dyn Seeder>,
     /// What is not kept for ever.
@@ -45,6 +47,7 @@ impl Stores {
             + SeatingStore
             + LayoutStore
             + BookingStore
+            + HoldStore
             + Seeder
             + RetentionStore
             + Dependency
@@ -57,6 +60,7 @@ impl Stores {
             seating: store.clone(),
             layouts: store.clone(),
             bookings: store.clone(),
+            holds: store.clone(),
             seeder: store.clone(),
             retention: store.clone(),
             batches,

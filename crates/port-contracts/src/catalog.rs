@@ -369,7 +369,11 @@ pub async fn seats_available_counts_what_is_claimed_now(fixture: &dyn Fixture) {
         assert_eq!(listed.seats_available, listed.seats_total - taken, "{}", listed.format);
     }
     fixture
-        .execute(&format!("UPDATE seat_claims SET expires_at = {} WHERE hold_id = 'live'", fixture.instant(-1)))
+        .execute(&format!(
+            "UPDATE seat_claims SET expires_at = {} WHERE hold_id = '{}'",
+            fixture.instant(-1),
+            crate::world::hold_id(world.soon, "live").as_str()
+        ))
         .await;
     assert_eq!(one_show(fixture, world.soon).await.seats_available, 56);
 }

@@ -7,13 +7,16 @@ use std::time::Duration;
 use domain::StoreError;
 use domain::booking::{BookingFilter, CommandError, Named, WriteError};
 use domain::catalog::{MovieFilter, ShowFilter};
-use domain::identity::{NewRefreshToken, RefreshTokenHash, UserStoreError};
-use domain::ids::{BookingId, LayoutId, MovieId, ShowId, TheatreId, UserId};
+use domain::identity::{
+    AccountChange, AnonymiseError, Bearer, ChangeAccountError, CreatedUser, NewRefreshToken, RefreshTokenHash,
+    UserStoreError,
+};
+use domain::ids::{BookingId, LayoutId, MovieId, SessionId, ShowId, TheatreId, UserId};
 use domain::seed::SeedPlan;
 use futures::future::{join, join_all};
 
 use crate::Fixture;
-use crate::tools::{SIMPLE, UniqueRandom, book, booked, decided, first_page, sell};
+use crate::tools::{RULES, SIMPLE, UniqueRandom, book, booked, decided, first_page, sell};
 use crate::world::{World, customer, new_user, password_hash};
 
 /// How long a call to a store that is gone may take.
@@ -79,7 +82,8 @@ pub async fn pools_tell_how_they_are_used(fixture: &dyn Fixture) {
 pub async fn accounts_and_sessions_tell_that_the_store_is_gone(fixture: &dyn Fixture) {
     let (users, sessions) = (&fixture.stores().users, &fixture.stores().sessions);
     let ana = new_user("ana@example.org");
-    let id = users.create(&ana, Some(&token(1))).await.unwrap().id;
+    let CreatedUser { user, session_id } = users.create(&ana, Some(&token(1))).await.unwrap();
+    let (id, bearer) = (user.id, Bearer { caller: user.caller(), session_id });
     fixture.break_backend().await;
     for session in [None, Some(&token(2))] {
         gone("create", async {
@@ -92,10 +96,28 @@ pub async fn accounts_and_sessions_tell_that_the_store_is_gone(fixture: &dyn Fix
     }
     gone("by_email", users.by_email(&ana.email)).await;
     gone("by_id", users.by_id(id)).await;
+    gone("account", users.account(id)).await;
+    gone("change", async {
+        users.change(&bearer, &AccountChange::default()).await.map_err(|error| match error {
+            ChangeAccountError::Store(error) => error,
+            other => StoreError::internal(other),
+        })
+    })
+    .await;
+    gone("anonymise", async {
+        users.anonymise(&bearer).await.map_err(|error| match error {
+            AnonymiseError::Store(error) => error,
+            other => StoreError::internal(other),
+        })
+    })
+    .await;
     gone("reset_password", users.reset_password(&ana.email, &password_hash("second"))).await;
-    gone("open", sessions.open(id, &token(3))).await;
+    gone("open", sessions.open(&user, &token(3))).await;
     gone("rotate", sessions.rotate(&token(1).hash, &token(4))).await;
     gone("end", sessions.end(&token(1).hash)).await;
+    gone("end_one", sessions.end_one(id, SessionId(1))).await;
+    gone("sessions", sessions.sessions(id, &first_page(1))).await;
+    gone("lasts", sessions.lasts(&bearer)).await;
 }
 
 /// The ports that read, and the seeder.
@@ -125,8 +147,8 @@ pub async fn selling_tells_that_the_store_is_gone(fixture: &dyn Fixture) {
     let ana = customer(fixture).await;
     let command = |seat: usize| book(ana, world.soon, &[world.main[seat].id], &format!("k{seat}"));
     let mut decisions = Vec::new();
-    for (seat, store) in fixture.stores().batches.iter().enumerate() {
-        decisions.push(decided(store.as_ref(), &UniqueRandom::new(), &[command(seat)]).await);
+    for seat in 0..fixture.stores().batches.len() {
+        decisions.push(decided(fixture.stores(), &RULES, &UniqueRandom::new(), &[command(seat)]).await);
     }
     let outcome = sell(fixture.stores(), SIMPLE, async |sellers| {
         booked(&sellers.submit(command(20)).await);

@@ -109,6 +109,21 @@ macro_rules! contract_tests {
                 a_session_ends_however_often_it_is_ended,
                 a_new_password_ends_every_session_of_its_account,
                 a_new_password_for_nobody_is_none,
+                an_account_is_changed_as_asked,
+                an_address_that_is_taken_is_not_changed_to,
+                ten_changes_to_one_address_make_one,
+                a_changed_password_keeps_the_session_that_asked,
+                a_changed_password_without_a_session_ends_all,
+                ten_new_passwords_at_once_are_one,
+                an_ended_session_changes_nothing,
+                a_login_from_before_a_new_password_opens_nothing,
+                an_anonymised_account_is_nobodys,
+                ten_deletions_at_once_are_one,
+                the_last_administrator_stays,
+                sessions_are_listed_newest_first_and_paged,
+                a_session_tells_when_it_was_used,
+                a_session_is_ended_by_its_owner_alone,
+                an_end_tells_which_session_it_was,
             }
             catalog {
                 movies_are_ordered_by_title_and_paged,
@@ -172,6 +187,18 @@ macro_rules! contract_tests {
                 a_history_is_newest_first_and_paged,
                 a_history_is_filtered_by_time_and_status,
                 a_booking_is_its_owners_alone,
+                a_hold_is_stored_whole,
+                a_hold_is_redeemed_once,
+                a_hold_that_ran_out_is_told_so_until_it_is_swept,
+                a_hold_is_extended_and_released,
+                a_caller_holds_no_more_than_a_booking_may_have,
+                the_best_seats_are_held_once_each,
+                no_gap_is_left_where_the_house_forbids_it,
+                a_cancelled_booking_frees_its_seats,
+                a_booking_gets_other_seats_in_one_act,
+                what_changed_before_the_write_is_stale,
+                sales_open_and_close_by_the_shows_own_times,
+                opposite_selections_at_two_servers_are_all_settled,
             }
             seed {
                 a_new_store_is_empty,
@@ -184,6 +211,7 @@ macro_rules! contract_tests {
             }
             retention {
                 old_answers_go_and_their_keys_stay,
+                keys_that_no_booking_stays_for_go_with_their_answers,
                 a_step_takes_the_oldest_and_is_bounded,
                 old_events_go_and_nothing_else,
                 a_session_goes_with_its_last_token,

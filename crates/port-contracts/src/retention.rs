@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use domain::StoreError;
-use domain::booking::Answer;
-use domain::identity::{Caller, NewRefreshToken, RefreshTokenHash, Rotation};
+use domain::booking::{Action, Answer, HoldSeats, WantedSeats};
+use domain::identity::{Caller, NewRefreshToken, RefreshTokenHash, Rotation, User};
 use domain::retention::Sweep;
+use domain::seating::SeatWish;
 use futures::future::join_all;
 
 use crate::Fixture;
-use crate::tools::{SIMPLE, Tally, book, booked, sell, tally};
+use crate::tools::{SIMPLE, Tally, book, booked, command, held, sell, tally};
 use crate::world::{World, customer, customers};
 
 /// What the cases keep, in seconds.
@@ -57,12 +58,35 @@ pub async fn old_answers_go_and_their_keys_stay(fixture: &dyn Fixture) {
         sell(fixture.stores(), SIMPLE, async |sellers| sellers.submit(command).await).await.unwrap()
     };
     for forgotten in [0, 3] {
-        assert!(matches!(again(forgotten).await, Answer::BookedLongAgo { .. }));
+        assert!(matches!(again(forgotten).await, Answer::DoneLongAgo { .. }));
     }
     for kept in [1, 2] {
-        assert!(matches!(again(kept).await, Answer::Booked { replayed: true, .. }));
+        assert!(matches!(again(kept).await, Answer::Done { replayed: true, .. }));
     }
     assert_eq!(tally(fixture).await, before);
+}
+
+/// A hold's key, and one that no client has sent: nobody can ask for what they remember once their answers are gone.
+pub async fn keys_that_no_booking_stays_for_go_with_their_answers(fixture: &dyn Fixture) {
+    let world = World::build(fixture).await;
+    let ana = customer(fixture).await;
+    sold(fixture, ana, &world, &[0]).await;
+    let wish = SeatWish { quantity: 2, category: None, accessible: None };
+    let hold = Action::Hold(HoldSeats { show_id: world.soon, seats: WantedSeats::Best(wish) });
+    sell(fixture.stores(), SIMPLE, async |sellers| {
+        let (id, ..) = held(&sellers.submit(command(ana, hold.clone(), "hold")).await);
+        held(&sellers.submit(command(ana, Action::Extend(id.clone()), "")).await);
+        booked(&sellers.submit(command(ana, Action::Redeem(id), "redeem")).await);
+    })
+    .await;
+    assert_eq!(rows(fixture, "idempotency_keys").await, 4);
+    fixture.execute(&format!("UPDATE idempotency_keys SET created_at = {}", fixture.instant(-KEPT - 60))).await;
+    assert_eq!(sweep(fixture, Sweep::Answers, 100).await, 4);
+    assert_eq!((rows(fixture, "idempotency_keys").await, answers(fixture).await), (2, 0));
+    assert_eq!(
+        rows(fixture, "idempotency_keys WHERE booking_id IS NOT NULL AND scope = 'POST /api/bookings'").await,
+        2
+    );
 }
 
 /// A step takes the oldest, and no more than it may.
@@ -93,6 +117,10 @@ pub async fn old_events_go_and_nothing_else(fixture: &dyn Fixture) {
     assert_eq!((answers(fixture).await, tally(fixture).await), (4, Tally { outbox: 2, ..before }));
 }
 
+async fn user(fixture: &dyn Fixture, caller: Caller) -> User {
+    fixture.stores().users.by_id(caller.user_id).await.unwrap().unwrap()
+}
+
 fn token(number: u8) -> NewRefreshToken {
     NewRefreshToken { hash: RefreshTokenHash([number; 32]), ttl: Duration::from_secs(3_600) }
 }
@@ -107,15 +135,15 @@ pub async fn a_session_goes_with_its_last_token(fixture: &dyn Fixture) {
     let ana = customer(fixture).await;
     let sessions = &fixture.stores().sessions;
     // One session of which nothing is left, and the used token of another one.
-    sessions.open(ana.user_id, &token(1)).await.unwrap();
-    sessions.open(ana.user_id, &token(2)).await.unwrap();
-    assert!(matches!(sessions.rotate(&token(2).hash, &token(3)).await.unwrap(), Rotation::Rotated(_)));
+    sessions.open(&user(fixture, ana).await, &token(1)).await.unwrap();
+    sessions.open(&user(fixture, ana).await, &token(2)).await.unwrap();
+    assert!(matches!(sessions.rotate(&token(2).hash, &token(3)).await.unwrap(), Rotation::Rotated { .. }));
     run_out(fixture, KEPT + 60).await;
     // That other one goes on: its next token, and one that ran out but is kept.
     fixture
         .execute(&format!("UPDATE refresh_tokens SET expires_at = {} WHERE used_at IS NULL AND session_id = (SELECT max(id) FROM sessions)", fixture.instant(600)))
         .await;
-    sessions.open(ana.user_id, &token(4)).await.unwrap();
+    sessions.open(&user(fixture, ana).await, &token(4)).await.unwrap();
     let newest = "session_id = (SELECT max(id) FROM sessions)";
     let just_over = fixture.instant(60 - KEPT);
     fixture.execute(&format!("UPDATE refresh_tokens SET expires_at = {just_over} WHERE {newest}")).await;
@@ -124,7 +152,7 @@ pub async fn a_session_goes_with_its_last_token(fixture: &dyn Fixture) {
     assert_eq!(sweep(fixture, Sweep::RefreshTokens, 100).await, 2);
     assert_eq!(sweep(fixture, Sweep::RefreshTokens, 100).await, 0);
     assert_eq!((rows(fixture, "sessions").await, rows(fixture, "refresh_tokens").await), (2, 2));
-    assert!(matches!(sessions.rotate(&token(3).hash, &token(5)).await.unwrap(), Rotation::Rotated(_)));
+    assert!(matches!(sessions.rotate(&token(3).hash, &token(5)).await.unwrap(), Rotation::Rotated { .. }));
     for gone in [1, 2, 4] {
         assert_eq!(sessions.rotate(&token(gone).hash, &token(6)).await.unwrap(), Rotation::Refused);
     }
@@ -137,7 +165,7 @@ pub async fn sweeps_at_once_take_each_row_once(fixture: &dyn Fixture) {
     sold(fixture, ana, &world, &[KEPT + 60; 30]).await;
     let sessions = &fixture.stores().sessions;
     for number in 0..20 {
-        sessions.open(ana.user_id, &token(number)).await.unwrap();
+        sessions.open(&user(fixture, ana).await, &token(number)).await.unwrap();
         sessions.rotate(&token(number).hash, &token(100 + number)).await.unwrap();
     }
     run_out(fixture, KEPT + 60).await;
@@ -181,7 +209,7 @@ pub async fn sweeping_beside_retries_books_nothing_twice(fixture: &dyn Fixture) 
 /// A store that is gone is told, and is no end of anything.
 pub async fn sweeping_tells_that_the_store_is_gone(fixture: &dyn Fixture) {
     fixture.break_backend().await;
-    for what in [Sweep::Answers, Sweep::Events, Sweep::RefreshTokens] {
+    for what in [Sweep::Answers, Sweep::Holds, Sweep::Events, Sweep::RefreshTokens] {
         let outcome = fixture.stores().retention.sweep(what, Duration::ZERO, 10).await;
         assert!(matches!(outcome, Err(StoreError::Unavailable(_))), "{what:?}: {outcome:?}");
     }

@@ -1,22 +1,23 @@
 //! What cases sell with: an encoder, randomness, a timer, and committers in several arrangements.
 
+use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use domain::booking::{
-    Action, Answer, AnswerEncoder, BatchStore, BookSeats, Booking, Command, CommandError, CommandQueue,
-    CommitterLimits, CommitterParts, Decision, Drawn, Fingerprint, IdempotencyKey, KeyName, Named, NoMeter,
-    PreparedCommand, Refusal, Scope, command_queue, decide,
+    Action, Answer, AnswerEncoder, BookSeats, Booking, Command, CommandError, CommandQueue, CommitterLimits,
+    CommitterParts, Decision, Drawn, Fingerprint, Hold, HoldId, House, IdempotencyKey, KeyName, Made, Named, NoMeter,
+    PreparedCommand, Refusal, Rules, Scope, SeatGapRule, command_queue, decide,
 };
 use domain::clock::{Clock, Timer};
 use domain::identity::Caller;
 use domain::ids::{BookingId, SeatId, ShowId};
 use domain::page::{PageLimit, PageRequest};
-use domain::random::{OperationId, Random, Reference};
+use domain::random::Random;
 use domain::seating::SeatSelection;
 use futures::future::join_all;
 
@@ -26,8 +27,16 @@ use crate::{Fixture, Stores};
 pub struct TestEncoder;
 
 impl AnswerEncoder for TestEncoder {
-    fn encode_booking(&self, booking: &Booking) -> Vec<u8> {
+    fn encode_booked(&self, booking: &Booking) -> Vec<u8> {
         format!("{booking:?}").into_bytes()
+    }
+
+    fn encode_booking(&self, booking: &Booking) -> Vec<u8> {
+        format!("now {booking:?}").into_bytes()
+    }
+
+    fn encode_hold(&self, hold: &Hold) -> Vec<u8> {
+        format!("{hold:?}").into_bytes()
     }
 }
 
@@ -83,11 +92,21 @@ pub struct Mode {
     pub committers: usize,
     /// How many commands travel together.
     pub batch_max: usize,
+    /// What the house allows.
+    pub rules: Rules,
 }
 
 const fn mode(queues: usize, committers: usize, batch_max: usize) -> Mode {
-    Mode { queues, committers, batch_max }
+    Mode { queues, committers, batch_max, rules: RULES }
 }
+
+/// What the houses of the cases allow.
+pub const RULES: Rules = Rules {
+    seats_max: 10,
+    hold_ttl: TimeDelta::minutes(10),
+    cancellation_cutoff: TimeDelta::hours(2),
+    seat_gaps: SeatGapRule::Off,
+};
 
 /// One committer, everything together.
 pub const SIMPLE: Mode = mode(1, 1, 64);
@@ -115,6 +134,8 @@ impl Sellers {
 /// Runs `work` while committers work off what it hands in; returns when they have ended.
 pub async fn sell<T>(stores: &Stores, mode: Mode, work: impl AsyncFnOnce(&Sellers) -> T) -> T {
     let parts = CommitterParts {
+        rules: mode.rules,
+        layouts: stores.layouts.clone(),
         encoder: Arc::new(TestEncoder),
         random: Arc::new(UniqueRandom::new()),
         timer: Arc::new(TokioTimer),
@@ -138,29 +159,57 @@ pub async fn sell<T>(stores: &Stores, mode: Mode, work: impl AsyncFnOnce(&Seller
     result
 }
 
-/// A command to book seats. Another show or other seats have another fingerprint. Spaces, which no key has, become dashes.
+/// The key of a command. Panics if it has none.
+pub fn key_of(command: &Command) -> KeyName {
+    command.key.clone().expect("a command with a key")
+}
+
+/// Seats that are asked for together.
+pub fn selection(seats: &[SeatId]) -> SeatSelection {
+    SeatSelection::parse(seats.to_vec(), 100).unwrap()
+}
+
+/// A command to book seats.
 pub fn book(caller: Caller, show_id: ShowId, seats: &[SeatId], key: &str) -> Command {
-    let text = format!("{show_id} {seats:?}");
+    command(caller, Action::Book(BookSeats { show_id, seats: selection(seats) }), key)
+}
+
+/// A command. Another action has another fingerprint. Spaces, which no key has, become dashes; an empty key is none.
+pub fn command(caller: Caller, action: Action, key: &str) -> Command {
+    let text = match &action {
+        Action::Redeem(id) | Action::Extend(id) | Action::Release(id) => format!("{} {}", action.name(), id.as_str()),
+        other => format!("{other:?}"),
+    };
+    let scope = match &action {
+        Action::Book(_) | Action::Redeem(_) => "POST /api/bookings".to_owned(),
+        other => format!("POST {}", other.name()),
+    };
     let mut fingerprint = [0_u8; 32];
     for (index, byte) in text.bytes().enumerate() {
         let place = &mut fingerprint[index % 32];
         *place = place.wrapping_mul(31).wrapping_add(byte);
     }
-    let key = IdempotencyKey::parse(&key.replace(|c: char| c.is_whitespace(), "-")).unwrap();
-    let seats = SeatSelection::parse(seats.to_vec(), 100).unwrap();
-    Command {
-        caller,
-        key: KeyName { user_id: caller.user_id, scope: Scope("POST /api/bookings".into()), key },
-        fingerprint: Fingerprint(fingerprint),
-        action: Action::Book(BookSeats { show_id, seats }),
-    }
+    let key = (!key.is_empty()).then(|| KeyName {
+        user_id: caller.user_id,
+        scope: Scope(scope),
+        key: IdempotencyKey::parse(&key.replace(|c: char| c.is_whitespace(), "-")).unwrap(),
+    });
+    Command { caller, key, fingerprint: Fingerprint(fingerprint), action }
 }
 
 /// The booking, its answer's bytes, and whether it was a replay. Panics if there is none.
 pub fn booked(outcome: &Outcome) -> (BookingId, Arc<[u8]>, bool) {
     match outcome {
-        Ok(Answer::Booked { booking_id, body, replayed }) => (*booking_id, Arc::clone(body), *replayed),
+        Ok(Answer::Done { made: Made::Booking(id), body, replayed }) => (*id, Arc::clone(body), *replayed),
         other => panic!("not booked: {other:?}"),
+    }
+}
+
+/// The hold, its answer's bytes, and whether it was a replay. Panics if there is none.
+pub fn held(outcome: &Outcome) -> (HoldId, Arc<[u8]>, bool) {
+    match outcome {
+        Ok(Answer::Done { made: Made::Hold(id), body, replayed }) => (id.clone(), Arc::clone(body), *replayed),
+        other => panic!("not held: {other:?}"),
     }
 }
 
@@ -173,19 +222,24 @@ pub fn refused(outcome: &Outcome) -> Refusal {
 }
 
 /// Reads and decides commands by hand, as a committer does, and leaves the write to the case.
-pub async fn decided(store: &dyn BatchStore, random: &dyn Random, commands: &[Command]) -> Decision {
+pub async fn decided(stores: &Stores, rules: &Rules, random: &dyn Random, commands: &[Command]) -> Decision {
+    let store = &stores.batches[0];
     let mut prepared = Vec::new();
     for command in commands {
         let block = store.reserve_booking_ids().await.unwrap();
-        let drawn = Drawn {
-            operation_id: OperationId::draw(random),
-            booking_id: BookingId(block.first),
-            reference: Reference::draw(random),
-        };
-        prepared.push(PreparedCommand { command: command.clone(), drawn });
+        prepared.push(prepare(command, BookingId(block.first), random));
     }
-    let state = store.read(&Named::by(&prepared)).await.unwrap();
-    decide(state, &prepared, &TestEncoder)
+    let state = store.read(&Named::by(&prepared, rules)).await.unwrap();
+    let mut layouts = HashMap::new();
+    for id in state.shows.values().map(|show| show.layout_id) {
+        layouts.insert(id, stores.layouts.layout(id).await.unwrap().unwrap());
+    }
+    decide(state, &prepared, House { rules, layouts: &layouts, encoder: &TestEncoder })
+}
+
+/// A command with what is drawn for it.
+pub fn prepare(command: &Command, booking_id: BookingId, random: &dyn Random) -> PreparedCommand {
+    PreparedCommand::new(command.clone(), Drawn::draw(command.show_id(), booking_id, random))
 }
 
 /// How many rows a sale has left.

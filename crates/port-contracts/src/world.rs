@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::SystemTime;
 
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
+use domain::booking::HoldId;
 use domain::identity::{Caller, Email, Name, NewUser, PasswordHash, Role};
 use domain::ids::{LayoutId, SeatId, ShowId};
 use domain::money::Currency;
@@ -123,7 +124,7 @@ pub fn new_user(email: &str) -> NewUser {
 pub async fn customer(fixture: &dyn Fixture) -> Caller {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let email = format!("customer{}@example.org", NEXT.fetch_add(1, Ordering::Relaxed));
-    fixture.stores().users.create(&new_user(&email), None).await.unwrap().caller()
+    fixture.stores().users.create(&new_user(&email), None).await.unwrap().user.caller()
 }
 
 /// Signs up so many.
@@ -135,12 +136,22 @@ pub async fn customers(fixture: &dyn Fixture, count: usize) -> Vec<Caller> {
     callers
 }
 
+/// The id of the hold of a show that cases call by this name.
+pub fn hold_id(show: ShowId, name: &str) -> HoldId {
+    let drawn = name.to_uppercase().replace(['I', 'L', 'O', 'U', ' ', '-'], "0");
+    HoldId::parse(&format!("{show}-{drawn:0>26}")).unwrap()
+}
+
 /// Holds a seat for a user until `seconds` from now.
-pub async fn hold(fixture: &dyn Fixture, show: ShowId, seat: SeatId, user: Caller, hold_id: &str, seconds: i64) {
+pub async fn hold(fixture: &dyn Fixture, show: ShowId, seat: SeatId, user: Caller, name: &str, seconds: i64) {
+    let hold = hold_id(show, name);
+    let hold_id = hold.as_str();
     let (layout, user) = (layout_id(fixture, show).await, user.user_id);
     let (made, ends) = (fixture.instant(seconds - 600), fixture.instant(seconds));
     let holds = "INSERT INTO holds (id, user_id, show_id, created_at, expires_at) VALUES";
     fixture.execute(&format!("{holds} ('{hold_id}', {user}, {show}, {made}, {ends})")).await;
+    let seats = "INSERT INTO hold_seats (hold_id, seat_id, position, category, price_minor)";
+    fixture.execute(&format!("{seats} SELECT '{hold_id}', id, 0, category, 1250 FROM seats WHERE id = {seat}")).await;
     let claims = "INSERT INTO seat_claims (show_id, seat_id, layout_id, status, user_id, hold_id, expires_at) VALUES";
     fixture.execute(&format!("{claims} ({show}, {seat}, {layout}, 'held', {user}, '{hold_id}', {ends})")).await;
 }

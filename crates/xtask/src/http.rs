@@ -33,6 +33,17 @@ impl Answer {
         serde_json::from_str(&self.body).map_err(|error| format!("the body is no JSON ({error}): {}", self.body))
     }
 
+    /// The path of the next page of a list, as its `Link` says.
+    pub fn next_page(&self) -> Option<String> {
+        let link = self.head.lines().find_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            name.eq_ignore_ascii_case("link").then_some(value)
+        })?;
+        let (_, link) = link.split_once('<')?;
+        let (path, relation) = link.split_once('>')?;
+        relation.contains("rel=\"next\"").then(|| path.to_owned())
+    }
+
     /// Whether there is such a line in the head; case is ignored.
     pub fn has_header(&self, line: &str) -> bool {
         self.head.lines().any(|header| header.eq_ignore_ascii_case(line))
@@ -79,6 +90,14 @@ fn parse(answer: &str) -> Option<Answer> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_next_page_is_in_the_head() {
+        let page = |link: &str| parse(&format!("HTTP/1.1 200 OK\r\n{link}\r\n\r\n[]")).unwrap().next_page();
+        assert_eq!(page("link: </api/shows?cursor=x>; rel=\"next\"").unwrap(), "/api/shows?cursor=x");
+        assert_eq!(page("link: </api/shows>; rel=\"prev\""), None);
+        assert_eq!(page("x: y"), None);
+    }
 
     #[test]
     fn an_answer_has_a_status_headers_and_a_body() {

@@ -57,8 +57,15 @@ enum Recipe {
         #[arg(long, value_name = "REF")]
         from: Option<String>,
     },
-    /// Measures the figures that DOCUMENTATION.md gives, on a release build.
-    Bench,
+    /// Measures the figures that DOCUMENTATION.md gives, on a release build. A timing is printed, and never a failure.
+    Bench {
+        /// What is measured. Everything if it is not given.
+        #[arg(value_enum)]
+        part: Option<bench::Part>,
+        /// How long each way to book is measured, in seconds.
+        #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=20))]
+        seconds: u64,
+    },
     /// Runs everything that a change must pass, in the order of what fails soonest.
     Ci,
 }
@@ -70,7 +77,7 @@ fn main() -> ExitCode {
         Recipe::Purity => purity::run(),
         Recipe::Api => api::run(),
         Recipe::Rollout { from } => rollout::run(from.as_deref()),
-        Recipe::Bench => bench::run(),
+        Recipe::Bench { part, seconds } => bench::run(part, seconds),
         Recipe::Ci => ci::run(),
     });
     match outcome {

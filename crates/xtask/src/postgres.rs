@@ -20,6 +20,8 @@ use crate::system::{can_install, free_port, install, is_root};
 pub const SUPERUSER: &str = "booking";
 /// Enough for all tests at once, each with pools of its own.
 pub const CONNECTIONS_MAX: u32 = 300;
+/// What a server for tests is set to: nobody needs what is in it after the machine failed.
+const FORGETFUL: [&str; 2] = ["fsync=off", "full_page_writes=off"];
 /// How often a port is picked: another program may take it before the server does.
 const STARTS_MAX: usize = 5;
 /// How long a server may take to start, or to stop.
@@ -63,6 +65,14 @@ impl PostgresPrograms {
 
     fn command(&self, program: &str) -> Command {
         Command::new(self.0.join(program))
+    }
+
+    /// PostgreSQL's own benchmark. Some systems have it in a package of its own.
+    pub fn pgbench(&self) -> Result<Command, Failure> {
+        if self.0.join("pgbench").is_file() {
+            return Ok(self.command("pgbench"));
+        }
+        Err("there is no `pgbench` beside `postgres`: install `postgresql-contrib`".to_owned())
     }
 }
 
@@ -114,32 +124,48 @@ pub struct PostgresServer {
 impl PostgresServer {
     /// Makes an empty cluster and starts a server on it that is good for tests: it loses everything if the machine fails.
     pub fn start(programs: &PostgresPrograms) -> Result<Self, Failure> {
+        Self::start_with(programs, &FORGETFUL)
+    }
+
+    /// Makes an empty cluster and starts a server on it with these settings, each like `fsync=on`.
+    pub fn start_with(programs: &PostgresPrograms, settings: &[&str]) -> Result<Self, Failure> {
         let account = Account::needed()?;
         let explain = |error: io::Error| format!("cannot make a temporary folder for PostgreSQL: {error}");
         let folder = tempfile::Builder::new().prefix("booking-postgres-").tempdir().map_err(explain)?;
         if let Some(account) = account {
             chown(folder.path(), Some(account.user), Some(account.group)).map_err(explain)?;
         }
-        let cluster = Cluster { programs, account, folder: folder.path() };
+        let cluster = Cluster { programs, account, folder: folder.path(), settings };
         cluster.create()?;
         let (process, port) = cluster.start()?;
         // From here on the server is stopped whatever goes wrong.
         let mut server = Self { process, port, version: String::new(), _folder: folder };
-        server.version = Cluster { programs, account, folder: server._folder.path() }.ask_who_answers(port)?;
+        let cluster = Cluster { programs, account, folder: server._folder.path(), settings };
+        server.version = cluster.ask_who_answers(port)?;
         Ok(server)
     }
 
     /// Where the server is, for its superuser.
     pub fn url(&self) -> String {
-        format!("postgres://{SUPERUSER}@127.0.0.1:{}/postgres", self.port)
+        self.database_url("postgres")
     }
 
     /// Makes an empty database. Where it is, for the superuser.
     pub fn create_database(&self, programs: &PostgresPrograms, name: &str) -> Result<String, Failure> {
+        self.ask(programs, "postgres", &format!("CREATE DATABASE {name}"))?;
+        Ok(self.database_url(name))
+    }
+
+    /// Where a database is, for the superuser.
+    pub fn database_url(&self, name: &str) -> String {
+        format!("postgres://{SUPERUSER}@127.0.0.1:{}/{name}", self.port)
+    }
+
+    /// Runs one statement in a database; what it answers, columns with `|` between them.
+    pub fn ask(&self, programs: &PostgresPrograms, database: &str, statement: &str) -> Result<String, Failure> {
         let mut psql = programs.command("psql");
-        psql.args(["--no-psqlrc", "--quiet", "--command", &format!("CREATE DATABASE {name}"), &self.url()]);
-        read(&mut psql)?;
-        Ok(format!("postgres://{SUPERUSER}@127.0.0.1:{}/{name}", self.port))
+        psql.args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--command", statement]);
+        read(psql.arg(self.database_url(database)))
     }
 
     /// The server's version.
@@ -176,6 +202,7 @@ struct Cluster<'a> {
     programs: &'a PostgresPrograms,
     account: Option<Account>,
     folder: &'a Path,
+    settings: &'a [&'a str],
 }
 
 /// What became of a server that was started.
@@ -241,11 +268,11 @@ impl Cluster<'_> {
             format!("port={port}"),
             format!("unix_socket_directories={}", self.folder.display()),
             format!("max_connections={CONNECTIONS_MAX}"),
-            // Nobody needs what is here after the machine failed.
-            "fsync=off".to_owned(),
-            "full_page_writes=off".to_owned(),
         ] {
             postgres.args(["-c", &setting]);
+        }
+        for setting in self.settings {
+            postgres.args(["-c", setting]);
         }
         postgres.spawn().map_err(explain)
     }

@@ -13,7 +13,7 @@ const TECHNOLOGY: [&str; 8] =
 /// What the domain is known to depend on. Where the listing lacks it, the listing proves nothing.
 const KNOWN: &str = "chrono";
 /// Who may depend on adapters: the server that wires them, its tests and these recipes.
-const MAY_KNOW_ADAPTERS: [&str; 3] = ["api-actix", "integration-tests", "xtask"];
+const MAY_KNOW_ADAPTERS: [&str; 4] = ["api-actix", "integration-tests", "load", "xtask"];
 
 /// Proves it, and says what was proven.
 pub fn run() -> Result<(), Failure> {

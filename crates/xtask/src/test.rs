@@ -104,22 +104,28 @@ fn verdict(succeeded: bool, tally: Tally, tests_min: Option<u32>) -> Result<(), 
 
 /// Builds the server, which the tests over HTTP run. Where it is.
 pub fn build_server(arguments: &[&str]) -> Result<PathBuf, Failure> {
-    let mut build = cargo(&["build", "-p", "api-actix", "--message-format", "json-render-diagnostics"]);
-    build.args(arguments);
-    let mut binary = None;
-    let succeeded = run_by_line(&mut build, |line| binary = executable(line).or(binary.take()))?;
-    if !succeeded {
-        return Err("the server does not build: see above".to_owned());
-    }
-    binary.ok_or_else(|| "cargo built no binary `movie-booking`: does api-actix still have it?".to_owned())
+    build_binary("api-actix", "movie-booking", arguments)
 }
 
-/// The server's binary, if this is cargo's message about it.
-fn executable(message: &str) -> Option<PathBuf> {
+/// Builds a program of a package. Where it is.
+pub fn build_binary(package: &str, program: &str, arguments: &[&str]) -> Result<PathBuf, Failure> {
+    let mut build = cargo(&["build", "-p", package, "--message-format", "json-render-diagnostics"]);
+    build.args(arguments);
+    let mut binary = None;
+    let succeeded = run_by_line(&mut build, |line| binary = executable(line, program).or(binary.take()))?;
+    if !succeeded {
+        return Err(format!("{package} does not build: see above"));
+    }
+    binary.ok_or_else(|| format!("cargo built no binary `{program}`: does {package} still have it?"))
+}
+
+/// The program's binary, if this is cargo's message about it.
+fn executable(message: &str, program: &str) -> Option<PathBuf> {
     let message: Value = serde_json::from_str(message).ok()?;
-    let name = text(message.get("target")?, "name");
+    let target = message.get("target")?;
+    let is_program = text(target, "name") == program && list(target, "kind").iter().any(|kind| kind == "bin");
     let executable = message.get("executable")?.as_str()?;
-    (name == "movie-booking").then(|| PathBuf::from(executable))
+    is_program.then(|| PathBuf::from(executable))
 }
 
 /// The version of the SQLite that is built in, as its header says.
@@ -179,10 +185,14 @@ mod tests {
 
     #[test]
     fn the_servers_binary_is_found_in_cargos_messages() {
-        let message = |name: &str| format!(r#"{{"target":{{"name":"{name}"}},"executable":"/target/{name}"}}"#);
-        assert_eq!(executable(&message("movie-booking")), Some("/target/movie-booking".into()));
-        assert_eq!(executable(&message("build-script-build")), None);
-        assert_eq!(executable(r#"{"target":{"name":"movie-booking"},"executable":null}"#), None);
+        let message = |name: &str, kind: &str| {
+            format!(r#"{{"target":{{"name":"{name}","kind":["{kind}"]}},"executable":"/target/{name}"}}"#)
+        };
+        let executable = |message: &str| executable(message, "movie-booking");
+        assert_eq!(executable(&message("movie-booking", "bin")), Some("/target/movie-booking".into()));
+        assert_eq!(executable(&message("movie-booking", "test")), None);
+        assert_eq!(executable(&message("build-script-build", "custom-build")), None);
+        assert_eq!(executable(r#"{"target":{"name":"movie-booking","kind":["bin"]},"executable":null}"#), None);
         assert_eq!(executable("no JSON"), None);
     }
 }

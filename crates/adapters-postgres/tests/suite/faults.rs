@@ -35,7 +35,7 @@ fn server_of(fixture: &PostgresFixture) -> String {
 
 /// Whether the command's key is stored: whether it has booked.
 async fn is_stored(fixture: &PostgresFixture, command: &Command) -> bool {
-    let key = command.key.key.as_str();
+    let key = command.key.as_ref().unwrap().key.as_str();
     fixture.count(&format!("SELECT count(*) FROM idempotency_keys WHERE key = '{key}'")).await == 1
 }
 

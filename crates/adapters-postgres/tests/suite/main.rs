@@ -10,5 +10,6 @@
 mod contracts;
 mod faults;
 mod migrations;
+mod plans;
 mod proxy;
 mod tls;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use diesel::connection::SimpleConnection as _;
 use domain::StoreError;
 use domain::booking::{BatchStore, Changes, Named, NewKey, WriteError};
-use domain::booking::{Fingerprint, IdempotencyKey, KeyName, Scope};
+use domain::booking::{Fingerprint, IdempotencyKey, KeyName, Made, Scope};
 use domain::health::Dependency as _;
 use domain::ids::{BookingId, UserId};
 use domain::random::OperationId;
@@ -60,7 +60,7 @@ fn one_key() -> Changes {
         name,
         fingerprint: Fingerprint([1; 32]),
         operation_id: OperationId([1; 16]),
-        booking_id: BookingId(1),
+        made: Made::Booking(BookingId(1)),
         answer: b"answer"[..].into(),
     };
     Changes { keys: vec![key], ..Changes::default() }

@@ -1,8 +1,10 @@
 //! The calls: parse, call the domain, render. A module for each feature.
 
+pub mod account;
 pub mod booking;
 pub mod catalog;
 pub mod docs;
+pub mod holds;
 pub mod identity;
 pub mod operations;
 pub mod seating;
@@ -76,17 +78,26 @@ pub fn configure(config: &mut web::ServiceConfig) {
         .service(web::resource("/api/auth/login").post(identity::login))
         .service(web::resource("/api/auth/refresh").post(identity::refresh))
         .service(web::resource("/api/auth/logout").post(identity::logout))
-        .service(web::resource("/api/me").get(identity::me))
+        .service(web::resource("/api/me").get(identity::me).patch(account::update).delete(account::delete))
+        .service(web::resource("/api/me/sessions").get(account::sessions))
+        .service(web::resource("/api/me/sessions/{session_id}").delete(account::end_session))
+        .service(web::resource("/api/me/export").get(account::export))
         .service(web::resource("/api/movies").get(catalog::movies))
         .service(web::resource("/api/movies/{movie_id}").get(catalog::movie))
         .service(web::resource("/api/movies/{movie_id}/shows").get(catalog::movie_shows))
         .service(web::resource("/api/shows").get(catalog::shows))
         .service(web::resource("/api/shows/{show_id}").get(catalog::show))
         .service(web::resource("/api/shows/{show_id}/seats").get(seating::seats))
+        .service(web::resource("/api/shows/{show_id}/holds").post(holds::make))
         .service(web::resource("/api/theatres").get(catalog::theatres))
         .service(web::resource("/api/theatres/{theatre_id}").get(catalog::theatre))
         .service(web::resource("/api/bookings").get(booking::history).post(booking::book))
         .service(web::resource("/api/bookings/{booking_id}").get(booking::booking))
+        .service(web::resource("/api/bookings/{booking_id}/cancel").post(booking::cancel))
+        .service(web::resource("/api/bookings/{booking_id}/seats").post(booking::change_seats))
+        .service(web::resource("/api/holds").get(holds::holds))
+        .service(web::resource("/api/holds/{hold_id}").get(holds::hold).delete(holds::release))
+        .service(web::resource("/api/holds/{hold_id}/extend").post(holds::extend))
         .service(web::resource("/healthz").get(operations::healthz))
         .service(web::resource("/readyz").get(operations::readyz))
         .service(web::resource("/api/openapi.json").get(docs::document))

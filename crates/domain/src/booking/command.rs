@@ -2,10 +2,11 @@
 
 use thiserror::Error;
 
+use super::types::HoldId;
 use crate::identity::Caller;
 use crate::ids::{BookingId, ShowId, UserId};
-use crate::random::{OperationId, Reference};
-use crate::seating::SeatSelection;
+use crate::random::{OperationId, Random, Reference};
+use crate::seating::{SeatSelection, SeatWish};
 
 /// A client's idempotency key: 1 to 255 visible ASCII characters (IETF httpapi draft "The Idempotency-Key HTTP
 /// Header Field").
@@ -92,11 +93,78 @@ pub struct BookSeats {
     pub seats: SeatSelection,
 }
 
+/// Which seats are to be held.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum WantedSeats {
+    /// These.
+    These(SeatSelection),
+    /// The best that there are.
+    Best(SeatWish),
+}
+
+/// Hold seats of this show, all or none.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HoldSeats {
+    /// The show.
+    pub show_id: ShowId,
+    /// The seats.
+    pub seats: WantedSeats,
+}
+
+/// A booking and its show: whoever names the one has looked up the other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ShowBooking {
+    /// The show.
+    pub show_id: ShowId,
+    /// The booking.
+    pub booking_id: BookingId,
+}
+
 /// What is to be done.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Action {
     /// Book seats.
     Book(BookSeats),
+    /// Hold seats.
+    Hold(HoldSeats),
+    /// Book the seats of a hold.
+    Redeem(HoldId),
+    /// Let a hold last longer.
+    Extend(HoldId),
+    /// Give a hold's seats back.
+    Release(HoldId),
+    /// Give a booking's seats back.
+    Cancel(ShowBooking),
+    /// Give a booking other seats, as many.
+    Change(ShowBooking, SeatSelection),
+}
+
+impl Action {
+    /// The names of all actions.
+    pub const NAMES: [&'static str; 7] = ["book", "hold", "redeem", "extend", "release", "cancel", "change"];
+
+    /// Its name, in figures and logs.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Book(_) => "book",
+            Self::Hold(_) => "hold",
+            Self::Redeem(_) => "redeem",
+            Self::Extend(_) => "extend",
+            Self::Release(_) => "release",
+            Self::Cancel(_) => "cancel",
+            Self::Change(..) => "change",
+        }
+    }
+
+    /// The show whose claims are written.
+    pub fn show_id(&self) -> ShowId {
+        match self {
+            Self::Book(book) => book.show_id,
+            Self::Hold(hold) => hold.show_id,
+            Self::Redeem(hold_id) | Self::Extend(hold_id) | Self::Release(hold_id) => hold_id.show_id(),
+            Self::Cancel(booking) | Self::Change(booking, _) => booking.show_id,
+        }
+    }
 }
 
 /// One write to claims, as a caller asks for it.
@@ -104,8 +172,8 @@ pub enum Action {
 pub struct Command {
     /// Who asks.
     pub caller: Caller,
-    /// The key of the request.
-    pub key: KeyName,
+    /// The key of the request, if it has one.
+    pub key: Option<KeyName>,
     /// The digest of the request.
     pub fingerprint: Fingerprint,
     /// What is to be done.
@@ -115,9 +183,7 @@ pub struct Command {
 impl Command {
     /// The show whose claims are written. Commands of one show go through one committer.
     pub fn show_id(&self) -> ShowId {
-        match &self.action {
-            Action::Book(book) => book.show_id,
-        }
+        self.action.show_id()
     }
 }
 
@@ -130,6 +196,20 @@ pub struct Drawn {
     pub booking_id: BookingId,
     /// What would be printed on the ticket.
     pub reference: Reference,
+    /// The id of the hold that it may make.
+    pub hold_id: HoldId,
+}
+
+impl Drawn {
+    /// Draws what a command on this show may need, but for the booking's id.
+    pub fn draw(show_id: ShowId, booking_id: BookingId, random: &dyn Random) -> Self {
+        Self {
+            operation_id: OperationId::draw(random),
+            booking_id,
+            reference: Reference::draw(random),
+            hold_id: HoldId::draw(show_id, random),
+        }
+    }
 }
 
 /// A command that the committer has taken.
@@ -139,6 +219,25 @@ pub struct PreparedCommand {
     pub command: Command,
     /// What was drawn for it.
     pub drawn: Drawn,
+    /// The key that its success is remembered by.
+    pub key: KeyName,
+}
+
+impl PreparedCommand {
+    /// The scope of keys that no client has sent.
+    pub const OWN_SCOPE: &'static str = "operation";
+
+    /// A command with what was drawn for it. One without a key gets one of its own: by it a committer whose connection was lost
+    /// learns whether the command was written.
+    pub fn new(command: Command, drawn: Drawn) -> Self {
+        let own = || KeyName {
+            user_id: command.caller.user_id,
+            scope: Scope(Self::OWN_SCOPE.to_owned()),
+            key: IdempotencyKey(format!("{:?}", drawn.operation_id)),
+        };
+        let key = command.key.clone().unwrap_or_else(own);
+        Self { command, drawn, key }
+    }
 }
 
 #[cfg(test)]

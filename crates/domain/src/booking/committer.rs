@@ -1,6 +1,8 @@
 //! The queue of commands and the committer that works it off: order, re-runs, deadlines and unknown outcomes, written once
 //! for every store and without an async runtime.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as Place;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,18 +13,22 @@ use futures::future::{Either, select};
 use thiserror::Error;
 
 use super::command::{Command, Drawn, PreparedCommand};
-use super::decide::{Answer, Refusal, decide};
+use super::decide::{Answer, House, Refusal, decide};
 use super::meter::{BookingMeter, Rerun};
-use super::ports::{AnswerEncoder, BatchStore, BookingIdBlock, Named, WriteError};
+use super::ports::{AnswerEncoder, BatchState, BatchStore, BookingIdBlock, Named, WriteError};
+use super::rules::Rules;
 use crate::clock::Timer;
 use crate::error::StoreError;
-use crate::ids::BookingId;
-use crate::random::{OperationId, Random, Reference};
+use crate::ids::{BookingId, LayoutId, ShowId};
+use crate::random::Random;
+use crate::seating::{Layout, LayoutStore};
 
 /// How often a batch is run before its commands are run one by one.
 const RUNS_TOGETHER: u32 = 3;
 /// How often a command is run by itself before its caller is told to come back.
-const RUNS_ALONE: u32 = 10;
+const RUNS_ALONE: u32 = 20;
+/// How long a command waits at most before it is run by itself again.
+const PAUSE_AFTER_STALE: Duration = Duration::from_millis(8);
 /// How long to wait before a store is asked again what became of a write.
 const PAUSE_AFTER_UNKNOWN: Duration = Duration::from_millis(50);
 
@@ -121,9 +127,13 @@ pub struct CommandQueue {
 /// What a committer works with besides its store.
 #[derive(Clone)]
 pub struct CommitterParts {
+    /// The house's rules.
+    pub rules: Rules,
+    /// Where layouts are kept.
+    pub layouts: Arc<dyn LayoutStore>,
     /// Writes the answers.
     pub encoder: Arc<dyn AnswerEncoder>,
-    /// Draws operation ids and references.
+    /// Draws the ids of operations and holds, and references.
     pub random: Arc<dyn Random>,
     /// Waits.
     pub timer: Arc<dyn Timer>,
@@ -244,13 +254,13 @@ impl CommitterDesk {
             }
             self.parts.meter.taken(now.saturating_duration_since(entry.handed_in));
             let drawn = match &no_ids {
-                None => self.draw().await,
+                None => self.draw(entry.command.show_id()).await,
                 // Who comes behind does not wait for the store to fail again.
                 Some(error) => Err(StoreError::clone(error)),
             };
             match drawn {
                 Ok(drawn) => taken.push(Taken {
-                    prepared: PreparedCommand { command: entry.command, drawn },
+                    prepared: PreparedCommand::new(entry.command, drawn),
                     deadline: entry.deadline,
                     reply: entry.reply,
                     sent: false,
@@ -287,6 +297,9 @@ impl CommitterDesk {
                 }
                 Err(RunError::Again { unknown }) => {
                     self.parts.meter.rerun(if unknown.is_some() { Rerun::UnknownOutcome } else { Rerun::Stale });
+                    if unknown.is_none() && batch.len() == 1 {
+                        self.fall_out_of_step().await;
+                    }
                     if let Some(sent) = unknown {
                         batch.iter_mut().zip(sent).for_each(|(taken, sent)| taken.sent |= sent);
                         batch = self.wait_until_reachable(batch).await;
@@ -309,19 +322,43 @@ impl CommitterDesk {
 
     async fn run_once(&self, batch: &[Taken]) -> Result<Vec<Outcome>, RunError> {
         let commands: Vec<_> = batch.iter().map(|taken| taken.prepared.clone()).collect();
-        let state = self.store.read(&Named::by(&commands)).await.map_err(RunError::Store)?;
-        let decision = decide(state, &commands, self.parts.encoder.as_ref());
+        let CommitterParts { rules, encoder, .. } = &self.parts;
+        let state = self.store.read(&Named::by(&commands, rules)).await.map_err(RunError::Store)?;
+        let layouts = self.layouts(&state).await.map_err(RunError::Store)?;
+        let house = House { rules, layouts: &layouts, encoder: encoder.as_ref() };
+        let decision = decide(state, &commands, house);
         if !decision.changes.is_empty() {
             self.store.write(&decision.changes).await.map_err(|error| match error {
                 WriteError::Stale(_) => RunError::Again { unknown: None },
                 WriteError::Unknown(_) => {
-                    let sent = decision.outcomes.iter().map(|outcome| matches!(outcome, Ok(Answer::Booked { .. })));
+                    let sent = decision.outcomes.iter().map(|outcome| matches!(outcome, Ok(Answer::Done { .. })));
                     RunError::Again { unknown: Some(sent.collect()) }
                 }
                 WriteError::Store(error) => RunError::Store(error),
             })?;
         }
         Ok(batch.iter().zip(decision.outcomes).map(|(taken, outcome)| trusted(taken, outcome)).collect())
+    }
+
+    /// The layouts of the shows that were read.
+    async fn layouts(&self, state: &BatchState) -> Result<HashMap<LayoutId, Arc<Layout>>, StoreError> {
+        let mut layouts = HashMap::new();
+        for id in state.shows.values().map(|show| show.layout_id) {
+            if let Place::Vacant(place) = layouts.entry(id) {
+                let layout = self.parts.layouts.layout(id).await?;
+                place.insert(layout.ok_or_else(|| StoreError::internal(format!("layout {id} is missing")))?);
+            }
+        }
+        Ok(layouts)
+    }
+
+    /// Two that want the same best seats, and read and write by turns, would meet again each time, and the same one lose: a
+    /// random pause lets the other one go ahead.
+    async fn fall_out_of_step(&self) {
+        let mut drawn = [0_u8];
+        self.parts.random.fill(&mut drawn);
+        let [drawn] = drawn;
+        self.parts.timer.sleep(PAUSE_AFTER_STALE * u32::from(drawn % 32) / 32).await;
     }
 
     /// Waits until the store answers again, as long as any command has time.
@@ -342,27 +379,25 @@ impl CommitterDesk {
         timely
     }
 
-    async fn draw(&mut self) -> Result<Drawn, StoreError> {
+    async fn draw(&mut self, show_id: ShowId) -> Result<Drawn, StoreError> {
         let block = match self.ids.take().filter(|block| block.count > 0) {
             Some(block) => block,
             None => self.store.reserve_booking_ids().await?,
         };
         self.ids = Some(BookingIdBlock { first: block.first + 1, count: block.count.saturating_sub(1) });
-        Ok(Drawn {
-            operation_id: OperationId::draw(self.parts.random.as_ref()),
-            booking_id: BookingId(block.first),
-            reference: Reference::draw(self.parts.random.as_ref()),
-        })
+        Ok(Drawn::draw(show_id, BookingId(block.first), self.parts.random.as_ref()))
     }
 }
 
 /// What may be said of a command: after a write whose outcome is not known, a refusal is the truth only if the
-/// committed rows behind it keep that write from being committed later. A seat that a rival has, or a key that another
-/// request used, does; that the show has started meanwhile does not.
+/// committed rows behind it keep that write from being committed later. A seat that a rival has, a key that another
+/// request used, or a hold that is gone does; that the show has started or a hold ran out meanwhile does not.
 fn trusted(taken: &Taken, outcome: Result<Answer, Refusal>) -> Outcome {
     match outcome {
         Ok(answer) => Ok(answer),
-        Err(refusal @ (Refusal::SeatUnavailable { .. } | Refusal::KeyReused)) => Err(CommandError::Refused(refusal)),
+        Err(refusal @ (Refusal::SeatUnavailable { .. } | Refusal::KeyReused | Refusal::HoldNotFound)) => {
+            Err(CommandError::Refused(refusal))
+        }
         Err(_) if taken.sent => Err(CommandError::OutcomeUnknown),
         Err(refusal) => Err(CommandError::Refused(refusal)),
     }

@@ -14,12 +14,13 @@ use futures::executor::{LocalPool, block_on};
 use futures::future::{join, join_all};
 use futures::task::LocalSpawnExt as _;
 
-use super::decide_tests::{OPEN, TestEncoder, booked_claim, command, commit, new_state, place};
+use super::decide_tests::{OPEN, TestEncoder, booked_claim, command, commit, layouts, new_state, place};
 use super::*;
 use crate::clock::Timer;
 use crate::error::StoreError;
 use crate::ids::ShowId;
 use crate::random::{OperationId, Random};
+use crate::seating::MockLayoutStore;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) const LIMITS: CommitterLimits = CommitterLimits { queue_max: 100, batch_max: 64, timeout: TIMEOUT };
@@ -152,7 +153,11 @@ impl Bench {
     }
 
     fn parts(&self) -> CommitterParts {
+        let mut store = MockLayoutStore::new();
+        store.expect_layout().returning(|id| Ok(layouts().remove(&id)));
         CommitterParts {
+            rules: Rules::default(),
+            layouts: Arc::new(store),
             encoder: Arc::new(TestEncoder),
             random: self.random.clone(),
             timer: self.timer.clone(),
@@ -212,9 +217,9 @@ pub(super) fn seat(number: i64) -> Command {
 /// What became of it, in a word.
 fn word(outcome: &Outcome) -> &'static str {
     match outcome {
-        Ok(Answer::Booked { replayed: false, .. }) => "booked",
-        Ok(Answer::Booked { replayed: true, .. }) => "replayed",
-        Ok(Answer::BookedLongAgo { .. }) => "long ago",
+        Ok(Answer::Done { replayed: false, .. }) => "booked",
+        Ok(Answer::Done { replayed: true, .. }) => "replayed",
+        Ok(Answer::DoneLongAgo { .. }) => "long ago",
         Err(CommandError::Refused(Refusal::SeatUnavailable { .. })) => "taken",
         Err(CommandError::Refused(_)) => "refused",
         Err(CommandError::Overloaded) => "overloaded",
@@ -280,7 +285,7 @@ fn conflicts_without_end_are_given_up_having_written_nothing() {
     let bench = Bench::new();
     let store = bench.writing(|_, _, _| stale());
     assert_eq!(words(&bench.serve(store, vec![seat(1), seat(2)])), ["overloaded", "overloaded"]);
-    assert_eq!(bench.writes().len(), 3 + 10 + 10);
+    assert_eq!(bench.writes().len(), 3 + 20 + 20);
 }
 
 #[test]
@@ -294,7 +299,7 @@ fn a_rival_with_the_same_key_makes_a_replay() {
         stale()
     });
     let outcomes = bench.serve(store, vec![seat(1)]);
-    let Ok(Answer::Booked { body, replayed: true, .. }) = &outcomes[0] else { panic!("{outcomes:?}") };
+    let Ok(Answer::Done { body, replayed: true, .. }) = &outcomes[0] else { panic!("{outcomes:?}") };
     assert_eq!(&body[..], b"the rival's bytes");
 }
 
@@ -311,8 +316,8 @@ fn an_unknown_outcome_that_was_written_is_the_first_answer() {
     let outcomes = bench.serve(store, vec![seat(1)]);
     let written = bench.writes();
     assert_eq!(written.len(), 1);
-    let Ok(Answer::Booked { body, replayed: false, booking_id }) = &outcomes[0] else { panic!("{outcomes:?}") };
-    assert_eq!((body, *booking_id), (&written[0].keys[0].answer, written[0].bookings[0].id));
+    let Ok(Answer::Done { body, replayed: false, made }) = &outcomes[0] else { panic!("{outcomes:?}") };
+    assert_eq!((body, made.booking_id()), (&written[0].keys[0].answer, Some(written[0].bookings[0].id)));
 }
 
 #[test]
@@ -332,7 +337,7 @@ fn after_an_unknown_outcome_only_what_a_rival_has_is_refused() {
         ("unknown", |state, _| state.now += TimeDelta::hours(2)),
         ("unknown", |state, _| state.users.clear()),
         ("unknown", |state, _| state.shows.clear()),
-        ("unknown", |state, _| state.seats.clear()),
+        ("unknown", |state, _| state.shows.values_mut().for_each(|show| show.prices.clear())),
         ("taken", |state, _| _ = state.claims.insert(place(1), booked_claim())),
         ("refused", |state, changes| {
             let mut rivals = changes.clone();
@@ -668,7 +673,8 @@ fn a_committer_that_is_gone_is_told_by_what_it_may_have_done() {
 #[test]
 fn a_shows_commands_always_take_the_same_lane() {
     let bench = Bench::new();
-    let lanes: Vec<Bench> = (0..2).map(|_| Bench { seen: Arc::default(), ..bench.clone() }).collect();
+    let lanes: Vec<Bench> =
+        (0..2).map(|_| Bench { seen: Arc::default(), state: Bench::new().state, ..bench.clone() }).collect();
     let store =
         |lane: &Bench| -> Arc<dyn BatchStore> { Arc::new(lane.writing(|_, changes, state| done(changes, state))) };
     let (queue, committers) = command_queue(lanes.iter().map(store).collect(), &bench.parts(), LIMITS);

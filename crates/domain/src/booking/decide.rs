@@ -1,41 +1,44 @@
 //! All the rules of selling, in one pure function.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use thiserror::Error;
 
-use super::command::{Action, BookSeats, KeyName, PreparedCommand};
+use super::command::{Action, BookSeats, HoldSeats, KeyName, PreparedCommand, ShowBooking, WantedSeats};
 use super::ports::{
-    AnswerEncoder, BatchState, Changes, ClaimRow, ExpectedHold, KeyRow, NewClaim, NewKey, NewOutboxEvent, OutboxKind,
-    SeatOffer, ShowGuard, ShowOffer, StoredAnswer, UserGuard,
+    AnswerEncoder, BatchState, ChangedBooking, ChangedHold, Changes, ClaimRow, HeldGuard, KeyRow, Made, NewClaim,
+    NewKey, NewOutboxEvent, OutboxKind, RemovedClaim, RowGuard, ShowGuard, ShowOffer, StoredAnswer, UserGuard,
 };
-use super::types::{Booking, BookingStatus, SoldSeat};
+use super::rules::{Rules, SeatGapRule};
+use super::state::{BookingState, Confirmed};
+use super::types::{Booking, Hold, HoldId, SoldSeat};
 use crate::catalog::ShowStatus;
-use crate::ids::{BookingId, SeatId, ShowId};
-use crate::seating::ClaimStatus;
+use crate::ids::{BookingId, LayoutId, SeatId, ShowId, UserId};
+use crate::money::Money;
+use crate::seating::{Layout, SeatSelection, best_seats, forbidden_gaps};
 
 /// A command's success.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Answer {
-    /// The booking was made, now or by an earlier request with the same key.
-    Booked {
-        /// The booking.
-        booking_id: BookingId,
+    /// It is done, now or by an earlier request with the same key.
+    Done {
+        /// What was made or changed.
+        made: Made,
         /// The bytes of the answer's body, the same each time.
         body: Arc<[u8]>,
-        /// Whether an earlier request made it.
+        /// Whether an earlier request did it.
         replayed: bool,
     },
-    /// An earlier request with the same key made the booking, so long ago that its answer is forgotten. It is answered as it is.
-    BookedLongAgo {
-        /// The booking.
-        booking_id: BookingId,
+    /// An earlier request with the same key did it, so long ago that its answer is forgotten. What it made is answered as it is.
+    DoneLongAgo {
+        /// What was made or changed.
+        made: Made,
     },
 }
 
-/// Why a command was refused. It has booked nothing, and its key is free.
+/// Why a command was refused. It has changed nothing, and its key is free.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Refusal {
     /// The caller's session was ended, or the account is gone.
@@ -53,14 +56,65 @@ pub enum Refusal {
         /// Those seats, in the order they were asked for.
         seat_ids: Vec<SeatId>,
     },
-    /// The show is cancelled or has started.
+    /// There is no such hold, or it is someone else's, or it was released or redeemed.
+    #[error("there is no such hold")]
+    HoldNotFound,
+    /// There is no such booking, or it is someone else's.
+    #[error("there is no such booking")]
+    BookingNotFound,
+    /// The show is cancelled, has started, or its sale has ended before.
     #[error("the show takes no more bookings")]
     SalesClosed,
-    /// Some seats are claimed.
+    /// The show is not sold yet.
+    #[error("the show takes no bookings yet")]
+    SalesNotOpen {
+        /// From when on it is.
+        open_at: DateTime<Utc>,
+    },
+    /// The hold ran out.
+    #[error("the hold ran out")]
+    HoldExpired,
+    /// The caller would hold more seats of the show than a booking may have.
+    #[error("too many seats are held")]
+    TooManyHeld {
+        /// How many the caller holds already.
+        held: usize,
+        /// How many may be held.
+        max: usize,
+    },
+    /// Some seats are claimed. None is named where the best were asked for and not as many are left.
     #[error("some seats are claimed")]
     SeatUnavailable {
         /// Those seats, in the order they were asked for.
         seat_ids: Vec<SeatId>,
+        /// The caller's own hold, if it has some of them.
+        hold_id: Option<HoldId>,
+    },
+    /// The selection leaves single seats empty, and the house forbids it.
+    #[error("the selection leaves single seats empty")]
+    SeatsLeaveGap {
+        /// Those seats.
+        seat_ids: Vec<SeatId>,
+    },
+    /// The booking can't be cancelled, or not any more.
+    #[error("the booking cannot be cancelled")]
+    NotCancellable,
+    /// The booking is not one that can have other seats.
+    #[error("the booking cannot be changed")]
+    NotChangeable,
+    /// A booking is given as many seats as it has.
+    #[error("a booking is given as many seats as it has")]
+    WrongSeatCount {
+        /// How many it has.
+        seats: usize,
+    },
+    /// The new seats cost more than the old ones did.
+    #[error("the new seats cost more")]
+    PriceDiffers {
+        /// What the old ones cost.
+        sold: Money,
+        /// What the new ones would.
+        asked: Money,
     },
 }
 
@@ -73,183 +127,567 @@ pub struct Decision {
     pub outcomes: Vec<Result<Answer, Refusal>>,
 }
 
+/// What a decision depends on besides the state.
+#[derive(Clone, Copy)]
+pub struct House<'house> {
+    /// The house's rules.
+    pub rules: &'house Rules,
+    /// The layouts of the shows in the state. A show whose layout is not here has no seats.
+    pub layouts: &'house HashMap<LayoutId, Arc<Layout>>,
+    /// Writes the answers.
+    pub encoder: &'house dyn AnswerEncoder,
+}
+
 /// Decides a batch of commands in the order of their arrival.
 ///
 /// A command is refused only because of committed rows, or of a command before it that was accepted. Of two
 /// commands with the same key the second is a replay of the first if that was accepted; if it was refused, the
-/// second is decided for itself.
-pub fn decide(state: BatchState, commands: &[PreparedCommand], encoder: &dyn AnswerEncoder) -> Decision {
-    let mut desk = Desk { changes: Changes { at: state.now, ..Changes::default() }, state };
-    let outcomes = commands.iter().map(|command| desk.serve(command, encoder)).collect();
-    Decision { changes: in_lock_order(desk.changes), outcomes }
+/// second is decided for itself. What is written is the difference between the state that was read and the state that the
+/// last command leaves.
+pub fn decide(mut state: BatchState, commands: &[PreparedCommand], house: House<'_>) -> Decision {
+    let shows = std::mem::take(&mut state.shows).into_iter().map(|(id, show)| (id, Arc::new(show))).collect();
+    let mut desk = Desk::new(state, shows, house);
+    let outcomes = commands.iter().map(|command| desk.serve(command)).collect();
+    Decision { changes: desk.changes(), outcomes }
 }
 
-/// The state that the next command sees, and the changes that have led to it.
-struct Desk {
+/// What a command has done.
+struct Done {
+    made: Made,
+    body: Vec<u8>,
+    /// What others must be told of. `None` is a command that was granted and had nothing to do.
+    told: Option<OutboxKind>,
+}
+
+/// The state that the next command sees, what it was before any of them, and what else must be written.
+struct Desk<'house> {
+    house: House<'house>,
     state: BatchState,
-    changes: Changes,
+    shows: HashMap<ShowId, Arc<ShowOffer>>,
+    /// How many seats each user holds of a show, as it was read.
+    held: HashMap<(ShowId, UserId), usize>,
+    // As they were read, those that have changed.
+    old_claims: BTreeMap<(ShowId, SeatId), Option<ClaimRow>>,
+    old_holds: BTreeMap<HoldId, Option<Hold>>,
+    old_bookings: BTreeMap<BookingId, Option<Booking>>,
+    shows_guarded: BTreeSet<ShowGuard>,
+    held_guarded: BTreeSet<HeldGuard>,
+    rows_guarded: BTreeSet<RowGuard>,
+    users_guarded: BTreeSet<UserGuard>,
+    keys: Vec<NewKey>,
+    outbox: Vec<NewOutboxEvent>,
 }
 
-impl Desk {
-    fn serve(&mut self, prepared: &PreparedCommand, encoder: &dyn AnswerEncoder) -> Result<Answer, Refusal> {
+impl<'house> Desk<'house> {
+    fn new(mut state: BatchState, shows: HashMap<ShowId, Arc<ShowOffer>>, house: House<'house>) -> Self {
+        let now = state.now;
+        let mut held = HashMap::new();
+        for hold in state.holds.values().filter(|hold| hold.is_live(now)) {
+            *held.entry((hold.show_id, hold.user_id)).or_default() += hold.seats.len();
+            for seat in &hold.seats {
+                let claim = held_claim(hold);
+                state.claims.entry((hold.show_id, seat.id)).or_insert(claim);
+            }
+        }
+        for booking in state.bookings.values().filter(|booking| booking.state.is_live()) {
+            for seat in &booking.seats {
+                state.claims.entry((booking.show_id, seat.id)).or_insert_with(|| booked_claim(booking));
+            }
+        }
+        Self {
+            house,
+            state,
+            shows,
+            held,
+            old_claims: BTreeMap::new(),
+            old_holds: BTreeMap::new(),
+            old_bookings: BTreeMap::new(),
+            shows_guarded: BTreeSet::new(),
+            held_guarded: BTreeSet::new(),
+            rows_guarded: BTreeSet::new(),
+            users_guarded: BTreeSet::new(),
+            keys: Vec::new(),
+            outbox: Vec::new(),
+        }
+    }
+
+    fn serve(&mut self, prepared: &PreparedCommand) -> Result<Answer, Refusal> {
         let command = &prepared.command;
-        let used = self.state.keys.get(&command.key);
+        let used = self.state.keys.get(&prepared.key);
         // A key that this very run has written: the connection was lost after the commit. That is the first answer, whatever
         // has become of the session since.
         if let Some(row) = used.filter(|row| row.operation_id == prepared.drawn.operation_id) {
             return Ok(remembered(row, false));
         }
-        let user = self.state.users.get(&command.caller.user_id);
-        if user.is_none_or(|user| user.session_generation != command.caller.session_generation) {
+        let caller = &command.caller;
+        let user = self.state.users.get(&caller.user_id);
+        if user.is_none_or(|user| user.session_generation != caller.session_generation) {
             return Err(Refusal::SessionEnded);
         }
         match used {
-            Some(row) if row.fingerprint == command.fingerprint => Ok(remembered(row, true)),
-            Some(_) => Err(Refusal::KeyReused),
-            None => match &command.action {
-                Action::Book(book) => self.book(prepared, book, encoder),
-            },
+            Some(row) if row.fingerprint == command.fingerprint => return Ok(remembered(row, true)),
+            Some(_) => return Err(Refusal::KeyReused),
+            None => {}
         }
+        let user_id = caller.user_id;
+        let Done { made, body, told } = match &command.action {
+            Action::Book(book) => self.book(prepared, book)?,
+            Action::Hold(hold) => self.hold(prepared, hold)?,
+            Action::Redeem(hold_id) => self.redeem(prepared, hold_id)?,
+            Action::Extend(hold_id) => self.extend(user_id, hold_id)?,
+            Action::Release(hold_id) => self.release(user_id, hold_id)?,
+            Action::Cancel(booking) => self.cancel(user_id, booking)?,
+            Action::Change(booking, seats) => self.change(user_id, booking, seats)?,
+        };
+        let body: Arc<[u8]> = body.into();
+        if let Some(kind) = told {
+            let booking_id = made.booking_id();
+            self.outbox.push(NewOutboxEvent { kind, show_id: command.show_id(), booking_id });
+        }
+        // What had nothing to do is remembered where a client asks for it, and else leaves no trace.
+        if told.is_some() || command.key.is_some() {
+            self.remember(prepared, made.clone(), &body);
+            self.users_guarded.insert(UserGuard { user_id, session_generation: caller.session_generation });
+        }
+        Ok(Answer::Done { made, body, replayed: false })
     }
 
-    fn book(
-        &mut self,
-        prepared: &PreparedCommand,
-        book: &BookSeats,
-        encoder: &dyn AnswerEncoder,
-    ) -> Result<Answer, Refusal> {
-        let (show, seats) = self.offered(book)?;
-        if show.status == ShowStatus::Cancelled || show.start_time <= self.state.now {
-            return Err(Refusal::SalesClosed);
+    fn book(&mut self, prepared: &PreparedCommand, book: &BookSeats) -> Result<Done, Refusal> {
+        let show_id = book.show_id;
+        let (show, layout) = self.show(show_id)?;
+        let seats = priced(&show, layout, book.seats.seats())?;
+        self.check_on_sale(&show)?;
+        let user_id = prepared.command.caller.user_id;
+        self.check_free(show_id, book.seats.seats(), user_id, None)?;
+        self.check_gaps(show_id, layout, book.seats.seats(), None)?;
+        Ok(self.sell(prepared, show_id, &show, seats))
+    }
+
+    fn hold(&mut self, prepared: &PreparedCommand, hold: &HoldSeats) -> Result<Done, Refusal> {
+        let show_id = hold.show_id;
+        let (show, layout) = self.show(show_id)?;
+        let user_id = prepared.command.caller.user_id;
+        let seats = match &hold.seats {
+            WantedSeats::These(wanted) => {
+                let seats = priced(&show, layout, wanted.seats())?;
+                self.check_on_sale(&show)?;
+                self.check_held(show_id, user_id, seats.len())?;
+                self.check_free(show_id, wanted.seats(), user_id, None)?;
+                self.check_gaps(show_id, layout, wanted.seats(), None)?;
+                seats
+            }
+            WantedSeats::Best(wish) => {
+                self.check_on_sale(&show)?;
+                self.check_held(show_id, user_id, wish.quantity)?;
+                let mut taken = self.taken(show_id);
+                taken.extend(
+                    layout.seats().iter().filter(|seat| !show.prices.contains_key(&seat.category)).map(|seat| seat.id),
+                );
+                let best = best_seats(layout, &taken, wish)
+                    .ok_or(Refusal::SeatUnavailable { seat_ids: Vec::new(), hold_id: None })?;
+                priced(&show, layout, &best)?
+            }
+        };
+        let hold = Hold {
+            id: prepared.drawn.hold_id.clone(),
+            user_id,
+            show_id,
+            seats,
+            currency: show.currency,
+            created_at: self.state.now,
+            expires_at: (self.state.now + self.house.rules.hold_ttl).min(sale_ends(&show)),
+        };
+        self.shows_guarded.insert(ShowGuard { show_id });
+        let seats_read = self.held.get(&(show_id, user_id)).copied().unwrap_or_default();
+        let seats_read = i64::try_from(seats_read).unwrap_or(i64::MAX);
+        self.held_guarded.insert(HeldGuard { show_id, user_id, seats: seats_read });
+        self.put_claims(show_id, &hold.seats, &held_claim(&hold));
+        let done = self.held(&hold, Some(OutboxKind::SeatsHeld));
+        self.put_hold(hold);
+        Ok(done)
+    }
+
+    fn redeem(&mut self, prepared: &PreparedCommand, hold_id: &HoldId) -> Result<Done, Refusal> {
+        let hold = self.live_hold(prepared.command.caller.user_id, hold_id)?;
+        let (show, _) = self.show(hold.show_id)?;
+        self.check_on_sale(&show)?;
+        self.remove_hold(hold_id);
+        Ok(self.sell(prepared, hold.show_id, &show, hold.seats))
+    }
+
+    fn extend(&mut self, user_id: UserId, hold_id: &HoldId) -> Result<Done, Refusal> {
+        let hold = self.live_hold(user_id, hold_id)?;
+        let (show, _) = self.show(hold.show_id)?;
+        self.check_on_sale(&show)?;
+        let longest = (hold.created_at + Hold::LIFE_MAX).min(sale_ends(&show));
+        let expires_at = (self.state.now + self.house.rules.hold_ttl).min(longest);
+        if expires_at <= hold.expires_at {
+            return Ok(self.held(&hold, None));
         }
-        let taken: Vec<_> =
-            book.seats.seats().iter().copied().filter(|seat| self.is_taken(book.show_id, *seat)).collect();
-        if !taken.is_empty() {
-            return Err(Refusal::SeatUnavailable { seat_ids: taken });
+        let hold = Hold { expires_at, ..hold };
+        self.shows_guarded.insert(ShowGuard { show_id: hold.show_id });
+        self.put_claims(hold.show_id, &hold.seats, &held_claim(&hold));
+        let done = self.held(&hold, Some(OutboxKind::SeatsHeld));
+        self.put_hold(hold);
+        Ok(done)
+    }
+
+    fn release(&mut self, user_id: UserId, hold_id: &HoldId) -> Result<Done, Refusal> {
+        let hold = self.live_hold(user_id, hold_id).map_err(|_| Refusal::HoldNotFound)?;
+        self.remove_claims(hold.show_id, hold.seats.iter().map(|seat| seat.id));
+        self.remove_hold(hold_id);
+        Ok(Done { made: Made::Hold(hold.id), body: Vec::new(), told: Some(OutboxKind::SeatsReleased) })
+    }
+
+    fn cancel(&mut self, user_id: UserId, asked: &ShowBooking) -> Result<Done, Refusal> {
+        let booking = self.booking(user_id, asked)?;
+        let now = self.state.now;
+        let cancelled = match booking.state {
+            BookingState::Cancelled(_) => return Ok(self.booked(&booking, None)),
+            BookingState::Expired(_) | BookingState::Refunded(_) => return Err(Refusal::NotCancellable),
+            BookingState::PendingPayment(pending) => pending.cancel(now),
+            BookingState::Confirmed(confirmed) => confirmed.cancel(now),
+        };
+        // A show that does not take place has no cutoff.
+        let takes_place = self.shows.get(&booking.show_id).is_some_and(|show| show.status == ShowStatus::Scheduled);
+        if takes_place && booking.start_time - self.house.rules.cancellation_cutoff <= now {
+            return Err(Refusal::NotCancellable);
         }
-        let layout_id = show.layout_id;
+        let booking = Booking { state: BookingState::Cancelled(cancelled), ..booking };
+        self.remove_claims(booking.show_id, booking.seats.iter().map(|seat| seat.id));
+        let done = self.booked(&booking, Some(OutboxKind::BookingCancelled));
+        self.put_booking(booking);
+        Ok(done)
+    }
+
+    fn change(&mut self, user_id: UserId, asked: &ShowBooking, seats: &SeatSelection) -> Result<Done, Refusal> {
+        let booking = self.booking(user_id, asked)?;
+        if seats.seats().len() != booking.seats.len() {
+            return Err(Refusal::WrongSeatCount { seats: booking.seats.len() });
+        }
+        let (show, layout) = self.show(booking.show_id)?;
+        let mut chosen = priced(&show, layout, seats.seats())?;
+        if !matches!(booking.state, BookingState::Confirmed(_)) {
+            return Err(Refusal::NotChangeable);
+        }
+        if chosen.iter().map(|seat| seat.id).eq(booking.seats.iter().map(|seat| seat.id)) {
+            return Ok(self.booked(&booking, None));
+        }
+        self.check_on_sale(&show)?;
+        self.check_free(booking.show_id, seats.seats(), user_id, Some(&booking))?;
+        self.check_gaps(booking.show_id, layout, seats.seats(), Some(&booking))?;
+        // What it keeps is no dearer than it was.
+        for seat in &mut chosen {
+            if let Some(old) = booking.seats.iter().find(|old| old.id == seat.id) {
+                seat.price_minor = old.price_minor;
+            }
+        }
+        let (sold, asked) = (booking.total(), Booking { seats: chosen.clone(), ..booking.clone() }.total());
+        if asked.minor > sold.minor {
+            return Err(Refusal::PriceDiffers { sold, asked });
+        }
+        // Who changes seats pays nothing and gets nothing back: each new seat has the price of the one that it is taken for.
+        let given_up = booking.seats.iter().filter(|old| chosen.iter().all(|seat| seat.id != old.id));
+        let mut prices = given_up.map(|old| old.price_minor).collect::<Vec<_>>().into_iter();
+        for seat in &mut chosen {
+            if booking.seats.iter().all(|old| old.id != seat.id) {
+                seat.price_minor = prices.next().unwrap_or(seat.price_minor);
+            }
+        }
+        self.shows_guarded.insert(ShowGuard { show_id: booking.show_id });
+        let kept: HashSet<SeatId> = seats.seats().iter().copied().collect();
+        self.remove_claims(
+            booking.show_id,
+            booking.seats.iter().map(|seat| seat.id).filter(|seat| !kept.contains(seat)),
+        );
+        let booking = Booking { seats: chosen, ..booking };
+        self.put_claims(booking.show_id, &booking.seats, &booked_claim(&booking));
+        let done = self.booked(&booking, Some(OutboxKind::BookingChanged));
+        self.put_booking(booking);
+        Ok(done)
+    }
+
+    /// Makes a booking of seats that are free, or held by what was just removed.
+    fn sell(&mut self, prepared: &PreparedCommand, show_id: ShowId, show: &ShowOffer, seats: Vec<SoldSeat>) -> Done {
         let booking = Booking {
             id: prepared.drawn.booking_id,
             reference: prepared.drawn.reference.clone(),
             user_id: prepared.command.caller.user_id,
-            show_id: book.show_id,
+            show_id,
             seats,
-            status: BookingStatus::Confirmed,
+            state: BookingState::Confirmed(Confirmed::sold()),
             currency: show.currency,
             booked_at: self.state.now,
-            cancelled_at: None,
             movie_title: show.movie_title.clone(),
             theatre_name: show.theatre_name.clone(),
             hall_name: show.hall_name.clone(),
             start_time: show.start_time,
         };
-        let body: Arc<[u8]> = encoder.encode_booking(&booking).into();
-        self.claim(&booking, layout_id);
-        self.remember(prepared, booking.id, &body);
-        let caller = &prepared.command.caller;
-        self.changes.users.push(UserGuard { user_id: caller.user_id, session_generation: caller.session_generation });
-        self.changes.shows.push(ShowGuard { show_id: book.show_id });
-        self.changes.outbox.push(NewOutboxEvent {
-            kind: OutboxKind::BookingConfirmed,
-            show_id: book.show_id,
-            booking_id: booking.id,
-        });
-        let booking_id = booking.id;
-        self.changes.bookings.push(booking);
-        Ok(Answer::Booked { booking_id, body, replayed: false })
+        self.shows_guarded.insert(ShowGuard { show_id });
+        self.put_claims(show_id, &booking.seats, &booked_claim(&booking));
+        let body = self.house.encoder.encode_booked(&booking);
+        let made = Made::Booking(booking.id);
+        self.put_booking(booking);
+        Done { made, body, told: Some(OutboxKind::BookingConfirmed) }
     }
 
-    /// The show and the seats that are asked for, if they are there.
-    fn offered(&self, book: &BookSeats) -> Result<(&ShowOffer, Vec<SoldSeat>), Refusal> {
-        let show = self.state.shows.get(&book.show_id).ok_or(Refusal::ShowNotFound)?;
-        let offers: HashMap<SeatId, &SeatOffer> = book
-            .seats
-            .seats()
-            .iter()
-            .filter_map(|seat| Some((*seat, self.state.seats.get(&(book.show_id, *seat))?)))
-            .collect();
-        let missing: Vec<_> = book.seats.seats().iter().copied().filter(|seat| !offers.contains_key(seat)).collect();
-        if !missing.is_empty() {
-            return Err(Refusal::SeatNotFound { seat_ids: missing });
+    fn booked(&self, booking: &Booking, told: Option<OutboxKind>) -> Done {
+        Done { made: Made::Booking(booking.id), body: self.house.encoder.encode_booking(booking), told }
+    }
+
+    fn held(&self, hold: &Hold, told: Option<OutboxKind>) -> Done {
+        Done { made: Made::Hold(hold.id.clone()), body: self.house.encoder.encode_hold(hold), told }
+    }
+
+    fn show(&self, show_id: ShowId) -> Result<(Arc<ShowOffer>, &'house Layout), Refusal> {
+        let show = self.shows.get(&show_id).ok_or(Refusal::ShowNotFound)?;
+        let layout = self.house.layouts.get(&show.layout_id).ok_or(Refusal::ShowNotFound)?;
+        Ok((Arc::clone(show), layout))
+    }
+
+    fn live_hold(&self, user_id: UserId, hold_id: &HoldId) -> Result<Hold, Refusal> {
+        let mine = self.state.holds.get(hold_id).filter(|hold| hold.user_id == user_id);
+        let hold = mine.ok_or(Refusal::HoldNotFound)?;
+        if hold.is_live(self.state.now) { Ok(hold.clone()) } else { Err(Refusal::HoldExpired) }
+    }
+
+    fn booking(&self, user_id: UserId, asked: &ShowBooking) -> Result<Booking, Refusal> {
+        let mine = |booking: &&Booking| booking.user_id == user_id && booking.show_id == asked.show_id;
+        self.state.bookings.get(&asked.booking_id).filter(mine).cloned().ok_or(Refusal::BookingNotFound)
+    }
+
+    fn check_on_sale(&self, show: &ShowOffer) -> Result<(), Refusal> {
+        if show.status == ShowStatus::Cancelled || sale_ends(show) <= self.state.now {
+            return Err(Refusal::SalesClosed);
         }
-        let sold = |seat: &SeatId| offers.get(seat).map(|offer| sold_seat(*seat, offer));
-        Ok((show, book.seats.seats().iter().filter_map(sold).collect()))
+        match show.sales_open_at.filter(|open_at| *open_at > self.state.now) {
+            Some(open_at) => Err(Refusal::SalesNotOpen { open_at }),
+            None => Ok(()),
+        }
     }
 
-    fn is_taken(&self, show_id: ShowId, seat_id: SeatId) -> bool {
-        self.state.claims.get(&(show_id, seat_id)).is_some_and(|claim| holds_at(claim, self.state.now))
+    /// All live holds of a user on a show have at most as many seats as a booking may have.
+    fn check_held(&self, show_id: ShowId, user_id: UserId, more: usize) -> Result<(), Refusal> {
+        let now = self.state.now;
+        let mine = |hold: &&Hold| hold.show_id == show_id && hold.user_id == user_id && hold.is_live(now);
+        let held = self.state.holds.values().filter(mine).map(|hold| hold.seats.len()).sum::<usize>();
+        let max = self.house.rules.seats_max;
+        if held.saturating_add(more) > max { Err(Refusal::TooManyHeld { held, max }) } else { Ok(()) }
     }
 
-    fn claim(&mut self, booking: &Booking, layout_id: crate::ids::LayoutId) {
-        for seat in &booking.seats {
-            let place = (booking.show_id, seat.id);
-            let claim = ClaimRow { status: ClaimStatus::Booked, hold_id: None, expires_at: None };
-            // What is still in the way has run out.
-            if let Some(hold_id) = self.state.claims.insert(place, claim).and_then(|expired| expired.hold_id) {
-                let expired = ExpectedHold { show_id: booking.show_id, seat_id: seat.id, hold_id };
-                self.changes.expired_holds.push(expired);
+    /// Every seat is free, or `but`'s own.
+    fn check_free(
+        &self,
+        show_id: ShowId,
+        seats: &[SeatId],
+        user_id: UserId,
+        but: Option<&Booking>,
+    ) -> Result<(), Refusal> {
+        let mut hold_id = None;
+        let mut lost = Vec::new();
+        for seat in seats {
+            let live = self.state.claims.get(&(show_id, *seat)).filter(|claim| claim.is_live(self.state.now));
+            let Some(claim) = live else { continue };
+            if but.is_some_and(|but| claim.booking_id() == Some(but.id)) {
+                continue;
             }
-            self.changes.claims.push(NewClaim {
-                show_id: booking.show_id,
-                seat_id: seat.id,
-                layout_id,
-                booking_id: booking.id,
-                user_id: booking.user_id,
-            });
+            lost.push(*seat);
+            if hold_id.is_none() && claim.user_id() == Some(user_id) {
+                hold_id = claim.hold_id().cloned();
+            }
+        }
+        if lost.is_empty() { Ok(()) } else { Err(Refusal::SeatUnavailable { seat_ids: lost, hold_id }) }
+    }
+
+    /// The selection leaves no single seat empty where the house forbids it. Seats of `but` are free by then.
+    fn check_gaps(
+        &mut self,
+        show_id: ShowId,
+        layout: &Layout,
+        seats: &[SeatId],
+        but: Option<&Booking>,
+    ) -> Result<(), Refusal> {
+        if self.house.rules.seat_gaps == SeatGapRule::Off {
+            return Ok(());
+        }
+        let mut taken = self.taken(show_id);
+        for seat in but.iter().flat_map(|but| &but.seats) {
+            taken.remove(&seat.id);
+        }
+        let gaps = forbidden_gaps(layout, &taken, seats);
+        if !gaps.is_empty() {
+            return Err(Refusal::SeatsLeaveGap { seat_ids: gaps });
+        }
+        self.guard_rows(show_id, layout, seats);
+        Ok(())
+    }
+
+    /// The rows of a selection must still be taken as they were read when it is written.
+    fn guard_rows(&mut self, show_id: ShowId, layout: &Layout, seats: &[SeatId]) {
+        let rows: BTreeSet<&str> =
+            seats.iter().filter_map(|seat| layout.seat(*seat)).map(|seat| seat.row.as_str()).collect();
+        for row in rows {
+            let in_row = layout.seats().iter().filter(|seat| seat.row == row).map(|seat| seat.id);
+            let mut taken: Vec<SeatId> = in_row.filter(|seat| self.was_taken((show_id, *seat))).collect();
+            taken.sort_unstable();
+            self.rows_guarded.insert(RowGuard { show_id, layout_id: layout.id(), row: row.to_owned(), taken });
         }
     }
 
-    fn remember(&mut self, prepared: &PreparedCommand, booking_id: BookingId, body: &Arc<[u8]>) {
-        let name: KeyName = prepared.command.key.clone();
+    /// Whether a seat was claimed when the state was read.
+    fn was_taken(&self, place: (ShowId, SeatId)) -> bool {
+        let claim = match self.old_claims.get(&place) {
+            Some(old) => old.as_ref(),
+            None => self.state.claims.get(&place),
+        };
+        claim.is_some_and(|claim| claim.is_live(self.state.now))
+    }
+
+    /// The seats of a show that are claimed, as far as they were read.
+    fn taken(&self, show_id: ShowId) -> HashSet<SeatId> {
+        let now = self.state.now;
+        let live = self.state.claims.iter().filter(|((show, _), claim)| *show == show_id && claim.is_live(now));
+        live.map(|((_, seat), _)| *seat).collect()
+    }
+
+    fn put_claims(&mut self, show_id: ShowId, seats: &[SoldSeat], claim: &ClaimRow) {
+        for seat in seats {
+            let place = (show_id, seat.id);
+            let before = self.state.claims.insert(place, claim.clone());
+            self.old_claims.entry(place).or_insert(before);
+        }
+    }
+
+    fn remove_claims(&mut self, show_id: ShowId, seats: impl Iterator<Item = SeatId>) {
+        for seat in seats {
+            let before = self.state.claims.remove(&(show_id, seat));
+            self.old_claims.entry((show_id, seat)).or_insert(before);
+        }
+    }
+
+    fn put_hold(&mut self, hold: Hold) {
+        let id = hold.id.clone();
+        let before = self.state.holds.insert(id.clone(), hold);
+        self.old_holds.entry(id).or_insert(before);
+    }
+
+    fn remove_hold(&mut self, id: &HoldId) {
+        let before = self.state.holds.remove(id);
+        self.old_holds.entry(id.clone()).or_insert(before);
+    }
+
+    fn put_booking(&mut self, booking: Booking) {
+        let id = booking.id;
+        let before = self.state.bookings.insert(id, booking);
+        self.old_bookings.entry(id).or_insert(before);
+    }
+
+    fn remember(&mut self, prepared: &PreparedCommand, made: Made, body: &Arc<[u8]>) {
+        let name: KeyName = prepared.key.clone();
         let row = KeyRow {
             fingerprint: prepared.command.fingerprint,
             operation_id: prepared.drawn.operation_id,
-            booking_id,
+            made,
             answer: Some(StoredAnswer { body: Arc::clone(body) }),
         };
-        self.changes.keys.push(NewKey {
+        self.keys.push(NewKey {
             name: name.clone(),
             fingerprint: row.fingerprint,
             operation_id: row.operation_id,
-            booking_id,
+            made: row.made.clone(),
             answer: Arc::clone(body),
         });
         self.state.keys.insert(name, row);
     }
+
+    /// What must be written, each list in lock order: everybody takes locks in the same order, so that nobody waits in a circle.
+    fn changes(self) -> Changes {
+        let Self { state, shows, mut keys, .. } = self;
+        keys.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut changes = Changes {
+            at: state.now,
+            shows: self.shows_guarded.into_iter().collect(),
+            held: self.held_guarded.into_iter().collect(),
+            rows: self.rows_guarded.into_iter().collect(),
+            users: self.users_guarded.into_iter().collect(),
+            keys,
+            outbox: self.outbox,
+            ..Changes::default()
+        };
+        for (id, before) in self.old_holds {
+            match (before, state.holds.get(&id)) {
+                (None, Some(made)) => changes.holds.push(made.clone()),
+                (Some(before), after) if after != Some(&before) => {
+                    let next = after.map(|hold| hold.expires_at);
+                    changes.changed_holds.push(ChangedHold { id, expires_at: before.expires_at, next });
+                }
+                _ => {}
+            }
+        }
+        for (id, before) in self.old_bookings {
+            match (before, state.bookings.get(&id)) {
+                (None, Some(made)) => changes.bookings.push(made.clone()),
+                (Some(before), Some(after)) if *after != before => {
+                    let other_seats = before.seats != after.seats;
+                    let old_seats = before.seats.iter().map(|seat| seat.id).filter(|_| other_seats).collect();
+                    let (status, booking) = (before.status(), after.clone());
+                    changes.changed_bookings.push(ChangedBooking { status, old_seats, booking });
+                }
+                _ => {}
+            }
+        }
+        for ((show_id, seat_id), before) in self.old_claims {
+            let after = state.claims.get(&(show_id, seat_id));
+            if before.as_ref() == after {
+                continue;
+            }
+            if let Some(claim) = before {
+                changes.removed_claims.push(RemovedClaim { show_id, seat_id, claim });
+            }
+            if let (Some(claim), Some(show)) = (after, shows.get(&show_id)) {
+                let (layout_id, claim) = (show.layout_id, claim.clone());
+                changes.claims.push(NewClaim { show_id, seat_id, layout_id, claim });
+            }
+        }
+        changes
+    }
 }
 
 fn remembered(row: &KeyRow, replayed: bool) -> Answer {
+    let made = row.made.clone();
     match &row.answer {
-        Some(answer) => Answer::Booked { booking_id: row.booking_id, body: Arc::clone(&answer.body), replayed },
-        None => Answer::BookedLongAgo { booking_id: row.booking_id },
+        Some(answer) => Answer::Done { made, body: Arc::clone(&answer.body), replayed },
+        None => Answer::DoneLongAgo { made },
     }
 }
 
-/// Whether a claim keeps its seat at `now`: a hold does until it runs out, at that very instant it is over.
-fn holds_at(claim: &ClaimRow, now: DateTime<Utc>) -> bool {
-    match claim.status {
-        ClaimStatus::Booked | ClaimStatus::Blocked => true,
-        ClaimStatus::Held => claim.expires_at.is_none_or(|expires_at| expires_at > now),
-    }
+fn booked_claim(booking: &Booking) -> ClaimRow {
+    ClaimRow::Booked { booking_id: booking.id, user_id: booking.user_id }
 }
 
-fn sold_seat(id: SeatId, offer: &SeatOffer) -> SoldSeat {
-    SoldSeat {
-        id,
-        row: offer.row.clone(),
-        number: offer.number,
-        category: offer.category.clone(),
-        price_minor: offer.price_minor,
-    }
+fn held_claim(hold: &Hold) -> ClaimRow {
+    ClaimRow::Held { hold_id: hold.id.clone(), user_id: hold.user_id, expires_at: hold.expires_at }
 }
 
-/// Everybody takes locks in the same order, so that nobody waits in a circle.
-fn in_lock_order(mut changes: Changes) -> Changes {
-    changes.shows = changes.shows.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
-    changes.users = changes.users.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
-    changes.keys.sort_by(|a, b| a.name.cmp(&b.name));
-    changes.bookings.sort_by_key(|booking| booking.id);
-    changes.expired_holds.sort();
-    changes.claims.sort();
-    changes
+/// When a show's sale ends: when it begins, or earlier if it says so. At that very instant it is over.
+fn sale_ends(show: &ShowOffer) -> DateTime<Utc> {
+    show.sales_close_at.map_or(show.start_time, |close_at| close_at.min(show.start_time))
+}
+
+/// The seats that are asked for with what they cost, if all of them are of the show's hall and sold there.
+fn priced(show: &ShowOffer, layout: &Layout, seats: &[SeatId]) -> Result<Vec<SoldSeat>, Refusal> {
+    let sold = |id: &SeatId| {
+        let seat = layout.seat(*id)?;
+        let price_minor = *show.prices.get(&seat.category)?;
+        let (row, category) = (seat.row.clone(), seat.category.clone());
+        Some(SoldSeat { id: *id, row, number: seat.number, category, price_minor })
+    };
+    let offers: Vec<Option<SoldSeat>> = seats.iter().map(sold).collect();
+    let missing = seats.iter().zip(&offers).filter(|(_, offer)| offer.is_none()).map(|(seat, _)| *seat);
+    let seat_ids: Vec<SeatId> = missing.collect();
+    if seat_ids.is_empty() {
+        Ok(offers.into_iter().flatten().collect())
+    } else {
+        Err(Refusal::SeatNotFound { seat_ids })
+    }
 }

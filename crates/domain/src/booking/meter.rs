@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-/// What became of a request to book.
+/// What became of a request.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Settled {
-    /// It booked.
-    Booked,
-    /// An earlier request with its key had booked; the replay cache knew.
+    /// It did what it asked for.
+    Done,
+    /// An earlier request with its key had; the replay cache knew.
     ReplayedFromCache,
-    /// An earlier request with its key had booked; the store knew.
+    /// An earlier request with its key had; the store knew.
     ReplayedFromStore,
     /// Somebody has a seat already.
     Conflict,
@@ -19,14 +19,14 @@ pub enum Settled {
     Overloaded,
     /// The store failed, and nothing was written.
     Unavailable,
-    /// It may have booked; its key tells.
+    /// It may have done it; its key tells.
     OutcomeUnknown,
 }
 
 impl Settled {
     /// Every one.
     pub const ALL: [Self; 8] = [
-        Self::Booked,
+        Self::Done,
         Self::ReplayedFromCache,
         Self::ReplayedFromStore,
         Self::Conflict,
@@ -39,7 +39,7 @@ impl Settled {
     /// Its name.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Booked => "booked",
+            Self::Done => "done",
             Self::ReplayedFromCache => "replayed_from_cache",
             Self::ReplayedFromStore => "replayed_from_store",
             Self::Conflict => "conflict",
@@ -75,8 +75,8 @@ impl Rerun {
 
 /// Is told what happens on the booking path. MUST NOT block: it is called between commits.
 pub trait BookingMeter: Send + Sync {
-    /// A request to book has its answer.
-    fn settled(&self, what: Settled);
+    /// A request has its answer. `action` is of [`Action::NAMES`](super::Action::NAMES).
+    fn settled(&self, action: &'static str, what: Settled);
 
     /// A command was taken from the queue, after this time in it.
     fn taken(&self, waited: Duration);
@@ -92,7 +92,7 @@ pub trait BookingMeter: Send + Sync {
 pub struct NoMeter;
 
 impl BookingMeter for NoMeter {
-    fn settled(&self, _: Settled) {}
+    fn settled(&self, _: &'static str, _: Settled) {}
     fn taken(&self, _: Duration) {}
     fn batch(&self, _: usize) {}
     fn rerun(&self, _: Rerun) {}

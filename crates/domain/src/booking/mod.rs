@@ -11,9 +11,13 @@ mod decide;
 mod meter;
 mod ports;
 mod replays;
+mod rules;
 mod service;
+mod state;
 mod types;
 
+#[cfg(test)]
+mod after_sale_tests;
 #[cfg(test)]
 mod committer_tests;
 #[cfg(test)]
@@ -22,21 +26,27 @@ mod decide_tests;
 mod service_tests;
 
 pub use command::{
-    Action, BookSeats, Command, Drawn, Fingerprint, IdempotencyKey, IdempotencyKeyError, KeyName, PreparedCommand,
-    Scope,
+    Action, BookSeats, Command, Drawn, Fingerprint, HoldSeats, IdempotencyKey, IdempotencyKeyError, KeyName,
+    PreparedCommand, Scope, ShowBooking, WantedSeats,
 };
 pub use committer::{CommandError, CommandQueue, Committer, CommitterLimits, CommitterParts, command_queue};
-pub use decide::{Answer, Decision, Refusal, decide};
+pub use decide::{Answer, Decision, House, Refusal, decide};
 pub use meter::{BookingMeter, NoMeter, Rerun, Settled};
 pub use ports::{
-    AnswerEncoder, BatchState, BatchStore, BookingFilter, BookingIdBlock, BookingPlace, BookingStore, Changes,
-    ClaimRow, ExpectedHold, KeyRow, Named, NewClaim, NewKey, NewOutboxEvent, OutboxKind, SeatOffer, ShowGuard,
-    ShowOffer, StoredAnswer, UserGuard, UserRow, WriteError,
+    AnswerEncoder, BatchState, BatchStore, BookingFilter, BookingIdBlock, BookingPlace, BookingStore, ChangedBooking,
+    ChangedHold, Changes, ClaimRow, ClaimRowError, HeldGuard, HoldStore, KeyRow, Made, Named, NewClaim, NewKey,
+    NewOutboxEvent, OutboxKind, RemovedClaim, RowGuard, ShowGuard, ShowOffer, StoredAnswer, UserGuard, UserRow,
+    WriteError,
 };
 #[cfg(feature = "mock")]
-pub use ports::{MockBatchStore, MockBookingStore};
+pub use ports::{MockBatchStore, MockBookingStore, MockHoldStore};
 #[cfg(feature = "mock")]
 pub use replays::MockReplayCache;
 pub use replays::{Replay, ReplayCache};
-pub use service::{BookRequest, BookedAnswer, BookingService, ReadBookingError};
-pub use types::{Booking, BookingStatus, BookingStatusError, SoldSeat, When};
+pub use rules::{Rules, SeatGapRule};
+pub use service::{BookingAction, BookingService, CommandAnswer, CommandRequest, ReadBookingError};
+pub use state::{
+    BookingState, BookingStateError, BookingStatus, BookingStatusError, Cancelled, Confirmed, Expired, PendingPayment,
+    Refunded,
+};
+pub use types::{Booking, Hold, HoldId, HoldIdError, SoldSeat, When};

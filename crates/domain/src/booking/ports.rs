@@ -7,8 +7,10 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use thiserror::Error;
 
-use super::command::{Action, Fingerprint, KeyName, PreparedCommand};
-use super::types::{Booking, BookingStatus, When};
+use super::command::{Action, BookSeats, Fingerprint, HoldSeats, KeyName, PreparedCommand, WantedSeats};
+use super::rules::{Rules, SeatGapRule};
+use super::state::BookingStatus;
+use super::types::{Booking, Hold, HoldId, When};
 use crate::catalog::ShowStatus;
 use crate::error::{Cause, StoreError};
 use crate::ids::{BookingId, LayoutId, SeatId, ShowId, UserId};
@@ -26,25 +28,96 @@ pub struct Named {
     pub users: BTreeSet<UserId>,
     /// The shows.
     pub shows: BTreeSet<ShowId>,
+    /// The shows of which every claim matters.
+    pub whole_shows: BTreeSet<ShowId>,
     /// The seats, each with the show it is wanted for.
     pub seats: BTreeSet<(ShowId, SeatId)>,
+    /// The holds.
+    pub holds: BTreeSet<HoldId>,
+    /// Who wants to hold seats of which show: every live hold of theirs on it matters.
+    pub holders: BTreeSet<(ShowId, UserId)>,
+    /// The bookings.
+    pub bookings: BTreeSet<BookingId>,
 }
 
 impl Named {
-    /// What these commands name.
-    pub fn by<'a>(commands: impl IntoIterator<Item = &'a PreparedCommand>) -> Self {
+    /// What these commands name, where these rules hold.
+    pub fn by<'a>(commands: impl IntoIterator<Item = &'a PreparedCommand>, rules: &Rules) -> Self {
         let mut named = Self::default();
-        for PreparedCommand { command, .. } in commands {
+        for prepared in commands {
+            let command = &prepared.command;
             named.users.insert(command.caller.user_id);
-            named.keys.insert(command.key.clone());
-            match &command.action {
-                Action::Book(book) => {
-                    named.shows.insert(book.show_id);
-                    named.seats.extend(book.seats.seats().iter().map(|seat| (book.show_id, *seat)));
+            named.keys.insert(prepared.key.clone());
+            let show_id = command.show_id();
+            named.shows.insert(show_id);
+            let chosen = match &command.action {
+                Action::Book(BookSeats { seats, .. }) => Some(seats),
+                Action::Hold(HoldSeats { seats, .. }) => {
+                    named.holders.insert((show_id, command.caller.user_id));
+                    match seats {
+                        WantedSeats::These(seats) => Some(seats),
+                        WantedSeats::Best(_) => {
+                            named.whole_shows.insert(show_id);
+                            None
+                        }
+                    }
                 }
+                Action::Redeem(hold_id) | Action::Extend(hold_id) | Action::Release(hold_id) => {
+                    named.holds.insert(hold_id.clone());
+                    None
+                }
+                Action::Cancel(booking) => {
+                    named.bookings.insert(booking.booking_id);
+                    None
+                }
+                Action::Change(booking, seats) => {
+                    named.bookings.insert(booking.booking_id);
+                    Some(seats)
+                }
+            };
+            let Some(seats) = chosen else { continue };
+            if rules.seat_gaps == SeatGapRule::Forbid {
+                named.whole_shows.insert(show_id);
             }
+            named.seats.extend(seats.seats().iter().map(|seat| (show_id, *seat)));
         }
         named
+    }
+}
+
+/// What a command has made or changed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Made {
+    /// A booking.
+    Booking(BookingId),
+    /// A hold.
+    Hold(HoldId),
+}
+
+impl Made {
+    /// The booking, if it is one.
+    pub fn booking_id(&self) -> Option<BookingId> {
+        match self {
+            Self::Booking(id) => Some(*id),
+            Self::Hold(_) => None,
+        }
+    }
+
+    /// The hold, if it is one.
+    pub fn hold_id(&self) -> Option<&HoldId> {
+        match self {
+            Self::Booking(_) => None,
+            Self::Hold(id) => Some(id),
+        }
+    }
+
+    /// What a store has kept: one of the two.
+    pub fn from_stored(booking_id: Option<BookingId>, hold_id: Option<HoldId>) -> Option<Self> {
+        match (booking_id, hold_id) {
+            (Some(id), None) => Some(Self::Booking(id)),
+            (None, Some(id)) => Some(Self::Hold(id)),
+            _ => None,
+        }
     }
 }
 
@@ -62,8 +135,8 @@ pub struct KeyRow {
     pub fingerprint: Fingerprint,
     /// The run of the command that wrote it.
     pub operation_id: OperationId,
-    /// The booking that was made.
-    pub booking_id: BookingId,
+    /// What was made or changed.
+    pub made: Made,
     /// The answer. `None` once its time is over; the key stays used.
     pub answer: Option<StoredAnswer>,
 }
@@ -84,8 +157,14 @@ pub struct ShowOffer {
     pub status: ShowStatus,
     /// When it begins.
     pub start_time: DateTime<Utc>,
+    /// From when on it is sold; `None` is from the beginning.
+    pub sales_open_at: Option<DateTime<Utc>>,
+    /// Until when it is sold, if that is before it begins.
+    pub sales_close_at: Option<DateTime<Utc>>,
     /// The currency of its prices.
     pub currency: Currency,
+    /// What each category costs, in minor units. A seat whose category has no price is not sold.
+    pub prices: HashMap<String, i64>,
     /// The title of the movie.
     pub movie_title: String,
     /// The theatre's name.
@@ -94,34 +173,103 @@ pub struct ShowOffer {
     pub hall_name: String,
 }
 
-/// A seat at a show. A seat that isn't of the show's layout has no row.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct SeatOffer {
-    /// Its row.
-    pub row: String,
-    /// Its number in the row.
-    pub number: i32,
-    /// Its category.
-    pub category: String,
-    /// Its price at the show, in minor units.
-    pub price_minor: i64,
-}
-
 /// A claim as it is stored, a hold that ran out included.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ClaimRow {
+pub enum ClaimRow {
+    /// Sold.
+    Booked {
+        /// The booking.
+        booking_id: BookingId,
+        /// Its owner.
+        user_id: UserId,
+    },
+    /// Kept for a user.
+    Held {
+        /// The hold.
+        hold_id: HoldId,
+        /// Its owner.
+        user_id: UserId,
+        /// When it runs out.
+        expires_at: DateTime<Utc>,
+    },
+    /// Kept by the house.
+    Blocked,
+}
+
+/// Columns that are no claim.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("a claim of this status has another owner")]
+pub struct ClaimRowError;
+
+impl ClaimRow {
+    /// The claim that a store has kept.
+    pub fn from_stored(
+        status: ClaimStatus,
+        user_id: Option<UserId>,
+        booking_id: Option<BookingId>,
+        hold: Option<(HoldId, DateTime<Utc>)>,
+    ) -> Result<Self, ClaimRowError> {
+        match (status, user_id, booking_id, hold) {
+            (ClaimStatus::Booked, Some(user_id), Some(booking_id), None) => Ok(Self::Booked { booking_id, user_id }),
+            (ClaimStatus::Held, Some(user_id), None, Some((hold_id, expires_at))) => {
+                Ok(Self::Held { hold_id, user_id, expires_at })
+            }
+            (ClaimStatus::Blocked, _, None, None) => Ok(Self::Blocked),
+            _ => Err(ClaimRowError),
+        }
+    }
+
     /// Why the seat is not free.
-    pub status: ClaimStatus,
-    /// The hold it belongs to, if it is held.
-    pub hold_id: Option<String>,
-    /// When the hold runs out, if it is held.
-    pub expires_at: Option<DateTime<Utc>>,
+    pub fn status(&self) -> ClaimStatus {
+        match self {
+            Self::Booked { .. } => ClaimStatus::Booked,
+            Self::Held { .. } => ClaimStatus::Held,
+            Self::Blocked => ClaimStatus::Blocked,
+        }
+    }
+
+    /// The booking that it is of.
+    pub fn booking_id(&self) -> Option<BookingId> {
+        match self {
+            Self::Booked { booking_id, .. } => Some(*booking_id),
+            Self::Held { .. } | Self::Blocked => None,
+        }
+    }
+
+    /// The hold that it is of.
+    pub fn hold_id(&self) -> Option<&HoldId> {
+        match self {
+            Self::Held { hold_id, .. } => Some(hold_id),
+            Self::Booked { .. } | Self::Blocked => None,
+        }
+    }
+
+    /// When it runs out, if it does.
+    pub fn expires_at(&self) -> Option<DateTime<Utc>> {
+        match self {
+            Self::Held { expires_at, .. } => Some(*expires_at),
+            Self::Booked { .. } | Self::Blocked => None,
+        }
+    }
+
+    /// Whose it is; the house is nobody.
+    pub fn user_id(&self) -> Option<UserId> {
+        match self {
+            Self::Booked { user_id, .. } | Self::Held { user_id, .. } => Some(*user_id),
+            Self::Blocked => None,
+        }
+    }
+
+    /// Whether it keeps its seat at `now`: a hold does until it runs out, at that very instant it is over.
+    pub fn is_live(&self, now: DateTime<Utc>) -> bool {
+        self.expires_at().is_none_or(|expires_at| expires_at > now)
+    }
 }
 
 /// Every row that a batch names, as committed at one instant. What isn't there has no entry.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BatchState {
-    /// The store's clock at that instant.
+    /// The store's clock.
     pub now: DateTime<Utc>,
     /// The keys that were used.
     pub keys: HashMap<KeyName, KeyRow>,
@@ -129,10 +277,27 @@ pub struct BatchState {
     pub users: HashMap<UserId, UserRow>,
     /// The shows.
     pub shows: HashMap<ShowId, ShowOffer>,
-    /// The seats of the shows' layouts.
-    pub seats: HashMap<(ShowId, SeatId), SeatOffer>,
-    /// The claims.
+    /// The claims: those of the seats that are named, and all of the shows that are named whole.
     pub claims: HashMap<(ShowId, SeatId), ClaimRow>,
+    /// The holds that are named, run out or not, and every live hold of the holders.
+    pub holds: HashMap<HoldId, Hold>,
+    /// The bookings.
+    pub bookings: HashMap<BookingId, Booking>,
+}
+
+impl BatchState {
+    /// Nothing, at an instant.
+    pub fn at(now: DateTime<Utc>) -> Self {
+        Self {
+            now,
+            keys: HashMap::new(),
+            users: HashMap::new(),
+            shows: HashMap::new(),
+            claims: HashMap::new(),
+            holds: HashMap::new(),
+            bookings: HashMap::new(),
+        }
+    }
 }
 
 /// A show that must still be as it was read: it takes place.
@@ -140,6 +305,30 @@ pub struct BatchState {
 pub struct ShowGuard {
     /// The show.
     pub show_id: ShowId,
+}
+
+/// A user's live holds on a show that must still have as many seats, until the batch is written.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct HeldGuard {
+    /// The show.
+    pub show_id: ShowId,
+    /// The user.
+    pub user_id: UserId,
+    /// How many seats.
+    pub seats: i64,
+}
+
+/// A row of seats that must still be taken as it was read, until the batch is written.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct RowGuard {
+    /// The show.
+    pub show_id: ShowId,
+    /// The show's layout.
+    pub layout_id: LayoutId,
+    /// The row's letters.
+    pub row: String,
+    /// The seats of the row whose claims are live, by id.
+    pub taken: Vec<SeatId>,
 }
 
 /// An account that must still be as it was read.
@@ -160,14 +349,47 @@ pub struct NewKey {
     pub fingerprint: Fingerprint,
     /// The run of the command.
     pub operation_id: OperationId,
-    /// The booking that is made.
-    pub booking_id: BookingId,
+    /// What is made or changed.
+    pub made: Made,
     /// The bytes of the answer's body.
     pub answer: Arc<[u8]>,
 }
 
-/// A claim of a booking to be made.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+/// A hold that must still be as it was read, and what becomes of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ChangedHold {
+    /// The hold.
+    pub id: HoldId,
+    /// When it was to run out.
+    pub expires_at: DateTime<Utc>,
+    /// When it will; `None` is a hold that goes.
+    pub next: Option<DateTime<Utc>>,
+}
+
+/// A booking that must still be as it was read, and what becomes of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ChangedBooking {
+    /// What has become of it so far.
+    pub status: BookingStatus,
+    /// The seats that it has so far, if it gets others.
+    pub old_seats: Vec<SeatId>,
+    /// As it will be.
+    pub booking: Booking,
+}
+
+/// A claim to be deleted, which must still be as it was read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RemovedClaim {
+    /// The show.
+    pub show_id: ShowId,
+    /// The seat.
+    pub seat_id: SeatId,
+    /// The claim.
+    pub claim: ClaimRow,
+}
+
+/// A claim to be made.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NewClaim {
     /// The show.
     pub show_id: ShowId,
@@ -175,21 +397,8 @@ pub struct NewClaim {
     pub seat_id: SeatId,
     /// The show's layout, which the seat must be of.
     pub layout_id: LayoutId,
-    /// The booking that claims it.
-    pub booking_id: BookingId,
-    /// The booking's owner.
-    pub user_id: UserId,
-}
-
-/// A claim that must still be held by a hold that ran out, and is deleted to make room.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct ExpectedHold {
-    /// The show.
-    pub show_id: ShowId,
-    /// The seat.
-    pub seat_id: SeatId,
-    /// The hold.
-    pub hold_id: String,
+    /// The claim.
+    pub claim: ClaimRow,
 }
 
 /// What others must be told of.
@@ -197,6 +406,14 @@ pub struct ExpectedHold {
 pub enum OutboxKind {
     /// A booking was made.
     BookingConfirmed,
+    /// A booking was cancelled.
+    BookingCancelled,
+    /// A booking has other seats.
+    BookingChanged,
+    /// Seats are held, or held for longer.
+    SeatsHeld,
+    /// A hold was released.
+    SeatsReleased,
 }
 
 impl OutboxKind {
@@ -204,6 +421,10 @@ impl OutboxKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::BookingConfirmed => "booking_confirmed",
+            Self::BookingCancelled => "booking_cancelled",
+            Self::BookingChanged => "booking_changed",
+            Self::SeatsHeld => "seats_held",
+            Self::SeatsReleased => "seats_released",
         }
     }
 }
@@ -215,8 +436,8 @@ pub struct NewOutboxEvent {
     pub kind: OutboxKind,
     /// The show whose seats changed.
     pub show_id: ShowId,
-    /// The booking.
-    pub booking_id: BookingId,
+    /// The booking, if it is of one.
+    pub booking_id: Option<BookingId>,
 }
 
 /// All that a batch writes, all of it or none. Lists are in lock order.
@@ -226,14 +447,24 @@ pub struct Changes {
     pub at: DateTime<Utc>,
     /// Shows that must still take place, by id. They stay so until the batch is written.
     pub shows: Vec<ShowGuard>,
+    /// Users who must still hold as many seats, by show and user. Nobody else changes that until the batch is written.
+    pub held: Vec<HeldGuard>,
+    /// Rows that must still be taken as they were, by show and row. Nobody else changes that until the batch is written.
+    pub rows: Vec<RowGuard>,
     /// Accounts that must still be as they were read, by id.
     pub users: Vec<UserGuard>,
     /// Keys that must be new, by name.
     pub keys: Vec<NewKey>,
+    /// Holds that end or last longer, by id.
+    pub changed_holds: Vec<ChangedHold>,
+    /// Holds to be made, by id, each with its seats.
+    pub holds: Vec<Hold>,
+    /// Bookings that change, by id.
+    pub changed_bookings: Vec<ChangedBooking>,
     /// Bookings to be made, by id, each with its seats in the order they were asked for.
     pub bookings: Vec<Booking>,
-    /// Claims of holds that ran out, by show and seat: deleted.
-    pub expired_holds: Vec<ExpectedHold>,
+    /// Claims that go, by show and seat.
+    pub removed_claims: Vec<RemovedClaim>,
     /// Claims that must be new, by show and seat.
     pub claims: Vec<NewClaim>,
     /// Events for others, in the order of the commands.
@@ -241,9 +472,9 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// Whether there is nothing to write.
+    /// Whether there is nothing to write: each command that changes something writes its key.
     pub fn is_empty(&self) -> bool {
-        self.keys.is_empty() && self.bookings.is_empty() && self.claims.is_empty() && self.expired_holds.is_empty()
+        self.keys.is_empty()
     }
 }
 
@@ -293,8 +524,14 @@ pub trait BatchStore: Send + Sync {
 
 /// Writes the answers that keys remember. What it makes is stored, and sent again to the byte.
 pub trait AnswerEncoder: Send + Sync {
-    /// The body that answers a booking.
+    /// The body that answers a booking that was made.
+    fn encode_booked(&self, booking: &Booking) -> Vec<u8>;
+
+    /// The body that shows a booking as it is.
     fn encode_booking(&self, booking: &Booking) -> Vec<u8>;
+
+    /// The body that shows a hold.
+    fn encode_hold(&self, hold: &Hold) -> Vec<u8>;
 }
 
 /// Which bookings.
@@ -329,4 +566,15 @@ pub trait BookingStore: Send + Sync {
 
     /// One booking of this user. Someone else's is `None`.
     async fn booking(&self, user_id: UserId, id: BookingId) -> Result<Option<Booking>, StoreError>;
+}
+
+/// Reads holds.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait HoldStore: Send + Sync {
+    /// A user's holds that are live by the store's clock, those that run out first in front; a hundred at most.
+    async fn holds(&self, user_id: UserId) -> Result<Vec<Hold>, StoreError>;
+
+    /// One live hold of this user. Someone else's is `None`, and so is one that ran out.
+    async fn hold(&self, user_id: UserId, id: &HoldId) -> Result<Option<Hold>, StoreError>;
 }

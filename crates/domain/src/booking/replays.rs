@@ -5,22 +5,22 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::command::{Fingerprint, KeyName};
-use crate::ids::BookingId;
+use super::ports::Made;
 
-/// What a key remembers of the request that it made a booking for.
+/// What a key remembers of the request that succeeded by it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Replay {
     /// The digest of the request.
     pub fingerprint: Fingerprint,
-    /// The booking that was made.
-    pub booking_id: BookingId,
+    /// What was made or changed.
+    pub made: Made,
     /// The bytes of the answer's body.
     pub body: Arc<[u8]>,
 }
 
 /// Remembers answers for the time that a key's answer is given again to the byte.
 ///
-/// It makes retries cheap and decides nothing: the key is a row of the booking's own transaction, and whoever finds nothing here
+/// It makes retries cheap and decides nothing: the key is a row of the command's own transaction, and whoever finds nothing here
 /// asks the store. So it has no errors: what is slow, broken, empty or not as it was written is `None`.
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]

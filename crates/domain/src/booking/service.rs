@@ -1,48 +1,58 @@
-//! Booking seats and looking at one's bookings.
+//! Holding and booking seats, and looking at one's holds and bookings.
 
 use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::command::{Action, BookSeats, Command, Fingerprint, IdempotencyKey, KeyName, Scope};
+use super::command::{Action, Command, Fingerprint, IdempotencyKey, KeyName, Scope, ShowBooking};
 use super::committer::{CommandError, CommandQueue};
 use super::decide::{Answer, Refusal};
 use super::meter::{BookingMeter, Settled};
-use super::ports::{AnswerEncoder, BookingFilter, BookingPlace, BookingStore};
+use super::ports::{AnswerEncoder, BookingFilter, BookingPlace, BookingStore, HoldStore, Made};
 use super::replays::{Replay, ReplayCache};
-use super::types::Booking;
+use super::types::{Booking, Hold, HoldId};
 use crate::error::StoreError;
 use crate::identity::{Caller, UserStore};
-use crate::ids::BookingId;
+use crate::ids::{BookingId, UserId};
 use crate::page::{Page, PageRequest};
+use crate::seating::SeatSelection;
 
-/// A request to book seats.
+/// A request to write to claims.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct BookRequest {
+pub struct CommandRequest<Asked = Action> {
     /// Who asks.
     pub caller: Caller,
     /// What the key was sent with: method and path.
     pub scope: Scope,
-    /// The client's key.
-    pub key: IdempotencyKey,
+    /// The client's key, if it sent one.
+    pub key: Option<IdempotencyKey>,
     /// The digest of the request.
     pub fingerprint: Fingerprint,
-    /// The seats.
-    pub book: BookSeats,
+    /// What is to be done.
+    pub action: Asked,
 }
 
-/// The answer to a booking.
+/// What is to be done to a booking that was made before.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct BookedAnswer {
-    /// The booking.
-    pub booking_id: BookingId,
+pub enum BookingAction {
+    /// Give its seats back.
+    Cancel(BookingId),
+    /// Give it other seats, as many.
+    Change(BookingId, SeatSelection),
+}
+
+/// The answer to a command.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CommandAnswer {
+    /// What was made or changed.
+    pub made: Made,
     /// The bytes of the answer's body.
     pub body: Arc<[u8]>,
-    /// Whether an earlier request with the same key made the booking.
+    /// Whether an earlier request with the same key did it.
     pub replayed: bool,
 }
 
-/// Why no booking was shown.
+/// Why no booking or hold was shown.
 #[derive(Debug, Clone, Error)]
 pub enum ReadBookingError {
     /// The session of the access token was ended, or the account is gone.
@@ -51,17 +61,22 @@ pub enum ReadBookingError {
     /// The caller has no such booking.
     #[error("there is no such booking")]
     NotFound,
+    /// The caller has no such hold, or not any more.
+    #[error("there is no such hold")]
+    HoldNotFound,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Bookings.
+/// Holds and bookings.
 pub struct BookingService {
     /// Where commands are handed in.
     pub queue: CommandQueue,
     /// Where bookings are read.
     pub bookings: Arc<dyn BookingStore>,
+    /// Where holds are read.
+    pub holds: Arc<dyn HoldStore>,
     /// Where a reader's session is looked up.
     pub users: Arc<dyn UserStore>,
     /// Writes the answers.
@@ -73,25 +88,62 @@ pub struct BookingService {
 }
 
 impl BookingService {
-    /// Books seats, all or none, once for each key.
-    pub async fn book(&self, request: BookRequest) -> Result<BookedAnswer, CommandError> {
-        let BookRequest { caller, scope, key, fingerprint, book } = request;
-        let key = KeyName { user_id: caller.user_id, scope, key };
-        let outcome = match self.replay(&caller, &key, fingerprint).await {
+    /// Does what is asked for, all of it or nothing, once for each key.
+    pub async fn run(&self, request: CommandRequest) -> Result<CommandAnswer, CommandError> {
+        let name = request.action.name();
+        self.settle(name, request, async |action| Ok(action)).await
+    }
+
+    /// Does something to a booking of the caller's, all of it or nothing, once for each key.
+    pub async fn run_on_booking(&self, request: CommandRequest<BookingAction>) -> Result<CommandAnswer, CommandError> {
+        let name = match &request.action {
+            BookingAction::Cancel(_) => "cancel",
+            BookingAction::Change(..) => "change",
+        };
+        let caller = request.caller;
+        self.settle(name, request, async |action| {
+            let (BookingAction::Cancel(booking_id) | BookingAction::Change(booking_id, _)) = &action;
+            // A booking's show never changes, so it may be looked up before the command's turn comes.
+            let booking_id = *booking_id;
+            let booking = self.bookings.booking(caller.user_id, booking_id).await.map_err(CommandError::Store)?;
+            let Some(Booking { show_id, .. }) = booking else {
+                let lasts = self.has_session(&caller).await.map_err(CommandError::Store)?;
+                let refusal = if lasts { Refusal::BookingNotFound } else { Refusal::SessionEnded };
+                return Err(CommandError::Refused(refusal));
+            };
+            let booking = ShowBooking { show_id, booking_id };
+            Ok(match action {
+                BookingAction::Cancel(_) => Action::Cancel(booking),
+                BookingAction::Change(_, seats) => Action::Change(booking, seats),
+            })
+        })
+        .await
+    }
+
+    async fn settle<Asked>(
+        &self,
+        name: &'static str,
+        request: CommandRequest<Asked>,
+        action: impl AsyncFnOnce(Asked) -> Result<Action, CommandError>,
+    ) -> Result<CommandAnswer, CommandError> {
+        let CommandRequest { caller, scope, key, fingerprint, action: asked } = request;
+        let key = key.map(|key| KeyName { user_id: caller.user_id, scope, key });
+        let outcome = match self.replay(&caller, key.as_ref(), fingerprint).await {
             Ok(Some(answer)) => Ok((answer, Settled::ReplayedFromCache)),
-            Ok(None) => {
-                let answer = self.run(Command { caller, key, fingerprint, action: Action::Book(book) }).await;
-                answer.map(|answer| {
-                    let settled = if answer.replayed { Settled::ReplayedFromStore } else { Settled::Booked };
+            Ok(None) => match action(asked).await {
+                Ok(action) => self.submit(Command { caller, key, fingerprint, action }).await.map(|answer| {
+                    let settled = if answer.replayed { Settled::ReplayedFromStore } else { Settled::Done };
                     (answer, settled)
-                })
-            }
+                }),
+                Err(error) => Err(error),
+            },
             Err(error) => Err(error),
         };
-        self.meter.settled(match &outcome {
+        let settled = match &outcome {
             Ok((_, settled)) => *settled,
             Err(error) => failed(error),
-        });
+        };
+        self.meter.settled(name, settled);
         outcome.map(|(answer, _)| answer)
     }
 
@@ -100,9 +152,10 @@ impl BookingService {
     async fn replay(
         &self,
         caller: &Caller,
-        key: &KeyName,
+        key: Option<&KeyName>,
         fingerprint: Fingerprint,
-    ) -> Result<Option<BookedAnswer>, CommandError> {
+    ) -> Result<Option<CommandAnswer>, CommandError> {
+        let Some(key) = key else { return Ok(None) };
         // Another request with the same key is for the store to refuse.
         let Some(replay) = self.replays.recall(key).await.filter(|replay| replay.fingerprint == fingerprint) else {
             return Ok(None);
@@ -110,28 +163,58 @@ impl BookingService {
         if !self.has_session(caller).await.map_err(CommandError::Store)? {
             return Err(CommandError::Refused(Refusal::SessionEnded));
         }
-        Ok(Some(BookedAnswer { booking_id: replay.booking_id, body: replay.body, replayed: true }))
+        Ok(Some(CommandAnswer { made: replay.made, body: replay.body, replayed: true }))
     }
 
-    async fn run(&self, command: Command) -> Result<BookedAnswer, CommandError> {
-        let (caller, key, fingerprint) = (command.caller, command.key.clone(), command.fingerprint);
+    async fn submit(&self, command: Command) -> Result<CommandAnswer, CommandError> {
+        let Command { caller, key, fingerprint, action } = command.clone();
         match self.queue.submit(command).await? {
-            Answer::Booked { booking_id, body, replayed } => {
+            Answer::Done { made, body, replayed } => {
                 // Committed, so never before it is true. A replay is left out: how old its answer is nobody has told.
-                if !replayed {
-                    let replay = Replay { fingerprint, booking_id, body: Arc::clone(&body) };
+                if let Some(key) = key.filter(|_| !replayed) {
+                    let replay = Replay { fingerprint, made: made.clone(), body: Arc::clone(&body) };
                     self.replays.remember(&key, &replay).await;
                 }
-                Ok(BookedAnswer { booking_id, body, replayed })
+                Ok(CommandAnswer { made, body, replayed })
             }
-            Answer::BookedLongAgo { booking_id } => {
-                let booking = self.bookings.booking(caller.user_id, booking_id).await.map_err(CommandError::Store)?;
-                let gone = || StoreError::internal(format!("booking {booking_id} of a used key is gone"));
-                let booking = booking.ok_or_else(gone).map_err(CommandError::Store)?;
-                let body = self.encoder.encode_booking(&booking).into();
-                Ok(BookedAnswer { booking_id, body, replayed: true })
+            Answer::DoneLongAgo { made } => {
+                let body = self.body_of(caller.user_id, &action, &made).await?.into();
+                Ok(CommandAnswer { made, body, replayed: true })
             }
         }
+    }
+
+    /// The answer to an action whose own answer is forgotten: what it made, as it is.
+    async fn body_of(&self, user_id: UserId, action: &Action, made: &Made) -> Result<Vec<u8>, CommandError> {
+        match (made, action) {
+            (Made::Hold(_), Action::Release(_)) => Ok(Vec::new()),
+            (Made::Hold(id), _) => {
+                let hold = self.holds.hold(user_id, id).await.map_err(CommandError::Store)?;
+                let hold = hold.ok_or(CommandError::Refused(Refusal::HoldNotFound))?;
+                Ok(self.encoder.encode_hold(&hold))
+            }
+            (Made::Booking(id), _) => {
+                let booking = self.bookings.booking(user_id, *id).await.map_err(CommandError::Store)?;
+                let gone = || StoreError::internal(format!("booking {id} of a used key is gone"));
+                let booking = booking.ok_or_else(gone).map_err(CommandError::Store)?;
+                Ok(match action {
+                    Action::Book(_) | Action::Redeem(_) => self.encoder.encode_booked(&booking),
+                    _ => self.encoder.encode_booking(&booking),
+                })
+            }
+        }
+    }
+
+    /// The caller's live holds, those that run out first in front.
+    pub async fn holds(&self, caller: &Caller) -> Result<Vec<Hold>, ReadBookingError> {
+        self.check_session(caller).await?;
+        Ok(self.holds.holds(caller.user_id).await?)
+    }
+
+    /// One of the caller's live holds.
+    pub async fn hold(&self, caller: &Caller, id: &HoldId) -> Result<Hold, ReadBookingError> {
+        self.check_session(caller).await?;
+        self.holds.hold(caller.user_id, id).await?.ok_or(ReadBookingError::HoldNotFound)
     }
 
     /// A page of the caller's bookings, newest first.

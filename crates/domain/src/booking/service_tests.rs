@@ -7,7 +7,7 @@ use futures::future::join;
 use mockall::predicate::always;
 
 use super::committer_tests::{Bench, LIMITS, seat, stale};
-use super::decide_tests::{OPEN, TestEncoder, booked_claim, command, commit, now, place};
+use super::decide_tests::{OPEN, TestEncoder, booked_claim, command, commit, key_of, now, place};
 use super::*;
 use crate::identity::{MockUserStore, User};
 use crate::ids::BookingId;
@@ -17,7 +17,8 @@ use crate::ids::BookingId;
 struct Told(Mutex<Vec<Settled>>);
 
 impl BookingMeter for Told {
-    fn settled(&self, what: Settled) {
+    fn settled(&self, action: &'static str, what: Settled) {
+        assert_eq!(action, "book");
         self.0.lock().unwrap().push(what);
     }
     fn taken(&self, _: std::time::Duration) {}
@@ -27,7 +28,7 @@ impl BookingMeter for Told {
 
 /// What one request came to.
 struct Served {
-    outcome: Result<BookedAnswer, CommandError>,
+    outcome: Result<CommandAnswer, CommandError>,
     told: Vec<Settled>,
     remembered: Vec<(KeyName, Replay)>,
 }
@@ -37,7 +38,7 @@ fn serve(bench: &Bench, store: MockBatchStore, known: Option<Replay>, generation
     let (queue, committer) = bench.queue(store, LIMITS);
     let remembered = Arc::new(Mutex::new(Vec::new()));
     let mut replays = MockReplayCache::new();
-    replays.expect_recall().with(mockall::predicate::eq(command.key.clone())).times(1).return_const(known);
+    replays.expect_recall().with(mockall::predicate::eq(key_of(&command))).times(1).return_const(known);
     let notes = Arc::clone(&remembered);
     replays.expect_remember().with(always(), always()).returning(move |key, replay| {
         notes.lock().unwrap().push((key.clone(), replay.clone()));
@@ -52,21 +53,27 @@ fn serve(bench: &Bench, store: MockBatchStore, known: Option<Replay>, generation
     let service = BookingService {
         queue,
         bookings: Arc::new(MockBookingStore::new()),
+        holds: Arc::new(MockHoldStore::new()),
         users: Arc::new(users),
         encoder: Arc::new(TestEncoder),
         replays: Arc::new(replays),
         meter: told.clone(),
     };
-    let Command { caller, key, fingerprint, action: Action::Book(book) } = command;
-    let request = BookRequest { caller, scope: key.scope, key: key.key, fingerprint, book };
-    let asked = async move { service.book(request).await };
+    let KeyName { scope, key, .. } = key_of(&command);
+    let Command { caller, fingerprint, action, .. } = command;
+    let request = CommandRequest { caller, scope, key: Some(key), fingerprint, action };
+    let asked = async move { service.run(request).await };
     let (outcome, ()) = block_on(join(asked, committer.run()));
     let (told, remembered) = (told.0.lock().unwrap().clone(), remembered.lock().unwrap().clone());
     Served { outcome, told, remembered }
 }
 
 fn known(command: &Command) -> Replay {
-    Replay { fingerprint: command.fingerprint, booking_id: BookingId(41), body: Arc::from(&b"the first answer"[..]) }
+    Replay {
+        fingerprint: command.fingerprint,
+        made: Made::Booking(BookingId(41)),
+        body: Arc::from(&b"the first answer"[..]),
+    }
 }
 
 #[test]
@@ -75,7 +82,10 @@ fn a_retry_that_the_cache_knows_asks_the_store_for_nothing_but_the_session() {
     let retry = seat(1);
     let served = serve(&bench, MockBatchStore::new(), Some(known(&retry)), 7, retry);
     let answer = served.outcome.unwrap();
-    assert_eq!((answer.booking_id, &answer.body[..], answer.replayed), (BookingId(41), &b"the first answer"[..], true));
+    assert_eq!(
+        (answer.made, &answer.body[..], answer.replayed),
+        (Made::Booking(BookingId(41)), &b"the first answer"[..], true)
+    );
     assert_eq!(served.told, [Settled::ReplayedFromCache]);
     assert!(served.remembered.is_empty());
 }
@@ -100,7 +110,7 @@ fn another_request_with_a_key_that_the_cache_knows_is_for_the_store_to_judge() {
     // The store knows nothing of the key: the cache had it from elsewhere, and does not decide.
     let served = serve(&bench, store, Some(known(&seat(1))), 7, other);
     assert!(!served.outcome.unwrap().replayed);
-    assert_eq!(served.told, [Settled::Booked]);
+    assert_eq!(served.told, [Settled::Done]);
 }
 
 #[test]
@@ -114,14 +124,13 @@ fn what_was_committed_is_remembered_and_nothing_else() {
     };
     let first = serve(&bench, written(&bench), None, 7, seat(1));
     let answer = first.outcome.unwrap();
-    let replay =
-        Replay { fingerprint: seat(1).fingerprint, booking_id: answer.booking_id, body: Arc::clone(&answer.body) };
-    assert_eq!(first.remembered, [(seat(1).key, replay)]);
+    let replay = Replay { fingerprint: seat(1).fingerprint, made: answer.made.clone(), body: Arc::clone(&answer.body) };
+    assert_eq!(first.remembered, [(key_of(&seat(1)), replay)]);
 
     let again = serve(&bench, written(&bench), None, 7, seat(1));
     assert_eq!(
         (again.outcome.unwrap(), again.told),
-        (BookedAnswer { replayed: true, ..answer }, vec![Settled::ReplayedFromStore])
+        (CommandAnswer { replayed: true, ..answer }, vec![Settled::ReplayedFromStore])
     );
     assert!(again.remembered.is_empty(), "nobody has told how old it is");
 

@@ -1,52 +1,14 @@
-//! Bookings as callers see them.
+//! Holds and bookings as callers see them.
 
-use chrono::{DateTime, Utc};
+use std::fmt;
+
+use chrono::{DateTime, TimeDelta, Utc};
 use thiserror::Error;
 
+use super::state::{BookingState, BookingStatus};
 use crate::ids::{BookingId, SeatId, ShowId, UserId};
 use crate::money::{Currency, Money};
-use crate::random::Reference;
-
-/// What has become of a booking.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum BookingStatus {
-    /// Waits for its payment; its seats are kept.
-    PendingPayment,
-    /// Sold.
-    Confirmed,
-    /// Given back by its owner or the house.
-    Cancelled,
-    /// Not paid in time.
-    Expired,
-    /// Cancelled, and its money given back.
-    Refunded,
-}
-
-/// A text that is not a booking's status.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("a booking's status is pending_payment, confirmed, cancelled, expired or refunded")]
-pub struct BookingStatusError;
-
-impl BookingStatus {
-    /// Every status, in the order of a booking's life.
-    pub const ALL: [Self; 5] = [Self::PendingPayment, Self::Confirmed, Self::Cancelled, Self::Expired, Self::Refunded];
-
-    /// The name in the store and on the wire.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::PendingPayment => "pending_payment",
-            Self::Confirmed => "confirmed",
-            Self::Cancelled => "cancelled",
-            Self::Expired => "expired",
-            Self::Refunded => "refunded",
-        }
-    }
-
-    /// Parses a name.
-    pub fn parse(text: &str) -> Result<Self, BookingStatusError> {
-        Self::ALL.into_iter().find(|status| status.as_str() == text).ok_or(BookingStatusError)
-    }
-}
+use crate::random::{Random, Reference, draw_crockford, is_crockford};
 
 /// Which part of a history.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,7 +19,7 @@ pub enum When {
     Past,
 }
 
-/// A seat of a booking, with its price as it was sold.
+/// A seat of a hold or a booking, with its price as it was when it was held or sold.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SoldSeat {
     /// The seat.
@@ -68,8 +30,94 @@ pub struct SoldSeat {
     pub number: i32,
     /// Its category.
     pub category: String,
-    /// Its price in minor units of the booking's currency.
+    /// Its price in minor units of the show's currency.
     pub price_minor: i64,
+}
+
+/// What seats cost together.
+fn total(seats: &[SoldSeat], currency: Currency) -> Money {
+    let minor = seats.iter().fold(0_i64, |sum, seat| sum.saturating_add(seat.price_minor));
+    Money::new(minor, currency)
+}
+
+/// A hold's id: the show it is for, and 130 random bits. Whoever knows it has been told it, and a hold is its owner's alone
+/// besides.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HoldId(String);
+
+/// A text that is no hold's id.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("a hold's id is a show's id, a dash and 26 characters of Crockford's base 32")]
+pub struct HoldIdError;
+
+impl HoldId {
+    /// How many characters are drawn: 130 bits.
+    const DRAWN: usize = 26;
+
+    /// Draws an id.
+    pub fn draw(show_id: ShowId, random: &dyn Random) -> Self {
+        Self(format!("{show_id}-{}", draw_crockford::<{ Self::DRAWN }>(random)))
+    }
+
+    /// Parses an id.
+    pub fn parse(text: &str) -> Result<Self, HoldIdError> {
+        let (show, drawn) = text.split_once('-').ok_or(HoldIdError)?;
+        let show_id: i64 = show.parse().map_err(|_| HoldIdError)?;
+        let fits = show_id > 0 && show_id.to_string() == show && is_crockford(drawn, Self::DRAWN);
+        if fits { Ok(Self(text.to_owned())) } else { Err(HoldIdError) }
+    }
+
+    /// The show that the hold is for.
+    pub fn show_id(&self) -> ShowId {
+        // Parsed and drawn ids begin so.
+        ShowId(self.0.split_once('-').and_then(|(show, _)| show.parse().ok()).unwrap_or_default())
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for HoldId {
+    /// Without what was drawn: it stays out of logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HoldId({}-…)", self.show_id())
+    }
+}
+
+/// Seats of a show that are kept for a user until the hold runs out, is released, or becomes a booking.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Hold {
+    /// Its id.
+    pub id: HoldId,
+    /// Whose it is.
+    pub user_id: UserId,
+    /// The show.
+    pub show_id: ShowId,
+    /// The seats, in the order they were asked for; the best seats by row, then number. At least one.
+    pub seats: Vec<SoldSeat>,
+    /// The currency of the prices.
+    pub currency: Currency,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When it runs out: at that very instant the seats are anybody's.
+    pub expires_at: DateTime<Utc>,
+}
+
+impl Hold {
+    /// How long a hold may last in all, however often it is extended (API: "30 minutes after it was made at most").
+    pub const LIFE_MAX: TimeDelta = TimeDelta::minutes(30);
+
+    /// Whether it keeps its seats at `now`.
+    pub fn is_live(&self, now: DateTime<Utc>) -> bool {
+        self.expires_at > now
+    }
+
+    /// What its booking will cost.
+    pub fn total(&self) -> Money {
+        total(&self.seats, self.currency)
+    }
 }
 
 /// A booking, with what a ticket shows.
@@ -86,13 +134,11 @@ pub struct Booking {
     /// The seats, in the order they were asked for. At least one.
     pub seats: Vec<SoldSeat>,
     /// What has become of it.
-    pub status: BookingStatus,
+    pub state: BookingState,
     /// The currency of its prices.
     pub currency: Currency,
     /// When it was made.
     pub booked_at: DateTime<Utc>,
-    /// When it was cancelled.
-    pub cancelled_at: Option<DateTime<Utc>>,
     /// The title of the movie.
     pub movie_title: String,
     /// The theatre's name.
@@ -104,10 +150,14 @@ pub struct Booking {
 }
 
 impl Booking {
+    /// What has become of it, in a word.
+    pub fn status(&self) -> BookingStatus {
+        self.state.status()
+    }
+
     /// What the seats cost together, as sold.
     pub fn total(&self) -> Money {
-        let minor = self.seats.iter().fold(0_i64, |sum, seat| sum.saturating_add(seat.price_minor));
-        Money::new(minor, self.currency)
+        total(&self.seats, self.currency)
     }
 }
 
@@ -115,11 +165,27 @@ impl Booking {
 mod tests {
     use super::*;
 
-    #[test]
-    fn statuses_read_as_they_are_written() {
-        for status in BookingStatus::ALL {
-            assert_eq!(BookingStatus::parse(status.as_str()), Ok(status));
+    struct Ones;
+
+    impl Random for Ones {
+        fn fill(&self, bytes: &mut [u8]) {
+            bytes.fill(1);
         }
-        assert_eq!(BookingStatus::parse("paid"), Err(BookingStatusError));
+    }
+
+    #[test]
+    fn a_holds_id_names_its_show_and_is_parsed_strictly() {
+        let id = HoldId::draw(ShowId(42), &Ones);
+        assert_eq!(id.as_str(), "42-11111111111111111111111111");
+        assert_eq!(id.show_id(), ShowId(42));
+        assert_eq!(HoldId::parse(id.as_str()), Ok(id.clone()));
+        assert_eq!(format!("{id:?}"), "HoldId(42-…)");
+        let drawn = "1".repeat(26);
+        let texts = ["", "42", "42-", &drawn, "42-1", "42-l1111111111111111111111111", "x-11111111111111111111111111"];
+        for wrong in
+            texts.into_iter().map(str::to_owned).chain(["0-", "-1-", "+1-", "042-"].map(|at| format!("{at}{drawn}")))
+        {
+            assert_eq!(HoldId::parse(&wrong), Err(HoldIdError), "{wrong}");
+        }
     }
 }

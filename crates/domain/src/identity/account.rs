@@ -5,7 +5,7 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use thiserror::Error;
 
-use crate::ids::UserId;
+use crate::ids::{SessionId, UserId};
 use crate::text::{TextError, check_length, check_line, fold};
 
 /// What a person is called: 1 to 100 characters, surrounding white space removed, no control characters.
@@ -107,7 +107,7 @@ impl fmt::Debug for PasswordHash {
 }
 
 /// What a user may do.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Role {
     /// Buys tickets.
     Customer,
@@ -189,8 +189,50 @@ pub struct NewUser {
     pub role: Role,
 }
 
-/// Who is calling, as the access token says.
+/// A user who was made.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CreatedUser {
+    /// The profile.
+    pub user: User,
+    /// The first session, if one was asked for.
+    pub session_id: Option<SessionId>,
+}
+
+/// What is to be another in an account. What is `None` stays.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct AccountChange {
+    /// The new name.
+    pub name: Option<Name>,
+    /// The new address.
+    pub email: Option<Email>,
+    /// The hash of the new password.
+    pub password_hash: Option<PasswordHash>,
+}
+
+/// A session that lasts: it was not ended, and its refresh token has not run out.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Session {
+    /// The session's id.
+    pub id: SessionId,
+    /// When it began: with a sign-up or a login.
+    pub created_at: DateTime<Utc>,
+    /// When its refresh token was last used, or it began.
+    pub last_used_at: DateTime<Utc>,
+    /// When it is over if its refresh token is not used.
+    pub expires_at: DateTime<Utc>,
+}
+
+/// A place in a user's sessions, newest first.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SessionPlace {
+    /// When the session began.
+    pub created_at: DateTime<Utc>,
+    /// The session.
+    pub id: SessionId,
+}
+
+/// Who is calling, as the access token says.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Caller {
     /// The user.
     pub user_id: UserId,
@@ -198,6 +240,15 @@ pub struct Caller {
     pub role: Role,
     /// The generation of the user's sessions that the token belongs to.
     pub session_generation: i64,
+}
+
+/// Who presents an access token: a caller, in one of its sessions.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Bearer {
+    /// The caller.
+    pub caller: Caller,
+    /// The session. `None` in tokens of version 0.1.0, which end with all sessions of the account only.
+    pub session_id: Option<SessionId>,
 }
 
 /// A refresh token as the client holds it. It doesn't print.

@@ -1,24 +1,26 @@
 //! People's accounts, their sessions, and what proves who is calling.
 //!
 //! A **session** begins with a sign-up or a login and is a family of refresh tokens: each works once, and gives
-//! the next. An **access token** is checked without I/O; it carries the account's *session generation*, which is raised
-//! when all sessions of the account must end (a new password). Every write compares the two.
+//! the next. An **access token** says which session it was given to, and carries the account's *session generation*, which is
+//! raised when sessions of the account must end everywhere at once (a new password, a deleted account). Every booking compares
+//! the two in its own transaction; whether the session lasts a [`SessionGuard`] knows, at most a second late.
 
 mod account;
 mod ports;
 mod service;
 
 pub use account::{
-    Account, Caller, Email, Name, NewUser, Password, PasswordHash, RefreshToken, RefreshTokenHash, Role, RoleError,
-    User,
+    Account, AccountChange, Bearer, Caller, CreatedUser, Email, Name, NewUser, Password, PasswordHash, RefreshToken,
+    RefreshTokenHash, Role, RoleError, Session, SessionPlace, User,
 };
 pub use ports::{
-    AccessTokenError, AccessTokens, NewRefreshToken, PasswordHasher, PasswordHasherError, RefreshTokens, Rotation,
-    SessionStore, UserStore, UserStoreError,
+    AccessTokenError, AccessTokens, AnonymiseError, ChangeAccountError, NewRefreshToken, PasswordHasher,
+    PasswordHasherError, RefreshTokens, Rotation, SessionGuard, SessionStore, UserStore, UserStoreError,
 };
 #[cfg(feature = "mock")]
-pub use ports::{MockPasswordHasher, MockSessionStore, MockUserStore};
+pub use ports::{MockPasswordHasher, MockSessionGuard, MockSessionStore, MockUserStore};
 pub use service::{
-    AuthenticationLimit, IdentityService, IdentityTtl, LoginError, RefreshError, RegisterError, SessionTokens,
-    SignedIn, WhoAmIError,
+    AccessToken, AuthenticationLimit, DeleteAccountError, EndSessionError, IdentityService, IdentityTtl, LoginError,
+    ProfileChange, ProofError, RefreshError, RegisterError, SessionTokens, SignedIn, TooManyFailures,
+    UpdateProfileError, UpdatedProfile, WhoAmIError,
 };

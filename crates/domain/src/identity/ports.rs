@@ -5,9 +5,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use thiserror::Error;
 
-use super::{Account, Caller, Email, NewUser, Password, PasswordHash, RefreshToken, RefreshTokenHash, User};
+use super::{
+    Account, AccountChange, Bearer, CreatedUser, Email, NewUser, Password, PasswordHash, RefreshToken,
+    RefreshTokenHash, Session, SessionPlace, User,
+};
 use crate::error::{Cause, StoreError};
-use crate::ids::UserId;
+use crate::ids::{SessionId, UserId};
+use crate::page::PageRequest;
 
 /// Why an account was not made.
 #[derive(Debug, Clone, Error)]
@@ -15,6 +19,34 @@ pub enum UserStoreError {
     /// Another account has the address.
     #[error("the e-mail address is taken")]
     EmailTaken,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why an account was not changed.
+#[derive(Debug, Clone, Error)]
+pub enum ChangeAccountError {
+    /// The bearer's session has ended, or the account is gone.
+    #[error("the session has ended")]
+    SessionEnded,
+    /// Another account has the address.
+    #[error("the e-mail address is taken")]
+    EmailTaken,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why an account was not made anonymous.
+#[derive(Debug, Clone, Error)]
+pub enum AnonymiseError {
+    /// The bearer's session has ended, or the account is gone.
+    #[error("the session has ended")]
+    SessionEnded,
+    /// It is the only administrator's.
+    #[error("the account is the only administrator's")]
+    LastAdmin,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -36,7 +68,11 @@ pub trait UserStore: Send + Sync {
     /// Makes an account, and where `session` is given its first session, in one act.
     ///
     /// MUST return `EmailTaken` if an account has an address that folds the same, however many ask at once.
-    async fn create<'a>(&self, user: &NewUser, session: Option<&'a NewRefreshToken>) -> Result<User, UserStoreError>;
+    async fn create<'a>(
+        &self,
+        user: &NewUser,
+        session: Option<&'a NewRefreshToken>,
+    ) -> Result<CreatedUser, UserStoreError>;
 
     /// The account with this address, compared folded.
     async fn by_email(&self, email: &Email) -> Result<Option<Account>, StoreError>;
@@ -44,18 +80,44 @@ pub trait UserStore: Send + Sync {
     /// The user with this id.
     async fn by_id(&self, id: UserId) -> Result<Option<User>, StoreError>;
 
+    /// The user with this id, with what proves the password.
+    async fn account(&self, id: UserId) -> Result<Option<Account>, StoreError>;
+
     /// Gives the account with this address a new password, raises its session generation and ends all its sessions, in one
     /// act. `None` if there is no such account.
     async fn reset_password(&self, email: &Email, password: &PasswordHash) -> Result<Option<User>, StoreError>;
+
+    /// Changes the bearer's account, in one act, and tells what it is then. A new password raises its session generation and ends
+    /// all its sessions but the bearer's; where the bearer has none, all of them.
+    ///
+    /// MUST change nothing and return `SessionEnded` if the account has another session generation than the bearer, or the
+    /// bearer's session was ended; `EmailTaken` if another account has an address that folds the same, however many ask at once.
+    async fn change(&self, bearer: &Bearer, change: &AccountChange) -> Result<User, ChangeAccountError>;
+
+    /// Makes the bearer's account nobody's, in one act: no name, an address that can't be one, a password that nobody has, no
+    /// special role; its session generation is raised and all its sessions are ended. Its address is free from then on. Its
+    /// bookings stay as they are.
+    ///
+    /// MUST change nothing and return `SessionEnded` as `change` does; `LastAdmin` if the account is an administrator's and no
+    /// other one is, however many ask at once.
+    async fn anonymise(&self, bearer: &Bearer) -> Result<(), AnonymiseError>;
 }
 
 /// What became of a refresh token that was presented.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Rotation {
-    /// It was good, and is used up now; the next one is stored. The user as of now.
-    Rotated(User),
+    /// It was good, and is used up now; the next one is stored.
+    Rotated {
+        /// The user as of now.
+        user: User,
+        /// The session.
+        session_id: SessionId,
+    },
     /// It had been used before. Its whole session is ended.
-    Reused,
+    Reused {
+        /// The session.
+        session_id: SessionId,
+    },
     /// It is not known, ran out, or belongs to a session that ended.
     Refused,
 }
@@ -65,15 +127,44 @@ pub enum Rotation {
 #[async_trait]
 pub trait SessionStore: Send + Sync {
     /// Begins a session of the user with its first refresh token.
-    async fn open(&self, user: UserId, token: &NewRefreshToken) -> Result<(), StoreError>;
+    ///
+    /// MUST begin none and return `None` if the account's session generation is not the user's any more: whoever logs in with a
+    /// password while it is changed gets no session that outlives the change.
+    async fn open(&self, user: &User, token: &NewRefreshToken) -> Result<Option<SessionId>, StoreError>;
 
     /// Uses up the presented token and stores the next one of its session, in one act.
     ///
     /// MUST rotate at most once however many present the token at once; whoever comes second ends the session.
     async fn rotate(&self, presented: &RefreshTokenHash, next: &NewRefreshToken) -> Result<Rotation, StoreError>;
 
-    /// Ends the session that the token belongs to, if there is one.
-    async fn end(&self, presented: &RefreshTokenHash) -> Result<(), StoreError>;
+    /// Ends the session that the token belongs to, and tells which one that is, if there is one.
+    async fn end(&self, presented: &RefreshTokenHash) -> Result<Option<SessionId>, StoreError>;
+
+    /// Ends this session of the user, and tells whether it did: not if it is another user's, has ended or never was.
+    async fn end_one(&self, user: UserId, id: SessionId) -> Result<bool, StoreError>;
+
+    /// The sessions of the user that last, newest first.
+    async fn sessions(&self, user: UserId, page: &PageRequest<SessionPlace>) -> Result<Vec<Session>, StoreError>;
+
+    /// Whether the bearer's account is there, with the bearer's session generation, and the bearer's session, if it has one, is
+    /// that account's and was not ended.
+    async fn lasts(&self, bearer: &Bearer) -> Result<bool, StoreError>;
+}
+
+/// Knows whether sessions last, without asking the store each time.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait SessionGuard: Send + Sync {
+    /// Whether the bearer's session lasts, as the store had it at most a second ago.
+    ///
+    /// MUST say no at once to what it was told to have ended, whatever the store has said meanwhile.
+    async fn lasts(&self, bearer: &Bearer) -> Result<bool, StoreError>;
+
+    /// Is told that a session has ended, after that was committed.
+    async fn ended(&self, session: SessionId);
+
+    /// Is told that the sessions of the account have ended whose tokens have a lower generation, after that was committed.
+    async fn ended_before(&self, user: UserId, generation: i64);
 }
 
 /// Why a password was neither hashed nor compared.
@@ -112,10 +203,10 @@ pub struct AccessTokenError;
 /// Makes and checks access tokens, without I/O.
 pub trait AccessTokens: Send + Sync {
     /// A token that says who is calling, for `ttl`.
-    fn issue(&self, caller: &Caller, ttl: Duration) -> Result<String, StoreError>;
+    fn issue(&self, bearer: &Bearer, ttl: Duration) -> Result<String, StoreError>;
 
     /// Who is calling, if the token is ours and valid now.
-    fn verify(&self, token: &str) -> Result<Caller, AccessTokenError>;
+    fn verify(&self, token: &str) -> Result<Bearer, AccessTokenError>;
 }
 
 /// Draws refresh tokens and digests them.

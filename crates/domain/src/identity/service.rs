@@ -6,16 +6,20 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::{
-    AccessTokens, Caller, Email, Name, NewRefreshToken, NewUser, Password, PasswordHasher, PasswordHasherError,
-    RefreshToken, RefreshTokens, Role, Rotation, SessionStore, User, UserStore, UserStoreError,
+    AccessTokens, Account, AccountChange, AnonymiseError, Bearer, Caller, ChangeAccountError, Email, Name,
+    NewRefreshToken, NewUser, Password, PasswordHasher, PasswordHasherError, RefreshToken, RefreshTokens, Role,
+    Rotation, Session, SessionGuard, SessionPlace, SessionStore, User, UserStore, UserStoreError,
 };
 use crate::error::StoreError;
+use crate::ids::SessionId;
 use crate::limits::{Limit, RateLimiter};
+use crate::page::{Page, PageRequest};
+use crate::text::fold;
 
 /// How long tokens work.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct IdentityTtl {
-    /// How long an access token works. Until then it can't be called back, except by its generation.
+    /// How long an access token works, unless its session ends before.
     pub access_token: Duration,
     /// How long a refresh token works if it is not used.
     pub refresh_token: Duration,
@@ -59,6 +63,16 @@ pub enum RegisterError {
     Store(#[from] StoreError),
 }
 
+/// Too many wrong passwords for one account from one address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("too many failed logins")]
+pub struct TooManyFailures {
+    /// How long until it may be tried again.
+    pub retry_in: Duration,
+    /// The limit that was passed.
+    pub limit: Limit,
+}
+
 /// Why nobody was logged in.
 #[derive(Debug, Clone, Error)]
 pub enum LoginError {
@@ -66,13 +80,8 @@ pub enum LoginError {
     #[error("the e-mail address or the password is wrong")]
     InvalidCredentials,
     /// Too many failures of this account from this address.
-    #[error("too many failed logins")]
-    TooManyFailures {
-        /// How long until it may be tried again.
-        retry_in: Duration,
-        /// The limit that was passed.
-        limit: Limit,
-    },
+    #[error(transparent)]
+    TooManyFailures(#[from] TooManyFailures),
     /// The password could not be compared.
     #[error(transparent)]
     Password(#[from] PasswordHasherError),
@@ -103,12 +112,99 @@ pub enum WhoAmIError {
     Store(#[from] StoreError),
 }
 
+/// Why a caller with a token has not proven to be who the account is of.
+#[derive(Debug, Clone, Error)]
+pub enum ProofError {
+    /// The session of the access token was ended, or the account is gone.
+    #[error("the session has ended")]
+    SessionEnded,
+    /// The password was not given.
+    #[error("the current password is needed")]
+    PasswordMissing,
+    /// It is not the account's password. Counted as a failed login.
+    #[error("the current password is wrong")]
+    WrongPassword,
+    /// Too many failures of this account from this address.
+    #[error(transparent)]
+    TooManyFailures(#[from] TooManyFailures),
+    /// The password could not be compared.
+    #[error(transparent)]
+    Password(#[from] PasswordHasherError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why a profile was not changed.
+#[derive(Debug, Clone, Error)]
+pub enum UpdateProfileError {
+    /// The caller was not proven.
+    #[error(transparent)]
+    Unproven(#[from] ProofError),
+    /// Another account has the address.
+    #[error("the e-mail address is taken")]
+    EmailTaken,
+}
+
+/// Why an account was not deleted.
+#[derive(Debug, Clone, Error)]
+pub enum DeleteAccountError {
+    /// The caller was not proven.
+    #[error(transparent)]
+    Unproven(#[from] ProofError),
+    /// It is the only administrator's.
+    #[error("the account is the only administrator's")]
+    LastAdmin,
+}
+
+/// Why a session was not ended.
+#[derive(Debug, Clone, Error)]
+pub enum EndSessionError {
+    /// The caller has no such session, or it has ended already.
+    #[error("there is no such session")]
+    NotFound,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What a user wants to be another in the profile. What is `None` stays.
+#[derive(Clone, Debug, Default)]
+pub struct ProfileChange {
+    /// The new name.
+    pub name: Option<Name>,
+    /// The new address.
+    pub email: Option<Email>,
+    /// The new password.
+    pub password: Option<Password>,
+}
+
+/// An access token, and how long it works.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AccessToken {
+    /// The token.
+    pub token: String,
+    /// How long it works.
+    pub expires_in: Duration,
+}
+
+/// A profile after a change.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UpdatedProfile {
+    /// The profile.
+    pub user: User,
+    /// What the caller's session goes on with: a new password ends the token that it was given with.
+    pub token: Option<AccessToken>,
+}
+
 /// Accounts and sessions.
 pub struct IdentityService {
     /// The accounts.
     pub users: Arc<dyn UserStore>,
     /// Their sessions.
     pub sessions: Arc<dyn SessionStore>,
+    /// Knows which sessions last.
+    pub guard: Arc<dyn SessionGuard>,
     /// Hashes passwords.
     pub passwords: Arc<dyn PasswordHasher>,
     /// Makes and checks access tokens.
@@ -129,18 +225,18 @@ impl IdentityService {
         let password_hash = self.passwords.hash(password).await?;
         let (refresh_token, stored) = self.draw_refresh_token();
         let new = NewUser { name, email, password_hash, role: Role::Customer };
-        let user = self.users.create(&new, Some(&stored)).await.map_err(|error| match error {
+        let created = self.users.create(&new, Some(&stored)).await.map_err(|error| match error {
             UserStoreError::EmailTaken => RegisterError::EmailTaken,
             UserStoreError::Store(error) => RegisterError::Store(error),
         })?;
-        Ok(self.signed_in(user, refresh_token)?)
+        Ok(self.signed_in(created.user, created.session_id, refresh_token)?)
     }
 
     /// Begins a session for whoever knows the account's password. `address` is where the call came from.
     ///
     /// Takes as long for an address without an account as for a wrong password.
     pub async fn login(&self, email: &Email, password: &Password, address: &str) -> Result<SignedIn, LoginError> {
-        let counter = format!("login:{}:{address}", email.folded());
+        let counter = failure_counter(email.folded(), address);
         self.count_attempt(&counter).await?;
         let outcome = self.prove(email, password).await;
         if !matches!(outcome, Err(LoginError::InvalidCredentials)) {
@@ -155,22 +251,37 @@ impl IdentityService {
         let verified = self.passwords.verify(password, hash).await?;
         let Some(account) = account.filter(|_| verified) else { return Err(LoginError::InvalidCredentials) };
         let (refresh_token, stored) = self.draw_refresh_token();
-        self.sessions.open(account.user.id, &stored).await?;
-        Ok(self.signed_in(account.user, refresh_token)?)
+        // None where the password was changed meanwhile: it is the wrong one by now.
+        let opened = self.sessions.open(&account.user, &stored).await?;
+        let session_id = opened.ok_or(LoginError::InvalidCredentials)?;
+        Ok(self.signed_in(account.user, Some(session_id), refresh_token)?)
     }
 
     /// Continues a session: the presented token is used up, the next one is given.
     pub async fn refresh(&self, presented: &RefreshToken) -> Result<SignedIn, RefreshError> {
         let (refresh_token, stored) = self.draw_refresh_token();
         match self.sessions.rotate(&self.refresh_tokens.digest(presented), &stored).await? {
-            Rotation::Rotated(user) => Ok(self.signed_in(user, refresh_token)?),
-            Rotation::Reused | Rotation::Refused => Err(RefreshError::Refused),
+            Rotation::Rotated { user, session_id } => Ok(self.signed_in(user, Some(session_id), refresh_token)?),
+            Rotation::Reused { session_id } => {
+                self.guard.ended(session_id).await;
+                Err(RefreshError::Refused)
+            }
+            Rotation::Refused => Err(RefreshError::Refused),
         }
     }
 
     /// Ends the session of the presented token. A token that means nothing is no error: the session is not there.
     pub async fn logout(&self, presented: &RefreshToken) -> Result<(), StoreError> {
-        self.sessions.end(&self.refresh_tokens.digest(presented)).await
+        if let Some(session_id) = self.sessions.end(&self.refresh_tokens.digest(presented)).await? {
+            self.guard.ended(session_id).await;
+        }
+        Ok(())
+    }
+
+    /// Whether the bearer's session lasts, as far as this server knows: what was ended elsewhere less than a second ago may not
+    /// have come to its ears.
+    pub async fn lasts(&self, bearer: &Bearer) -> Result<bool, StoreError> {
+        self.guard.lasts(bearer).await
     }
 
     /// The caller's profile as it is stored now.
@@ -179,14 +290,114 @@ impl IdentityService {
         user.filter(|user| user.session_generation == caller.session_generation).ok_or(WhoAmIError::SessionEnded)
     }
 
+    /// Changes the bearer's profile. Another address or password needs the current password; a new password ends all other
+    /// sessions of the account. `address` is where the call came from.
+    pub async fn update_profile(
+        &self,
+        bearer: &Bearer,
+        change: ProfileChange,
+        current_password: Option<&str>,
+        address: &str,
+    ) -> Result<UpdatedProfile, UpdateProfileError> {
+        let ProfileChange { name, email, password } = change;
+        let account = self.own_account(&bearer.caller).await?;
+        // Whoever sends the whole profile back changes no address.
+        let email = email.filter(|email| email.as_str() != account.user.email);
+        if name.is_none() && email.is_none() && password.is_none() {
+            return Ok(UpdatedProfile { user: account.user, token: None });
+        }
+        if email.is_some() || password.is_some() {
+            self.prove_again(&account, current_password, address).await?;
+        }
+        let password_hash = match &password {
+            Some(password) => Some(self.passwords.hash(password).await.map_err(ProofError::Password)?),
+            None => None,
+        };
+        let change = AccountChange { name, email, password_hash };
+        let user = self.users.change(bearer, &change).await.map_err(|error| match error {
+            ChangeAccountError::SessionEnded => UpdateProfileError::Unproven(ProofError::SessionEnded),
+            ChangeAccountError::EmailTaken => UpdateProfileError::EmailTaken,
+            ChangeAccountError::Store(error) => UpdateProfileError::Unproven(ProofError::Store(error)),
+        })?;
+        if password.is_none() {
+            return Ok(UpdatedProfile { user, token: None });
+        }
+        self.guard.ended_before(user.id, user.session_generation).await;
+        // A token that names no session was of none that could be kept.
+        let token = match bearer.session_id {
+            Some(session_id) => Some(self.access_token(&user, Some(session_id)).map_err(ProofError::Store)?),
+            None => None,
+        };
+        Ok(UpdatedProfile { user, token })
+    }
+
+    /// Deletes the bearer's account: what is left of it is nobody's, and has its bookings. `address` is where the call came from.
+    pub async fn delete_account(
+        &self,
+        bearer: &Bearer,
+        current_password: Option<&str>,
+        address: &str,
+    ) -> Result<(), DeleteAccountError> {
+        let account = self.own_account(&bearer.caller).await?;
+        self.prove_again(&account, current_password, address).await?;
+        self.users.anonymise(bearer).await.map_err(|error| match error {
+            AnonymiseError::SessionEnded => DeleteAccountError::Unproven(ProofError::SessionEnded),
+            AnonymiseError::LastAdmin => DeleteAccountError::LastAdmin,
+            AnonymiseError::Store(error) => DeleteAccountError::Unproven(ProofError::Store(error)),
+        })?;
+        self.guard.ended_before(account.user.id, account.user.session_generation.saturating_add(1)).await;
+        Ok(())
+    }
+
+    /// A page of the caller's sessions that last, newest first.
+    pub async fn sessions(
+        &self,
+        caller: &Caller,
+        page: &PageRequest<SessionPlace>,
+    ) -> Result<Page<Session, SessionPlace>, StoreError> {
+        let rows = self.sessions.sessions(caller.user_id, page).await?;
+        Ok(page.cut(rows, |session| SessionPlace { created_at: session.created_at, id: session.id }))
+    }
+
+    /// Ends one of the caller's sessions, maybe the one it calls in.
+    pub async fn end_session(&self, caller: &Caller, id: SessionId) -> Result<(), EndSessionError> {
+        if !self.sessions.end_one(caller.user_id, id).await? {
+            return Err(EndSessionError::NotFound);
+        }
+        self.guard.ended(id).await;
+        Ok(())
+    }
+
+    async fn own_account(&self, caller: &Caller) -> Result<Account, ProofError> {
+        let account = self.users.account(caller.user_id).await?;
+        let lasts = |account: &Account| account.user.session_generation == caller.session_generation;
+        account.filter(lasts).ok_or(ProofError::SessionEnded)
+    }
+
+    /// Has the caller prove the password once more: a token may be stolen. What is wrong counts as a failed login, or whoever has
+    /// the token could try passwords without end.
+    async fn prove_again(&self, account: &Account, given: Option<&str>, address: &str) -> Result<(), ProofError> {
+        let Some(given) = given else { return Err(ProofError::PasswordMissing) };
+        let counter = failure_counter(&fold(&account.user.email), address);
+        self.count_attempt(&counter).await?;
+        let outcome = match Password::attempt(given) {
+            Some(password) => self.passwords.verify(&password, Some(&account.password_hash)).await,
+            None => Ok(false),
+        };
+        if matches!(outcome, Ok(false)) {
+            return Err(ProofError::WrongPassword);
+        }
+        self.take_back_attempt(&counter).await;
+        outcome?;
+        Ok(())
+    }
+
     /// Counts the attempt before it is made, so that attempts made at once are limited too; one that
     /// doesn't fail for its password is taken back. A limiter that can't be reached limits nothing: it must not lock everybody out.
-    async fn count_attempt(&self, counter: &str) -> Result<(), LoginError> {
+    async fn count_attempt(&self, counter: &str) -> Result<(), TooManyFailures> {
         let AuthenticationLimit(Some(limit)) = self.limit else { return Ok(()) };
         match self.failures.count(counter, limit).await {
-            Ok(allowance) if !allowance.allowed => {
-                Err(LoginError::TooManyFailures { retry_in: allowance.resets_in, limit })
-            }
+            Ok(allowance) if !allowance.allowed => Err(TooManyFailures { retry_in: allowance.resets_in, limit }),
             Ok(_) | Err(_) => Ok(()),
         }
     }
@@ -204,11 +415,26 @@ impl IdentityService {
         (token, stored)
     }
 
-    fn signed_in(&self, user: User, refresh_token: RefreshToken) -> Result<SignedIn, StoreError> {
-        let expires_in = self.ttl.access_token;
-        let access_token = self.access_tokens.issue(&user.caller(), expires_in)?;
+    fn signed_in(
+        &self,
+        user: User,
+        session_id: Option<SessionId>,
+        refresh_token: RefreshToken,
+    ) -> Result<SignedIn, StoreError> {
+        let AccessToken { token: access_token, expires_in } = self.access_token(&user, session_id)?;
         Ok(SignedIn { user, tokens: SessionTokens { access_token, expires_in, refresh_token } })
     }
+
+    fn access_token(&self, user: &User, session_id: Option<SessionId>) -> Result<AccessToken, StoreError> {
+        let expires_in = self.ttl.access_token;
+        let token = self.access_tokens.issue(&Bearer { caller: user.caller(), session_id }, expires_in)?;
+        Ok(AccessToken { token, expires_in })
+    }
+}
+
+/// What failures of this account from this address are counted by.
+fn failure_counter(email_folded: &str, address: &str) -> String {
+    format!("login:{email_folded}:{address}")
 }
 
 #[cfg(test)]
@@ -219,7 +445,8 @@ mod tests {
 
     use super::*;
     use crate::identity::{
-        AccessTokenError, Account, MockPasswordHasher, MockSessionStore, MockUserStore, PasswordHash, RefreshTokenHash,
+        AccessTokenError, MockPasswordHasher, MockSessionGuard, MockSessionStore, MockUserStore, PasswordHash,
+        RefreshTokenHash,
     };
     use crate::ids::UserId;
     use crate::limits::{Allowance, MockRateLimiter};
@@ -227,11 +454,11 @@ mod tests {
     struct Tokens;
 
     impl AccessTokens for Tokens {
-        fn issue(&self, caller: &Caller, _: Duration) -> Result<String, StoreError> {
-            Ok(format!("{caller:?}"))
+        fn issue(&self, bearer: &Bearer, _: Duration) -> Result<String, StoreError> {
+            Ok(format!("{bearer:?}"))
         }
 
-        fn verify(&self, _: &str) -> Result<Caller, AccessTokenError> {
+        fn verify(&self, _: &str) -> Result<Bearer, AccessTokenError> {
             Err(AccessTokenError)
         }
     }
@@ -251,6 +478,7 @@ mod tests {
     struct Parts {
         users: MockUserStore,
         sessions: MockSessionStore,
+        guard: MockSessionGuard,
         passwords: MockPasswordHasher,
         failures: MockRateLimiter,
     }
@@ -261,6 +489,7 @@ mod tests {
             IdentityService {
                 users: Arc::new(self.users),
                 sessions: Arc::new(self.sessions),
+                guard: Arc::new(self.guard),
                 passwords: Arc::new(self.passwords),
                 access_tokens: Arc::new(Tokens),
                 refresh_tokens: Arc::new(Tokens),
@@ -327,10 +556,11 @@ mod tests {
         let mut parts =
             Parts::default().allowing(true).taking_back().knowing(Some(account())).verifying(Some("hash"), true);
         let stored = NewRefreshToken { hash: RefreshTokenHash([5; 32]), ttl: Duration::from_secs(3600) };
-        parts.sessions.expect_open().with(eq(UserId(7)), eq(stored)).times(1).returning(|_, _| Ok(()));
+        parts.sessions.expect_open().with(eq(ana()), eq(stored)).times(1).returning(|_, _| Ok(Some(SessionId(9))));
         let signed_in = login(parts).unwrap();
         assert_eq!(signed_in.user, ana());
-        assert!(signed_in.tokens.access_token.contains("session_generation: 3"));
+        let bearer = Bearer { caller: ana().caller(), session_id: Some(SessionId(9)) };
+        assert_eq!(signed_in.tokens.access_token, format!("{bearer:?}"));
         assert_eq!(signed_in.tokens.refresh_token, RefreshToken("drawn".into()));
     }
 
@@ -345,7 +575,7 @@ mod tests {
     #[test]
     fn after_too_many_failures_nothing_is_even_compared() {
         let outcome = login(Parts::default().allowing(false));
-        assert!(matches!(outcome, Err(LoginError::TooManyFailures { retry_in, .. }) if retry_in.as_secs() == 9));
+        assert!(matches!(outcome, Err(LoginError::TooManyFailures(told)) if told.retry_in.as_secs() == 9));
     }
 
     #[test]
@@ -364,8 +594,12 @@ mod tests {
 
     #[test]
     fn a_refresh_token_that_is_reused_or_unknown_is_refused_the_same() {
-        for rotation in [Rotation::Reused, Rotation::Refused] {
+        for rotation in [Rotation::Reused { session_id: SessionId(9) }, Rotation::Refused] {
             let mut parts = Parts::default();
+            if let Rotation::Reused { session_id } = rotation {
+                // Its access tokens are over too.
+                parts.guard.expect_ended().with(eq(session_id)).times(1).returning(|_| ());
+            }
             parts.sessions.expect_rotate().returning(move |_, _| Ok(rotation.clone()));
             let outcome = block_on(parts.service().refresh(&RefreshToken("presented".into())));
             assert!(matches!(outcome, Err(RefreshError::Refused)));
@@ -379,6 +613,173 @@ mod tests {
             parts.users.expect_by_id().returning(|_| Ok(Some(ana())));
             let caller = Caller { session_generation: generation, ..ana().caller() };
             assert_eq!(block_on(parts.service().who_am_i(&caller)).is_ok(), known, "{generation}");
+        }
+    }
+
+    fn bearer() -> Bearer {
+        Bearer { caller: ana().caller(), session_id: Some(SessionId(9)) }
+    }
+
+    impl Parts {
+        /// The account is there.
+        fn owning(mut self) -> Self {
+            self.users.expect_account().with(eq(UserId(7))).returning(|_| Ok(Some(account())));
+            self
+        }
+
+        fn hashing(mut self) -> Self {
+            self.passwords.expect_hash().times(1).returning(|_| Ok(PasswordHash("new hash".into())));
+            self
+        }
+
+        /// The store changes just this.
+        fn changing(mut self, change: AccountChange, outcome: Result<User, ChangeAccountError>) -> Self {
+            self.users
+                .expect_change()
+                .withf(move |_, asked| *asked == change)
+                .times(1)
+                .returning(move |_, _| outcome.clone());
+            self
+        }
+
+        fn update(
+            self,
+            bearer: Bearer,
+            change: ProfileChange,
+            current: Option<&str>,
+        ) -> Result<UpdatedProfile, UpdateProfileError> {
+            block_on(self.service().update_profile(&bearer, change, current, "192.0.2.1"))
+        }
+    }
+
+    fn new_email(text: &str) -> ProfileChange {
+        ProfileChange { email: Email::parse(text).ok(), ..ProfileChange::default() }
+    }
+
+    fn new_password() -> ProfileChange {
+        ProfileChange { password: Password::parse("another password").ok(), ..ProfileChange::default() }
+    }
+
+    #[test]
+    fn a_login_that_a_new_password_overtakes_is_refused() {
+        let mut parts = Parts::default().allowing(true).knowing(Some(account())).verifying(Some("hash"), true);
+        parts.sessions.expect_open().times(1).returning(|_, _| Ok(None));
+        assert!(matches!(login(parts), Err(LoginError::InvalidCredentials)));
+    }
+
+    #[test]
+    fn a_name_needs_no_password_and_an_empty_change_no_write() {
+        let name = Name::parse("Eve").ok();
+        let renamed = User { name: "Eve".into(), ..ana() };
+        let change = AccountChange { name: name.clone(), ..AccountChange::default() };
+        let parts = Parts::default().owning().changing(change, Ok(renamed.clone()));
+        let updated = parts.update(bearer(), ProfileChange { name, ..ProfileChange::default() }, None).unwrap();
+        assert_eq!(updated, UpdatedProfile { user: renamed, token: None });
+        // A password that nothing needs is not even compared: it would tell whether it is right.
+        for (change, current) in [(ProfileChange::default(), Some("guess")), (new_email("Ana@example.org"), None)] {
+            let updated = Parts::default().owning().update(bearer(), change, current).unwrap();
+            assert_eq!(updated, UpdatedProfile { user: ana(), token: None });
+        }
+    }
+
+    #[test]
+    fn an_address_or_a_password_needs_the_current_password() {
+        for change in [new_email("eve@example.org"), new_email("ana@example.org"), new_password()] {
+            let outcome = Parts::default().owning().update(bearer(), change.clone(), None);
+            assert!(matches!(outcome, Err(UpdateProfileError::Unproven(ProofError::PasswordMissing))), "{outcome:?}");
+            // Counted, and not taken back.
+            let wrong = Parts::default().owning().allowing(true).verifying(Some("hash"), false);
+            let outcome = wrong.update(bearer(), change.clone(), Some("wrong"));
+            assert!(matches!(outcome, Err(UpdateProfileError::Unproven(ProofError::WrongPassword))), "{outcome:?}");
+            let outcome =
+                Parts::default().owning().allowing(true).update(bearer(), change.clone(), Some(&"x".repeat(129)));
+            assert!(matches!(outcome, Err(UpdateProfileError::Unproven(ProofError::WrongPassword))), "{outcome:?}");
+            let outcome = Parts::default().owning().allowing(false).update(bearer(), change, Some("password"));
+            assert!(
+                matches!(outcome, Err(UpdateProfileError::Unproven(ProofError::TooManyFailures(_)))),
+                "{outcome:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_new_password_ends_what_came_before_and_the_callers_session_goes_on() {
+        let change = AccountChange { password_hash: Some(PasswordHash("new hash".into())), ..AccountChange::default() };
+        let changed = User { session_generation: 4, ..ana() };
+        for session_id in [Some(SessionId(9)), None] {
+            let mut parts = Parts::default().owning().allowing(true).taking_back().verifying(Some("hash"), true);
+            parts.guard.expect_ended_before().with(eq(UserId(7)), eq(4)).times(1).returning(|_, _| ());
+            let parts = parts.hashing().changing(change.clone(), Ok(changed.clone()));
+            let bearer = Bearer { session_id, ..bearer() };
+            let updated = parts.update(bearer, new_password(), Some("password")).unwrap();
+            assert_eq!(updated.user, changed);
+            let next = session_id.map(|_| format!("{:?}", Bearer { caller: changed.caller(), session_id }));
+            assert_eq!(updated.token.map(|token| token.token), next, "without a session there is none to go on with");
+        }
+    }
+
+    #[test]
+    fn what_the_store_refuses_is_told() {
+        let change = || AccountChange { email: Email::parse("eve@example.org").ok(), ..AccountChange::default() };
+        let proven = || Parts::default().owning().allowing(true).taking_back().verifying(Some("hash"), true);
+        let taken = proven().changing(change(), Err(ChangeAccountError::EmailTaken));
+        let outcome = taken.update(bearer(), new_email("eve@example.org"), Some("password"));
+        assert!(matches!(outcome, Err(UpdateProfileError::EmailTaken)), "{outcome:?}");
+        let ended = proven().changing(change(), Err(ChangeAccountError::SessionEnded));
+        let outcome = ended.update(bearer(), new_email("eve@example.org"), Some("password"));
+        assert!(matches!(outcome, Err(UpdateProfileError::Unproven(ProofError::SessionEnded))), "{outcome:?}");
+    }
+
+    #[test]
+    fn a_token_of_an_earlier_generation_changes_and_deletes_nothing() {
+        let earlier = Bearer { caller: Caller { session_generation: 2, ..ana().caller() }, ..bearer() };
+        let outcome = Parts::default().owning().update(earlier, new_password(), Some("password"));
+        assert!(matches!(outcome, Err(UpdateProfileError::Unproven(ProofError::SessionEnded))), "{outcome:?}");
+        let service = Parts::default().owning().service();
+        let outcome = block_on(service.delete_account(&earlier, Some("password"), "192.0.2.1"));
+        assert!(matches!(outcome, Err(DeleteAccountError::Unproven(ProofError::SessionEnded))), "{outcome:?}");
+    }
+
+    #[test]
+    fn an_account_is_deleted_by_its_password_alone() {
+        let delete = |parts: Parts, current: Option<&str>| {
+            block_on(parts.service().delete_account(&bearer(), current, "192.0.2.1"))
+        };
+        let outcome = delete(Parts::default().owning(), None);
+        assert!(matches!(outcome, Err(DeleteAccountError::Unproven(ProofError::PasswordMissing))), "{outcome:?}");
+        let wrong = Parts::default().owning().allowing(true).verifying(Some("hash"), false);
+        let outcome = delete(wrong, Some("wrong"));
+        assert!(matches!(outcome, Err(DeleteAccountError::Unproven(ProofError::WrongPassword))), "{outcome:?}");
+        let proven = || Parts::default().owning().allowing(true).taking_back().verifying(Some("hash"), true);
+        let mut last = proven();
+        last.users.expect_anonymise().times(1).returning(|_| Err(AnonymiseError::LastAdmin));
+        let outcome = delete(last, Some("password"));
+        assert!(matches!(outcome, Err(DeleteAccountError::LastAdmin)), "{outcome:?}");
+        let mut right = proven();
+        right.users.expect_anonymise().with(eq(bearer())).times(1).returning(|_| Ok(()));
+        right.guard.expect_ended_before().with(eq(UserId(7)), eq(4)).times(1).returning(|_, _| ());
+        delete(right, Some("password")).unwrap();
+    }
+
+    #[test]
+    fn only_a_session_that_was_ended_is_told_to_the_guard() {
+        for (known, ended) in [(true, 1), (false, 0)] {
+            let mut parts = Parts::default();
+            let asked = (eq(UserId(7)), eq(SessionId(9)));
+            parts.sessions.expect_end_one().with(asked.0, asked.1).times(1).returning(move |_, _| Ok(known));
+            parts.guard.expect_ended().with(eq(SessionId(9))).times(ended).returning(|_| ());
+            let outcome = block_on(parts.service().end_session(&ana().caller(), SessionId(9)));
+            assert_eq!(outcome.is_ok(), known, "{outcome:?}");
+        }
+    }
+
+    #[test]
+    fn a_logout_ends_the_access_tokens_of_its_session() {
+        for session_id in [Some(SessionId(9)), None] {
+            let mut parts = Parts::default();
+            parts.sessions.expect_end().times(1).returning(move |_| Ok(session_id));
+            parts.guard.expect_ended().times(usize::from(session_id.is_some())).returning(|_| ());
+            block_on(parts.service().logout(&RefreshToken("presented".into()))).unwrap();
         }
     }
 }

@@ -2,10 +2,12 @@
 //!
 //! **A seat is available unless it is claimed.** A show of 500 seats has no rows for its seats, only for its claims.
 
+mod choice;
 mod ports;
 mod service;
 mod types;
 
+pub use choice::{QUANTITY_MAX, SeatWish, SelectionRank, alternatives, best_seats, forbidden_gaps, gaps_left, rank};
 pub use ports::{LayoutStore, SeatingStore};
 #[cfg(feature = "mock")]
 pub use ports::{MockLayoutStore, MockSeatingStore};

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::{Layout, LayoutStore, Seat, SeatAvailability, SeatingStore, ShowSeating};
+use super::{Layout, LayoutStore, Seat, SeatAvailability, SeatingStore, ShowSeating, alternatives};
 use crate::error::StoreError;
-use crate::ids::{ShowId, UserId};
+use crate::ids::{SeatId, ShowId, UserId};
 use crate::money::{Currency, Money};
 
 /// Why there is no seat map.
@@ -53,6 +53,12 @@ impl SeatMap {
         self.seating.currency
     }
 
+    /// Up to three groups of as many free seats together as `wanted` has, the nearest to them first.
+    pub fn alternatives(&self, wanted: &[SeatId], forbid_gaps: bool) -> Vec<Vec<SeatId>> {
+        let taken = self.seating.claims.iter().map(|claim| claim.seat_id).collect();
+        alternatives(&self.layout, &taken, wanted.len(), wanted, forbid_gaps)
+    }
+
     /// The seats, by row, then number, as `caller` sees them.
     pub fn seats_for(&self, caller: Option<UserId>) -> impl Iterator<Item = SeatOnMap<'_>> {
         let claims: HashMap<_, _> = self.seating.claims.iter().map(|claim| (claim.seat_id, claim)).collect();
@@ -88,12 +94,22 @@ impl SeatingService {
         let layout = self.layouts.layout(layout_id).await?.ok_or_else(missing)?;
         Ok(SeatMap::new(layout, seating).ok_or_else(missing)?)
     }
+
+    /// What to offer to somebody who can't have the seats that were wanted: up to three groups of as many together.
+    pub async fn alternatives(
+        &self,
+        show_id: ShowId,
+        wanted: &[SeatId],
+        forbid_gaps: bool,
+    ) -> Result<Vec<Vec<SeatId>>, SeatMapError> {
+        Ok(self.seat_map(show_id).await?.alternatives(wanted, forbid_gaps))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{LayoutId, SeatId};
+    use crate::ids::LayoutId;
     use crate::seating::{CategoryPrice, Claim, ClaimStatus};
 
     fn map(claims: Vec<Claim>) -> SeatMap {

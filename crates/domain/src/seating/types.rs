@@ -1,6 +1,6 @@
 //! Layouts, seats, claims and selections.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use thiserror::Error;
 
@@ -14,7 +14,7 @@ pub struct Seat {
     pub id: SeatId,
     /// The row's letters: `A` … `Z`, `AA` …
     pub row: String,
-    /// The number in the row. Seats with consecutive numbers are adjacent unless an aisle (a step in `x`) is between.
+    /// The number in the row. [`Seat::is_beside`] says which numbers are neighbours.
     pub number: i32,
     /// What its price depends on: `standard`, `premium`, …
     pub category: String,
@@ -26,11 +26,21 @@ pub struct Seat {
     pub y: i32,
 }
 
+impl Seat {
+    /// Whether people on the two seats sit side by side: consecutive numbers of one row, one seat width apart. A wider step
+    /// in `x` is an aisle, over which the numbers go on.
+    pub fn is_beside(&self, other: &Self) -> bool {
+        self.row == other.row && self.number.abs_diff(other.number) == 1 && self.x.abs_diff(other.x) == 1
+    }
+}
+
 /// One version of a hall's seats, by row (`A` … `Z`, `AA` …), then number.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Layout {
     id: LayoutId,
     seats: Vec<Seat>,
+    /// Where each seat is in `seats`.
+    places: HashMap<SeatId, usize>,
 }
 
 /// Seats that can't be a layout.
@@ -64,7 +74,8 @@ impl Layout {
                 return Err(LayoutError::Repeated { row: a.row.clone(), number: a.number });
             }
         }
-        Ok(Self { id, seats })
+        let places = seats.iter().enumerate().map(|(place, seat)| (seat.id, place)).collect();
+        Ok(Self { id, seats, places })
     }
 
     /// The layout's id.
@@ -75,6 +86,16 @@ impl Layout {
     /// The seats, by row, then number.
     pub fn seats(&self) -> &[Seat] {
         &self.seats
+    }
+
+    /// A seat by its id, if it is one of these.
+    pub fn seat(&self, id: SeatId) -> Option<&Seat> {
+        self.places.get(&id).and_then(|place| self.seats.get(*place))
+    }
+
+    /// The rows from the screen backwards, each with its seats by number.
+    pub fn rows(&self) -> impl Iterator<Item = &[Seat]> {
+        self.seats.chunk_by(|a, b| a.row == b.row)
     }
 }
 
@@ -254,6 +275,29 @@ mod tests {
         let layout = Layout::new(LayoutId(1), seats).unwrap();
         let order: Vec<_> = layout.seats().iter().map(|seat| seat.id.0).collect();
         assert_eq!(order, [4, 3, 2, 1]);
+        let rows: Vec<_> = layout.rows().map(<[Seat]>::len).collect();
+        assert_eq!(rows, [1, 2, 1]);
+    }
+
+    #[test]
+    fn a_seat_is_found_by_its_id() {
+        let layout = Layout::new(LayoutId(1), vec![seat(7, "B", 1), seat(8, "A", 1), seat(9, "A", 2)]).unwrap();
+        let name = |id| layout.seat(SeatId(id)).map(|seat| format!("{}{}", seat.row, seat.number));
+        assert_eq!([name(7), name(8), name(9)], ["B1", "A1", "A2"].map(|name| Some(name.into())));
+        assert_eq!(name(10), None);
+    }
+
+    #[test]
+    fn neighbours_are_in_one_row_with_consecutive_numbers_and_no_aisle_between() {
+        let at = |row, number, x| Seat { x, ..seat(1, row, number) };
+        assert!(at("A", 1, 1).is_beside(&at("A", 2, 2)));
+        assert!(at("A", 2, 2).is_beside(&at("A", 1, 1)));
+        // Numbered from the right.
+        assert!(at("A", 1, 9).is_beside(&at("A", 2, 8)));
+        assert!(!at("A", 1, 1).is_beside(&at("A", 2, 3)));
+        assert!(!at("A", 1, 1).is_beside(&at("A", 3, 2)));
+        assert!(!at("A", 1, 1).is_beside(&at("B", 2, 2)));
+        assert!(!at("A", 1, 1).is_beside(&at("A", 1, 1)));
     }
 
     #[test]

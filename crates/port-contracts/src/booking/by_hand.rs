@@ -4,21 +4,18 @@ use std::collections::BTreeSet;
 
 use chrono::TimeDelta;
 use domain::booking::{
-    BatchState, BatchStore, Changes, ClaimRow, Command, KeyRow, Named, PreparedCommand, SeatOffer, ShowOffer, UserRow,
-    WriteError,
+    BatchState, BatchStore, Changes, ClaimRow, Command, KeyRow, Named, ShowOffer, UserRow, WriteError,
 };
 use domain::catalog::ShowStatus;
 use domain::identity::{Caller, Email};
 use domain::ids::{BookingId, SeatId, ShowId, UserId};
 use domain::money::Currency;
-use domain::random::{OperationId, Reference};
-use domain::seating::ClaimStatus;
 use futures::future::join_all;
 
 use crate::Fixture;
-use crate::tools::{SIMPLE, Tally, UniqueRandom, book, decided, sell, tally};
+use crate::tools::{RULES, SIMPLE, Tally, UniqueRandom, book, decided, key_of, prepare, sell, tally};
 use crate::world::{
-    ALPHA, STALKER, World, block, cancel_show, customer, customers, hold, layout_id, now, password_hash,
+    ALPHA, STALKER, World, block, cancel_show, customer, customers, hold, hold_id, layout_id, now, password_hash,
 };
 
 fn store(fixture: &dyn Fixture) -> &dyn BatchStore {
@@ -26,7 +23,7 @@ fn store(fixture: &dyn Fixture) -> &dyn BatchStore {
 }
 
 async fn changes(fixture: &dyn Fixture, commands: &[Command]) -> Changes {
-    let decision = decided(store(fixture), &UniqueRandom::new(), commands).await;
+    let decision = decided(fixture.stores(), &RULES, &UniqueRandom::new(), commands).await;
     assert!(decision.outcomes.iter().all(Result::is_ok), "{:?}", decision.outcomes);
     decision.changes
 }
@@ -44,14 +41,9 @@ async fn everything(fixture: &dyn Fixture) -> (Tally, i64) {
 }
 
 fn named(commands: &[Command]) -> Named {
-    let drawn = domain::booking::Drawn {
-        operation_id: OperationId([0; 16]),
-        booking_id: BookingId(0),
-        reference: Reference::draw(&UniqueRandom::new()),
-    };
     let prepared: Vec<_> =
-        commands.iter().map(|command| PreparedCommand { command: command.clone(), drawn: drawn.clone() }).collect();
-    Named::by(&prepared)
+        commands.iter().map(|command| prepare(command, BookingId(1), &UniqueRandom::new())).collect();
+    Named::by(&prepared, &RULES)
 }
 
 async fn end_sessions(fixture: &dyn Fixture, caller: Caller) {
@@ -81,46 +73,40 @@ pub async fn a_read_has_what_is_named_and_nothing_else(fixture: &dyn Fixture) {
         book(callers[0], ShowId(987_654), &row[..1], "new"),
     ]);
     let state = store(fixture).read(&asked).await.unwrap();
-    let wrote = made.keys.iter().find(|key| key.name == first.key).unwrap();
+    let wrote = made.keys.iter().find(|key| key.name == key_of(&first)).unwrap();
     let answer = Some(domain::booking::StoredAnswer { body: wrote.answer.clone() });
-    let (fingerprint, operation_id, booking_id) = (wrote.fingerprint, wrote.operation_id, wrote.booking_id);
-    let key = KeyRow { fingerprint, operation_id, booking_id, answer };
-    assert_eq!(state.keys.into_iter().collect::<Vec<_>>(), [(first.key, key)]);
+    let (fingerprint, operation_id) = (wrote.fingerprint, wrote.operation_id);
+    let key = KeyRow { fingerprint, operation_id, made: wrote.made.clone(), answer };
+    assert_eq!(state.keys.into_iter().collect::<Vec<_>>(), [(key_of(&first), key)]);
     let user = UserRow { session_generation: callers[0].session_generation };
     assert_eq!(state.users.into_iter().collect::<Vec<_>>(), [(callers[0].user_id, user)]);
     let show = ShowOffer {
         layout_id: layout_id(fixture, world.soon).await,
         status: ShowStatus::Cancelled,
         start_time: world.base + TimeDelta::hours(3),
+        sales_open_at: None,
+        sales_close_at: None,
         currency: Currency::parse("EUR").unwrap(),
+        prices: [("standard".into(), 1250), ("premium".into(), 1600)].into(),
         movie_title: STALKER.into(),
         theatre_name: ALPHA.into(),
         hall_name: "Main".into(),
     };
     assert_eq!(state.shows.into_iter().collect::<Vec<_>>(), [(world.soon, show)]);
-    let offer = |number| SeatOffer { row: "A".into(), number, category: "standard".into(), price_minor: 1250 };
-    let mut seats: Vec<_> = state.seats.into_iter().collect();
-    seats.sort_by_key(|(_, offer)| offer.number);
-    let offered: Vec<_> = row[..5].iter().zip(1..).map(|(seat, number)| ((world.soon, *seat), offer(number))).collect();
-    assert_eq!(seats, offered);
-    check_claims(&state.claims, world.soon, &row, state.now);
+    assert!(state.holds.is_empty() && state.bookings.is_empty());
+    let booked = |caller: &Caller| ClaimRow::Booked { booking_id: booking_of(&made, caller), user_id: caller.user_id };
+    assert_eq!(state.claims.len(), 4, "{:?}", state.claims);
+    assert_eq!(state.claims[&(world.soon, row[0])], booked(&callers[0]));
+    assert_eq!(state.claims[&(world.soon, row[1])], booked(&callers[0]));
+    assert_eq!(state.claims[&(world.soon, row[3])], ClaimRow::Blocked);
+    let over = &state.claims[&(world.soon, row[2])];
+    assert_eq!((over.hold_id(), over.user_id()), (Some(&hold_id(world.soon, "over")), Some(callers[0].user_id)));
+    let ago = state.now - over.expires_at().unwrap();
+    assert!((55..120).contains(&ago.num_seconds()), "it ran out a minute ago: {ago}");
 }
 
-fn check_claims(
-    claims: &std::collections::HashMap<(ShowId, SeatId), ClaimRow>,
-    show: ShowId,
-    row: &[SeatId],
-    now: chrono::DateTime<chrono::Utc>,
-) {
-    let booked = ClaimRow { status: ClaimStatus::Booked, hold_id: None, expires_at: None };
-    assert_eq!(claims.len(), 4, "{claims:?}");
-    assert_eq!(claims[&(show, row[0])], booked);
-    assert_eq!(claims[&(show, row[1])], booked);
-    assert_eq!(claims[&(show, row[3])], ClaimRow { status: ClaimStatus::Blocked, ..booked });
-    let over = &claims[&(show, row[2])];
-    assert_eq!((over.status, over.hold_id.as_deref()), (ClaimStatus::Held, Some("over")));
-    let ago = now - over.expires_at.unwrap();
-    assert!((55..120).contains(&ago.num_seconds()), "it ran out a minute ago: {ago}");
+fn booking_of(made: &Changes, caller: &Caller) -> BookingId {
+    made.bookings.iter().find(|booking| booking.user_id == caller.user_id).unwrap().id
 }
 
 /// A committer asks so whether the store answers.
@@ -128,9 +114,9 @@ pub async fn a_read_that_names_nothing_tells_the_time(fixture: &dyn Fixture) {
     World::build(fixture).await;
     let mut last = now() - TimeDelta::seconds(60);
     for _ in 0..3 {
-        let BatchState { now: at, keys, users, shows, seats, claims } =
-            store(fixture).read(&Named::default()).await.unwrap();
-        assert!(keys.is_empty() && users.is_empty() && shows.is_empty() && seats.is_empty() && claims.is_empty());
+        let state = store(fixture).read(&Named::default()).await.unwrap();
+        let at = state.now;
+        assert_eq!(state, BatchState::at(at));
         assert!(at >= last, "the clock goes backwards: {at} after {last}");
         last = at;
     }
@@ -231,14 +217,18 @@ pub async fn a_hold_that_changed_before_the_write_is_stale(fixture: &dyn Fixture
     let place = |seat: SeatId| format!("show_id = {} AND seat_id = {seat}", world.soon);
     let updates = [
         format!("UPDATE seat_claims SET expires_at = {} WHERE {}", fixture.instant(60), place(row[0])),
-        format!("UPDATE seat_claims SET hold_id = 'another' WHERE {}", place(row[1])),
+        format!(
+            "UPDATE seat_claims SET hold_id = '{}' WHERE {}",
+            hold_id(world.soon, "another").as_str(),
+            place(row[1])
+        ),
         format!("DELETE FROM seat_claims WHERE {}", place(row[2])),
         format!("UPDATE seat_claims SET status = 'blocked', hold_id = NULL, expires_at = NULL WHERE {}", place(row[3])),
     ];
     for (index, update) in updates.iter().enumerate() {
         hold(fixture, world.soon, row[index], callers[0], &format!("hold {index}"), -60).await;
         let made = changes(fixture, &[book(callers[1], world.soon, &[row[9], row[index]], "k")]).await;
-        assert_eq!(made.expired_holds.len(), 1);
+        assert_eq!(made.removed_claims.len(), 1);
         fixture.execute(update).await;
         must_be_stale(fixture, &made).await;
     }
@@ -262,7 +252,7 @@ pub async fn one_stale_command_fails_its_whole_batch(fixture: &dyn Fixture) {
     block(fixture, world.soon, row[3]).await;
     must_be_stale(fixture, &made).await;
     // Decided again, the others are sold.
-    let decision = decided(store(fixture), &UniqueRandom::new(), &commands).await;
+    let decision = decided(fixture.stores(), &RULES, &UniqueRandom::new(), &commands).await;
     store(fixture).write(&decision.changes).await.unwrap();
     assert_eq!(tally(fixture).await.bookings, 3);
 }

@@ -94,7 +94,7 @@ pub async fn a_history_is_filtered_by_time_and_status(fixture: &dyn Fixture) {
     assert_eq!(list(Some(When::Upcoming), None).await, upcoming);
     assert_eq!(list(Some(When::Past), None).await, past);
     for booking in history(fixture, ana, filter(None, None)).await {
-        assert_eq!(booking.cancelled_at.is_some(), booking.status != BookingStatus::Confirmed, "{booking:?}");
+        assert_eq!(booking.state.cancelled_at().is_some(), booking.status() != BookingStatus::Confirmed, "{booking:?}");
     }
 }
 

@@ -2,10 +2,12 @@
 
 mod by_hand;
 mod history;
+mod holds;
 mod races;
 mod rules;
 
 pub use by_hand::*;
 pub use history::*;
+pub use holds::*;
 pub use races::*;
 pub use rules::*;

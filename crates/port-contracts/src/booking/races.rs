@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::booking::{Answer, CommandError, Refusal};
+use domain::booking::{Answer, CommandError, Made, Refusal};
 use domain::identity::Caller;
 use domain::ids::{SeatId, ShowId};
 
@@ -49,7 +49,7 @@ pub async fn many_callers_and_one_seat_make_one_winner(fixture: &dyn Fixture) {
         let winners = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
         assert_eq!(winners, 1, "{mode:?}: {outcomes:?}");
         for loser in outcomes.iter().filter(|outcome| outcome.is_err()) {
-            assert_eq!(refused(loser), Refusal::SeatUnavailable { seat_ids: vec![seat] }, "{mode:?}");
+            assert_eq!(refused(loser), Refusal::SeatUnavailable { seat_ids: vec![seat], hold_id: None }, "{mode:?}");
         }
     }
     assert_eq!(tally(fixture).await, sold(6, 1));
@@ -102,7 +102,7 @@ fn check_all_or_nothing(outcomes: &[Outcome], wanted: &[&[SeatId]], mode: Mode) 
     assert_eq!(distinct.len(), won.len(), "a seat sold twice, {mode:?}");
     assert!(!won.is_empty(), "somebody wins, {mode:?}: {outcomes:?}");
     for (outcome, seats) in outcomes.iter().zip(wanted).filter(|(outcome, _)| outcome.is_err()) {
-        let Refusal::SeatUnavailable { seat_ids } = refused(outcome) else { panic!("{mode:?}: {outcome:?}") };
+        let Refusal::SeatUnavailable { seat_ids, .. } = refused(outcome) else { panic!("{mode:?}: {outcome:?}") };
         let lost: Vec<_> = seats.iter().copied().filter(|seat| won.contains(&seat)).collect();
         assert!(
             !seat_ids.is_empty() && seat_ids.iter().all(|seat| lost.contains(seat)),
@@ -162,7 +162,7 @@ pub async fn a_storm_leaves_an_outbox_row_for_each_booking(fixture: &dyn Fixture
         let commands = (0..100).map(|_| any_command(&mut dice, &world, &callers, round)).collect();
         for outcome in submit_all(fixture, mode, commands).await {
             match outcome {
-                Ok(Answer::Booked { booking_id, .. }) => _ = acknowledged.insert(booking_id.0),
+                Ok(Answer::Done { made: Made::Booking(booking_id), .. }) => _ = acknowledged.insert(booking_id.0),
                 Err(CommandError::Refused(_)) => {}
                 other => panic!("{mode:?}: {other:?}"),
             }

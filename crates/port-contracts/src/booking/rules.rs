@@ -1,12 +1,12 @@
 //! What one caller after the other is answered, and what is stored of it.
 
-use domain::booking::{Answer, AnswerEncoder as _, Fingerprint, Refusal, Scope};
+use domain::booking::{Answer, AnswerEncoder as _, Fingerprint, Made, Refusal, Scope};
 use domain::identity::Email;
 use domain::ids::{SeatId, ShowId, UserId};
 
 use crate::Fixture;
 use crate::tools::{MODES, Outcome, SIMPLE, Tally, TestEncoder, book, booked, refused, sell, tally};
-use crate::world::{ROW, World, block, cancel_show, customer, customers, hold, password_hash};
+use crate::world::{ROW, World, block, cancel_show, customer, customers, hold, hold_id, password_hash};
 
 async fn submit(fixture: &dyn Fixture, command: domain::booking::Command) -> Outcome {
     sell(fixture.stores(), SIMPLE, async |sellers| sellers.submit(command).await).await
@@ -25,7 +25,7 @@ pub async fn a_booking_is_stored_whole(fixture: &dyn Fixture) {
             sell(fixture.stores(), mode, async |sellers| booked(&sellers.submit(command).await)).await;
         assert!(!replayed);
         let booking = fixture.stores().bookings.booking(ana.user_id, id).await.unwrap().unwrap();
-        assert_eq!(String::from_utf8_lossy(&TestEncoder.encode_booking(&booking)), String::from_utf8_lossy(&body));
+        assert_eq!(String::from_utf8_lossy(&TestEncoder.encode_booked(&booking)), String::from_utf8_lossy(&body));
         let sold: Vec<_> =
             booking.seats.iter().map(|seat| (seat.id, seat.row.as_str(), seat.number, seat.price_minor)).collect();
         let prices = [1600, 1250, 1250];
@@ -70,7 +70,9 @@ pub async fn a_replay_answers_the_same_bytes(fixture: &dyn Fixture) {
         let (id, body, _) =
             sell(fixture.stores(), mode, async |sellers| booked(&sellers.submit(command.clone()).await)).await;
         let sold = tally(fixture).await;
-        fixture.execute(&format!("UPDATE bookings SET status = 'refunded' WHERE id = {id}")).await;
+        fixture
+            .execute(&format!("UPDATE bookings SET status = 'refunded', cancelled_at = booked_at WHERE id = {id}"))
+            .await;
         // By another server, which remembers nothing.
         for _ in 0..2 {
             let again =
@@ -105,7 +107,7 @@ pub async fn a_key_belongs_to_its_user_and_scope(fixture: &dyn Fixture) {
     let callers = customers(fixture, 2).await;
     let row = world.row(0);
     let mut elsewhere = book(callers[0], world.soon, &row[2..3], "k");
-    elsewhere.key.scope = Scope("POST /api/holds".into());
+    elsewhere.key.as_mut().unwrap().scope = Scope("POST /api/holds".into());
     let commands = [
         book(callers[0], world.soon, &row[..1], "k"),
         book(callers[1], world.soon, &row[1..2], "k"),
@@ -130,7 +132,7 @@ pub async fn a_refusal_leaves_its_key_free(fixture: &dyn Fixture) {
     booked(&submit(fixture, book(callers[0], world.soon, &row[1..3], "k")).await);
     let sold = tally(fixture).await;
     let lost = refused(&submit(fixture, book(callers[1], world.soon, &[row[3], row[2], row[0], row[1]], "k")).await);
-    assert_eq!(lost, Refusal::SeatUnavailable { seat_ids: vec![row[2], row[1]] });
+    assert_eq!(lost, Refusal::SeatUnavailable { seat_ids: vec![row[2], row[1]], hold_id: None });
     assert_eq!(tally(fixture).await, sold);
     assert!(!booked(&submit(fixture, book(callers[1], world.soon, &[row[3], row[0]], "k")).await).2);
 }
@@ -201,9 +203,10 @@ pub async fn a_live_hold_and_the_house_keep_their_seats(fixture: &dyn Fixture) {
     let row = world.row(0);
     hold(fixture, world.soon, row[0], callers[0], "hold", 60).await;
     block(fixture, world.soon, row[1]).await;
-    for caller in callers {
+    let own = hold_id(world.soon, "hold");
+    for (caller, own) in callers.into_iter().zip([Some(own), None]) {
         let outcome = submit(fixture, book(caller, world.soon, &row[..3], "k")).await;
-        assert_eq!(refused(&outcome), Refusal::SeatUnavailable { seat_ids: row[..2].to_vec() });
+        assert_eq!(refused(&outcome), Refusal::SeatUnavailable { seat_ids: row[..2].to_vec(), hold_id: own });
     }
     assert_eq!(fixture.count("SELECT count(*) FROM seat_claims WHERE status IN ('held', 'blocked')").await, 2);
     assert_eq!(tally(fixture).await.bookings, 0);
@@ -246,7 +249,7 @@ pub async fn an_answer_that_is_forgotten_still_never_books_twice(fixture: &dyn F
     let sold = tally(fixture).await;
     fixture.execute("UPDATE idempotency_keys SET answer = NULL").await;
     let outcome = submit(fixture, command).await.unwrap();
-    assert_eq!(outcome, Answer::BookedLongAgo { booking_id });
+    assert_eq!(outcome, Answer::DoneLongAgo { made: Made::Booking(booking_id) });
     let other = book(ana, world.soon, &world.row(1)[..1], "k");
     assert_eq!(refused(&submit(fixture, other).await), Refusal::KeyReused);
     assert_eq!(tally(fixture).await, sold);

@@ -1,4 +1,4 @@
-//! Figures that anyone can measure again. A timing is printed, never asserted.
+//! From the start of the server to its first answer.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -8,19 +8,17 @@ use std::time::{Duration, Instant};
 use crate::Failure;
 use crate::http;
 use crate::process::send;
-use crate::test::build_server;
 
 /// How often each start is measured: the median of so many says more than one.
 const RUNS: usize = 5;
 
 /// Measures how long a server takes from its start to its first answer: on a new directory, and on one that is there.
-pub fn run() -> Result<(), Failure> {
-    let binary = build_server(&["--release"])?;
+pub fn run(binary: &Path) -> Result<(), Failure> {
     let (mut new, mut again) = (Vec::new(), Vec::new());
     for _ in 0..RUNS {
         let folder = tempfile::tempdir().map_err(|error| format!("cannot make a temporary folder: {error}"))?;
-        new.push(start(&binary, folder.path())?);
-        again.push(start(&binary, folder.path())?);
+        new.push(start(binary, folder.path())?);
+        again.push(start(binary, folder.path())?);
     }
     println!("start to first answer, embedded store, median of {RUNS}:");
     println!("  new directory (migrated, seeded)  {} ms", median(new).as_millis());

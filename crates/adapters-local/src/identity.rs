@@ -1,0 +1,212 @@
+//! Which sessions last, remembered in this process for a moment.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use domain::StoreError;
+use domain::clock::Timer;
+use domain::identity::{Bearer, SessionGuard, SessionStore};
+use domain::ids::{SessionId, UserId};
+use moka::future::{Cache, CacheBuilder};
+use moka::policy::EvictionPolicy;
+
+/// How long the store's word is good for: so late a session that another server has ended may end here.
+const WORD: Duration = Duration::from_secs(1);
+/// How long an end is remembered: longer than the store may take to answer a question that was asked before it, and longer
+/// than that answer is good for.
+const ENDS: Duration = Duration::from_secs(60);
+/// How many of each are remembered: some twenty megabytes. Who is forgotten is asked for again.
+const ENTRIES_MAX: u64 = 100_000;
+
+/// What the store has said, and when it was asked.
+#[derive(Clone, Copy)]
+struct Word {
+    lasts: bool,
+    asked: Instant,
+}
+
+/// Asks the store whether a session lasts, at most once a second for each.
+///
+/// What this server has ended itself is over at once: it is remembered besides, so that no answer to a question asked before the
+/// end can bring it back. Sessions never begin again and generations never sink, so an end that is remembered stays true.
+pub struct GuardedSessions {
+    store: Arc<dyn SessionStore>,
+    timer: Arc<dyn Timer>,
+    words: Cache<Bearer, Word>,
+    ended: Cache<SessionId, ()>,
+    /// The lowest generation of each user's sessions that may last.
+    generations: Cache<UserId, i64>,
+}
+
+impl GuardedSessions {
+    /// Guards the sessions of `store`.
+    pub fn new(store: Arc<dyn SessionStore>, timer: Arc<dyn Timer>) -> Self {
+        Self {
+            store,
+            timer,
+            // The timer decides how long a word is good for; this only makes room.
+            words: recent(ENDS).build(),
+            ended: recent(ENDS).build(),
+            generations: recent(ENDS).build(),
+        }
+    }
+
+    async fn is_known_to_have_ended(&self, bearer: &Bearer) -> bool {
+        let caller = bearer.caller;
+        if self.generations.get(&caller.user_id).await.is_some_and(|lowest| caller.session_generation < lowest) {
+            return true;
+        }
+        match bearer.session_id {
+            Some(session) => self.ended.contains_key(&session),
+            None => false,
+        }
+    }
+}
+
+/// A cache that forgets after `time`, or who was asked for least recently. Not the default policy, which admits a new entry only if
+/// it is asked for more often than those that are there.
+fn recent<K, V>(time: Duration) -> CacheBuilder<K, V, Cache<K, V>>
+where
+    K: Eq + std::hash::Hash + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+{
+    Cache::builder().max_capacity(ENTRIES_MAX).eviction_policy(EvictionPolicy::lru()).time_to_live(time)
+}
+
+#[async_trait]
+impl SessionGuard for GuardedSessions {
+    async fn lasts(&self, bearer: &Bearer) -> Result<bool, StoreError> {
+        if self.is_known_to_have_ended(bearer).await {
+            return Ok(false);
+        }
+        let asked = self.timer.instant();
+        if let Some(word) = self.words.get(bearer).await
+            && asked.saturating_duration_since(word.asked) < WORD
+        {
+            return Ok(word.lasts);
+        }
+        let lasts = self.store.lasts(bearer).await?;
+        self.words.insert(*bearer, Word { lasts, asked }).await;
+        // It may have ended here while the store was asked.
+        Ok(lasts && !self.is_known_to_have_ended(bearer).await)
+    }
+
+    async fn ended(&self, session: SessionId) {
+        self.ended.insert(session, ()).await;
+    }
+
+    async fn ended_before(&self, user: UserId, generation: i64) {
+        // Of two ends at once the later one counts, whichever is told last.
+        self.generations
+            .entry(user)
+            .and_upsert_with(|known| {
+                let known = known.map_or(generation, moka::Entry::into_value);
+                std::future::ready(known.max(generation))
+            })
+            .await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::{Mutex, OnceLock};
+
+    use domain::identity::{Caller, MockSessionStore, Role};
+    use futures::FutureExt as _;
+    use port_contracts::tools::SetClock;
+
+    use super::*;
+
+    fn bearer(user: i64, generation: i64, session: Option<i64>) -> Bearer {
+        let caller = Caller { user_id: UserId(user), role: Role::Customer, session_generation: generation };
+        Bearer { caller, session_id: session.map(SessionId) }
+    }
+
+    /// A guard of a store that answers so, and what was asked of it.
+    fn guard(lasts: &Arc<AtomicBool>) -> (GuardedSessions, Arc<SetClock>, Arc<Mutex<Vec<Bearer>>>) {
+        let (asked, clock) = (Arc::new(Mutex::new(Vec::new())), Arc::new(SetClock::new()));
+        let (told, answer) = (Arc::clone(&asked), Arc::clone(lasts));
+        let mut store = MockSessionStore::new();
+        store.expect_lasts().returning(move |bearer| {
+            told.lock().unwrap().push(*bearer);
+            Ok(answer.load(Ordering::SeqCst))
+        });
+        (GuardedSessions::new(Arc::new(store), clock.clone()), clock, asked)
+    }
+
+    #[tokio::test]
+    async fn the_store_is_asked_once_a_second_for_each_session() {
+        let lasts = Arc::new(AtomicBool::new(true));
+        let (guard, clock, asked) = guard(&lasts);
+        let (one, other) = (bearer(1, 1, Some(10)), bearer(1, 1, Some(11)));
+        for bearer in [one, other, one, other, one] {
+            assert!(guard.lasts(&bearer).await.unwrap());
+        }
+        assert_eq!(*asked.lock().unwrap(), [one, other]);
+        clock.pass(Duration::from_millis(999));
+        lasts.store(false, Ordering::SeqCst);
+        assert!(guard.lasts(&one).await.unwrap());
+        clock.pass(Duration::from_millis(1));
+        assert!(!guard.lasts(&one).await.unwrap(), "another server has ended it, a second ago at most");
+        assert!(!guard.lasts(&one).await.unwrap());
+        assert_eq!(asked.lock().unwrap().len(), 3);
+    }
+
+    #[tokio::test]
+    async fn what_this_server_has_ended_is_over_at_once() {
+        let lasts = Arc::new(AtomicBool::new(true));
+        let (guard, _, _) = guard(&lasts);
+        let (one, other, nameless) = (bearer(1, 1, Some(10)), bearer(1, 1, Some(11)), bearer(1, 1, None));
+        for bearer in [one, other, nameless] {
+            assert!(guard.lasts(&bearer).await.unwrap());
+        }
+        guard.ended(SessionId(10)).await;
+        assert!(!guard.lasts(&one).await.unwrap());
+        assert!(guard.lasts(&other).await.unwrap() && guard.lasts(&nameless).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn an_ended_generation_is_over_at_once_and_a_later_one_lasts() {
+        let lasts = Arc::new(AtomicBool::new(true));
+        let (guard, _, _) = guard(&lasts);
+        assert!(guard.lasts(&bearer(1, 1, Some(10))).await.unwrap());
+        guard.ended_before(UserId(1), 3).await;
+        // One that is told late takes nothing back.
+        guard.ended_before(UserId(1), 2).await;
+        for (generation, known) in [(1, false), (2, false), (3, true), (4, true)] {
+            for session in [Some(10), None] {
+                assert_eq!(guard.lasts(&bearer(1, generation, session)).await.unwrap(), known, "{generation}");
+            }
+        }
+        assert!(guard.lasts(&bearer(2, 1, Some(20))).await.unwrap(), "another user");
+    }
+
+    #[tokio::test]
+    async fn an_answer_from_before_the_end_brings_nothing_back() {
+        let itself: Arc<OnceLock<GuardedSessions>> = Arc::default();
+        let guard = Arc::clone(&itself);
+        let mut store = MockSessionStore::new();
+        // The session ends here while the store is on its way to say yes.
+        store.expect_lasts().returning(move |_| {
+            guard.get().unwrap().ended(SessionId(10)).now_or_never().unwrap();
+            Ok(true)
+        });
+        let guard = itself.get_or_init(|| GuardedSessions::new(Arc::new(store), Arc::new(SetClock::new())));
+        assert!(!guard.lasts(&bearer(1, 1, Some(10))).await.unwrap());
+        assert!(!guard.lasts(&bearer(1, 1, Some(10))).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_store_that_is_down_says_nothing_of_a_session() {
+        let mut store = MockSessionStore::new();
+        store.expect_lasts().times(2).returning(|_| Err(StoreError::unavailable("down")));
+        let guard = GuardedSessions::new(Arc::new(store), Arc::new(SetClock::new()));
+        for _ in 0..2 {
+            assert!(matches!(guard.lasts(&bearer(1, 1, Some(10))).await, Err(StoreError::Unavailable(_))));
+        }
+        guard.ended(SessionId(10)).await;
+        assert!(!guard.lasts(&bearer(1, 1, Some(10))).await.unwrap(), "what has ended is known without it");
+    }
+}

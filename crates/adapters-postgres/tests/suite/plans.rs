@@ -1,0 +1,183 @@
+//! How PostgreSQL runs the booking path: each statement is prepared once, planned once, and reaches its rows by an index however
+//! empty the tables were.
+
+use std::sync::Arc;
+
+use adapters_postgres::testing::{BOOKING_STATEMENTS, TestDatabase};
+use adapters_postgres::{PostgresBatchStore, PostgresSettings, PostgresStore};
+use domain::booking::{Action, HoldSeats, Rules, SeatGapRule, ShowBooking, WantedSeats};
+use domain::identity::Caller;
+use domain::seating::SeatWish;
+use port_contracts::tools::{Mode, RULES, SIMPLE, book, booked, command, held, selection, sell};
+use port_contracts::world::{World, customer, hold};
+use port_contracts::{Fixture as _, Stores};
+use serde_json::Value;
+
+use crate::contracts::make_fixture;
+
+/// How many bookings are handed in together: few and many, since plans for few look cheaper than the one for all.
+const SIZES: [usize; 6] = [1, 2, 1, 5, 20, 40];
+
+async fn batch_store(database: &TestDatabase) -> Arc<PostgresBatchStore> {
+    let settings = PostgresSettings::parse(&database.url, 1).unwrap();
+    Arc::new(PostgresStore::connect(settings).await.unwrap().batch_store())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_statement_is_prepared_once_and_never_planned_for_one_batch() {
+    let fixture = make_fixture().await;
+    let world = World::build(&fixture).await;
+    let (ana, bo) = (customer(&fixture).await, customer(&fixture).await);
+    let store = batch_store(&fixture.database).await;
+    let stores = Stores { batches: vec![store.clone()], ..fixture.stores().clone() };
+    let seats =
+        world.main.iter().map(|seat| (world.soon, seat)).chain(world.beta.iter().map(|seat| (world.later, seat)));
+    let mut seats = seats.map(|(show, seat)| (show, seat.id));
+    sell(&stores, SIMPLE, async |sellers| {
+        for (round, size) in SIZES.into_iter().enumerate() {
+            let chosen: Vec<_> = seats.by_ref().take(size).collect();
+            assert_eq!(chosen.len(), size, "the world has too few seats");
+            // One in each round is to be taken over.
+            let (show, seat) = chosen[0];
+            hold(&fixture, show, seat, bo, &format!("hold {round}"), -1).await;
+            let commands = chosen.iter().map(|(show, seat)| book(ana, *show, &[*seat], &format!("{show}-{seat}")));
+            for outcome in sellers.submit_all(commands.collect()).await {
+                outcome.unwrap();
+            }
+        }
+    })
+    .await;
+    after_sale(&stores, &world, ana).await;
+    for (sql, _) in BOOKING_STATEMENTS {
+        let quoted = sql.replace('\'', "''");
+        let counted = format!(
+            "SELECT generic_plans || ' ' || custom_plans AS line FROM pg_prepared_statements WHERE statement = '{quoted}'"
+        );
+        let counts = store.lines(&counted).await.unwrap();
+        assert_eq!(counts.len(), 1, "prepared {} times: {sql}", counts.len());
+        let (generic, custom) = counts[0].split_once(' ').unwrap();
+        // Ids are reserved in blocks: not in each round.
+        assert!(generic.parse::<usize>().unwrap() >= 2, "executed {generic} times: {sql}");
+        assert_eq!(custom, "0", "planned anew: {sql}");
+    }
+    let known: Vec<_> = BOOKING_STATEMENTS.iter().map(|(sql, _)| *sql).collect();
+    let prepared = "SELECT statement AS line FROM pg_prepared_statements WHERE NOT from_sql AND statement NOT LIKE '%pg_prepared_statements%'";
+    for statement in store.lines(prepared).await.unwrap() {
+        assert!(known.contains(&statement.as_str()), "not in the list of the booking path: {statement}");
+    }
+}
+
+/// Everything that can be done to holds and bookings, some rounds of it, in a house that forbids gaps.
+async fn after_sale(stores: &Stores, world: &World, caller: Caller) {
+    let mode = Mode { rules: Rules { seat_gaps: SeatGapRule::Forbid, ..RULES }, ..SIMPLE };
+    let row: Vec<_> = world.small.iter().map(|seat| seat.id).collect();
+    let show_id = world.tomorrow;
+    sell(stores, mode, async |sellers| {
+        for _ in 0..3 {
+            let hold = async |seats| {
+                held(&sellers.submit(command(caller, Action::Hold(HoldSeats { show_id, seats }), "")).await).0
+            };
+            let id = hold(WantedSeats::These(selection(&row[..1]))).await;
+            sellers.submit(command(caller, Action::Extend(id.clone()), "")).await.unwrap();
+            sellers.submit(command(caller, Action::Release(id), "")).await.unwrap();
+            let id = hold(WantedSeats::Best(SeatWish { quantity: 1, category: None, accessible: None })).await;
+            let (booking_id, ..) = booked(&sellers.submit(command(caller, Action::Redeem(id), "")).await);
+            let booking = ShowBooking { show_id, booking_id };
+            let sold = stores.bookings.booking(caller.user_id, booking_id).await.unwrap().unwrap().seats[0].id;
+            let other = row.iter().find(|seat| **seat != sold).unwrap();
+            sellers.submit(command(caller, Action::Change(booking, selection(&[*other])), "")).await.unwrap();
+            sellers.submit(command(caller, Action::Cancel(booking), "")).await.unwrap();
+        }
+    })
+    .await;
+}
+
+/// The plans of all statements on a database whose tables are empty and were never analysed, each with its text.
+async fn plans(store: &PostgresBatchStore) -> Vec<(&'static str, Value)> {
+    let mut plans = Vec::new();
+    for (number, (sql, parameters)) in BOOKING_STATEMENTS.iter().enumerate() {
+        // Statements without a plan.
+        if sql.starts_with("BEGIN") || *sql == "COMMIT" {
+            continue;
+        }
+        let types = if parameters.is_empty() { String::new() } else { format!("({})", parameters.join(", ")) };
+        let prepare = format!("PREPARE explained_{number} {types} AS {sql}").replace('\'', "''");
+        store.lines(&format!("SELECT run('{prepare}') AS line")).await.unwrap();
+        let nulls = vec!["NULL"; parameters.len()].join(", ");
+        let values = if nulls.is_empty() { nulls } else { format!("({nulls})") };
+        let plan = store.lines(&format!("SELECT plan_of('EXECUTE explained_{number}{values}') AS line")).await.unwrap();
+        plans.push((*sql, serde_json::from_str(&plan[0]).unwrap()));
+    }
+    plans
+}
+
+/// What runs SQL and tells plans as text, which the committer's connection can be asked for.
+const HELPERS: &str = "
+    CREATE FUNCTION run(statement text) RETURNS text LANGUAGE plpgsql AS $$
+        BEGIN EXECUTE statement; RETURN ''; END $$;
+    CREATE FUNCTION plan_of(statement text) RETURNS text LANGUAGE plpgsql AS $$
+        DECLARE plan json;
+        BEGIN EXECUTE 'EXPLAIN (FORMAT JSON) ' || statement INTO plan; RETURN plan::text; END $$";
+
+/// Every node of a plan that reads a table.
+fn scans(plan: &Value) -> Vec<&Value> {
+    match plan {
+        Value::Array(items) => items.iter().flat_map(scans).collect(),
+        Value::Object(members) => {
+            let node = members.get("Node Type").and_then(Value::as_str).unwrap_or_default();
+            let reads = members.contains_key("Relation Name") && node != "ModifyTable";
+            reads.then_some(plan).into_iter().chain(members.values().flat_map(scans)).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Whether it finds its rows by an index, and does not walk all of one either.
+fn finds_by_index(scan: &Value) -> bool {
+    match scan["Node Type"].as_str() {
+        Some("Index Scan" | "Index Only Scan") => !scan["Index Cond"].is_null(),
+        // Its rows are those that were locked.
+        Some("Tid Scan") => true,
+        // Its rows are those that an index found.
+        Some("Bitmap Heap Scan") => !scan["Recheck Cond"].is_null(),
+        _ => false,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_new_installation_every_statement_finds_its_rows_by_an_index() {
+    let database = TestDatabase::create().await.unwrap();
+    database.execute(HELPERS).await.unwrap();
+    let mut tables = Vec::new();
+    // Tables that were analysed while they were empty are believed to stay so: reading all of nothing looks cheapest.
+    for analysed in [false, true] {
+        if analysed {
+            database.execute("ANALYZE").await.unwrap();
+        }
+        for (sql, plan) in plans(&*batch_store(&database).await).await {
+            for scan in scans(&plan) {
+                assert!(finds_by_index(scan), "analysed: {analysed}\n{sql}\n{scan:#}");
+                tables.extend(scan["Relation Name"].as_str().map(str::to_owned));
+            }
+        }
+    }
+    for table in
+        ["idempotency_keys", "users", "shows", "show_prices", "seat_claims", "holds", "hold_seats", "bookings", "seats"]
+    {
+        assert!(tables.iter().any(|read| read == table), "{table} is read by no statement, so nothing was shown of it");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_scans_and_joins_as_postgresql_likes_them_a_new_installation_would_scan_tables() {
+    let database = TestDatabase::create().await.unwrap();
+    database.execute(HELPERS).await.unwrap();
+    let store = batch_store(&database).await;
+    // The plan stays the generic one: one for these NULLs would read nothing at all.
+    for setting in ["enable_seqscan", "enable_hashjoin", "enable_mergejoin"] {
+        store.lines(&format!("SELECT set_config('{setting}', 'on', false) AS line")).await.unwrap();
+    }
+    let plans = plans(&store).await;
+    let scanned = plans.iter().any(|(_, plan)| scans(plan).into_iter().any(|scan| !finds_by_index(scan)));
+    assert!(scanned, "the settings do nothing: leave them out");
+}

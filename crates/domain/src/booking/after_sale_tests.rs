@@ -1,0 +1,472 @@
+//! Holds, what becomes of them, and what becomes of bookings afterwards: by the rules, and all mixed.
+
+use std::collections::HashMap;
+
+use chrono::TimeDelta;
+use proptest::prelude::*;
+
+use super::decide_tests::{
+    OPEN, acting, command, commit, decide_by, layout, new_state, now, place, prepare_nth, selection,
+};
+use super::*;
+use crate::ids::{BookingId, SeatId, ShowId, UserId};
+use crate::seating::{SeatWish, gaps_left};
+
+/// A store that commits each command by itself, on a clock that the test moves.
+struct House {
+    rules: Rules,
+    state: BatchState,
+    next: i64,
+}
+
+impl House {
+    fn new() -> Self {
+        Self { rules: Rules::default(), state: new_state(), next: 0 }
+    }
+
+    fn forbidding_gaps() -> Self {
+        Self { rules: Rules { seat_gaps: SeatGapRule::Forbid, ..Rules::default() }, ..Self::new() }
+    }
+
+    /// Does what a user asks for without a key.
+    fn ask(&mut self, user: i64, action: Action) -> Result<Answer, Refusal> {
+        self.submit(acting(user, action, ""))
+    }
+
+    fn submit(&mut self, command: Command) -> Result<Answer, Refusal> {
+        self.next += 1;
+        let prepared = [prepare_nth(command, self.next)];
+        let Decision { changes, mut outcomes } = decide_by(&self.rules, &self.state, &prepared);
+        assert!(outcomes[0].is_ok() || changes.is_empty());
+        commit(&changes, &mut self.state);
+        outcomes.remove(0)
+    }
+
+    fn hold(&mut self, user: i64, seats: &[i64]) -> Result<HoldId, Refusal> {
+        made(self.ask(user, hold_seats(seats))?).hold_id().cloned().ok_or_else(|| panic!("no hold"))
+    }
+
+    fn book(&mut self, user: i64, seats: &[i64]) -> ShowBooking {
+        let answer = self.submit(command(user, OPEN, seats, &format!("{}", self.next))).unwrap();
+        ShowBooking { show_id: ShowId(OPEN), booking_id: made(answer).booking_id().unwrap() }
+    }
+
+    fn pass(&mut self, time: TimeDelta) {
+        self.state.now += time;
+    }
+
+    fn show(&mut self) -> &mut ShowOffer {
+        self.state.shows.get_mut(&ShowId(OPEN)).unwrap()
+    }
+
+    /// The live claims of the show by seat: whose they are, and what.
+    fn claims(&self) -> Vec<(i64, i64, &'static str)> {
+        let live = self.state.claims.iter().filter(|(_, claim)| claim.is_live(self.state.now));
+        let mut claims: Vec<_> = live
+            .map(|((_, seat), claim)| (seat.0, claim.user_id().unwrap_or(UserId(0)).0, claim.status().as_str()))
+            .collect();
+        claims.sort_unstable();
+        claims
+    }
+}
+
+fn made(answer: Answer) -> Made {
+    match answer {
+        Answer::Done { made, .. } | Answer::DoneLongAgo { made } => made,
+    }
+}
+
+fn hold_seats(seats: &[i64]) -> Action {
+    Action::Hold(HoldSeats { show_id: ShowId(OPEN), seats: WantedSeats::These(selection(seats)) })
+}
+
+fn best(quantity: usize) -> Action {
+    let wish = SeatWish { quantity, category: None, accessible: None };
+    Action::Hold(HoldSeats { show_id: ShowId(OPEN), seats: WantedSeats::Best(wish) })
+}
+
+fn seats(ids: &[i64]) -> Vec<SeatId> {
+    ids.iter().copied().map(SeatId).collect()
+}
+
+fn unavailable(ids: &[i64], hold_id: Option<HoldId>) -> Refusal {
+    Refusal::SeatUnavailable { seat_ids: seats(ids), hold_id }
+}
+
+#[test]
+fn a_hold_keeps_its_seats_for_its_owner_to_book_once() {
+    let mut house = House::new();
+    let hold = house.hold(1, &[3, 2]).unwrap();
+    let kept = house.state.holds[&hold].clone();
+    assert_eq!((kept.created_at, kept.expires_at), (now(), now() + TimeDelta::minutes(10)));
+    assert_eq!(
+        (kept.seats.iter().map(|seat| seat.id.0).collect::<Vec<_>>(), kept.total().to_string()),
+        (vec![3, 2], "25.00".into())
+    );
+    assert_eq!(house.claims(), [(2, 1, "held"), (3, 1, "held")]);
+    assert_eq!(house.hold(2, &[1, 2]), Err(unavailable(&[2], None)));
+    assert_eq!(house.submit(command(2, OPEN, &[3], "k")), Err(unavailable(&[3], None)));
+    // Its owner is told that it is its own.
+    assert_eq!(house.submit(command(1, OPEN, &[3, 4], "k")), Err(unavailable(&[3], Some(hold.clone()))));
+    assert_eq!(house.ask(2, Action::Redeem(hold.clone())), Err(Refusal::HoldNotFound));
+    assert_eq!(house.ask(2, Action::Extend(hold.clone())), Err(Refusal::HoldNotFound));
+    assert_eq!(house.ask(2, Action::Release(hold.clone())), Err(Refusal::HoldNotFound));
+    // The price is the one that was told when it was made.
+    house.show().prices.insert("standard".into(), 9999);
+    let booking = made(house.submit(acting(1, Action::Redeem(hold.clone()), "redeem")).unwrap()).booking_id().unwrap();
+    let booking = &house.state.bookings[&booking];
+    assert_eq!((booking.total().to_string(), booking.seats.clone()), ("25.00".into(), kept.seats));
+    assert_eq!(house.claims(), [(2, 1, "booked"), (3, 1, "booked")]);
+    assert!(house.state.holds.is_empty());
+    for action in [Action::Redeem, Action::Extend, Action::Release] {
+        assert_eq!(house.ask(1, action(hold.clone())), Err(Refusal::HoldNotFound));
+    }
+    let again = house.submit(acting(1, Action::Redeem(hold), "redeem"));
+    assert!(matches!(again, Ok(Answer::Done { replayed: true, .. })), "{again:?}");
+}
+
+#[test]
+fn a_hold_is_over_at_its_very_instant() {
+    let mut house = House::new();
+    let hold = house.hold(1, &[1]).unwrap();
+    house.pass(TimeDelta::minutes(10) - TimeDelta::microseconds(1));
+    assert_eq!(house.hold(2, &[1]), Err(unavailable(&[1], None)));
+    house.pass(TimeDelta::microseconds(1));
+    assert_eq!(house.ask(1, Action::Redeem(hold.clone())), Err(Refusal::HoldExpired));
+    assert_eq!(house.ask(1, Action::Extend(hold.clone())), Err(Refusal::HoldExpired));
+    assert_eq!(house.ask(1, Action::Release(hold.clone())), Err(Refusal::HoldNotFound));
+    let other = house.hold(2, &[1, 2]).unwrap();
+    assert_eq!(house.claims(), [(1, 2, "held"), (2, 2, "held")]);
+    assert_eq!(house.ask(1, Action::Redeem(hold)), Err(Refusal::HoldExpired));
+    assert!(house.ask(2, Action::Release(other)).is_ok());
+    assert_eq!(house.claims(), []);
+    assert!(house.hold(1, &[1]).is_ok());
+}
+
+#[test]
+fn a_hold_lasts_thirty_minutes_at_most_and_never_beyond_the_sale() {
+    let mut house = House::new();
+    let hold = house.hold(1, &[1, 2]).unwrap();
+    let expires = |house: &House| (house.state.holds[&hold].expires_at - now()).num_minutes();
+    assert_eq!(expires(&house), 10);
+    for (wait, expected) in [(5, 15), (9, 24), (9, 30), (1, 30)] {
+        house.pass(TimeDelta::minutes(wait));
+        assert!(house.ask(1, Action::Extend(hold.clone())).is_ok());
+        assert_eq!(expires(&house), expected);
+    }
+    assert!(house.claims().iter().all(|(_, user, status)| (*user, *status) == (1, "held")));
+    house.show().sales_close_at = Some(now() + TimeDelta::minutes(27));
+    let short = house.hold(2, &[9]).unwrap();
+    assert_eq!((house.state.holds[&short].expires_at - now()).num_minutes(), 27);
+    house.pass(TimeDelta::minutes(3));
+    assert_eq!(house.ask(2, Action::Redeem(short)), Err(Refusal::HoldExpired));
+    assert_eq!(house.ask(1, Action::Redeem(hold)), Err(Refusal::SalesClosed));
+}
+
+#[test]
+fn sales_open_and_close_when_the_show_says_so() {
+    let mut house = House::new();
+    let open_at = now() + TimeDelta::minutes(5);
+    house.show().sales_open_at = Some(open_at);
+    house.show().sales_close_at = Some(now() + TimeDelta::minutes(20));
+    assert_eq!(house.hold(1, &[1]), Err(Refusal::SalesNotOpen { open_at }));
+    assert_eq!(house.submit(command(1, OPEN, &[1], "k")), Err(Refusal::SalesNotOpen { open_at }));
+    house.pass(TimeDelta::minutes(5));
+    assert!(house.submit(command(1, OPEN, &[1], "k")).is_ok());
+    house.pass(TimeDelta::minutes(15));
+    assert_eq!(house.submit(command(1, OPEN, &[2], "l")), Err(Refusal::SalesClosed));
+    assert_eq!(house.ask(1, best(1)), Err(Refusal::SalesClosed));
+    // A show whose sale would end after it began is sold until then.
+    house.show().sales_close_at = Some(now() + TimeDelta::hours(5));
+    assert!(house.submit(command(1, OPEN, &[2], "l")).is_ok());
+    house.pass(TimeDelta::minutes(40));
+    assert_eq!(house.submit(command(1, OPEN, &[3], "m")), Err(Refusal::SalesClosed));
+}
+
+#[test]
+fn a_caller_holds_as_many_seats_of_a_show_as_a_booking_may_have() {
+    let mut house = House::new();
+    let first = house.hold(1, &[1, 2, 3, 4, 5, 6]).unwrap();
+    assert_eq!(house.hold(1, &[11, 12, 13, 14, 15]), Err(Refusal::TooManyHeld { held: 6, max: 10 }));
+    assert_eq!(house.ask(1, best(5)), Err(Refusal::TooManyHeld { held: 6, max: 10 }));
+    assert!(house.hold(1, &[11, 12, 13, 14]).is_ok());
+    assert!(house.hold(2, &[21]).is_ok());
+    assert_eq!(house.hold(1, &[31]), Err(Refusal::TooManyHeld { held: 10, max: 10 }));
+    assert!(house.ask(1, Action::Release(first)).is_ok());
+    assert!(house.hold(1, &[31]).is_ok());
+    house.pass(TimeDelta::minutes(10));
+    assert!(house.ask(1, best(10)).is_ok());
+}
+
+#[test]
+fn the_best_seats_are_picked_anew_for_each_command_of_a_batch() {
+    let state = new_state();
+    let prepared: Vec<_> = (1..=3).map(|user| prepare_nth(acting(user, best(2), ""), user)).collect();
+    let Decision { changes, outcomes } = decide_by(&Rules::default(), &state, &prepared);
+    assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+    assert_eq!((changes.holds.len(), changes.claims.len()), (3, 6));
+    assert!(changes.rows.is_empty(), "the best seats are best for all");
+    assert_eq!(
+        changes.held.iter().map(|guard| (guard.user_id.0, guard.seats)).collect::<Vec<_>>(),
+        [(1, 0), (2, 0), (3, 0)]
+    );
+    let mut state = state;
+    for seat in 1..=100 {
+        state.claims.insert(place(seat), ClaimRow::Blocked);
+    }
+    let none = decide_by(&Rules::default(), &state, &prepared[..1]);
+    assert_eq!(none.outcomes, [Err(unavailable(&[], None))]);
+}
+
+#[test]
+fn a_selection_that_leaves_a_single_seat_is_refused_where_the_house_forbids_it() {
+    let mut house = House::forbidding_gaps();
+    assert_eq!(house.submit(command(1, OPEN, &[2, 3], "k")), Err(Refusal::SeatsLeaveGap { seat_ids: seats(&[1]) }));
+    assert_eq!(house.hold(1, &[98, 99]), Err(Refusal::SeatsLeaveGap { seat_ids: seats(&[100]) }));
+    let booking = house.book(1, &[1, 2]);
+    assert_eq!(house.hold(2, &[4, 5]), Err(Refusal::SeatsLeaveGap { seat_ids: seats(&[3]) }));
+    // Its own old seats are free in the same moment: what they leave is looked at as well.
+    let change = |ids: &[i64]| Action::Change(booking, selection(ids));
+    assert_eq!(house.ask(1, change(&[2, 3])), Err(Refusal::SeatsLeaveGap { seat_ids: seats(&[1]) }));
+    assert!(house.ask(1, change(&[3, 4])).is_ok());
+    let mut off = House::new();
+    assert!(off.hold(1, &[2, 3]).is_ok());
+}
+
+#[test]
+fn rows_are_guarded_as_they_were_read() {
+    let mut state = new_state();
+    state.claims.insert(place(50), ClaimRow::Blocked);
+    let rules = Rules { seat_gaps: SeatGapRule::Forbid, ..Rules::default() };
+    let prepared: Vec<_> =
+        [(1, [1, 2]), (2, [3, 4])].map(|(user, ids)| prepare_nth(command(user, OPEN, &ids, "k"), user)).into();
+    let changes = decide_by(&rules, &state, &prepared).changes;
+    assert_eq!(changes.bookings.len(), 2);
+    let guard = |guard: &RowGuard| (guard.row.clone(), guard.taken.clone());
+    assert_eq!(changes.rows.iter().map(guard).collect::<Vec<_>>(), [("A".to_owned(), seats(&[50]))]);
+}
+
+#[test]
+fn a_cancelled_booking_frees_its_seats_and_stays() {
+    let mut house = House::new();
+    house.show().start_time = now() + TimeDelta::hours(3);
+    let booking = house.book(1, &[1, 2]);
+    assert_eq!(house.ask(2, Action::Cancel(booking)), Err(Refusal::BookingNotFound));
+    let nobodys = ShowBooking { booking_id: BookingId(77), ..booking };
+    assert_eq!(house.ask(1, Action::Cancel(nobodys)), Err(Refusal::BookingNotFound));
+    assert!(house.ask(1, Action::Cancel(booking)).is_ok());
+    assert_eq!(house.claims(), []);
+    let cancelled = house.state.bookings[&booking.booking_id].clone();
+    assert_eq!((cancelled.status(), cancelled.state.cancelled_at()), (BookingStatus::Cancelled, Some(now())));
+    assert_eq!(cancelled.seats.len(), 2, "its accounting stays");
+    // Again, later, when it could not be any more: as it is.
+    house.book(2, &[2]);
+    house.pass(TimeDelta::hours(2));
+    assert!(house.ask(1, Action::Cancel(booking)).is_ok());
+    assert_eq!(house.state.bookings[&booking.booking_id], cancelled);
+    assert_eq!(house.claims(), [(2, 2, "booked")]);
+    assert_eq!(house.ask(1, Action::Change(booking, selection(&[5, 6]))), Err(Refusal::NotChangeable));
+}
+
+#[test]
+fn a_booking_can_be_cancelled_until_so_long_before_its_show() {
+    let mut house = House::new();
+    house.show().start_time = now() + TimeDelta::hours(3);
+    let booking = house.book(1, &[1]);
+    house.pass(TimeDelta::hours(1));
+    assert_eq!(house.ask(1, Action::Cancel(booking)), Err(Refusal::NotCancellable));
+    house.pass(-TimeDelta::microseconds(1));
+    assert!(house.ask(1, Action::Cancel(booking)).is_ok());
+    // A show that does not take place has no cutoff.
+    let booking = house.book(1, &[2]);
+    house.pass(TimeDelta::hours(1));
+    house.show().status = crate::catalog::ShowStatus::Cancelled;
+    assert!(house.ask(1, Action::Cancel(booking)).is_ok());
+}
+
+#[test]
+fn a_booking_is_given_as_many_other_seats_at_the_price_it_was_sold() {
+    let mut house = House::new();
+    let booking = house.book(1, &[95, 5]);
+    house.book(2, &[7]);
+    let held = house.hold(1, &[8]).unwrap();
+    let change = |ids: &[i64]| Action::Change(booking, selection(ids));
+    assert_eq!(house.ask(2, change(&[1, 2])), Err(Refusal::BookingNotFound));
+    assert_eq!(house.ask(1, change(&[1])), Err(Refusal::WrongSeatCount { seats: 2 }));
+    assert_eq!(house.ask(1, change(&[1, 101])), Err(Refusal::SeatNotFound { seat_ids: seats(&[101]) }));
+    assert_eq!(house.ask(1, change(&[1, 7])), Err(unavailable(&[7], None)));
+    assert_eq!(house.ask(1, change(&[8, 7])), Err(unavailable(&[8, 7], Some(held))));
+    let refused = house.ask(1, change(&[96, 97])).unwrap_err();
+    let Refusal::PriceDiffers { sold, asked } = refused else { panic!("{refused:?}") };
+    assert_eq!((sold.to_string(), asked.to_string()), ("28.50".into(), "32.00".into()));
+    assert_eq!(house.claims().iter().filter(|(_, user, _)| *user == 1).count(), 3, "a refusal changes nothing");
+    // One of the old seats, and a cheaper one: the price stays.
+    assert!(house.ask(1, change(&[5, 6])).is_ok());
+    let changed = &house.state.bookings[&booking.booking_id];
+    let sold: Vec<_> = changed.seats.iter().map(|seat| (seat.id.0, seat.category.as_str(), seat.price_minor)).collect();
+    assert_eq!(
+        (sold, changed.total().to_string()),
+        (vec![(5, "standard", 1250), (6, "standard", 1600)], "28.50".into())
+    );
+    assert_eq!(house.claims(), [(5, 1, "booked"), (6, 1, "booked"), (7, 2, "booked"), (8, 1, "held")]);
+    assert!(house.submit(command(3, OPEN, &[95], "k")).is_ok());
+    // Prices have risen: what it keeps is no dearer, and the same seats again change nothing.
+    house.show().prices.insert("standard".into(), 5000);
+    assert!(matches!(house.ask(1, change(&[5, 9])), Err(Refusal::PriceDiffers { .. })));
+    let before = house.state.bookings.clone();
+    assert!(house.ask(1, change(&[5, 6])).is_ok());
+    assert_eq!(house.state.bookings, before);
+}
+
+#[test]
+fn what_had_nothing_to_do_is_remembered_only_by_a_clients_key() {
+    let mut house = House::new();
+    house.show().start_time = now() + TimeDelta::hours(3);
+    let booking = house.book(1, &[1]);
+    assert!(house.ask(1, Action::Cancel(booking)).is_ok());
+    let keys = house.state.keys.len();
+    assert!(house.ask(1, Action::Cancel(booking)).is_ok());
+    assert_eq!(house.state.keys.len(), keys);
+    assert!(house.submit(acting(1, Action::Cancel(booking), "again")).is_ok());
+    assert_eq!(house.state.keys.len(), keys + 1);
+}
+
+#[test]
+fn a_command_without_a_key_is_known_by_its_run() {
+    let mut house = House::new();
+    let hold = house.hold(1, &[1]).unwrap();
+    let prepared = [prepare_nth(acting(1, Action::Release(hold), ""), 50)];
+    let first = decide_by(&house.rules, &house.state, &prepared);
+    commit(&first.changes, &mut house.state);
+    // The outcome was not known: the same run finds what it has written.
+    let again = decide_by(&house.rules, &house.state, &prepared);
+    assert_eq!((again.outcomes, again.changes.is_empty()), (first.outcomes, true));
+    assert_eq!(prepared[0].key.scope.0, PreparedCommand::OWN_SCOPE);
+}
+
+/// What a random caller asks for. Numbers stand for holds and bookings that are there by then.
+#[derive(Clone, Debug)]
+enum Ask {
+    Book(Vec<i64>),
+    Hold(Vec<i64>),
+    Best(usize),
+    OnHold(u8, usize),
+    Cancel(usize),
+    Change(usize, Vec<i64>),
+}
+
+fn any_ask() -> impl Strategy<Value = (i64, u8, Ask)> {
+    let some = || prop::sample::subsequence((1_i64..=12).collect::<Vec<_>>(), 1..=3);
+    let ask = prop_oneof![
+        some().prop_map(Ask::Book),
+        some().prop_map(Ask::Hold),
+        (1_usize..=4).prop_map(Ask::Best),
+        (0..3_u8, 0..8_usize).prop_map(|(what, which)| Ask::OnHold(what, which)),
+        (0..8_usize).prop_map(Ask::Cancel),
+        (0..8_usize, some()).prop_map(|(which, seats)| Ask::Change(which, seats)),
+    ];
+    (1_i64..=3, 0..12_u8, ask)
+}
+
+/// The commands of random callers. Ids are those that the commands before would get if all were granted.
+fn commands_of(asked: &[(i64, u8, Ask)]) -> Vec<PreparedCommand> {
+    let mut prepared: Vec<PreparedCommand> = Vec::new();
+    for ((user, key, ask), number) in asked.iter().zip(1..) {
+        let earlier = |which: usize| prepared.get(which).map_or(BookingId(99), |at| at.drawn.booking_id);
+        let hold_of = |which: usize| {
+            prepared
+                .get(which)
+                .map_or_else(|| prepare_nth(acting(1, best(1), ""), 99).drawn.hold_id, |at| at.drawn.hold_id.clone())
+        };
+        let booking = |which| ShowBooking { show_id: ShowId(OPEN), booking_id: earlier(which) };
+        let action = match ask {
+            Ask::Book(ids) => Action::Book(BookSeats { show_id: ShowId(OPEN), seats: selection(ids) }),
+            Ask::Hold(ids) => hold_seats(ids),
+            Ask::Best(quantity) => best(*quantity),
+            Ask::OnHold(0, which) => Action::Redeem(hold_of(*which)),
+            Ask::OnHold(1, which) => Action::Extend(hold_of(*which)),
+            Ask::OnHold(_, which) => Action::Release(hold_of(*which)),
+            Ask::Cancel(which) => Action::Cancel(booking(*which)),
+            Ask::Change(which, ids) => Action::Change(booking(*which), selection(ids)),
+        };
+        // Some have a key, and some of those the same.
+        let key = if *key < 6 { String::new() } else { format!("k{key}") };
+        prepared.push(prepare_nth(acting(*user, action, &key), number));
+    }
+    prepared
+}
+
+/// What is always so, whatever was asked.
+fn check(state: &BatchState, rules: &Rules) {
+    let mut seats_of: HashMap<SeatId, usize> = HashMap::new();
+    let live = state.bookings.values().filter(|booking| booking.state.is_live());
+    for (seat, booking) in live.flat_map(|booking| booking.seats.iter().map(move |seat| (seat, booking))) {
+        *seats_of.entry(seat.id).or_default() += 1;
+        assert_eq!(state.claims.get(&(booking.show_id, seat.id)).and_then(ClaimRow::booking_id), Some(booking.id));
+    }
+    for hold in state.holds.values().filter(|hold| hold.is_live(state.now)) {
+        for seat in &hold.seats {
+            *seats_of.entry(seat.id).or_default() += 1;
+            assert_eq!(state.claims.get(&(hold.show_id, seat.id)).and_then(ClaimRow::hold_id), Some(&hold.id));
+        }
+        let mine = state.holds.values().filter(|other| other.user_id == hold.user_id && other.is_live(state.now));
+        assert!(mine.map(|other| other.seats.len()).sum::<usize>() <= rules.seats_max);
+        assert!(hold.expires_at - hold.created_at <= Hold::LIFE_MAX);
+    }
+    assert!(seats_of.values().all(|owners| *owners == 1), "a seat has two owners: {seats_of:?}");
+    let live = state.claims.values().filter(|claim| claim.is_live(state.now)).count();
+    assert_eq!(live, seats_of.len(), "a claim without an owner");
+}
+
+proptest! {
+    /// Whatever is asked in whatever order: what is decided together is what is decided one by one, and every seat has one
+    /// owner at most.
+    #[test]
+    fn any_commands_keep_the_invariants_and_equal_one_by_one(
+        asked in prop::collection::vec(any_ask(), 0..30),
+        cuts in prop::collection::vec((0..30_usize, 0..12_i64), 0..4),
+        forbid in any::<bool>(),
+    ) {
+        let seat_gaps = if forbid { SeatGapRule::Forbid } else { SeatGapRule::Off };
+        let rules = Rules { seat_gaps, seats_max: 5, cancellation_cutoff: TimeDelta::minutes(40), ..Rules::default() };
+        let prepared = commands_of(&asked);
+        let (mut together, mut alone) = (new_state(), new_state());
+        let mut rest = &prepared[..];
+        let mut cuts = cuts;
+        cuts.push((30, 0));
+        for (size, minutes) in cuts {
+            let (batch, later) = rest.split_at(size.min(rest.len()));
+            rest = later;
+            let decision = decide_by(&rules, &together, batch);
+            commit(&decision.changes, &mut together);
+            for (command, outcome) in batch.iter().zip(&decision.outcomes) {
+                let one = decide_by(&rules, &alone, std::slice::from_ref(command));
+                prop_assert_eq!(&one.outcomes[..], std::slice::from_ref(outcome));
+                commit(&one.changes, &mut alone);
+            }
+            prop_assert_eq!(&together, &alone);
+            check(&together, &rules);
+            together.now += TimeDelta::minutes(minutes);
+            alone.now = together.now;
+        }
+    }
+
+    /// Who is refused because of a gap has another selection of as many seats in that row.
+    #[test]
+    fn no_selection_is_refused_for_a_gap_without_another(
+        blocked in prop::collection::btree_set(1_i64..=100, 0..95),
+        wanted in prop::sample::subsequence((1_i64..=100).collect::<Vec<_>>(), 1..=4),
+    ) {
+        let mut house = House::forbidding_gaps();
+        for seat in &blocked {
+            house.state.claims.insert(place(*seat), ClaimRow::Blocked);
+        }
+        if let Err(Refusal::SeatsLeaveGap { .. }) = house.hold(1, &wanted) {
+            let taken = blocked.iter().copied().map(SeatId).collect();
+            let wish = SeatWish { quantity: wanted.len(), category: None, accessible: None };
+            let other = crate::seating::best_seats(&layout(OPEN), &taken, &wish).unwrap();
+            prop_assert_eq!(gaps_left(&layout(OPEN), &taken, &other), []);
+            prop_assert!(house.hold(2, &other.iter().map(|seat| seat.0).collect::<Vec<_>>()).is_ok());
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Filling a new store, by the ports that the server has on it.
+
+use adapters_auth::SystemClock;
+use api_actix::config;
+use api_actix::stores::{OpenStore, Purpose, with_source};
+use chrono::{DateTime, Duration, NaiveDate, SubsecRound as _, Utc};
+use chrono_tz::Tz;
+use domain::clock::Clock as _;
+use domain::identity::{Email, Name, NewUser, PasswordHash, Role};
+use domain::money::Currency;
+use domain::seating::CategoryPrice;
+use domain::seed::{HallSeed, MovieSeed, SeatSeed, SeedPlan, ShowSeed, TheatreSeed};
+
+use crate::Failure;
+use crate::plan::{HALLS, ROWS, SEATS_OF_ROW, SHOWS, USERS};
+
+const MOVIE: &str = "A Night at the Box Office";
+const THEATRE: &str = "Central";
+const CATEGORY: &str = "standard";
+/// From the start of one show of a hall to the start of the next one.
+const HOURS: i32 = 4;
+
+/// Fills the store that the settings name; how many shows and users it has now.
+pub async fn fill() -> Result<String, Failure> {
+    let config = config::load(None).map_err(|errors| errors.to_string())?;
+    let store = OpenStore::open(&config, Purpose::Administer).await.map_err(|error| error.to_string())?;
+    let seeder = &store.ports.seeder;
+    if !seeder.is_empty().await.map_err(|error| with_source(&error))? {
+        return Err("the store is not a new one: the ids in it would be others than those that are booked".to_owned());
+    }
+    let plan = plan(SystemClock.now())?;
+    let seeded = seeder.seed(&plan).await.map_err(|error| with_source(&error))?;
+    if (seeded.users, seeded.shows) != (plan.users.len(), plan.shows.len()) {
+        return Err(format!("not everything was added, but {seeded:?}"));
+    }
+    Ok(format!("{} shows, {} users", seeded.shows, seeded.users))
+}
+
+fn plan(now: DateTime<Utc>) -> Result<SeedPlan, Failure> {
+    let currency = Currency::parse("EUR").map_err(|error| error.to_string())?;
+    // Far enough away to be on sale as long as anybody measures; of whole seconds, which every store keeps as they are.
+    let first_start = now.trunc_subsecs(0) + Duration::days(2);
+    Ok(SeedPlan {
+        users: (1..=USERS).map(user).collect::<Result<_, _>>()?,
+        movies: vec![MovieSeed {
+            title: MOVIE.to_owned(),
+            description: "Everybody wants a seat.".to_owned(),
+            duration_minutes: 120,
+            genres: vec!["Comedy".to_owned()],
+            language: "English".to_owned(),
+            certificate: "PG".to_owned(),
+            release_date: NaiveDate::default(),
+        }],
+        theatres: vec![TheatreSeed {
+            name: THEATRE.to_owned(),
+            location: "1 Main Street".to_owned(),
+            timezone: Tz::UTC,
+            halls: (0..HALLS).map(hall).collect(),
+        }],
+        shows: (0..SHOWS).map(|number| show(number, first_start, currency)).collect(),
+    })
+}
+
+fn user(number: u64) -> Result<NewUser, Failure> {
+    let explain = |error: &dyn std::fmt::Display| format!("user {number} is refused: {error}");
+    Ok(NewUser {
+        name: Name::parse(&format!("User {number}")).map_err(|error| explain(&error))?,
+        email: Email::parse(&format!("user{number}@example.org")).map_err(|error| explain(&error))?,
+        // No password has this hash: nobody logs in, tokens are signed here.
+        password_hash: PasswordHash("none".to_owned()),
+        role: Role::Customer,
+    })
+}
+
+fn hall(number: u64) -> HallSeed {
+    let rows = (1..).zip('A'..='Z').take(usize::try_from(ROWS).unwrap_or_default());
+    let seats = rows.flat_map(|(y, row)| {
+        let numbers = (1..).take(usize::try_from(SEATS_OF_ROW).unwrap_or_default());
+        numbers.map(move |number| SeatSeed {
+            row: row.to_string(),
+            number,
+            category: CATEGORY.to_owned(),
+            accessible: false,
+            x: number,
+            y,
+        })
+    });
+    HallSeed { name: hall_name(number), seats: seats.collect() }
+}
+
+fn hall_name(number: u64) -> String {
+    format!("Hall {:02}", number + 1)
+}
+
+fn show(number: u64, first_start: DateTime<Utc>, currency: Currency) -> ShowSeed {
+    let slot = i32::try_from(number / HALLS).unwrap_or(i32::MAX);
+    let start_time = first_start + Duration::hours(i64::from(HOURS) * i64::from(slot));
+    ShowSeed {
+        movie_title: MOVIE.to_owned(),
+        theatre_name: THEATRE.to_owned(),
+        hall_name: hall_name(number % HALLS),
+        start_time,
+        end_time: start_time + Duration::hours(2),
+        hall_free_at: start_time + Duration::hours(3),
+        format: "2D".to_owned(),
+        language: "English".to_owned(),
+        currency,
+        prices: vec![CategoryPrice { category: CATEGORY.to_owned(), minor: 1_250 }],
+    }
+}

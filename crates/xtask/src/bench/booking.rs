@@ -1,0 +1,239 @@
+//! Bookings a second: PostgreSQL's own benchmark with one commit a booking, and the server over HTTP, on the same schema, rows
+//! and machine.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::Command;
+use std::thread::available_parallelism;
+use std::time::Instant;
+
+use crate::Failure;
+use crate::bench::pgbench::{self, shapes};
+use crate::bench::served::Programs;
+use crate::bench::table::{Figures, Table, ratio};
+use crate::postgres::{PostgresPrograms, PostgresServer};
+use crate::process::read;
+use crate::random::random_hex;
+
+/// How often everything is measured: the machine's speed changes within minutes, so each way has its turn in each round.
+const ROUNDS: usize = 3;
+/// With how many clients pgbench is measured.
+const PGBENCH_CLIENTS: [u32; 5] = [1, 8, 16, 32, 64];
+/// With how many connections the server is.
+const CONNECTIONS: [u32; 2] = [1, 64];
+/// How many bookings the server commits together at most.
+const BATCHES: [u32; 2] = [1, 64];
+/// How many writes tell how fast the disk is at the moment.
+const SYNCED_WRITES: usize = 100;
+/// What PostgreSQL is started with: a commit is on disk before it is acknowledged.
+const DURABLE: [&str; 4] = ["fsync=on", "synchronous_commit=on", "full_page_writes=on", "shared_buffers=512MB"];
+/// The database that all others are copies of, and the one that is measured.
+const TEMPLATE: &str = "filled";
+const DATABASE: &str = "measured";
+
+/// Measures and prints.
+pub fn run(server: &Path, load: &Path, seconds: u64) -> Result<(), Failure> {
+    let secret = random_hex()?;
+    let bench = Bench {
+        postgres_programs: PostgresPrograms::find_or_install()?,
+        programs: Programs { server, load, secret: &secret },
+        seconds,
+    };
+    let postgres = PostgresServer::start_with(&bench.postgres_programs, &DURABLE)?;
+    bench.print_facts(&postgres)?;
+    let folder = tempfile::tempdir().map_err(|error| format!("cannot make a temporary folder: {error}"))?;
+    let embedded = folder.path().join(TEMPLATE);
+    bench.fill(&postgres, &embedded)?;
+    let mut table = Table::default();
+    for round in 1..=ROUNDS {
+        println!("round {round} of {ROUNDS}; a write that is synced takes {:.2} ms", synced_write_ms(folder.path())?);
+        bench.measure_pgbench(&postgres, folder.path(), &mut table)?;
+        bench.measure_server(&postgres, &mut table)?;
+        bench.measure_embedded(&embedded, folder.path(), &mut table)?;
+    }
+    let best = table.best("pgbench");
+    println!("\nmedians of {ROUNDS} rounds, {seconds} s each after 1 s to warm up:\n\n{}\n", table.markdown(best));
+    aims(&table, best).iter().for_each(|aim| println!("{aim}"));
+    Ok(())
+}
+
+/// The name of a way to book over HTTP.
+fn name(store: &str, batch_max: u32) -> String {
+    let together = if batch_max == 1 { "each a commit" } else { "committed together" };
+    format!("HTTP, {store}, {together}")
+}
+
+/// Each aim, what was measured, and whether it is met.
+fn aims(table: &Table, best: f64) -> Vec<String> {
+    let rate =
+        |store: &str, batch_max: u32, clients: u32| table.rate(&name(store, batch_max), clients).unwrap_or_default();
+    let aim = |what: &str, reached: f64, wanted: f64| {
+        let verdict = if reached >= wanted { "met" } else { "not met" };
+        format!("{what}: {reached:.2}, aim {wanted:.2}: {verdict}")
+    };
+    vec![
+        aim("64 connections, PostgreSQL, to pgbench's best", ratio(rate("PostgreSQL", 64, 64), best), 1.5),
+        aim(
+            "1 connection, PostgreSQL, committed together to each a commit",
+            ratio(rate("PostgreSQL", 64, 1), rate("PostgreSQL", 1, 1)),
+            1.0,
+        ),
+        aim("64 connections, embedded to PostgreSQL", ratio(rate("embedded", 64, 64), rate("PostgreSQL", 64, 64)), 1.0),
+    ]
+}
+
+struct Bench<'a> {
+    postgres_programs: PostgresPrograms,
+    programs: Programs<'a>,
+    seconds: u64,
+}
+
+impl Bench<'_> {
+    /// What is measured on. The settings are those that the server says it has.
+    fn print_facts(&self, postgres: &PostgresServer) -> Result<(), Failure> {
+        let cores = available_parallelism().map_or(0, usize::from);
+        println!("{cores} cores, shared by clients, server and database; PostgreSQL {}", postgres.version());
+        for setting in ["fsync", "synchronous_commit", "full_page_writes", "wal_sync_method", "shared_buffers"] {
+            let value = postgres.ask(&self.postgres_programs, "postgres", &format!("SHOW {setting}"))?;
+            println!("  {setting} = {value}");
+        }
+        println!("  pgbench and server reach PostgreSQL over loopback TCP");
+        Ok(())
+    }
+
+    /// Fills both stores once. Each measurement has a copy of its own, so it finds every seat free and no table full of dead rows.
+    fn fill(&self, postgres: &PostgresServer, embedded: &Path) -> Result<(), Failure> {
+        let url = postgres.create_database(&self.postgres_programs, TEMPLATE)?;
+        self.programs.fill(("DATABASE_URL", &url))?;
+        postgres.ask(&self.postgres_programs, TEMPLATE, "ANALYZE")?;
+        self.programs.fill(("DATA_DIR", &embedded.to_string_lossy()))
+    }
+
+    /// A copy of the filled database, on disk; where it is.
+    fn fresh_database(&self, postgres: &PostgresServer) -> Result<String, Failure> {
+        let ask = |statement: &str| postgres.ask(&self.postgres_programs, "postgres", statement);
+        ask(&format!("DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)"))?;
+        ask(&format!("CREATE DATABASE {DATABASE} TEMPLATE {TEMPLATE}"))?;
+        // Or it would come in the middle of what is measured.
+        ask("CHECKPOINT")?;
+        Ok(postgres.database_url(DATABASE))
+    }
+
+    /// Fails unless every booking has all its rows.
+    fn check_rows(&self, postgres: &PostgresServer, booked: u64) -> Result<(), Failure> {
+        for table in ["bookings", "booking_seats", "seat_claims", "idempotency_keys", "outbox"] {
+            let rows = postgres.ask(&self.postgres_programs, DATABASE, &format!("SELECT count(*) FROM {table}"))?;
+            if rows != booked.to_string() {
+                return Err(format!("{booked} bookings were made, but {table} has {rows} rows"));
+            }
+        }
+        Ok(())
+    }
+
+    fn measure_pgbench(&self, postgres: &PostgresServer, folder: &Path, table: &mut Table) -> Result<(), Failure> {
+        for clients in PGBENCH_CLIENTS {
+            for shape in shapes() {
+                let url = self.fresh_database(postgres)?;
+                let pgbench =
+                    pgbench::Bench { programs: &self.postgres_programs, url: &url, folder, seconds: self.seconds };
+                let (figures, booked) = pgbench.run(&shape, clients)?;
+                self.check_rows(postgres, booked)?;
+                add(table, shape.name, clients, figures);
+            }
+        }
+        Ok(())
+    }
+
+    fn measure_server(&self, postgres: &PostgresServer, table: &mut Table) -> Result<(), Failure> {
+        for clients in CONNECTIONS {
+            for batch_max in BATCHES {
+                let url = self.fresh_database(postgres)?;
+                let (figures, booked) = self.programs.run(("DATABASE_URL", &url), batch_max, clients, self.seconds)?;
+                self.check_rows(postgres, booked)?;
+                add(table, &name("PostgreSQL", batch_max), clients, figures);
+            }
+        }
+        Ok(())
+    }
+
+    fn measure_embedded(&self, filled: &Path, folder: &Path, table: &mut Table) -> Result<(), Failure> {
+        for clients in CONNECTIONS {
+            for batch_max in BATCHES {
+                let copy = folder.join(DATABASE);
+                copy_files(filled, &copy).map_err(|error| format!("cannot copy the embedded store: {error}"))?;
+                let store = ("DATA_DIR", copy.to_string_lossy());
+                let (figures, _) = self.programs.run((store.0, &store.1), batch_max, clients, self.seconds)?;
+                add(table, &name("embedded", batch_max), clients, figures);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn add(table: &mut Table, name: &str, clients: u32, figures: Figures) {
+    println!("  {name}, {clients}: {:.0}/s", figures.rate);
+    table.add(name, clients, figures);
+}
+
+/// How long the disk takes to keep eight kilobytes for good, in the median: what each commit waits for.
+fn synced_write_ms(folder: &Path) -> Result<f64, Failure> {
+    let explain = |error: std::io::Error| format!("cannot write to {}: {error}", folder.display());
+    let mut file = fs::File::create(folder.join("synced")).map_err(explain)?;
+    let mut times = Vec::new();
+    for _ in 0..SYNCED_WRITES {
+        let started = Instant::now();
+        file.write_all(&[0; 8192]).and_then(|()| file.sync_data()).map_err(explain)?;
+        times.push(started.elapsed());
+    }
+    times.sort_unstable();
+    let median = times.get(times.len() / 2).copied().unwrap_or_default();
+    Ok(median.as_secs_f64() * 1_000.0)
+}
+
+/// Makes a folder anew, with copies of another one's files, and waits until they are on disk.
+fn copy_files(from: &Path, to: &Path) -> Result<(), Failure> {
+    let explain = |error: std::io::Error| error.to_string();
+    if to.exists() {
+        fs::remove_dir_all(to).map_err(explain)?;
+    }
+    fs::create_dir(to).map_err(explain)?;
+    for entry in fs::read_dir(from).map_err(explain)? {
+        let entry = entry.map_err(explain)?;
+        fs::copy(entry.path(), to.join(entry.file_name())).map_err(explain)?;
+    }
+    read(Command::new("sync").arg(to)).map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_aim_is_met_when_it_is_reached() {
+        let mut table = Table::default();
+        let figures = |rate: f64| Figures { rate, p50_ms: 1.0, p99_ms: 2.0 };
+        table.add("pgbench", 8, figures(100.0));
+        table.add(&name("PostgreSQL", 64), 64, figures(150.0));
+        table.add(&name("PostgreSQL", 1), 1, figures(50.0));
+        table.add(&name("PostgreSQL", 64), 1, figures(49.0));
+        table.add(&name("embedded", 64), 64, figures(300.0));
+        let aims = aims(&table, table.best("pgbench"));
+        let met: Vec<_> = aims.iter().map(|aim| !aim.ends_with("not met")).collect();
+        assert_eq!(met, [true, false, true], "{aims:?}");
+    }
+
+    #[test]
+    fn a_copy_has_the_same_files_and_nothing_from_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+        for made in [&from, &to] {
+            fs::create_dir(made).unwrap();
+        }
+        fs::write(from.join("new"), "new").unwrap();
+        fs::write(to.join("old"), "old").unwrap();
+        copy_files(&from, &to).unwrap();
+        assert_eq!(fs::read_to_string(to.join("new")).unwrap(), "new");
+        assert!(!to.join("old").exists());
+    }
+}

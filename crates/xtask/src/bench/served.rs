@@ -1,0 +1,105 @@
+//! The server, release build, while it is booked in over HTTP.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+
+use crate::Failure;
+use crate::bench::table::Figures;
+use crate::http;
+use crate::process::{check_interrupted, read, send};
+
+/// The programs that are measured, and the secret that both know.
+pub struct Programs<'a> {
+    pub server: &'a Path,
+    pub load: &'a Path,
+    pub secret: &'a str,
+}
+
+/// Where the server keeps bookings: the setting that says it, and its value.
+pub type Store<'a> = (&'a str, &'a str);
+
+impl Programs<'_> {
+    /// Brings a new store's schema up to date and fills it.
+    pub fn fill(&self, store: Store<'_>) -> Result<(), Failure> {
+        read(self.command(self.server, store).arg("migrate"))?;
+        read(self.command(self.load, store).arg("fill")).map(|_| ())
+    }
+
+    /// Starts a server on a filled store, books in it for so long, and stops it. Fails unless every answer was 201 and the
+    /// server says that so many seats are sold.
+    pub fn run(&self, store: Store<'_>, batch_max: u32, clients: u32, seconds: u64) -> Result<(Figures, u64), Failure> {
+        check_interrupted()?;
+        let mut command = self.command(self.server, store);
+        command.envs([("PORT", "0"), ("RATE_LIMIT", "off"), ("RUST_LOG", "warn")]);
+        command.env("COMMIT_BATCH_MAX", batch_max.to_string()).stdout(Stdio::piped());
+        let server = Server::start(&mut command)?;
+        let mut load = self.command(self.load, store);
+        load.args(["book", "--address", &server.address, "--connections", &clients.to_string()]);
+        let outcome = read(load.args(["--seconds", &seconds.to_string()]))?;
+        let outcome: Value =
+            serde_json::from_str(&outcome).map_err(|error| format!("`load` wrote no JSON: {error}"))?;
+        let figure =
+            |name: &str| outcome.get(name).and_then(Value::as_f64).ok_or_else(|| format!("`load` tells no {name}"));
+        let booked = outcome.get("booked").and_then(Value::as_u64).ok_or("`load` tells no booked")?;
+        let figures = Figures { rate: figure("rate")?, p50_ms: figure("p50_ms")?, p99_ms: figure("p99_ms")? };
+        let sold = server.seats_sold()?;
+        if sold == booked {
+            Ok((figures, booked))
+        } else {
+            Err(format!("{booked} bookings were acknowledged, but {sold} seats are sold"))
+        }
+    }
+
+    fn command(&self, program: &Path, (setting, value): Store<'_>) -> Command {
+        let mut command = Command::new(program);
+        command.env_clear().current_dir("/").env("JWT_SECRET", self.secret).env(setting, value);
+        command
+    }
+}
+
+/// A server that answers. Stopped when this is dropped.
+struct Server {
+    process: Child,
+    address: String,
+}
+
+impl Server {
+    fn start(command: &mut Command) -> Result<Self, Failure> {
+        let explain = |error: std::io::Error| format!("the server cannot be started: {error}");
+        let process = command.stdin(Stdio::null()).spawn().map_err(explain)?;
+        // From here on it is stopped whatever goes wrong.
+        let mut server = Self { process, address: String::new() };
+        let mut greeting = String::new();
+        if let Some(output) = server.process.stdout.take() {
+            BufReader::new(output).read_line(&mut greeting).map_err(explain)?;
+        }
+        let address = greeting.trim().rsplit_once("http://").map(|(_, address)| address.to_owned());
+        server.address = address.ok_or_else(|| format!("no address in the server's greeting {greeting:?}"))?;
+        Ok(server)
+    }
+
+    /// How many seats of all shows are not available.
+    fn seats_sold(&self) -> Result<u64, Failure> {
+        let mut sold = 0;
+        let mut path = Some("/api/shows?limit=100".to_owned());
+        while let Some(page) = path {
+            let answer = http::get(&self.address, &page, &[])?.expect(200)?;
+            let shows = answer.json()?;
+            let number = |show: &Value, name: &str| show.get(name).and_then(Value::as_u64).unwrap_or_default();
+            let shows = shows.as_array().map_or(&[][..], Vec::as_slice);
+            sold += shows.iter().map(|show| number(show, "seats_total") - number(show, "seats_available")).sum::<u64>();
+            path = answer.next_page();
+        }
+        Ok(sold)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        send("TERM", &self.process.id().to_string());
+        let _ = self.process.wait();
+    }
+}
