@@ -36,6 +36,9 @@ pub(crate) enum Failure {
     /// The job's turn did not come in time.
     #[error("the job's turn did not come in time")]
     Late,
+    /// The store was closed.
+    #[error("the store is closed")]
+    Closed,
     /// The worker died over the job.
     #[error("the worker ended before it answered")]
     Lost,
@@ -119,7 +122,9 @@ impl Failure {
     /// What the connection is good for now.
     pub(crate) fn aftermath(&self) -> Aftermath {
         match self {
-            Self::Connect(_) | Self::FileMissing(_) | Self::QueueFull | Self::Late | Self::Lost => Aftermath::Keep,
+            Self::Connect(_) | Self::FileMissing(_) | Self::QueueFull | Self::Late | Self::Closed | Self::Lost => {
+                Aftermath::Keep
+            }
             Self::BadRow(_) | Self::Stale(_) => Aftermath::Settle,
             Self::Statement(error) if matches!(trouble(error), Trouble::Conflict | Trouble::Busy | Trouble::Full) => {
                 Aftermath::Settle
@@ -133,7 +138,9 @@ impl Failure {
 impl From<Failure> for StoreError {
     fn from(failure: Failure) -> Self {
         let unavailable = match &failure {
-            Failure::Connect(_) | Failure::FileMissing(_) | Failure::QueueFull | Failure::Late => true,
+            Failure::Connect(_) | Failure::FileMissing(_) | Failure::QueueFull | Failure::Late | Failure::Closed => {
+                true
+            }
             Failure::Statement(error) | Failure::Commit(error) => {
                 matches!(trouble(error), Trouble::Busy | Trouble::Full | Trouble::Disk)
             }

@@ -117,7 +117,7 @@ pub struct SqliteStore(Arc<Parts>);
 struct Parts {
     path: PathBuf,
     clock: Arc<StoreClock>,
-    // Readers go first: the last connection to be closed folds the log into the file, and only the writer may.
+    // In the order of `close`.
     readers: Workers,
     writer: Workers,
 }
@@ -134,6 +134,16 @@ impl SqliteStore {
         let writer = Workers::start("sqlite-writer", WRITER, source(open_writer)).map_err(OpenError::Threads)?;
         let readers = Workers::start("sqlite-reader", READERS, source(open_reader)).map_err(OpenError::Threads)?;
         Ok(Self(Arc::new(Parts { path, clock, readers, writer })))
+    }
+
+    /// Does what waits, closes the file and folds its log into it, whoever else has the store: to all of them it can't be reached
+    /// any more.
+    ///
+    /// Blocks until that is done.
+    pub fn close(&self) {
+        // Readers go first: the last connection to be closed folds the log into the file, and only the writer may.
+        self.0.readers.close();
+        self.0.writer.close();
     }
 
     /// Copies the store to `file`, which must not be there, as it is at one instant, and tells how many bytes that are. Others go

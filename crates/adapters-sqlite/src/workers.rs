@@ -55,6 +55,13 @@ struct Job {
     work: Work,
 }
 
+/// What a thread is handed next.
+enum Next {
+    Job(Job),
+    /// To close its connection and end.
+    End,
+}
+
 /// How many threads, how many jobs may wait for them, and how long.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WorkersLimits {
@@ -70,24 +77,26 @@ struct Load {
     working: AtomicUsize,
 }
 
-/// Threads that share a queue. They end when this is dropped and all that waited is done.
+/// Threads that share a queue. They end when this is closed or dropped and all that waited is done.
 pub(crate) struct Workers {
-    jobs: Option<SyncSender<Job>>,
-    threads: Vec<JoinHandle<()>>,
+    queue: SyncSender<Next>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    size: usize,
     load: Arc<Load>,
     patience: Duration,
 }
 
 impl Workers {
     pub(crate) fn start(name: &str, limits: WorkersLimits, source: Source) -> std::io::Result<Self> {
-        let (jobs, queue) = sync_channel(limits.jobs_max);
+        let (queue, jobs) = sync_channel(limits.jobs_max);
         let load = Arc::new(Load::default());
-        let shared = Arc::new((Mutex::new(queue), source, Arc::clone(&load)));
+        let shared = Arc::new((Mutex::new(jobs), source, Arc::clone(&load)));
         let threads = (0..limits.threads).map(|_| {
             let shared = Arc::clone(&shared);
             thread::Builder::new().name(name.to_owned()).spawn(move || work_off(&shared.0, &shared.1, &shared.2))
         });
-        Ok(Self { threads: threads.collect::<Result<_, _>>()?, load, jobs: Some(jobs), patience: limits.patience })
+        let threads = Mutex::new(threads.collect::<Result<_, _>>()?);
+        Ok(Self { queue, threads, size: limits.threads, load, patience: limits.patience })
     }
 
     /// Runs `work` on one of the connections. Dropping the future before its turn cancels it.
@@ -111,14 +120,13 @@ impl Workers {
     }
 
     fn hand_in(&self, job: Job) -> Result<(), Failure> {
-        let jobs = self.jobs.as_ref().ok_or(Failure::Lost)?;
         // Counted before it can be taken, or the count could go below nothing.
         self.load.waiting.fetch_add(1, Ordering::Relaxed);
-        jobs.try_send(job).map_err(|error| {
+        self.queue.try_send(Next::Job(job)).map_err(|error| {
             self.load.waiting.fetch_sub(1, Ordering::Relaxed);
             match error {
                 TrySendError::Full(_) => Failure::QueueFull,
-                TrySendError::Disconnected(_) => Failure::Lost,
+                TrySendError::Disconnected(_) => Failure::Closed,
             }
         })
     }
@@ -127,18 +135,20 @@ impl Workers {
     pub(crate) fn pool_use(&self, name: &'static str) -> PoolUse {
         PoolUse {
             name,
-            size_max: self.threads.len(),
+            size_max: self.size,
             in_use: self.load.working.load(Ordering::Relaxed),
             waiting: self.load.waiting.load(Ordering::Relaxed),
         }
     }
-}
 
-impl Drop for Workers {
-    /// Waits for the threads, so that the file is closed and its log folded in when the store is gone.
-    fn drop(&mut self) {
-        self.jobs = None;
-        for thread in self.threads.drain(..) {
+    /// Does what waits, closes the connections and waits until that is done. What is handed in later fails.
+    pub(crate) fn close(&self) {
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for _ in &threads {
+            // Fails only where all of them have ended.
+            let _ = self.queue.send(Next::End);
+        }
+        for thread in threads {
             if thread.thread().id() != thread::current().id() {
                 // Panics were caught, and logged by whoever lost an answer.
                 let _ = thread.join();
@@ -147,11 +157,17 @@ impl Drop for Workers {
     }
 }
 
-fn work_off(queue: &Mutex<Receiver<Job>>, source: &Source, load: &Load) {
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn work_off(queue: &Mutex<Receiver<Next>>, source: &Source, load: &Load) {
     let mut opened = None;
     loop {
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(job) = next else { return };
+        let Ok(Next::Job(job)) = next else { return };
         load.working.fetch_add(1, Ordering::Relaxed);
         load.waiting.fetch_sub(1, Ordering::Relaxed);
         // A panic takes the connection with it: the next job gets a new one.

@@ -100,8 +100,7 @@ pub struct RunningServer {
     committers: Vec<JoinHandle<()>>,
     background: Vec<Task<()>>,
     state: Data<AppState>,
-    // The store's lock goes last.
-    _store: OpenStore,
+    store: OpenStore,
 }
 
 /// A port that is listened on.
@@ -147,7 +146,7 @@ pub async fn start(config: &Config, purpose: Purpose) -> Result<RunningServer, S
         committers,
         background,
         state,
-        _store: store,
+        store,
     })
 }
 
@@ -176,8 +175,12 @@ impl RunningServer {
         }
         // The last hand on the queue: the committers answer what is in it, and end.
         drop(self.state);
-        let committers = self.committers;
-        let ended = tokio::task::spawn_blocking(move || committers.into_iter().for_each(|thread| drop(thread.join())));
+        let (committers, store) = (self.committers, self.store);
+        let ended = tokio::task::spawn_blocking(move || {
+            committers.into_iter().for_each(|thread| drop(thread.join()));
+            // A thread that has served may be about to let go of it, and would be cut off by the end of the process.
+            store.close();
+        });
         let _ = tokio::time::timeout(Duration::from_secs(STOP_MAX_SECONDS), ended).await;
         outcome
     }

@@ -92,6 +92,7 @@ pub struct OpenStore {
     pub data_dir: Option<PathBuf>,
     /// How many migrations have run.
     pub migrated: usize,
+    embedded: Option<Arc<SqliteStore>>,
     // Kept while the server serves.
     _lock: Option<ServeLock>,
 }
@@ -110,8 +111,16 @@ impl OpenStore {
                 let batch_store = || -> Arc<dyn BatchStore> { Arc::new(store.batch_store()) };
                 let batches = (0..POSTGRES_COMMITTERS).map(|_| batch_store()).collect();
                 let ports = Stores::of(Arc::new(store), batches);
-                Ok(Self { ports, data_dir: None, migrated, _lock: None })
+                Ok(Self { ports, data_dir: None, migrated, embedded: None, _lock: None })
             }
+        }
+    }
+
+    /// Closes the embedded store's file, whoever still has a hand on the store, and lets others have the directory. Blocks until
+    /// that is done.
+    pub fn close(self) {
+        if let Some(store) = &self.embedded {
+            store.close();
         }
     }
 
@@ -138,8 +147,8 @@ impl OpenStore {
         let store = Arc::new(SqliteStore::open(&data_dir.join(DATABASE_FILE))?);
         // One file and one program: there is no other version that a migration could be in the way of.
         let migrated = store.migrate().await?;
-        let ports = Stores::of(Arc::clone(&store), vec![store]);
-        Ok(Self { ports, data_dir: Some(data_dir.to_owned()), migrated, _lock: lock })
+        let ports = Stores::of(Arc::clone(&store), vec![store.clone()]);
+        Ok(Self { ports, data_dir: Some(data_dir.to_owned()), migrated, embedded: Some(store), _lock: lock })
     }
 }
 

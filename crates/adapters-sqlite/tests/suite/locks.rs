@@ -1,6 +1,7 @@
 //! Who may be beside whom.
 
 use adapters_sqlite::{BackupError, ServeLock, ServeLockError, SqliteStore};
+use domain::StoreError;
 use domain::seed::Seeder as _;
 
 use crate::support::Database;
@@ -27,4 +28,20 @@ async fn a_backup_is_a_store_of_its_own() {
     let copy = SqliteStore::open(&file).unwrap();
     copy.check_schema().await.unwrap();
     assert!(!copy.is_empty().await.unwrap());
+}
+
+/// Whoever still has a hand on the store: a server's threads may, when it ends.
+#[tokio::test]
+async fn a_store_that_is_closed_is_one_whole_file() {
+    let database = Database::new();
+    let another_hand = database.store.clone();
+    database.store.migrate().await.unwrap();
+    assert!(another_hand.is_empty().await.unwrap());
+    let log = database.file().with_extension("db-wal");
+    assert!(log.exists());
+    database.store.close();
+    assert!(!log.exists(), "what is written is in the file itself");
+    assert!(matches!(another_hand.is_empty().await, Err(StoreError::Unavailable(_))));
+    another_hand.close();
+    SqliteStore::open(&database.file()).unwrap().check_schema().await.unwrap();
 }
