@@ -51,17 +51,6 @@ impl GuardedSessions {
             generations: recent(ENDS).build(),
         }
     }
-
-    async fn is_known_to_have_ended(&self, bearer: &Bearer) -> bool {
-        let caller = bearer.caller;
-        if self.generations.get(&caller.user_id).await.is_some_and(|lowest| caller.session_generation < lowest) {
-            return true;
-        }
-        match bearer.session_id {
-            Some(session) => self.ended.contains_key(&session),
-            None => false,
-        }
-    }
 }
 
 /// A cache that forgets after `time`, or who was asked for least recently. Not the default policy, which admits a new entry only if
@@ -90,6 +79,17 @@ impl SessionGuard for GuardedSessions {
         self.words.insert(*bearer, Word { lasts, asked }).await;
         // It may have ended here while the store was asked.
         Ok(lasts && !self.is_known_to_have_ended(bearer).await)
+    }
+
+    async fn is_known_to_have_ended(&self, bearer: &Bearer) -> bool {
+        let caller = bearer.caller;
+        if self.generations.get(&caller.user_id).await.is_some_and(|lowest| caller.session_generation < lowest) {
+            return true;
+        }
+        match bearer.session_id {
+            Some(session) => self.ended.contains_key(&session),
+            None => false,
+        }
     }
 
     async fn ended(&self, session: SessionId) {

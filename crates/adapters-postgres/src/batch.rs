@@ -18,7 +18,7 @@ use domain::booking::{
     WriteError,
 };
 use domain::catalog::ShowStatus;
-use domain::ids::{BookingId, LayoutId, SeatId, ShowId, UserId};
+use domain::ids::{BookingId, LayoutId, SeatId, SessionId, ShowId, UserId};
 use domain::money::Currency;
 use domain::random::{OperationId, Reference};
 use domain::seating::ClaimStatus;
@@ -115,7 +115,11 @@ macro_rules! read_batch {
     FROM unnest($6::bigint[], $7::bigint[]) AS named (show_id, seat_id)
     CROSS JOIN LATERAL (
         SELECT * FROM seat_claims c WHERE c.show_id = named.show_id AND c.seat_id = named.seat_id OFFSET 0
-    ) c"
+    ) c
+    UNION ALL
+    SELECT 10::smallint, s.id, s.user_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+    FROM unnest($8::bigint[]) AS named (id)
+    CROSS JOIN LATERAL (SELECT * FROM sessions s WHERE s.id = named.id AND s.ended_at IS NULL OFFSET 0) s"
             $(, $more)*
         )
     };
@@ -127,50 +131,50 @@ statement!(ReadWholeBatch: ReadColumns = read_batch!("
     UNION ALL
     SELECT 5::smallint, c.show_id, c.seat_id, c.user_id, c.booking_id, c.expires_at, NULL, NULL, c.status, c.hold_id,
         NULL, NULL, NULL, NULL, NULL, NULL
-    FROM unnest($8::bigint[]) AS named (show_id)
+    FROM unnest($9::bigint[]) AS named (show_id)
     CROSS JOIN LATERAL (SELECT * FROM seat_claims c WHERE c.show_id = named.show_id OFFSET 0) c
     UNION ALL
     SELECT 6::smallint, h.user_id, h.show_id, NULL, NULL, h.created_at, h.expires_at, NULL, h.id, s.currency, NULL, NULL,
         NULL, NULL, NULL, NULL
-    FROM unnest($9::text[]) AS named (id)
+    FROM unnest($10::text[]) AS named (id)
     CROSS JOIN LATERAL (SELECT * FROM holds h WHERE h.id = named.id OFFSET 0) h
     CROSS JOIN LATERAL (SELECT s.currency FROM shows s WHERE s.id = h.show_id OFFSET 0) s
     UNION ALL
     SELECT 7::smallint, hs.seat_id, hs.price_minor, seats.number::bigint, hs.position::bigint, NULL, NULL, NULL,
         hs.hold_id, hs.category, seats.row_label, NULL, NULL, NULL, NULL, NULL
-    FROM unnest($9::text[]) AS named (id)
+    FROM unnest($10::text[]) AS named (id)
     CROSS JOIN LATERAL (SELECT * FROM hold_seats hs WHERE hs.hold_id = named.id OFFSET 0) hs
     CROSS JOIN LATERAL (SELECT * FROM seats WHERE seats.id = hs.seat_id OFFSET 0) seats
     UNION ALL
     SELECT 6::smallint, h.user_id, h.show_id, NULL, NULL, h.created_at, h.expires_at, NULL, h.id, s.currency, NULL, NULL,
         NULL, NULL, NULL, NULL
-    FROM unnest($10::bigint[], $11::bigint[]) AS named (show_id, user_id)
+    FROM unnest($11::bigint[], $12::bigint[]) AS named (show_id, user_id)
     CROSS JOIN LATERAL (
         SELECT * FROM holds h
         WHERE h.user_id = named.user_id AND h.show_id = named.show_id AND h.expires_at > now() OFFSET 0
     ) h
     CROSS JOIN LATERAL (SELECT s.currency FROM shows s WHERE s.id = h.show_id OFFSET 0) s
-    WHERE h.id <> ALL ($9::text[])
+    WHERE h.id <> ALL ($10::text[])
     UNION ALL
     SELECT 7::smallint, hs.seat_id, hs.price_minor, seats.number::bigint, hs.position::bigint, NULL, NULL, NULL,
         hs.hold_id, hs.category, seats.row_label, NULL, NULL, NULL, NULL, NULL
-    FROM unnest($10::bigint[], $11::bigint[]) AS named (show_id, user_id)
+    FROM unnest($11::bigint[], $12::bigint[]) AS named (show_id, user_id)
     CROSS JOIN LATERAL (
         SELECT * FROM holds h
         WHERE h.user_id = named.user_id AND h.show_id = named.show_id AND h.expires_at > now() OFFSET 0
     ) h
     CROSS JOIN LATERAL (SELECT * FROM hold_seats hs WHERE hs.hold_id = h.id OFFSET 0) hs
     CROSS JOIN LATERAL (SELECT * FROM seats WHERE seats.id = hs.seat_id OFFSET 0) seats
-    WHERE h.id <> ALL ($9::text[])
+    WHERE h.id <> ALL ($10::text[])
     UNION ALL
     SELECT 8::smallint, b.id, b.user_id, b.show_id, NULL, b.booked_at, b.cancelled_at, NULL, b.reference, b.status,
         b.currency, NULL, NULL, NULL, NULL, NULL
-    FROM unnest($12::bigint[]) AS named (id)
+    FROM unnest($13::bigint[]) AS named (id)
     CROSS JOIN LATERAL (SELECT * FROM bookings b WHERE b.id = named.id OFFSET 0) b
     UNION ALL
     SELECT 9::smallint, bs.booking_id, bs.seat_id, bs.price_minor, bs.position::bigint, NULL, NULL, NULL,
         bs.category, seats.row_label, seats.number::text, NULL, NULL, NULL, NULL, NULL
-    FROM unnest($12::bigint[]) AS named (id)
+    FROM unnest($13::bigint[]) AS named (id)
     CROSS JOIN LATERAL (SELECT * FROM booking_seats bs WHERE bs.booking_id = named.id OFFSET 0) bs
     CROSS JOIN LATERAL (SELECT * FROM seats WHERE seats.id = bs.seat_id OFFSET 0) seats"));
 
@@ -212,11 +216,15 @@ statement!(CheckRows: () = "
                 WHERE c.show_id = named.show_id AND c.seat_id = seats.id
                     AND (c.expires_at IS NULL OR c.expires_at > $5) OFFSET 0
             ) c)))");
-statement!(CheckUsers: () = "
-    SELECT must((SELECT count(*) FROM unnest($1::bigint[], $2::bigint[]) AS named (id, session_generation)
+statement!(CheckCallers: () = "
+    SELECT must(
+        (SELECT count(*) FROM unnest($1::bigint[], $2::bigint[]) AS named (id, session_generation)
         CROSS JOIN LATERAL (
             SELECT 1 FROM users u WHERE u.id = named.id AND u.session_generation = named.session_generation OFFSET 0
-        ) u) = cardinality($1::bigint[]))");
+        ) u) = cardinality($1::bigint[])
+        AND (SELECT count(*) FROM unnest($3::bigint[]) AS named (id)
+        CROSS JOIN LATERAL (SELECT 1 FROM sessions s WHERE s.id = named.id AND s.ended_at IS NULL OFFSET 0) s)
+            = cardinality($3::bigint[]))");
 statement!(InsertKeys: () = "
     INSERT INTO idempotency_keys
         (user_id, scope, key, fingerprint, operation_id, booking_id, hold_id, answer, created_at)
@@ -312,12 +320,13 @@ impl BatchStore for PostgresBatchStore {
     }
 
     async fn read(&self, named: &Named) -> Result<BatchState, StoreError> {
-        let Named { keys, users, shows, whole_shows, seats, holds, holders, bookings } = named;
+        let Named { keys, users, sessions, shows, whole_shows, seats, holds, holders, bookings } = named;
         let seats_only = whole_shows.is_empty() && holds.is_empty() && holders.is_empty() && bookings.is_empty();
         let key_users: Vec<i64> = keys.iter().map(|key| key.user_id.0).collect();
         let key_scopes: Vec<String> = keys.iter().map(|key| key.scope.0.clone()).collect();
         let key_texts: Vec<String> = keys.iter().map(|key| key.key.as_str().to_owned()).collect();
         let user_ids: Vec<i64> = users.iter().map(|user| user.0).collect();
+        let session_ids: Vec<i64> = sessions.iter().map(|session| session.0).collect();
         let show_ids: Vec<i64> = shows.iter().map(|show| show.0).collect();
         let seat_shows: Vec<i64> = seats.iter().map(|(show, _)| show.0).collect();
         let seat_ids: Vec<i64> = seats.iter().map(|(_, seat)| seat.0).collect();
@@ -331,6 +340,7 @@ impl BatchStore for PostgresBatchStore {
                 Array<BigInt> = show_ids,
                 Array<BigInt> = seat_shows,
                 Array<BigInt> = seat_ids,
+                Array<BigInt> = session_ids,
             ))
             .await?
         } else {
@@ -343,6 +353,7 @@ impl BatchStore for PostgresBatchStore {
                 Array<BigInt> = show_ids,
                 Array<BigInt> = seat_shows,
                 Array<BigInt> = seat_ids,
+                Array<BigInt> = session_ids,
                 Array<BigInt> = whole_shows.iter().map(|show| show.0).collect::<Vec<_>>(),
                 Array<Text> = holds.iter().map(|hold| hold.as_str().to_owned()).collect::<Vec<_>>(),
                 Array<BigInt> = holders.iter().map(|(show, _)| show.0).collect::<Vec<_>>(),
@@ -423,6 +434,7 @@ async fn flight(mut connection: &AsyncPgConnection, changes: &Changes) -> Vec<Qu
         held,
         rows,
         users,
+        sessions,
         keys,
         changed_holds,
         holds,
@@ -447,7 +459,7 @@ async fn flight(mut connection: &AsyncPgConnection, changes: &Changes) -> Vec<Qu
     if !rows.is_empty() {
         flight.push(check_rows(connection, rows, at));
     }
-    flight.push(check_users(connection, users));
+    flight.push(check_callers(connection, users, sessions));
     flight.push(insert_keys(connection, keys, at));
     if !changed_holds.is_empty() {
         flight.extend(change_holds(connection, changed_holds));
@@ -619,11 +631,16 @@ fn lock_shows<'flight>(connection: &mut &'flight AsyncPgConnection, shows: &[Sho
     bind!(LockShows, Array<BigInt> = column(shows, |guard| guard.show_id.0)).execute(connection).boxed()
 }
 
-fn check_users<'flight>(connection: &mut &'flight AsyncPgConnection, users: &[UserGuard]) -> Sent<'flight> {
+fn check_callers<'flight>(
+    connection: &mut &'flight AsyncPgConnection,
+    users: &[UserGuard],
+    sessions: &[SessionId],
+) -> Sent<'flight> {
     bind!(
-        CheckUsers,
+        CheckCallers,
         Array<BigInt> = column(users, |guard| guard.user_id.0),
         Array<BigInt> = column(users, |guard| guard.session_generation),
+        Array<BigInt> = column(sessions, |session| session.0),
     )
     .execute(connection)
     .boxed()
@@ -929,6 +946,9 @@ fn add(state: &mut BatchState, parts: &mut Parts, row: ReadRow) -> Result<(), St
                 SoldSeat { id, row: text(t2)?, number: seat_number, category: text(t1)?, price_minor: number(c)? };
             parts.booking_seats.entry(BookingId(number(a)?)).or_default().push((number(d)?, seat));
         }
+        10 => {
+            state.sessions.insert(SessionId(number(a)?), UserId(number(b)?));
+        }
         _ => return Err(missing()),
     }
     Ok(())
@@ -951,14 +971,14 @@ pub const BOOKING_STATEMENTS: &[(&str, &[&str])] = {
     const PLACES: &str = "smallint[]";
     &[
         (ReserveIds::SQL, &[]),
-        (ReadBatch::SQL, &[IDS, TEXTS, TEXTS, IDS, IDS, IDS, IDS]),
-        (ReadWholeBatch::SQL, &[IDS, TEXTS, TEXTS, IDS, IDS, IDS, IDS, IDS, TEXTS, IDS, IDS, IDS]),
+        (ReadBatch::SQL, &[IDS, TEXTS, TEXTS, IDS, IDS, IDS, IDS, IDS]),
+        (ReadWholeBatch::SQL, &[IDS, TEXTS, TEXTS, IDS, IDS, IDS, IDS, IDS, IDS, TEXTS, IDS, IDS, IDS]),
         (Begin::SQL, &[]),
         (LockNames::SQL, &[TEXTS]),
         (LockShows::SQL, &[IDS]),
         (CheckHeld::SQL, &[IDS, IDS, IDS, AT]),
         (CheckRows::SQL, &[IDS, IDS, TEXTS, TEXTS, AT]),
-        (CheckUsers::SQL, &[IDS, IDS]),
+        (CheckCallers::SQL, &[IDS, IDS, IDS]),
         (InsertKeys::SQL, &[IDS, TEXTS, TEXTS, BYTES, BYTES, IDS, TEXTS, BYTES, AT]),
         (LockHolds::SQL, &[TEXTS, INSTANTS]),
         (DeleteHolds::SQL, &[TEXTS]),

@@ -13,7 +13,7 @@ use domain::booking::{
     SoldSeat, StoredAnswer, UserGuard, UserRow, When, WriteError,
 };
 use domain::catalog::ShowStatus;
-use domain::ids::{BookingId, LayoutId, SeatId, ShowId, UserId};
+use domain::ids::{BookingId, LayoutId, SeatId, SessionId, ShowId, UserId};
 use domain::page::PageRequest;
 use domain::random::{OperationId, Reference};
 use domain::seating::ClaimStatus;
@@ -22,7 +22,7 @@ use crate::failure::{Failure, write_error};
 use crate::row::{currency, hold_id, instant, micros, parsed, small};
 use crate::schema::{
     booking_seats, bookings, halls, hold_seats, holds, id_blocks, idempotency_keys, movies, outbox, seat_claims, seats,
-    show_prices, shows, theatres, users,
+    sessions, show_prices, shows, theatres, users,
 };
 use crate::store::SqliteStore;
 
@@ -60,7 +60,17 @@ impl BatchStore for SqliteStore {
 /// limit. It took two fifths of the writer's time.
 fn batch_state(connection: &mut SqliteConnection, named: Named, now: i64) -> Result<BatchState, Failure> {
     let mut state = BatchState::at(instant(now, "now")?);
-    let Named { keys, users, shows, whole_shows, seats, holds: hold_ids, holders, bookings: booking_ids } = named;
+    let Named {
+        keys,
+        users,
+        sessions: session_ids,
+        shows,
+        whole_shows,
+        seats,
+        holds: hold_ids,
+        holders,
+        bookings: booking_ids,
+    } = named;
     for name in keys {
         if let Some(row) = key_row(connection, &name)? {
             state.keys.insert(name, row);
@@ -71,6 +81,11 @@ fn batch_state(connection: &mut SqliteConnection, named: Named, now: i64) -> Res
             users::table.find(id.0).select(users::session_generation).get_result(connection).optional()?;
         if let Some(session_generation) = generation {
             state.users.insert(id, UserRow { session_generation });
+        }
+    }
+    for id in session_ids {
+        if let Some(user_id) = lasting_session(connection, id)? {
+            state.sessions.insert(id, user_id);
         }
     }
     for id in shows {
@@ -101,6 +116,12 @@ fn batch_state(connection: &mut SqliteConnection, named: Named, now: i64) -> Res
         state.bookings.extend(found.into_iter().map(|booking| (booking.id, booking)));
     }
     Ok(state)
+}
+
+/// Whose session it is, if it lasts.
+fn lasting_session(connection: &mut SqliteConnection, id: SessionId) -> Result<Option<UserId>, Failure> {
+    let lasting = sessions::table.find(id.0).filter(sessions::ended_at.is_null());
+    Ok(lasting.select(sessions::user_id).get_result(connection).optional()?.map(UserId))
 }
 
 /// Fingerprint, operation id, booking, hold and answer.
@@ -212,6 +233,7 @@ fn write_changes(connection: &mut SqliteConnection, changes: &Changes) -> Result
         held,
         rows,
         users,
+        sessions,
         keys,
         changed_holds,
         holds,
@@ -226,6 +248,7 @@ fn write_changes(connection: &mut SqliteConnection, changes: &Changes) -> Result
     held.iter().try_for_each(|guard| check_held(connection, guard, at))?;
     rows.iter().try_for_each(|guard| check_row(connection, guard, at))?;
     users.iter().try_for_each(|guard| check_user(connection, guard))?;
+    sessions.iter().try_for_each(|id| check_session(connection, *id))?;
     keys.iter().try_for_each(|key| insert_key(connection, key, at))?;
     changed_holds.iter().try_for_each(|changed| change_hold(connection, changed))?;
     holds.iter().try_for_each(|hold| insert_hold(connection, hold))?;
@@ -339,6 +362,10 @@ fn check_user(connection: &mut SqliteConnection, guard: &UserGuard) -> Result<()
     } else {
         Err(Failure::Stale("the sessions of an account were ended"))
     }
+}
+
+fn check_session(connection: &mut SqliteConnection, id: SessionId) -> Result<(), Failure> {
+    lasting_session(connection, id)?.map(drop).ok_or(Failure::Stale("a session was ended"))
 }
 
 fn insert_key(connection: &mut SqliteConnection, key: &NewKey, at: i64) -> Result<(), Failure> {

@@ -272,7 +272,7 @@ fn wire(
             queue,
             bookings: store.ports.bookings.clone(),
             holds: store.ports.holds.clone(),
-            users: store.ports.users.clone(),
+            sessions: store.ports.sessions.clone(),
             encoder,
             replays,
             meter,

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use adapters_auth::{JwtAccessTokens, SystemClock};
 use domain::identity::{AccessTokens as _, Bearer, Caller, Role};
-use domain::ids::UserId;
+use domain::ids::{SessionId, UserId};
 use secrecy::SecretString;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -73,7 +73,7 @@ pub async fn book(address: SocketAddr, connections: u64, seconds: Duration) -> R
     Ok(result.to_string())
 }
 
-/// A token for each user, signed as the server signs them: a thousand logins would take minutes of hashing.
+/// A token for each user in the session that `fill` has opened, signed as the server signs them: a thousand logins would take minutes of hashing.
 fn tokens() -> Result<Vec<String>, Failure> {
     let secret =
         std::env::var("JWT_SECRET").map_err(|_| "JWT_SECRET is not set: it must be the server's".to_owned())?;
@@ -82,7 +82,7 @@ fn tokens() -> Result<Vec<String>, Failure> {
     let ids = 1..=i64::try_from(USERS).unwrap_or_default();
     ids.map(|id| {
         let caller = Caller { user_id: UserId(id), role: Role::Customer, session_generation: 1 };
-        issuer.issue(&Bearer { caller, session_id: None }, TOKEN_TTL).map_err(|error| error.to_string())
+        issuer.issue(&Bearer { caller, session_id: Some(SessionId(id)) }, TOKEN_TTL).map_err(|error| error.to_string())
     })
     .collect()
 }

@@ -1,12 +1,14 @@
 //! Filling a new store, by the ports that the server has on it.
 
-use adapters_auth::SystemClock;
+use adapters_auth::{RandomRefreshTokens, SystemClock};
 use api_actix::config;
 use api_actix::stores::{OpenStore, Purpose, with_source};
 use chrono::{DateTime, Duration, NaiveDate, SubsecRound as _, Utc};
 use chrono_tz::Tz;
+use domain::StoreError;
 use domain::clock::Clock as _;
-use domain::identity::{Email, Name, NewUser, PasswordHash, Role};
+use domain::identity::{Email, Name, NewRefreshToken, NewUser, PasswordHash, RefreshTokens as _, Role};
+use domain::ids::{SessionId, UserId};
 use domain::money::Currency;
 use domain::seating::CategoryPrice;
 use domain::seed::{HallSeed, MovieSeed, SeatSeed, SeedPlan, ShowSeed, TheatreSeed};
@@ -17,6 +19,8 @@ use crate::plan::{HALLS, ROWS, SEATS_OF_ROW, SHOWS, USERS};
 const MOVIE: &str = "A Night at the Box Office";
 const THEATRE: &str = "Central";
 const CATEGORY: &str = "standard";
+/// How long sessions last: longer than anybody measures.
+const SESSION_TTL: std::time::Duration = std::time::Duration::from_secs(30 * 24 * 3_600);
 /// From the start of one show of a hall to the start of the next one.
 const HOURS: i32 = 4;
 
@@ -33,7 +37,23 @@ pub async fn fill() -> Result<String, Failure> {
     if (seeded.users, seeded.shows) != (plan.users.len(), plan.shows.len()) {
         return Err(format!("not everything was added, but {seeded:?}"));
     }
+    open_sessions(&store).await.map_err(|error| with_source(&error))?;
     Ok(format!("{} shows, {} users", seeded.shows, seeded.users))
+}
+
+/// A session for each user, in the order of their ids: so its own id is the user's.
+async fn open_sessions(store: &OpenStore) -> Result<(), StoreError> {
+    for number in 1..=USERS {
+        let id = UserId(i64::try_from(number).map_err(StoreError::internal)?);
+        let user = store.ports.users.by_id(id).await?;
+        let user = user.ok_or_else(|| StoreError::internal(format!("user {id} was not added")))?;
+        let token = NewRefreshToken { hash: RandomRefreshTokens.digest(&RandomRefreshTokens.draw()), ttl: SESSION_TTL };
+        let opened = store.ports.sessions.open(&user, &token).await?;
+        if opened != Some(SessionId(id.0)) {
+            return Err(StoreError::internal(format!("user {id} has session {opened:?}")));
+        }
+    }
+    Ok(())
 }
 
 fn plan(now: DateTime<Utc>) -> Result<SeedPlan, Failure> {

@@ -7,17 +7,14 @@ use std::time::Duration;
 use domain::StoreError;
 use domain::booking::{BookingFilter, CommandError, Named, WriteError};
 use domain::catalog::{MovieFilter, ShowFilter};
-use domain::identity::{
-    AccountChange, AnonymiseError, Bearer, ChangeAccountError, CreatedUser, NewRefreshToken, RefreshTokenHash,
-    UserStoreError,
-};
+use domain::identity::{AccountChange, AnonymiseError, Bearer, ChangeAccountError, CreatedUser, UserStoreError};
 use domain::ids::{BookingId, LayoutId, MovieId, SessionId, ShowId, TheatreId, UserId};
 use domain::seed::SeedPlan;
 use futures::future::{join, join_all};
 
 use crate::Fixture;
 use crate::tools::{RULES, SIMPLE, UniqueRandom, book, booked, decided, first_page, sell};
-use crate::world::{World, customer, new_user, password_hash};
+use crate::world::{World, customer, new_user, password_hash, token};
 
 /// How long a call to a store that is gone may take.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -27,10 +24,6 @@ async fn gone<T: std::fmt::Debug>(what: &str, call: impl Future<Output = Result<
         Ok(Err(StoreError::Unavailable(_))) => {}
         other => panic!("{what} of a store that is gone: {other:?}"),
     }
-}
-
-fn token(number: u8) -> NewRefreshToken {
-    NewRefreshToken { hash: RefreshTokenHash([number; 32]), ttl: PATIENCE }
 }
 
 /// Quickly, and with a name.

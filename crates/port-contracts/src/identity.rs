@@ -4,18 +4,14 @@ use std::time::Duration;
 
 use domain::identity::{
     AccountChange, AnonymiseError, Bearer, ChangeAccountError, CreatedUser, Email, Name, NewRefreshToken, NewUser,
-    RefreshTokenHash, Role, Rotation, Session, SessionPlace, User, UserStoreError,
+    Role, Rotation, Session, SessionPlace, User, UserStoreError,
 };
 use domain::ids::{SessionId, UserId};
 use domain::page::{PageLimit, PageRequest};
 use futures::future::join_all;
 
 use crate::Fixture;
-use crate::world::{new_user, now, password_hash};
-
-fn token(number: u8) -> NewRefreshToken {
-    NewRefreshToken { hash: RefreshTokenHash([number; 32]), ttl: Duration::from_secs(3600) }
-}
+use crate::world::{new_user, now, password_hash, token};
 
 async fn sign_up(fixture: &dyn Fixture, email: &str, first: Option<u8>) -> User {
     let session = first.map(token);

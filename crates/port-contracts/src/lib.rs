@@ -170,6 +170,7 @@ macro_rules! contract_tests {
                 an_expired_hold_is_taken_over,
                 a_live_hold_and_the_house_keep_their_seats,
                 an_ended_session_books_nothing,
+                a_session_that_was_ended_singly_books_nothing,
                 an_answer_that_is_forgotten_still_never_books_twice,
                 a_read_has_what_is_named_and_nothing_else,
                 a_read_that_names_nothing_tells_the_time,

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use domain::StoreError;
 use domain::booking::{Action, Answer, HoldSeats, WantedSeats};
-use domain::identity::{Caller, NewRefreshToken, RefreshTokenHash, Rotation, User};
+use domain::identity::{Caller, Rotation, User};
 use domain::retention::Sweep;
 use domain::seating::SeatWish;
 use futures::future::join_all;
 
 use crate::Fixture;
 use crate::tools::{SIMPLE, Tally, book, booked, command, held, sell, tally};
-use crate::world::{World, customer, customers};
+use crate::world::{World, customer, customers, token};
 
 /// What the cases keep, in seconds.
 const KEPT: i64 = 3_600;
@@ -119,10 +119,6 @@ pub async fn old_events_go_and_nothing_else(fixture: &dyn Fixture) {
 
 async fn user(fixture: &dyn Fixture, caller: Caller) -> User {
     fixture.stores().users.by_id(caller.user_id).await.unwrap().unwrap()
-}
-
-fn token(number: u8) -> NewRefreshToken {
-    NewRefreshToken { hash: RefreshTokenHash([number; 32]), ttl: Duration::from_secs(3_600) }
 }
 
 /// Makes every token that there is run out so many seconds ago.

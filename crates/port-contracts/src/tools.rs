@@ -14,7 +14,7 @@ use domain::booking::{
     PreparedCommand, Refusal, Rules, Scope, SeatGapRule, command_queue, decide,
 };
 use domain::clock::{Clock, Timer};
-use domain::identity::Caller;
+use domain::identity::{Bearer, Caller};
 use domain::ids::{BookingId, SeatId, ShowId};
 use domain::page::{PageLimit, PageRequest};
 use domain::random::Random;
@@ -194,7 +194,7 @@ pub fn command(caller: Caller, action: Action, key: &str) -> Command {
         scope: Scope(scope),
         key: IdempotencyKey::parse(&key.replace(|c: char| c.is_whitespace(), "-")).unwrap(),
     });
-    Command { caller, key, fingerprint: Fingerprint(fingerprint), action }
+    Command { bearer: Bearer { caller, session_id: None }, key, fingerprint: Fingerprint(fingerprint), action }
 }
 
 /// The booking, its answer's bytes, and whether it was a replay. Panics if there is none.

@@ -1,11 +1,11 @@
 //! A small world to sell in: two movies, two theatres in different timezones, halls with aisles, six shows.
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use domain::booking::HoldId;
-use domain::identity::{Caller, Email, Name, NewUser, PasswordHash, Role};
+use domain::identity::{Bearer, Caller, Email, Name, NewRefreshToken, NewUser, PasswordHash, RefreshTokenHash, Role};
 use domain::ids::{LayoutId, SeatId, ShowId};
 use domain::money::Currency;
 use domain::seating::{CategoryPrice, Seat};
@@ -134,6 +134,19 @@ pub async fn customers(fixture: &dyn Fixture, count: usize) -> Vec<Caller> {
         callers.push(customer(fixture).await);
     }
     callers
+}
+
+/// The refresh token of this number, which works for an hour.
+pub fn token(number: u8) -> NewRefreshToken {
+    NewRefreshToken { hash: RefreshTokenHash([number; 32]), ttl: Duration::from_secs(3_600) }
+}
+
+/// Opens a session of this caller's, with the refresh token of this number.
+pub async fn in_session(fixture: &dyn Fixture, caller: Caller, number: u8) -> Bearer {
+    let user = fixture.stores().users.by_id(caller.user_id).await.unwrap().unwrap();
+    let session_id = fixture.stores().sessions.open(&user, &token(number)).await.unwrap();
+    assert!(session_id.is_some(), "no session was opened");
+    Bearer { caller, session_id }
 }
 
 /// The id of the hold of a show that cases call by this name.

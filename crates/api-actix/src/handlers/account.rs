@@ -132,7 +132,7 @@ pub async fn export(request: HttpRequest, state: Data<AppState>) -> Answer {
     // The first pages before the answer begins: what fails later can only break it off.
     let sessions = session_page(&state, &bearer, None).await?;
     let bookings = booking_page(&state, &bearer, None).await?;
-    let holds = state.booking.holds(&bearer.caller).await?;
+    let holds = state.booking.holds(&bearer).await?;
     let holds: Vec<_> = holds.iter().map(HoldView::from).collect();
     let holds = serde_json::to_string(&holds).map_err(Problem::internal)?;
     let profile = serde_json::to_string(&UserView::from(user)).map_err(Problem::internal)?;
@@ -176,7 +176,7 @@ async fn booking_page(
     bearer: &Bearer,
     after: Option<BookingPlace>,
 ) -> Result<Page<Booking, BookingPlace>, Problem> {
-    Ok(state.booking.history(&bearer.caller, &BookingFilter::default(), &all(after)).await?)
+    Ok(state.booking.history(bearer, &BookingFilter::default(), &all(after)).await?)
 }
 
 /// The sessions, a page at a time: at most two pages are in memory, however many there are.

@@ -20,7 +20,7 @@ use crate::cursor::Cursor as _;
 use crate::fields::Fields;
 use crate::json::fingerprint;
 use crate::problem::Problem;
-use crate::request::{caller, idempotency_key, idempotency_key_if_given, path_id, query, receive, scope};
+use crate::request::{bearer, idempotency_key, idempotency_key_if_given, path_id, query, receive, scope};
 use crate::served::in_span;
 use crate::state::AppState;
 use crate::views::{BookBody, BookedView, BookingView, ChangeSeatsBody, ProblemView};
@@ -38,12 +38,12 @@ use crate::views::{BookBody, BookedView, BookingView, ChangeSeatsBody, ProblemVi
     (status = 503, description = "`unavailable`, `overloaded`; `outcome_unknown`: the same key tells", body = ProblemView)))]
 pub async fn book(request: HttpRequest, payload: Payload, state: Data<AppState>) -> Answer {
     let body = receive(payload).await;
-    let caller = caller(&request)?;
+    let bearer = bearer(&request)?;
     let key = idempotency_key(&request)?;
     let body = body.json(&request)?;
     let fingerprint = Fingerprint(fingerprint(&body));
     let action = to_book(body, state.settings.rules.seats_max)?;
-    let asked = CommandRequest { caller, scope: scope(&request), key: Some(key), fingerprint, action };
+    let asked = CommandRequest { bearer, scope: scope(&request), key: Some(key), fingerprint, action };
     answered(StatusCode::CREATED, run(&state, asked).await?)
 }
 
@@ -117,11 +117,11 @@ pub fn answered(status: StatusCode, answer: CommandAnswer) -> Answer {
 pub async fn cancel(request: HttpRequest, payload: Payload, state: Data<AppState>) -> Answer {
     // Nothing in it is asked for; it is read so that the client gets to read the answer.
     drop(receive(payload).await);
-    let caller = caller(&request)?;
+    let bearer = bearer(&request)?;
     let key = idempotency_key_if_given(&request)?;
     let action = BookingAction::Cancel(BookingId(path_id(&request, "booking_id")?));
     let fingerprint = Fingerprint(fingerprint(&Value::Null));
-    let asked = CommandRequest { caller, scope: scope(&request), key, fingerprint, action };
+    let asked = CommandRequest { bearer, scope: scope(&request), key, fingerprint, action };
     answered(StatusCode::OK, in_span("booking.commit", state.booking.run_on_booking(asked)).await?)
 }
 
@@ -140,7 +140,7 @@ pub async fn cancel(request: HttpRequest, payload: Payload, state: Data<AppState
     (status = 503, description = "`unavailable`, `overloaded`; `outcome_unknown`: the same request tells", body = ProblemView)))]
 pub async fn change_seats(request: HttpRequest, payload: Payload, state: Data<AppState>) -> Answer {
     let body = receive(payload).await;
-    let caller = caller(&request)?;
+    let bearer = bearer(&request)?;
     let key = idempotency_key_if_given(&request)?;
     let id = BookingId(path_id(&request, "booking_id")?);
     let body = body.json(&request)?;
@@ -150,11 +150,11 @@ pub async fn change_seats(request: HttpRequest, payload: Payload, state: Data<Ap
     fields.finish()?;
     let seats = selection(seats.ok_or_else(unread)?, state.settings.rules.seats_max)?;
     let action = BookingAction::Change(id, seats.clone());
-    let asked = CommandRequest { caller, scope: scope(&request), key, fingerprint, action };
+    let asked = CommandRequest { bearer, scope: scope(&request), key, fingerprint, action };
     match in_span("booking.commit", state.booking.run_on_booking(asked)).await {
         Ok(answer) => answered(StatusCode::OK, answer),
         Err(error) => {
-            let booking = state.booking.booking(&caller, id).await.ok();
+            let booking = state.booking.booking(&bearer, id).await.ok();
             Err(with_alternatives(&state, error, booking.map(|booking| (booking.show_id, seats))).await)
         }
     }
@@ -174,7 +174,7 @@ pub fn selection(seats: Vec<i64>, seats_max: usize) -> Result<SeatSelection, Pro
     (status = 401, description = "`unauthenticated`", body = ProblemView),
     (status = 503, description = "`unavailable`", body = ProblemView)))]
 pub async fn history(request: HttpRequest, state: Data<AppState>) -> Answer {
-    let caller = caller(&request)?;
+    let bearer = bearer(&request)?;
     let mut query = query(&request)?;
     let filter = BookingFilter {
         when: query.one_of("when", "must be upcoming or past", |text| match text {
@@ -188,7 +188,7 @@ pub async fn history(request: HttpRequest, state: Data<AppState>) -> Answer {
     };
     let part = query.page();
     query.finish()?;
-    let Page { items, next } = state.booking.history(&caller, &filter, &part).await?;
+    let Page { items, next } = state.booking.history(&bearer, &filter, &part).await?;
     let mut response = HttpResponse::Ok();
     response.insert_header(private());
     if let Some(next) = next {
@@ -205,9 +205,9 @@ pub async fn history(request: HttpRequest, state: Data<AppState>) -> Answer {
     (status = 404, description = "`booking_not_found`: there is none, or it is someone else's", body = ProblemView),
     (status = 503, description = "`unavailable`", body = ProblemView)))]
 pub async fn booking(request: HttpRequest, state: Data<AppState>) -> Answer {
-    let caller = caller(&request)?;
+    let bearer = bearer(&request)?;
     let id = BookingId(path_id(&request, "booking_id")?);
-    let booking: Booking = state.booking.booking(&caller, id).await?;
+    let booking: Booking = state.booking.booking(&bearer, id).await?;
     Ok(HttpResponse::Ok().insert_header(private()).json(BookingView::from(&booking)))
 }
 

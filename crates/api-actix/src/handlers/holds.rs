@@ -15,7 +15,7 @@ use super::identity::{private, unread};
 use crate::fields::Fields;
 use crate::json::fingerprint;
 use crate::problem::Problem;
-use crate::request::{caller, idempotency_key, idempotency_key_if_given, path_id, receive, scope};
+use crate::request::{bearer, idempotency_key, idempotency_key_if_given, path_id, receive, scope};
 use crate::state::AppState;
 use crate::views::{HoldBody, HoldView, ProblemView};
 
@@ -33,14 +33,14 @@ use crate::views::{HoldBody, HoldView, ProblemView};
     (status = 503, description = "`unavailable`, `overloaded`; `outcome_unknown`: the same key tells", body = ProblemView)))]
 pub async fn make(request: HttpRequest, payload: Payload, state: Data<AppState>) -> Answer {
     let body = receive(payload).await;
-    let caller = caller(&request)?;
+    let bearer = bearer(&request)?;
     let key = idempotency_key(&request)?;
     let show_id = ShowId(path_id(&request, "show_id")?);
     let body = body.json(&request)?;
     let fingerprint = Fingerprint(fingerprint(&body));
     let seats = wanted(body, state.settings.rules.seats_max)?;
     let action = Action::Hold(HoldSeats { show_id, seats });
-    let asked = CommandRequest { caller, scope: scope(&request), key: Some(key), fingerprint, action };
+    let asked = CommandRequest { bearer, scope: scope(&request), key: Some(key), fingerprint, action };
     answered(StatusCode::CREATED, run(&state, asked).await?)
 }
 
@@ -50,7 +50,7 @@ pub async fn make(request: HttpRequest, payload: Payload, state: Data<AppState>)
     (status = 401, description = "`unauthenticated`", body = ProblemView),
     (status = 503, description = "`unavailable`", body = ProblemView)))]
 pub async fn holds(request: HttpRequest, state: Data<AppState>) -> Answer {
-    let holds = state.booking.holds(&caller(&request)?).await?;
+    let holds = state.booking.holds(&bearer(&request)?).await?;
     let views: Vec<_> = holds.iter().map(HoldView::from).collect();
     Ok(HttpResponse::Ok().insert_header(private()).json(views))
 }
@@ -62,8 +62,8 @@ pub async fn holds(request: HttpRequest, state: Data<AppState>) -> Answer {
     (status = 404, description = "`hold_not_found`: there is none, it ran out, or it is someone else's", body = ProblemView),
     (status = 503, description = "`unavailable`", body = ProblemView)))]
 pub async fn hold(request: HttpRequest, state: Data<AppState>) -> Answer {
-    let caller = caller(&request)?;
-    let hold: Hold = state.booking.hold(&caller, &path_hold_id(&request)?).await?;
+    let bearer = bearer(&request)?;
+    let hold: Hold = state.booking.hold(&bearer, &path_hold_id(&request)?).await?;
     Ok(HttpResponse::Ok().insert_header(private()).json(HoldView::from(&hold)))
 }
 
@@ -105,11 +105,11 @@ async fn on_hold(
 ) -> Answer {
     // Nothing in it is asked for; it is read so that the client gets to read the answer.
     drop(receive(payload).await);
-    let caller = caller(&request)?;
+    let bearer = bearer(&request)?;
     let key = idempotency_key_if_given(&request)?;
     let action = action(path_hold_id(&request)?);
     let fingerprint = Fingerprint(fingerprint(&Value::Null));
-    let asked = CommandRequest { caller, scope: scope(&request), key, fingerprint, action };
+    let asked = CommandRequest { bearer, scope: scope(&request), key, fingerprint, action };
     answered(StatusCode::OK, run(&state, asked).await?)
 }
 

@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use super::types::HoldId;
-use crate::identity::Caller;
+use crate::identity::Bearer;
 use crate::ids::{BookingId, ShowId, UserId};
 use crate::random::{OperationId, Random, Reference};
 use crate::seating::{SeatSelection, SeatWish};
@@ -170,8 +170,8 @@ impl Action {
 /// One write to claims, as a caller asks for it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Command {
-    /// Who asks.
-    pub caller: Caller,
+    /// Who asks, and in which session.
+    pub bearer: Bearer,
     /// The key of the request, if it has one.
     pub key: Option<KeyName>,
     /// The digest of the request.
@@ -231,7 +231,7 @@ impl PreparedCommand {
     /// learns whether the command was written.
     pub fn new(command: Command, drawn: Drawn) -> Self {
         let own = || KeyName {
-            user_id: command.caller.user_id,
+            user_id: command.bearer.caller.user_id,
             scope: Scope(Self::OWN_SCOPE.to_owned()),
             key: IdempotencyKey(format!("{:?}", drawn.operation_id)),
         };

@@ -15,7 +15,8 @@ use super::rules::{Rules, SeatGapRule};
 use super::state::{BookingState, Confirmed};
 use super::types::{Booking, Hold, HoldId, SoldSeat};
 use crate::catalog::ShowStatus;
-use crate::ids::{BookingId, LayoutId, SeatId, ShowId, UserId};
+use crate::identity::Bearer;
+use crate::ids::{BookingId, LayoutId, SeatId, SessionId, ShowId, UserId};
 use crate::money::Money;
 use crate::seating::{Layout, SeatSelection, best_seats, forbidden_gaps};
 
@@ -174,6 +175,7 @@ struct Desk<'house> {
     held_guarded: BTreeSet<HeldGuard>,
     rows_guarded: BTreeSet<RowGuard>,
     users_guarded: BTreeSet<UserGuard>,
+    sessions_guarded: BTreeSet<SessionId>,
     keys: Vec<NewKey>,
     outbox: Vec<NewOutboxEvent>,
 }
@@ -206,6 +208,7 @@ impl<'house> Desk<'house> {
             held_guarded: BTreeSet::new(),
             rows_guarded: BTreeSet::new(),
             users_guarded: BTreeSet::new(),
+            sessions_guarded: BTreeSet::new(),
             keys: Vec::new(),
             outbox: Vec::new(),
         }
@@ -219,9 +222,7 @@ impl<'house> Desk<'house> {
         if let Some(row) = used.filter(|row| row.operation_id == prepared.drawn.operation_id) {
             return Ok(remembered(row, false));
         }
-        let caller = &command.caller;
-        let user = self.state.users.get(&caller.user_id);
-        if user.is_none_or(|user| user.session_generation != caller.session_generation) {
+        if !self.session_lasts(&command.bearer) {
             return Err(Refusal::SessionEnded);
         }
         match used {
@@ -229,6 +230,7 @@ impl<'house> Desk<'house> {
             Some(_) => return Err(Refusal::KeyReused),
             None => {}
         }
+        let caller = &command.bearer.caller;
         let user_id = caller.user_id;
         let Done { made, body, told } = match &command.action {
             Action::Book(book) => self.book(prepared, book)?,
@@ -248,8 +250,16 @@ impl<'house> Desk<'house> {
         if told.is_some() || command.key.is_some() {
             self.remember(prepared, made.clone(), &body);
             self.users_guarded.insert(UserGuard { user_id, session_generation: caller.session_generation });
+            self.sessions_guarded.extend(command.bearer.session_id);
         }
         Ok(Answer::Done { made, body, replayed: false })
+    }
+
+    fn session_lasts(&self, bearer: &Bearer) -> bool {
+        let caller = bearer.caller;
+        let user = self.state.users.get(&caller.user_id);
+        user.is_some_and(|user| user.session_generation == caller.session_generation)
+            && bearer.session_id.is_none_or(|id| self.state.sessions.get(&id) == Some(&caller.user_id))
     }
 
     fn book(&mut self, prepared: &PreparedCommand, book: &BookSeats) -> Result<Done, Refusal> {
@@ -257,7 +267,7 @@ impl<'house> Desk<'house> {
         let (show, layout) = self.show(show_id)?;
         let seats = priced(&show, layout, book.seats.seats())?;
         self.check_on_sale(&show)?;
-        let user_id = prepared.command.caller.user_id;
+        let user_id = prepared.command.bearer.caller.user_id;
         self.check_free(show_id, book.seats.seats(), user_id, None)?;
         self.check_gaps(show_id, layout, book.seats.seats(), None)?;
         Ok(self.sell(prepared, show_id, &show, seats))
@@ -266,7 +276,7 @@ impl<'house> Desk<'house> {
     fn hold(&mut self, prepared: &PreparedCommand, hold: &HoldSeats) -> Result<Done, Refusal> {
         let show_id = hold.show_id;
         let (show, layout) = self.show(show_id)?;
-        let user_id = prepared.command.caller.user_id;
+        let user_id = prepared.command.bearer.caller.user_id;
         let seats = match &hold.seats {
             WantedSeats::These(wanted) => {
                 let seats = priced(&show, layout, wanted.seats())?;
@@ -308,7 +318,7 @@ impl<'house> Desk<'house> {
     }
 
     fn redeem(&mut self, prepared: &PreparedCommand, hold_id: &HoldId) -> Result<Done, Refusal> {
-        let hold = self.live_hold(prepared.command.caller.user_id, hold_id)?;
+        let hold = self.live_hold(prepared.command.bearer.caller.user_id, hold_id)?;
         let (show, _) = self.show(hold.show_id)?;
         self.check_on_sale(&show)?;
         self.remove_hold(hold_id);
@@ -412,7 +422,7 @@ impl<'house> Desk<'house> {
         let booking = Booking {
             id: prepared.drawn.booking_id,
             reference: prepared.drawn.reference.clone(),
-            user_id: prepared.command.caller.user_id,
+            user_id: prepared.command.bearer.caller.user_id,
             show_id,
             seats,
             state: BookingState::Confirmed(Confirmed::sold()),
@@ -610,6 +620,7 @@ impl<'house> Desk<'house> {
             held: self.held_guarded.into_iter().collect(),
             rows: self.rows_guarded.into_iter().collect(),
             users: self.users_guarded.into_iter().collect(),
+            sessions: self.sessions_guarded.into_iter().collect(),
             keys,
             outbox: self.outbox,
             ..Changes::default()

@@ -8,8 +8,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::catalog::ShowStatus;
-use crate::identity::{Caller, Role};
-use crate::ids::{BookingId, LayoutId, SeatId, ShowId, UserId};
+use crate::identity::{Bearer, Caller, Role};
+use crate::ids::{BookingId, LayoutId, SeatId, SessionId, ShowId, UserId};
 use crate::money::Currency;
 use crate::random::{OperationId, Random, Reference};
 use crate::seating::{Layout, Seat, SeatSelection};
@@ -114,7 +114,7 @@ pub(super) fn acting(user: i64, action: Action, key: &str) -> Command {
     }
     let scope = Scope("POST /api/bookings".into());
     Command {
-        caller: Caller { user_id, role: Role::Customer, session_generation: 7 },
+        bearer: Bearer { caller: Caller { user_id, role: Role::Customer, session_generation: 7 }, session_id: None },
         key: (!key.is_empty()).then(|| KeyName { user_id, scope, key: IdempotencyKey::parse(key).unwrap() }),
         fingerprint: Fingerprint(fingerprint),
         action,
@@ -185,6 +185,7 @@ pub(super) fn commit(changes: &Changes, state: &mut BatchState) {
     for guard in &changes.users {
         assert_eq!(state.users[&guard.user_id].session_generation, guard.session_generation);
     }
+    assert!(changes.sessions.iter().all(|session| state.sessions.contains_key(session)));
     for guard in &changes.held {
         let mine =
             |hold: &&Hold| (hold.show_id, hold.user_id) == (guard.show_id, guard.user_id) && hold.is_live(changes.at);
@@ -273,7 +274,7 @@ fn each_refusal_writes_nothing() {
     assert_eq!(refused(command(9, OPEN, &[2], "k")), Refusal::SessionEnded);
     let mut ended = command(2, OPEN, &[2], "k");
     for generation in [6, 8] {
-        ended.caller.session_generation = generation;
+        ended.bearer.caller.session_generation = generation;
         assert_eq!(refused(ended.clone()), Refusal::SessionEnded);
     }
     assert_eq!(refused(command(2, 99, &[2], "k")), Refusal::ShowNotFound);
@@ -282,6 +283,21 @@ fn each_refusal_writes_nothing() {
     assert_eq!(refused(command(2, CANCELLED, &[2], "k")), Refusal::SalesClosed);
     assert_eq!(refused(command(2, STARTED, &[2], "k")), Refusal::SalesClosed);
     assert_eq!(outcome(&state, command(2, OPEN, &[3, 1, 2], "k")), unavailable(&[1]));
+}
+
+#[test]
+fn a_session_must_be_the_callers_own_and_last() {
+    let mut state = new_state();
+    state.sessions = [(SessionId(5), UserId(2)), (SessionId(6), UserId(3))].into();
+    let in_session = |id| {
+        let mut asked = command(2, OPEN, &[2], "k");
+        asked.bearer.session_id = Some(SessionId(id));
+        asked
+    };
+    assert_eq!(decide_all(&state, [in_session(5)]).changes.sessions, [SessionId(5)]);
+    for id in [6, 7] {
+        assert_eq!(outcome(&state, in_session(id)), Err(Refusal::SessionEnded), "{id}");
+    }
 }
 
 #[test]
@@ -302,7 +318,7 @@ fn errors_are_found_in_their_order() {
     state.claims.insert((ShowId(STARTED), SeatId(1)), booked_claim());
     // Each command has every fault of those below it.
     let mut ended = command(1, 99, &[101, 1], "used");
-    ended.caller.session_generation = 1;
+    ended.bearer.caller.session_generation = 1;
     assert_eq!(outcome(&state, ended), Err(Refusal::SessionEnded));
     assert_eq!(outcome(&state, command(1, 99, &[101, 1], "used")), Err(Refusal::KeyReused));
     assert_eq!(outcome(&state, command(1, 99, &[101, 1], "k")), Err(Refusal::ShowNotFound));

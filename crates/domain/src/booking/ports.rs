@@ -13,7 +13,7 @@ use super::state::BookingStatus;
 use super::types::{Booking, Hold, HoldId, When};
 use crate::catalog::ShowStatus;
 use crate::error::{Cause, StoreError};
-use crate::ids::{BookingId, LayoutId, SeatId, ShowId, UserId};
+use crate::ids::{BookingId, LayoutId, SeatId, SessionId, ShowId, UserId};
 use crate::money::Currency;
 use crate::page::PageRequest;
 use crate::random::OperationId;
@@ -26,6 +26,8 @@ pub struct Named {
     pub keys: BTreeSet<KeyName>,
     /// The callers.
     pub users: BTreeSet<UserId>,
+    /// The sessions that they call in.
+    pub sessions: BTreeSet<SessionId>,
     /// The shows.
     pub shows: BTreeSet<ShowId>,
     /// The shows of which every claim matters.
@@ -46,14 +48,16 @@ impl Named {
         let mut named = Self::default();
         for prepared in commands {
             let command = &prepared.command;
-            named.users.insert(command.caller.user_id);
+            let user_id = command.bearer.caller.user_id;
+            named.users.insert(user_id);
+            named.sessions.extend(command.bearer.session_id);
             named.keys.insert(prepared.key.clone());
             let show_id = command.show_id();
             named.shows.insert(show_id);
             let chosen = match &command.action {
                 Action::Book(BookSeats { seats, .. }) => Some(seats),
                 Action::Hold(HoldSeats { seats, .. }) => {
-                    named.holders.insert((show_id, command.caller.user_id));
+                    named.holders.insert((show_id, user_id));
                     match seats {
                         WantedSeats::These(seats) => Some(seats),
                         WantedSeats::Best(_) => {
@@ -275,6 +279,8 @@ pub struct BatchState {
     pub keys: HashMap<KeyName, KeyRow>,
     /// The accounts.
     pub users: HashMap<UserId, UserRow>,
+    /// Of the sessions those that last, each with whose it is.
+    pub sessions: HashMap<SessionId, UserId>,
     /// The shows.
     pub shows: HashMap<ShowId, ShowOffer>,
     /// The claims: those of the seats that are named, and all of the shows that are named whole.
@@ -292,6 +298,7 @@ impl BatchState {
             now,
             keys: HashMap::new(),
             users: HashMap::new(),
+            sessions: HashMap::new(),
             shows: HashMap::new(),
             claims: HashMap::new(),
             holds: HashMap::new(),
@@ -453,6 +460,8 @@ pub struct Changes {
     pub rows: Vec<RowGuard>,
     /// Accounts that must still be as they were read, by id.
     pub users: Vec<UserGuard>,
+    /// Sessions that must still last, by id.
+    pub sessions: Vec<SessionId>,
     /// Keys that must be new, by name.
     pub keys: Vec<NewKey>,
     /// Holds that end or last longer, by id.

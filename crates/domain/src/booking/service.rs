@@ -12,7 +12,7 @@ use super::ports::{AnswerEncoder, BookingFilter, BookingPlace, BookingStore, Hol
 use super::replays::{Replay, ReplayCache};
 use super::types::{Booking, Hold, HoldId};
 use crate::error::StoreError;
-use crate::identity::{Caller, UserStore};
+use crate::identity::{Bearer, SessionStore};
 use crate::ids::{BookingId, UserId};
 use crate::page::{Page, PageRequest};
 use crate::seating::SeatSelection;
@@ -20,8 +20,8 @@ use crate::seating::SeatSelection;
 /// A request to write to claims.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CommandRequest<Asked = Action> {
-    /// Who asks.
-    pub caller: Caller,
+    /// Who asks, and in which session.
+    pub bearer: Bearer,
     /// What the key was sent with: method and path.
     pub scope: Scope,
     /// The client's key, if it sent one.
@@ -77,8 +77,8 @@ pub struct BookingService {
     pub bookings: Arc<dyn BookingStore>,
     /// Where holds are read.
     pub holds: Arc<dyn HoldStore>,
-    /// Where a reader's session is looked up.
-    pub users: Arc<dyn UserStore>,
+    /// Where it is looked up whether a session lasts.
+    pub sessions: Arc<dyn SessionStore>,
     /// Writes the answers.
     pub encoder: Arc<dyn AnswerEncoder>,
     /// Knows the answers of retries without asking the store.
@@ -100,14 +100,15 @@ impl BookingService {
             BookingAction::Cancel(_) => "cancel",
             BookingAction::Change(..) => "change",
         };
-        let caller = request.caller;
+        let bearer = request.bearer;
         self.settle(name, request, async |action| {
             let (BookingAction::Cancel(booking_id) | BookingAction::Change(booking_id, _)) = &action;
             // A booking's show never changes, so it may be looked up before the command's turn comes.
             let booking_id = *booking_id;
-            let booking = self.bookings.booking(caller.user_id, booking_id).await.map_err(CommandError::Store)?;
+            let booking = self.bookings.booking(bearer.caller.user_id, booking_id).await;
+            let booking = booking.map_err(CommandError::Store)?;
             let Some(Booking { show_id, .. }) = booking else {
-                let lasts = self.has_session(&caller).await.map_err(CommandError::Store)?;
+                let lasts = self.sessions.lasts(&bearer).await.map_err(CommandError::Store)?;
                 let refusal = if lasts { Refusal::BookingNotFound } else { Refusal::SessionEnded };
                 return Err(CommandError::Refused(refusal));
             };
@@ -126,12 +127,12 @@ impl BookingService {
         request: CommandRequest<Asked>,
         action: impl AsyncFnOnce(Asked) -> Result<Action, CommandError>,
     ) -> Result<CommandAnswer, CommandError> {
-        let CommandRequest { caller, scope, key, fingerprint, action: asked } = request;
-        let key = key.map(|key| KeyName { user_id: caller.user_id, scope, key });
-        let outcome = match self.replay(&caller, key.as_ref(), fingerprint).await {
+        let CommandRequest { bearer, scope, key, fingerprint, action: asked } = request;
+        let key = key.map(|key| KeyName { user_id: bearer.caller.user_id, scope, key });
+        let outcome = match self.replay(&bearer, key.as_ref(), fingerprint).await {
             Ok(Some(answer)) => Ok((answer, Settled::ReplayedFromCache)),
             Ok(None) => match action(asked).await {
-                Ok(action) => self.submit(Command { caller, key, fingerprint, action }).await.map(|answer| {
+                Ok(action) => self.submit(Command { bearer, key, fingerprint, action }).await.map(|answer| {
                     let settled = if answer.replayed { Settled::ReplayedFromStore } else { Settled::Done };
                     (answer, settled)
                 }),
@@ -151,7 +152,7 @@ impl BookingService {
     /// caller's session must last.
     async fn replay(
         &self,
-        caller: &Caller,
+        bearer: &Bearer,
         key: Option<&KeyName>,
         fingerprint: Fingerprint,
     ) -> Result<Option<CommandAnswer>, CommandError> {
@@ -160,14 +161,14 @@ impl BookingService {
         let Some(replay) = self.replays.recall(key).await.filter(|replay| replay.fingerprint == fingerprint) else {
             return Ok(None);
         };
-        if !self.has_session(caller).await.map_err(CommandError::Store)? {
+        if !self.sessions.lasts(bearer).await.map_err(CommandError::Store)? {
             return Err(CommandError::Refused(Refusal::SessionEnded));
         }
         Ok(Some(CommandAnswer { made: replay.made, body: replay.body, replayed: true }))
     }
 
     async fn submit(&self, command: Command) -> Result<CommandAnswer, CommandError> {
-        let Command { caller, key, fingerprint, action } = command.clone();
+        let Command { bearer, key, fingerprint, action } = command.clone();
         match self.queue.submit(command).await? {
             Answer::Done { made, body, replayed } => {
                 // Committed, so never before it is true. A replay is left out: how old its answer is nobody has told.
@@ -178,7 +179,7 @@ impl BookingService {
                 Ok(CommandAnswer { made, body, replayed })
             }
             Answer::DoneLongAgo { made } => {
-                let body = self.body_of(caller.user_id, &action, &made).await?.into();
+                let body = self.body_of(bearer.caller.user_id, &action, &made).await?.into();
                 Ok(CommandAnswer { made, body, replayed: true })
             }
         }
@@ -206,42 +207,37 @@ impl BookingService {
     }
 
     /// The caller's live holds, those that run out first in front.
-    pub async fn holds(&self, caller: &Caller) -> Result<Vec<Hold>, ReadBookingError> {
-        self.check_session(caller).await?;
-        Ok(self.holds.holds(caller.user_id).await?)
+    pub async fn holds(&self, bearer: &Bearer) -> Result<Vec<Hold>, ReadBookingError> {
+        self.check_session(bearer).await?;
+        Ok(self.holds.holds(bearer.caller.user_id).await?)
     }
 
     /// One of the caller's live holds.
-    pub async fn hold(&self, caller: &Caller, id: &HoldId) -> Result<Hold, ReadBookingError> {
-        self.check_session(caller).await?;
-        self.holds.hold(caller.user_id, id).await?.ok_or(ReadBookingError::HoldNotFound)
+    pub async fn hold(&self, bearer: &Bearer, id: &HoldId) -> Result<Hold, ReadBookingError> {
+        self.check_session(bearer).await?;
+        self.holds.hold(bearer.caller.user_id, id).await?.ok_or(ReadBookingError::HoldNotFound)
     }
 
     /// A page of the caller's bookings, newest first.
     pub async fn history(
         &self,
-        caller: &Caller,
+        bearer: &Bearer,
         filter: &BookingFilter,
         page: &PageRequest<BookingPlace>,
     ) -> Result<Page<Booking, BookingPlace>, ReadBookingError> {
-        self.check_session(caller).await?;
-        let rows = self.bookings.bookings(caller.user_id, filter, page).await?;
+        self.check_session(bearer).await?;
+        let rows = self.bookings.bookings(bearer.caller.user_id, filter, page).await?;
         Ok(page.cut(rows, |booking| BookingPlace { booked_at: booking.booked_at, id: booking.id }))
     }
 
     /// One of the caller's bookings.
-    pub async fn booking(&self, caller: &Caller, id: BookingId) -> Result<Booking, ReadBookingError> {
-        self.check_session(caller).await?;
-        self.bookings.booking(caller.user_id, id).await?.ok_or(ReadBookingError::NotFound)
+    pub async fn booking(&self, bearer: &Bearer, id: BookingId) -> Result<Booking, ReadBookingError> {
+        self.check_session(bearer).await?;
+        self.bookings.booking(bearer.caller.user_id, id).await?.ok_or(ReadBookingError::NotFound)
     }
 
-    async fn check_session(&self, caller: &Caller) -> Result<(), ReadBookingError> {
-        if self.has_session(caller).await? { Ok(()) } else { Err(ReadBookingError::SessionEnded) }
-    }
-
-    async fn has_session(&self, caller: &Caller) -> Result<bool, StoreError> {
-        let user = self.users.by_id(caller.user_id).await?;
-        Ok(user.is_some_and(|user| user.session_generation == caller.session_generation))
+    async fn check_session(&self, bearer: &Bearer) -> Result<(), ReadBookingError> {
+        if self.sessions.lasts(bearer).await? { Ok(()) } else { Err(ReadBookingError::SessionEnded) }
     }
 }
 

@@ -7,9 +7,9 @@ use futures::future::join;
 use mockall::predicate::always;
 
 use super::committer_tests::{Bench, LIMITS, seat, stale};
-use super::decide_tests::{OPEN, TestEncoder, booked_claim, command, commit, key_of, now, place};
+use super::decide_tests::{OPEN, TestEncoder, booked_claim, command, commit, key_of, place};
 use super::*;
-use crate::identity::{MockUserStore, User};
+use crate::identity::MockSessionStore;
 use crate::ids::BookingId;
 
 /// Remembers what it is told, and what it was told of.
@@ -33,7 +33,7 @@ struct Served {
     remembered: Vec<(KeyName, Replay)>,
 }
 
-/// Serves a request: the cache knows `known`, the caller's account is of this session generation.
+/// Serves a request: the cache knows `known`, sessions of this generation last.
 fn serve(bench: &Bench, store: MockBatchStore, known: Option<Replay>, generation: i64, command: Command) -> Served {
     let (queue, committer) = bench.queue(store, LIMITS);
     let remembered = Arc::new(Mutex::new(Vec::new()));
@@ -43,25 +43,21 @@ fn serve(bench: &Bench, store: MockBatchStore, known: Option<Replay>, generation
     replays.expect_remember().with(always(), always()).returning(move |key, replay| {
         notes.lock().unwrap().push((key.clone(), replay.clone()));
     });
-    let mut users = MockUserStore::new();
-    users.expect_by_id().returning(move |id| {
-        let (name, email) = ("Ana".to_owned(), "ana@example.org".to_owned());
-        let role = crate::identity::Role::Customer;
-        Ok(Some(User { id, name, email, role, session_generation: generation, created_at: now() }))
-    });
+    let mut sessions = MockSessionStore::new();
+    sessions.expect_lasts().returning(move |bearer| Ok(bearer.caller.session_generation == generation));
     let told = Arc::new(Told::default());
     let service = BookingService {
         queue,
         bookings: Arc::new(MockBookingStore::new()),
         holds: Arc::new(MockHoldStore::new()),
-        users: Arc::new(users),
+        sessions: Arc::new(sessions),
         encoder: Arc::new(TestEncoder),
         replays: Arc::new(replays),
         meter: told.clone(),
     };
     let KeyName { scope, key, .. } = key_of(&command);
-    let Command { caller, fingerprint, action, .. } = command;
-    let request = CommandRequest { caller, scope, key: Some(key), fingerprint, action };
+    let Command { bearer, fingerprint, action, .. } = command;
+    let request = CommandRequest { bearer, scope, key: Some(key), fingerprint, action };
     let asked = async move { service.run(request).await };
     let (outcome, ()) = block_on(join(asked, committer.run()));
     let (told, remembered) = (told.0.lock().unwrap().clone(), remembered.lock().unwrap().clone());

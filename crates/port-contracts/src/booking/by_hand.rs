@@ -15,7 +15,8 @@ use futures::future::join_all;
 use crate::Fixture;
 use crate::tools::{RULES, SIMPLE, Tally, UniqueRandom, book, decided, key_of, prepare, sell, tally};
 use crate::world::{
-    ALPHA, STALKER, World, block, cancel_show, customer, customers, hold, hold_id, layout_id, now, password_hash,
+    ALPHA, STALKER, World, block, cancel_show, customer, customers, hold, hold_id, in_session, layout_id, now,
+    password_hash,
 };
 
 fn store(fixture: &dyn Fixture) -> &dyn BatchStore {
@@ -160,6 +161,11 @@ pub async fn a_session_ended_before_the_write_is_stale(fixture: &dyn Fixture) {
     let commands = [book(callers[0], world.soon, &row[..1], "k"), book(callers[1], world.soon, &row[1..2], "k")];
     let made = changes(fixture, &commands).await;
     end_sessions(fixture, callers[1]).await;
+    must_be_stale(fixture, &made).await;
+    // And one alone.
+    let bearer = in_session(fixture, callers[0], 1).await;
+    let made = changes(fixture, &[Command { bearer, ..commands[0].clone() }]).await;
+    assert!(fixture.stores().sessions.end_one(callers[0].user_id, bearer.session_id.unwrap()).await.unwrap());
     must_be_stale(fixture, &made).await;
 }
 

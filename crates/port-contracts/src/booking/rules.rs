@@ -1,12 +1,12 @@
 //! What one caller after the other is answered, and what is stored of it.
 
 use domain::booking::{Answer, AnswerEncoder as _, Fingerprint, Made, Refusal, Scope};
-use domain::identity::Email;
+use domain::identity::{Bearer, Email};
 use domain::ids::{SeatId, ShowId, UserId};
 
 use crate::Fixture;
 use crate::tools::{MODES, Outcome, SIMPLE, Tally, TestEncoder, book, booked, refused, sell, tally};
-use crate::world::{ROW, World, block, cancel_show, customer, customers, hold, hold_id, password_hash};
+use crate::world::{ROW, World, block, cancel_show, customer, customers, hold, hold_id, in_session, password_hash};
 
 async fn submit(fixture: &dyn Fixture, command: domain::booking::Command) -> Outcome {
     sell(fixture.stores(), SIMPLE, async |sellers| sellers.submit(command).await).await
@@ -236,8 +236,40 @@ pub async fn an_ended_session_books_nothing(fixture: &dyn Fixture) {
         assert_eq!(refused(&submit(fixture, command).await), Refusal::SessionEnded);
     }
     assert_eq!(tally(fixture).await, sold);
-    assert!(booked(&submit(fixture, domain::booking::Command { caller: fresh.caller(), ..first }).await).2);
+    assert!(
+        booked(
+            &submit(
+                fixture,
+                domain::booking::Command { bearer: Bearer { caller: fresh.caller(), session_id: None }, ..first }
+            )
+            .await
+        )
+        .2
+    );
     booked(&submit(fixture, book(callers[1], world.soon, &row[1..2], "k")).await);
+}
+
+/// One of several of an account's: the others go on. Somebody else's session is none.
+pub async fn a_session_that_was_ended_singly_books_nothing(fixture: &dyn Fixture) {
+    let world = World::build(fixture).await;
+    let callers = customers(fixture, 2).await;
+    let row = world.row(0);
+    let (first, second) = (in_session(fixture, callers[0], 1).await, in_session(fixture, callers[0], 2).await);
+    let by = |bearer, seat: usize, key: &str| {
+        let command = book(callers[0], world.soon, &row[seat..seat + 1], key);
+        submit(fixture, domain::booking::Command { bearer, ..command })
+    };
+    booked(&by(first, 0, "k").await);
+    assert!(fixture.stores().sessions.end_one(callers[0].user_id, first.session_id.unwrap()).await.unwrap());
+    // Not even a replay is answered.
+    for (seat, key) in [(0, "k"), (1, "l")] {
+        assert_eq!(refused(&by(first, seat, key).await), Refusal::SessionEnded);
+    }
+    let strange = Bearer { session_id: in_session(fixture, callers[1], 3).await.session_id, ..second };
+    assert_eq!(refused(&by(strange, 1, "l").await), Refusal::SessionEnded);
+    assert!(booked(&by(second, 0, "k").await).2);
+    booked(&by(second, 1, "l").await);
+    assert_eq!(tally(fixture).await.bookings, 2);
 }
 
 /// Once its bytes are cleared, the key still is its booking's.
