@@ -57,7 +57,7 @@ impl<S: Statement, Q> Query for Prepared<S, Q> {
 macro_rules! statement {
     ($(#[$doc:meta])* $name:ident: $columns:ty = $sql:expr) => {
         $(#[$doc])*
-        struct $name;
+        pub(super) struct $name;
 
         impl $crate::statement::Statement for $name {
             const SQL: &'static str = $sql;

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use adapters_postgres::{PostgresSettings, PostgresStore};
-use domain::booking::{BatchStore, Command, CommandError};
-use port_contracts::tools::{MODES, Outcome, book, sell, tally};
+use diesel_async::{AsyncConnection as _, AsyncPgConnection, SimpleAsyncConnection as _};
+use domain::booking::{BatchStore, Command, CommandError, WriteError};
+use port_contracts::tools::{MODES, Outcome, RULES, UniqueRandom, book, decided, sell, tally};
 use port_contracts::world::{World, customer};
 use port_contracts::{Fixture, Stores};
 
@@ -88,4 +89,28 @@ async fn what_is_said_of_a_booking_is_true_wherever_the_connection_breaks() {
         let sold = i64::try_from(commands.len()).unwrap();
         assert_eq!((tally.bookings, tally.claims, tally.keys, tally.outbox), (sold, sold, sold, sold));
     }
+}
+
+/// Somebody keeps a lock and never lets go: a batch that wants it waits no longer than `lock_timeout`, writes nothing, and begins
+/// again; so no two servers can wait for each other for longer either.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_that_is_kept_is_waited_for_no_longer_than_the_lock_timeout() {
+    let fixture = make_fixture().await;
+    let world = World::build(&fixture).await;
+    let caller = customer(&fixture).await;
+    let wanted = [book(caller, world.soon, &[world.main[0].id], "k")];
+    let store = &fixture.stores.batches[0];
+    let changes = decided(&fixture.stores, &RULES, &UniqueRandom::new(), &wanted).await.changes;
+    let mut rival = AsyncPgConnection::establish(&fixture.database.url).await.unwrap();
+    rival.batch_execute(&format!("BEGIN; SELECT 1 FROM shows WHERE id = {} FOR UPDATE", world.soon)).await.unwrap();
+    // The rival still has it when this ends.
+    let written = store.write(&changes).await;
+    assert!(
+        matches!(&written, Err(WriteError::Stale(cause)) if cause.to_string().contains("lock timeout")),
+        "{written:?}"
+    );
+    assert_eq!(tally(&fixture).await.bookings, 0);
+    rival.batch_execute("ROLLBACK").await.unwrap();
+    store.write(&changes).await.unwrap();
+    assert_eq!(tally(&fixture).await.bookings, 1);
 }

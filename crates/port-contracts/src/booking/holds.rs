@@ -7,7 +7,6 @@ use domain::identity::Caller;
 use domain::ids::{BookingId, SeatId, ShowId};
 use domain::retention::Sweep;
 use domain::seating::SeatWish;
-use futures::future::join_all;
 
 use crate::Fixture;
 use crate::tools::{
@@ -436,7 +435,7 @@ pub async fn opposite_selections_at_two_servers_are_all_settled(fixture: &dyn Fi
                     [b, a]
                 }
             });
-            outcomes.extend(join_all([sellers.submit_all(commands.collect())]).await.remove(0));
+            outcomes.extend(sellers.submit_all(commands.collect()).await);
         }
         outcomes
     })

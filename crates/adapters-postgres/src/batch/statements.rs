@@ -1,0 +1,305 @@
+//! The statements of the booking path.
+
+use diesel::sql_types::{BigInt, Binary, Nullable, SmallInt, Text, Timestamptz};
+
+use crate::statement::statement;
+
+statement!(ReserveIds: BigInt = "SELECT nextval('booking_id_blocks')");
+
+// What is named comes first and its rows are looked up one by one: a subquery with OFFSET 0, or with FOR UPDATE, is no join that
+// PostgreSQL may turn round. Where tables were analysed while they were empty it would else read all of an index for each batch
+// (measured: 900 bookings a second instead of 4 000). Arrays come in lock order, and so their rows are locked.
+//
+// Each row says by `kind` what it is, and uses the columns it needs. One statement is one snapshot and one round trip.
+type ReadColumns = (
+    SmallInt,
+    Nullable<BigInt>,
+    Nullable<BigInt>,
+    Nullable<BigInt>,
+    Nullable<BigInt>,
+    Nullable<Timestamptz>,
+    Nullable<Timestamptz>,
+    Nullable<Timestamptz>,
+    Nullable<Text>,
+    Nullable<Text>,
+    Nullable<Text>,
+    Nullable<Text>,
+    Nullable<Text>,
+    Nullable<Binary>,
+    Nullable<Binary>,
+    Nullable<Binary>,
+);
+
+/// What every batch reads, and what more some do.
+macro_rules! read_batch {
+    ($($more:literal),*) => {
+        concat!(
+            "
+    SELECT 0::smallint, NULL::bigint, NULL::bigint, NULL::bigint, NULL::bigint,
+        now(), NULL::timestamptz, NULL::timestamptz,
+        NULL::text, NULL::text, NULL::text, NULL::text, NULL::text, NULL::bytea, NULL::bytea, NULL::bytea
+    UNION ALL
+    SELECT 1::smallint, k.user_id, k.booking_id, NULL, NULL, NULL, NULL, NULL, k.scope, k.key, k.hold_id, NULL, NULL,
+        k.fingerprint, k.operation_id, k.answer
+    FROM unnest($1::bigint[], $2::text[], $3::text[]) AS named (user_id, scope, key)
+    CROSS JOIN LATERAL (
+        SELECT * FROM idempotency_keys k
+        WHERE k.user_id = named.user_id AND k.scope = named.scope AND k.key = named.key OFFSET 0
+    ) k
+    UNION ALL
+    SELECT 2::smallint, u.id, u.session_generation, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+        NULL, NULL, NULL
+    FROM unnest($4::bigint[]) AS named (id)
+    CROSS JOIN LATERAL (SELECT * FROM users u WHERE u.id = named.id OFFSET 0) u
+    UNION ALL
+    SELECT 3::smallint, s.id, s.layout_id, NULL, NULL, s.start_time, s.sales_open_at, s.sales_close_at,
+        s.status, s.currency, m.title, t.name, h.name, NULL, NULL, NULL
+    FROM unnest($5::bigint[]) AS named (id)
+    CROSS JOIN LATERAL (SELECT * FROM shows s WHERE s.id = named.id OFFSET 0) s
+    CROSS JOIN LATERAL (SELECT m.title FROM movies m WHERE m.id = s.movie_id OFFSET 0) m
+    CROSS JOIN LATERAL (SELECT t.name FROM theatres t WHERE t.id = s.theatre_id OFFSET 0) t
+    CROSS JOIN LATERAL (SELECT h.name FROM halls h WHERE h.id = s.hall_id OFFSET 0) h
+    UNION ALL
+    SELECT 4::smallint, p.show_id, p.price_minor, NULL, NULL, NULL, NULL, NULL, p.category, NULL, NULL, NULL, NULL,
+        NULL, NULL, NULL
+    FROM unnest($5::bigint[]) AS named (id)
+    CROSS JOIN LATERAL (SELECT * FROM show_prices p WHERE p.show_id = named.id OFFSET 0) p
+    UNION ALL
+    SELECT 5::smallint, c.show_id, c.seat_id, c.user_id, c.booking_id, c.expires_at, NULL, NULL, c.status, c.hold_id,
+        NULL, NULL, NULL, NULL, NULL, NULL
+    FROM unnest($6::bigint[], $7::bigint[]) AS named (show_id, seat_id)
+    CROSS JOIN LATERAL (
+        SELECT * FROM seat_claims c WHERE c.show_id = named.show_id AND c.seat_id = named.seat_id OFFSET 0
+    ) c
+    UNION ALL
+    SELECT 10::smallint, s.id, s.user_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+    FROM unnest($8::bigint[]) AS named (id)
+    CROSS JOIN LATERAL (SELECT * FROM sessions s WHERE s.id = named.id AND s.ended_at IS NULL OFFSET 0) s"
+            $(, $more)*
+        )
+    };
+}
+
+// A batch that books seats by their ids names nothing else.
+statement!(ReadBatch: ReadColumns = read_batch!());
+statement!(ReadWholeBatch: ReadColumns = read_batch!("
+    UNION ALL
+    SELECT 5::smallint, c.show_id, c.seat_id, c.user_id, c.booking_id, c.expires_at, NULL, NULL, c.status, c.hold_id,
+        NULL, NULL, NULL, NULL, NULL, NULL
+    FROM unnest($9::bigint[]) AS named (show_id)
+    CROSS JOIN LATERAL (SELECT * FROM seat_claims c WHERE c.show_id = named.show_id OFFSET 0) c
+    UNION ALL
+    SELECT 6::smallint, h.user_id, h.show_id, NULL, NULL, h.created_at, h.expires_at, NULL, h.id, s.currency, NULL, NULL,
+        NULL, NULL, NULL, NULL
+    FROM unnest($10::text[]) AS named (id)
+    CROSS JOIN LATERAL (SELECT * FROM holds h WHERE h.id = named.id OFFSET 0) h
+    CROSS JOIN LATERAL (SELECT s.currency FROM shows s WHERE s.id = h.show_id OFFSET 0) s
+    UNION ALL
+    SELECT 7::smallint, hs.seat_id, hs.price_minor, seats.number::bigint, hs.position::bigint, NULL, NULL, NULL,
+        hs.hold_id, hs.category, seats.row_label, NULL, NULL, NULL, NULL, NULL
+    FROM unnest($10::text[]) AS named (id)
+    CROSS JOIN LATERAL (SELECT * FROM hold_seats hs WHERE hs.hold_id = named.id OFFSET 0) hs
+    CROSS JOIN LATERAL (SELECT * FROM seats WHERE seats.id = hs.seat_id OFFSET 0) seats
+    UNION ALL
+    SELECT 6::smallint, h.user_id, h.show_id, NULL, NULL, h.created_at, h.expires_at, NULL, h.id, s.currency, NULL, NULL,
+        NULL, NULL, NULL, NULL
+    FROM unnest($11::bigint[], $12::bigint[]) AS named (show_id, user_id)
+    CROSS JOIN LATERAL (
+        SELECT * FROM holds h
+        WHERE h.user_id = named.user_id AND h.show_id = named.show_id AND h.expires_at > now() OFFSET 0
+    ) h
+    CROSS JOIN LATERAL (SELECT s.currency FROM shows s WHERE s.id = h.show_id OFFSET 0) s
+    WHERE h.id <> ALL ($10::text[])
+    UNION ALL
+    SELECT 7::smallint, hs.seat_id, hs.price_minor, seats.number::bigint, hs.position::bigint, NULL, NULL, NULL,
+        hs.hold_id, hs.category, seats.row_label, NULL, NULL, NULL, NULL, NULL
+    FROM unnest($11::bigint[], $12::bigint[]) AS named (show_id, user_id)
+    CROSS JOIN LATERAL (
+        SELECT * FROM holds h
+        WHERE h.user_id = named.user_id AND h.show_id = named.show_id AND h.expires_at > now() OFFSET 0
+    ) h
+    CROSS JOIN LATERAL (SELECT * FROM hold_seats hs WHERE hs.hold_id = h.id OFFSET 0) hs
+    CROSS JOIN LATERAL (SELECT * FROM seats WHERE seats.id = hs.seat_id OFFSET 0) seats
+    WHERE h.id <> ALL ($10::text[])
+    UNION ALL
+    SELECT 8::smallint, b.id, b.user_id, b.show_id, NULL, b.booked_at, b.cancelled_at, NULL, b.reference, b.status,
+        b.currency, NULL, NULL, NULL, NULL, NULL
+    FROM unnest($13::bigint[]) AS named (id)
+    CROSS JOIN LATERAL (SELECT * FROM bookings b WHERE b.id = named.id OFFSET 0) b
+    UNION ALL
+    SELECT 9::smallint, bs.booking_id, bs.seat_id, bs.price_minor, bs.position::bigint, NULL, NULL, NULL,
+        bs.category, seats.row_label, seats.number::text, NULL, NULL, NULL, NULL, NULL
+    FROM unnest($13::bigint[]) AS named (id)
+    CROSS JOIN LATERAL (SELECT * FROM booking_seats bs WHERE bs.booking_id = named.id OFFSET 0) bs
+    CROSS JOIN LATERAL (SELECT * FROM seats WHERE seats.id = bs.seat_id OFFSET 0) seats"));
+
+// Prepared like the others, and not sent as plain text: a statement that must be prepared first waits for the server, and a
+// plain COMMIT would pass it by.
+statement!(Begin: () = "BEGIN ISOLATION LEVEL READ COMMITTED");
+statement!(Commit: () = "COMMIT");
+// The statements of a flight, in lock order. `must` and violated constraints abort all of them.
+statement!(LockNames: () = "SELECT lock_names($1::text[])");
+// The status is looked at behind the fence: with it PostgreSQL may take the index over shows that never overlap, which knows no ids.
+statement!(LockShows: () = "
+    SELECT must((
+        SELECT count(*) FROM unnest($1::bigint[]) AS named (id)
+        CROSS JOIN LATERAL (SELECT s.status FROM shows s WHERE s.id = named.id FOR SHARE) s
+        WHERE s.status = 'scheduled'
+    ) = cardinality($1::bigint[]))");
+statement!(CheckHeld: () = "
+    SELECT must(NOT EXISTS (
+        SELECT 1 FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS named (show_id, user_id, seats)
+        WHERE named.seats <> (
+            SELECT count(*)
+            FROM (
+                SELECT h.id FROM holds h
+                WHERE h.user_id = named.user_id AND h.show_id = named.show_id AND h.expires_at > $4 OFFSET 0
+            ) h
+            CROSS JOIN LATERAL (SELECT 1 FROM hold_seats hs WHERE hs.hold_id = h.id OFFSET 0) hs)))");
+statement!(CheckRows: () = "
+    SELECT must(NOT EXISTS (
+        SELECT 1
+        FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[]) AS named (show_id, layout_id, row_label, taken)
+        WHERE named.taken <> (
+            SELECT coalesce(string_agg(c.seat_id::text, ' ' ORDER BY c.seat_id), '')
+            FROM (
+                SELECT id FROM seats
+                WHERE seats.layout_id = named.layout_id AND seats.row_label = named.row_label OFFSET 0
+            ) seats
+            CROSS JOIN LATERAL (
+                SELECT c.seat_id FROM seat_claims c
+                WHERE c.show_id = named.show_id AND c.seat_id = seats.id
+                    AND (c.expires_at IS NULL OR c.expires_at > $5) OFFSET 0
+            ) c)))");
+statement!(CheckCallers: () = "
+    SELECT must(
+        (SELECT count(*) FROM unnest($1::bigint[], $2::bigint[]) AS named (id, session_generation)
+        CROSS JOIN LATERAL (
+            SELECT 1 FROM users u WHERE u.id = named.id AND u.session_generation = named.session_generation OFFSET 0
+        ) u) = cardinality($1::bigint[])
+        AND (SELECT count(*) FROM unnest($3::bigint[]) AS named (id)
+        CROSS JOIN LATERAL (SELECT 1 FROM sessions s WHERE s.id = named.id AND s.ended_at IS NULL OFFSET 0) s)
+            = cardinality($3::bigint[]))");
+statement!(InsertKeys: () = "
+    INSERT INTO idempotency_keys
+        (user_id, scope, key, fingerprint, operation_id, booking_id, hold_id, answer, created_at)
+    SELECT user_id, scope, key, fingerprint, operation_id, booking_id, hold_id, answer, $9
+    FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bytea[], $5::bytea[], $6::bigint[], $7::text[], $8::bytea[])
+        AS new (user_id, scope, key, fingerprint, operation_id, booking_id, hold_id, answer)
+    ORDER BY user_id, scope, key");
+statement!(LockHolds: () = "
+    SELECT must((SELECT count(*) FROM (
+        SELECT 1 FROM unnest($1::text[], $2::timestamptz[]) AS expected (id, expires_at)
+        CROSS JOIN LATERAL (
+            SELECT 1 FROM holds h WHERE h.id = expected.id AND h.expires_at = expected.expires_at FOR UPDATE
+        ) h
+    ) locked) = cardinality($1::text[]))");
+statement!(DeleteHolds: () = "DELETE FROM holds WHERE id = ANY ($1::text[])");
+statement!(ExtendHolds: () = "
+    UPDATE holds h SET expires_at = next.expires_at
+    FROM unnest($1::text[], $2::timestamptz[]) AS next (id, expires_at)
+    WHERE h.id = next.id AND h.id = ANY ($1::text[])");
+statement!(InsertHolds: () = "
+    INSERT INTO holds (id, user_id, show_id, created_at, expires_at)
+    SELECT id, user_id, show_id, $5, expires_at
+    FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::timestamptz[]) AS new (id, user_id, show_id, expires_at)
+    ORDER BY id");
+statement!(InsertHoldSeats: () = "
+    INSERT INTO hold_seats (hold_id, seat_id, position, category, price_minor)
+    SELECT * FROM unnest($1::text[], $2::bigint[], $3::smallint[], $4::text[], $5::bigint[])");
+statement!(LockBookings: () = "
+    SELECT must((SELECT count(*) FROM (
+        SELECT 1 FROM unnest($1::bigint[], $2::text[]) AS expected (id, status)
+        CROSS JOIN LATERAL (
+            SELECT 1 FROM bookings b WHERE b.id = expected.id AND b.status = expected.status FOR UPDATE
+        ) b
+    ) locked) = cardinality($1::bigint[]))");
+statement!(UpdateBookings: () = "
+    UPDATE bookings b SET status = next.status, cancelled_at = next.cancelled_at
+    FROM unnest($1::bigint[], $2::text[], $3::timestamptz[]) AS next (id, status, cancelled_at)
+    WHERE b.id = next.id AND b.id = ANY ($1::bigint[])");
+statement!(DeleteBookingSeats: () = "
+    WITH deleted AS (
+        DELETE FROM booking_seats bs USING unnest($1::bigint[], $2::bigint[]) AS expected (booking_id, seat_id)
+        WHERE bs.booking_id = expected.booking_id AND bs.seat_id = expected.seat_id
+            AND bs.booking_id = ANY ($1::bigint[])
+        RETURNING 1
+    )
+    SELECT must((SELECT count(*) FROM deleted) = cardinality($1::bigint[]))");
+statement!(InsertBookings: () = "
+    INSERT INTO bookings (id, reference, user_id, show_id, status, currency, cancelled_at, booked_at)
+    SELECT id, reference, user_id, show_id, status, currency, cancelled_at, $8
+    FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::timestamptz[])
+        AS new (id, reference, user_id, show_id, status, currency, cancelled_at)
+    ORDER BY id");
+statement!(DeleteClaims: () = "
+    WITH locked AS MATERIALIZED (
+        SELECT c.ctid
+        FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[], $5::text[], $6::timestamptz[])
+            AS expected (show_id, seat_id, status, booking_id, hold_id, expires_at)
+        CROSS JOIN LATERAL (
+            SELECT c.ctid FROM seat_claims c
+            WHERE c.show_id = expected.show_id AND c.seat_id = expected.seat_id AND c.status = expected.status
+                AND c.booking_id IS NOT DISTINCT FROM expected.booking_id
+                AND c.hold_id IS NOT DISTINCT FROM expected.hold_id
+                AND c.expires_at IS NOT DISTINCT FROM expected.expires_at
+            FOR UPDATE
+        ) c
+    ), deleted AS (
+        DELETE FROM seat_claims c WHERE c.ctid = ANY (ARRAY(SELECT ctid FROM locked)) RETURNING 1
+    )
+    SELECT must((SELECT count(*) FROM deleted) = cardinality($1::bigint[]))");
+statement!(InsertClaims: () = "
+    INSERT INTO seat_claims (show_id, seat_id, layout_id, status, user_id, booking_id, hold_id, expires_at)
+    SELECT show_id, seat_id, layout_id, status, user_id, booking_id, hold_id, expires_at
+    FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[], $6::bigint[], $7::text[],
+            $8::timestamptz[])
+        AS new (show_id, seat_id, layout_id, status, user_id, booking_id, hold_id, expires_at)
+    ORDER BY show_id, seat_id");
+statement!(InsertBookingSeats: () = "
+    INSERT INTO booking_seats (booking_id, seat_id, position, category, price_minor)
+    SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::text[], $5::bigint[])");
+statement!(InsertOutbox: () = "
+    INSERT INTO outbox (kind, show_id, booking_id, created_at)
+    SELECT kind, show_id, booking_id, $4
+    FROM unnest($1::text[], $2::bigint[], $3::bigint[]) WITH ORDINALITY AS new (kind, show_id, booking_id, position)
+    ORDER BY position");
+
+/// Every statement of the booking path with the types of its parameters, for tests of how PostgreSQL runs them.
+#[cfg(feature = "testing")]
+pub const BOOKING_STATEMENTS: &[(&str, &[&str])] = {
+    use crate::statement::Statement;
+
+    const AT: &str = "timestamptz";
+    const IDS: &str = "bigint[]";
+    const TEXTS: &str = "text[]";
+    const BYTES: &str = "bytea[]";
+    const INSTANTS: &str = "timestamptz[]";
+    const PLACES: &str = "smallint[]";
+    &[
+        (ReserveIds::SQL, &[]),
+        (ReadBatch::SQL, &[IDS, TEXTS, TEXTS, IDS, IDS, IDS, IDS, IDS]),
+        (ReadWholeBatch::SQL, &[IDS, TEXTS, TEXTS, IDS, IDS, IDS, IDS, IDS, IDS, TEXTS, IDS, IDS, IDS]),
+        (Begin::SQL, &[]),
+        (LockNames::SQL, &[TEXTS]),
+        (LockShows::SQL, &[IDS]),
+        (CheckHeld::SQL, &[IDS, IDS, IDS, AT]),
+        (CheckRows::SQL, &[IDS, IDS, TEXTS, TEXTS, AT]),
+        (CheckCallers::SQL, &[IDS, IDS, IDS]),
+        (InsertKeys::SQL, &[IDS, TEXTS, TEXTS, BYTES, BYTES, IDS, TEXTS, BYTES, AT]),
+        (LockHolds::SQL, &[TEXTS, INSTANTS]),
+        (DeleteHolds::SQL, &[TEXTS]),
+        (ExtendHolds::SQL, &[TEXTS, INSTANTS]),
+        (InsertHolds::SQL, &[TEXTS, IDS, IDS, INSTANTS, AT]),
+        (InsertHoldSeats::SQL, &[TEXTS, IDS, PLACES, TEXTS, IDS]),
+        (LockBookings::SQL, &[IDS, TEXTS]),
+        (UpdateBookings::SQL, &[IDS, TEXTS, INSTANTS]),
+        (DeleteBookingSeats::SQL, &[IDS, IDS]),
+        (InsertBookings::SQL, &[IDS, TEXTS, IDS, IDS, TEXTS, TEXTS, INSTANTS, AT]),
+        (DeleteClaims::SQL, &[IDS, IDS, TEXTS, IDS, TEXTS, INSTANTS]),
+        (InsertClaims::SQL, &[IDS, IDS, IDS, TEXTS, IDS, IDS, TEXTS, INSTANTS]),
+        (InsertBookingSeats::SQL, &[IDS, IDS, PLACES, TEXTS, IDS]),
+        (InsertOutbox::SQL, &[TEXTS, IDS, IDS, AT]),
+        (Commit::SQL, &[]),
+    ]
+};
