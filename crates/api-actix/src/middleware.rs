@@ -211,7 +211,7 @@ async fn check_session(request: &ServiceRequest, state: &AppState, who: Authoriz
     }
 }
 
-/// Whether a request is one that writes to claims: the caller's session is read and written with them, in one snapshot and one
+/// Whether a request is one that writes to claims: the caller's session is read in their snapshot and looked at again in their
 /// transaction, so that nobody has to ask for it before.
 fn is_command(request: &HttpRequest) -> bool {
     // Not by the route's pattern: finding that goes through all of them, and took a twentieth of the server's time.
