@@ -14,7 +14,7 @@ use diesel_async::pooled_connection::deadpool::{Object, Pool};
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod};
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection as _};
 use domain::StoreError;
-use domain::health::{Dependency, PoolUse};
+use domain::health::{Degradation, Dependency, PoolUse};
 use futures::FutureExt as _;
 use thiserror::Error;
 use tokio::time::timeout;
@@ -414,9 +414,9 @@ impl Dependency for PostgresStore {
         vec![PoolUse { name: "postgresql", size_max: status.max_size, in_use, waiting: status.waiting }]
     }
 
-    async fn check(&self) -> Result<(), StoreError> {
+    async fn check(&self) -> Result<Vec<Degradation>, StoreError> {
         let asked = self.load::<i32, _>(diesel::select(1_i32.into_sql::<Integer>()));
-        timeout(CHECK_MAX, asked).await.map_err(StoreError::unavailable)?.map(|_| ())
+        timeout(CHECK_MAX, asked).await.map_err(StoreError::unavailable)?.map(|_| Vec::new())
     }
 }
 

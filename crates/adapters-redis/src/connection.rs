@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use domain::StoreError;
 use domain::clock::Timer;
-use domain::health::Dependency;
+use domain::health::{Degradation, Dependency};
 use fred::clients::Client;
 use fred::clients::WithOptions;
 use fred::error::Error;
@@ -173,10 +173,14 @@ impl Dependency for Redis {
         false
     }
 
-    async fn check(&self) -> Result<(), StoreError> {
+    async fn check(&self) -> Result<Vec<Degradation>, StoreError> {
         let answer: String =
             self.call(async |client| client.ping(None).await).await.map_err(StoreError::unavailable)?;
-        if answer == "PONG" { Ok(()) } else { Err(StoreError::unavailable("Redis does not answer what it is asked")) }
+        if answer == "PONG" {
+            Ok(Vec::new())
+        } else {
+            Err(StoreError::unavailable("Redis does not answer what it is asked"))
+        }
     }
 }
 

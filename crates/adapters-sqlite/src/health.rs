@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use diesel::{RunQueryDsl as _, sql_query};
 use domain::StoreError;
-use domain::health::{Dependency, PoolUse};
+use domain::health::{Degradation, Dependency, PoolUse};
 
 use crate::store::SqliteStore;
 
@@ -17,13 +17,13 @@ impl Dependency for SqliteStore {
         self.workers_use()
     }
 
-    async fn check(&self) -> Result<(), StoreError> {
+    async fn check(&self) -> Result<Vec<Degradation>, StoreError> {
         self.read(|connection| {
             // Naming the schema makes SQLite look at the file; a bare `SELECT 1` would not.
             sql_query("SELECT 1 FROM sqlite_master LIMIT 1").execute(connection)?;
             Ok(())
         })
         .await?;
-        Ok(())
+        Ok(Vec::new())
     }
 }

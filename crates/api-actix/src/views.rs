@@ -587,6 +587,8 @@ pub struct ChangeSeatsBody {
 pub struct HealthView {
     /// `ok`; `degraded` where something is gone that the server can do without; `unavailable` where something that is needed is.
     pub status: &'static str,
-    /// Each dependency by name: `ok` or `unavailable`.
+    /// Each dependency by name: `ok` or `unavailable`; and each defect of one that still works: `replication` is `none`.
     pub dependencies: std::collections::BTreeMap<&'static str, &'static str>,
+    /// What an operator should correct, one sentence each.
+    pub warnings: Vec<String>,
 }

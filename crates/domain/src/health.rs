@@ -17,6 +17,17 @@ pub struct PoolUse {
     pub waiting: usize,
 }
 
+/// A defect that leaves a dependency usable: the server answers `degraded`, and an operator should act.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Degradation {
+    /// The name under which `/readyz` lists it: `replication`, `clock`, …
+    pub name: &'static str,
+    /// The state that `/readyz` shows under that name: `none`, `behind`, …
+    pub state: &'static str,
+    /// What is wrong and what to do, for an operator.
+    pub message: String,
+}
+
 /// Something the server depends on.
 #[async_trait]
 pub trait Dependency: Send + Sync {
@@ -33,6 +44,6 @@ pub trait Dependency: Send + Sync {
         Vec::new()
     }
 
-    /// Asks the dependency for an answer. MUST end within two seconds.
-    async fn check(&self) -> Result<(), StoreError>;
+    /// Checks that the dependency can do its work, and returns the defects that it can work with. MUST end within two seconds.
+    async fn check(&self) -> Result<Vec<Degradation>, StoreError>;
 }

@@ -20,7 +20,7 @@ const NO_STORE: (header::HeaderName, HeaderValue) = (header::CACHE_CONTROL, Head
 #[utoipa::path(get, path = "/healthz", tag = "operations", responses(
     (status = 200, description = "It does", body = HealthView)))]
 pub async fn healthz() -> Answer {
-    let alive = HealthView { status: "ok", dependencies: BTreeMap::new() };
+    let alive = HealthView { status: "ok", dependencies: BTreeMap::new(), warnings: Vec::new() };
     Ok(HttpResponse::Ok().insert_header(NO_STORE).json(alive))
 }
 
@@ -35,21 +35,25 @@ pub async fn readyz(state: Data<AppState>) -> Answer {
         if let Err(error) = &checked {
             tracing::warn!(dependency = dependency.name(), %error, "dependency.unavailable");
         }
-        (dependency, checked.is_ok())
+        (dependency, checked)
     });
     let checked = join_all(checks).await;
     let is_ready =
-        !state.is_stopping() && checked.iter().all(|(dependency, is_well)| *is_well || !dependency.is_needed());
-    let is_well = checked.iter().all(|(_, is_well)| *is_well);
+        !state.is_stopping() && checked.iter().all(|(dependency, checked)| checked.is_ok() || !dependency.is_needed());
+    let is_well = checked.iter().all(|(_, checked)| checked.as_ref().is_ok_and(Vec::is_empty));
     let status = match (is_ready, is_well) {
         (false, _) => "unavailable",
         (true, false) => "degraded",
         (true, true) => "ok",
     };
-    let told = |is_well| if is_well { "ok" } else { "unavailable" };
-    let dependencies = checked.iter().map(|(dependency, is_well)| (dependency.name(), told(*is_well))).collect();
+    let state_of = |is_ok| if is_ok { "ok" } else { "unavailable" };
+    let mut dependencies: BTreeMap<_, _> =
+        checked.iter().map(|(dependency, checked)| (dependency.name(), state_of(checked.is_ok()))).collect();
+    let degradations: Vec<_> = checked.into_iter().filter_map(|(_, checked)| checked.ok()).flatten().collect();
+    dependencies.extend(degradations.iter().map(|degradation| (degradation.name, degradation.state)));
+    let warnings = degradations.into_iter().map(|degradation| degradation.message).collect();
     let mut response = if is_ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
-    let mut response = response.insert_header(NO_STORE).json(HealthView { status, dependencies });
+    let mut response = response.insert_header(NO_STORE).json(HealthView { status, dependencies, warnings });
     response.extensions_mut().insert(Rendered);
     Ok(response)
 }
