@@ -9,10 +9,10 @@ use domain::ids::{BookingId, SeatId, ShowId, UserId};
 use domain::page::PageRequest;
 use domain::random::Reference;
 
-use crate::connect::PostgresStore;
 use crate::error::bad_row;
 use crate::rows::{booking_state, currency, hold_id, parse_all};
 use crate::statement::{bind, statement};
+use crate::store::PostgresStore;
 
 type BookingColumns = (
     BigInt,

@@ -13,10 +13,10 @@ use domain::ids::{HallId, MovieId, ShowId, TheatreId};
 use domain::money::Money;
 use domain::page::PageRequest;
 
-use crate::connect::PostgresStore;
 use crate::error::bad_row;
 use crate::rows::{currency, parse_all};
 use crate::statement::{bind, statement};
+use crate::store::PostgresStore;
 
 type MovieColumns =
     (BigInt, Text, Text, Integer, Array<Text>, Text, Text, Nullable<Text>, Date, Timestamptz, Timestamptz);

@@ -16,9 +16,9 @@ use domain::identity::{
 use domain::ids::{SessionId, UserId};
 use domain::page::PageRequest;
 
-use crate::connect::{PostgresStore, WriteFailure, within};
 use crate::error::bad_row;
 use crate::schema::{refresh_tokens, sessions, users};
+use crate::store::{PostgresStore, WriteFailure, within};
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = users)]

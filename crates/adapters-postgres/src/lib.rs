@@ -16,11 +16,15 @@ mod rows;
 mod schema;
 mod seating;
 mod seed;
+mod settings;
 mod statement;
+mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod tls;
 
 pub use batch::PostgresBatchStore;
-pub use connect::{ConnectError, PostgresSettings, PostgresStore, SettingsError};
+pub use connect::ConnectError;
 pub use migrations::{MigrateError, SchemaState};
+pub use settings::{PostgresSettings, SettingsError};
+pub use store::PostgresStore;

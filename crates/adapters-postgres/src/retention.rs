@@ -10,8 +10,8 @@ use domain::StoreError;
 use domain::booking::PreparedCommand;
 use domain::retention::{RetentionStore, Sweep};
 
-use crate::connect::{PostgresStore, WriteFailure, within};
 use crate::statement::{bind, statement};
+use crate::store::{PostgresStore, WriteFailure, within};
 
 // What another server is at is skipped: nobody waits, and nobody is in another's way.
 statement!(ForgetAnswers: BigInt = "

@@ -9,11 +9,11 @@ use domain::StoreError;
 use domain::ids::{LayoutId, SeatId, ShowId, UserId};
 use domain::seating::{CategoryPrice, Claim, ClaimStatus, Layout, LayoutStore, Seat, SeatingStore, ShowSeating};
 
-use crate::connect::PostgresStore;
 use crate::error::bad_row;
 use crate::rows::{currency, parse_all};
 use crate::schema::seats;
 use crate::statement::{bind, statement};
+use crate::store::PostgresStore;
 
 // One statement, so that prices and claims are of one instant. Costs as much as the show has claims, not seats.
 statement!(ReadSeating: (

@@ -11,11 +11,11 @@ use domain::StoreError;
 use domain::seed::{HallSeed, MovieSeed, SeedPlan, Seeded, Seeder, ShowSeed, TheatreSeed};
 use domain::text::fold;
 
-use crate::connect::{PostgresStore, WriteFailure, within};
 use crate::identity::insert_user_if_new;
 use crate::migrations::{LOCK_PAUSE, try_schema_lock};
 use crate::schema::{halls, layouts, movies, theatres};
 use crate::statement::{bind, statement};
+use crate::store::{PostgresStore, WriteFailure, within};
 
 statement!(IsUsed: Bool = "SELECT EXISTS (SELECT 1 FROM movies) OR EXISTS (SELECT 1 FROM theatres)");
 statement!(InsertSeats: () = "

@@ -6,7 +6,8 @@ use diesel_async::{AsyncPgConnection, SimpleAsyncConnection as _};
 use tokio::sync::OnceCell;
 
 pub use crate::batch::BOOKING_STATEMENTS;
-use crate::connect::{PostgresSettings, PostgresStore};
+use crate::settings::PostgresSettings;
+use crate::store::PostgresStore;
 
 /// Where the server for tests is: `cargo xtask test` starts one and sets it.
 pub const TEST_DATABASE_URL: &str = "TEST_DATABASE_URL";

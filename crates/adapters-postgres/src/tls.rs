@@ -10,7 +10,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-use crate::connect::SettingsError;
+use crate::settings::SettingsError;
 
 /// How much of a server's certificate is checked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

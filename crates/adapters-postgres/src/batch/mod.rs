@@ -21,9 +21,10 @@ use self::state::{ReadRow, batch_state};
 #[cfg(feature = "testing")]
 pub use self::statements::BOOKING_STATEMENTS;
 use self::statements::{ReadBatch, ReadWholeBatch, ReserveIds};
-use crate::connect::{PostgresSettings, PostgresStore};
 use crate::error::{bad_row, is_connection_lost, store_error};
+use crate::settings::PostgresSettings;
 use crate::statement::bind;
+use crate::store::PostgresStore;
 
 /// How long a read or a write may take, a new connection included.
 const BATCH_MAX: Duration = Duration::from_millis(4_500);

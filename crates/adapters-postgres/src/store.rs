@@ -1,0 +1,200 @@
+//! The pool of connections, transactions on it, and the rule that a lost connection is tried once more.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use diesel::IntoSql as _;
+use diesel::sql_types::Integer;
+use diesel_async::methods::LoadQuery;
+use diesel_async::pooled_connection::deadpool::{Object, Pool};
+use diesel_async::{AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _};
+use domain::StoreError;
+use domain::health::{Degradation, Dependency, PoolUse};
+use tokio::time::timeout;
+
+use crate::connect::{CONNECT_MAX, with_cause};
+use crate::error::{is_connection_lost, store_error};
+use crate::settings::PostgresSettings;
+
+/// How long a call to the database may take, waiting for a connection included.
+pub const CALL_MAX: Duration = Duration::from_secs(5);
+/// How long `/readyz` waits.
+const CHECK_MAX: Duration = Duration::from_secs(2);
+
+/// Every store port but [`domain::booking::BatchStore`], on a pool of connections. Cheap to clone.
+#[derive(Clone)]
+pub struct PostgresStore {
+    pool: Pool<AsyncPgConnection>,
+    settings: PostgresSettings,
+}
+
+impl PostgresStore {
+    /// A store on a pool that was made with these settings.
+    pub(crate) fn new(pool: Pool<AsyncPgConnection>, settings: PostgresSettings) -> Self {
+        Self { pool, settings }
+    }
+
+    /// How the database is reached.
+    pub fn settings(&self) -> &PostgresSettings {
+        &self.settings
+    }
+
+    /// The rows of a query. A connection that turns out to be lost is thrown away, and another one tried once: nothing
+    /// was written.
+    pub(crate) async fn load<Row, Q>(&self, query: Q) -> Result<Vec<Row>, StoreError>
+    where
+        Q: LoadQuery<'static, AsyncPgConnection, Row> + Clone + Send + 'static,
+        Row: Send + 'static,
+    {
+        for last_try in [false, true] {
+            let mut connection = self.checkout().await?;
+            let error = match timeout(CALL_MAX, query.clone().load(&mut *connection)).await {
+                Ok(Ok(rows)) => return Ok(rows),
+                Ok(Err(error)) if !is_connection_lost(&error) => return Err(store_error(error)),
+                Ok(Err(error)) => store_error(error),
+                Err(elapsed) => StoreError::unavailable(elapsed),
+            };
+            drop(Object::take(connection));
+            if last_try {
+                return Err(error);
+            }
+        }
+        Err(StoreError::unavailable("no connection stays"))
+    }
+
+    /// The first row of a query, if it has any.
+    pub(crate) async fn first<Row, Q>(&self, query: Q) -> Result<Option<Row>, StoreError>
+    where
+        Q: LoadQuery<'static, AsyncPgConnection, Row> + Clone + Send + 'static,
+        Row: Send + 'static,
+    {
+        Ok(self.load(query).await?.into_iter().next())
+    }
+
+    /// Begins a transaction, on a connection that has just answered: a write is not tried again, because one whose
+    /// connection was lost may be written.
+    pub(crate) async fn begin(&self) -> Result<Transaction, StoreError> {
+        let connection = self.answering().await?;
+        let mut transaction = Transaction { connection: Some(connection) };
+        match within(async { Ok(transaction.connection()?.batch_execute("BEGIN").await?) }).await {
+            Ok(()) => Ok(transaction),
+            Err(WriteFailure::Query(error)) => Err(store_error(error)),
+            Err(WriteFailure::Refused(error) | WriteFailure::Store(error)) => Err(error),
+        }
+    }
+
+    async fn answering(&self) -> Result<Object<AsyncPgConnection>, StoreError> {
+        for _ in 0..=self.pool.status().size {
+            let mut connection = self.checkout().await?;
+            match timeout(CONNECT_MAX, connection.batch_execute("SELECT 1")).await {
+                Ok(Ok(())) => return Ok(connection),
+                Ok(Err(_)) | Err(_) => drop(Object::take(connection)),
+            }
+        }
+        Err(StoreError::unavailable("no connection answers"))
+    }
+
+    async fn checkout(&self) -> Result<Object<AsyncPgConnection>, StoreError> {
+        self.pool.get().await.map_err(|error| StoreError::unavailable(with_cause(&error)))
+    }
+}
+
+/// A transaction on a connection of the pool. Dropped before it is finished it takes the connection with it: what is in the
+/// middle of something is nobody else's.
+pub(crate) struct Transaction {
+    connection: Option<Object<AsyncPgConnection>>,
+}
+
+impl Transaction {
+    /// The connection.
+    pub(crate) fn connection(&mut self) -> Result<&mut AsyncPgConnection, StoreError> {
+        self.connection.as_deref_mut().ok_or_else(|| StoreError::internal("the transaction is over"))
+    }
+
+    /// Commits a success, and rolls anything else back.
+    pub(crate) async fn finish<T, E: From<StoreError>>(mut self, outcome: Result<T, WriteFailure<E>>) -> Result<T, E> {
+        let end = if outcome.is_ok() { "COMMIT" } else { "ROLLBACK" };
+        let ended =
+            within(async { Ok::<_, WriteFailure<StoreError>>(self.connection()?.batch_execute(end).await?) }).await;
+        match (outcome, ended) {
+            (Ok(value), Ok(())) => {
+                drop(self.connection.take());
+                Ok(value)
+            }
+            (Err(failure), Ok(())) => {
+                drop(self.connection.take());
+                Err(failure.into_error())
+            }
+            (Ok(_), Err(failure)) => Err(failure.into_error().into()),
+            (Err(failure), Err(_)) => Err(failure.into_error()),
+        }
+    }
+}
+
+impl Drop for Transaction {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            drop(Object::take(connection));
+        }
+    }
+}
+
+/// Runs a part of a transaction, for as long as a call may take.
+pub(crate) async fn within<T, E>(
+    part: impl Future<Output = Result<T, WriteFailure<E>>> + Send,
+) -> Result<T, WriteFailure<E>> {
+    match timeout(CALL_MAX, part).await {
+        Ok(outcome) => outcome,
+        Err(elapsed) => Err(WriteFailure::Store(StoreError::unavailable(elapsed))),
+    }
+}
+
+/// Why a transaction was rolled back.
+pub(crate) enum WriteFailure<E> {
+    /// A rule of the port.
+    Refused(E),
+    /// The database.
+    Query(diesel::result::Error),
+    /// A row that can't be read.
+    Store(StoreError),
+}
+
+impl<E: From<StoreError>> WriteFailure<E> {
+    fn into_error(self) -> E {
+        match self {
+            Self::Refused(error) => error,
+            Self::Query(error) => store_error(error).into(),
+            Self::Store(error) => error.into(),
+        }
+    }
+}
+
+impl<E> From<StoreError> for WriteFailure<E> {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl<E> From<diesel::result::Error> for WriteFailure<E> {
+    fn from(error: diesel::result::Error) -> Self {
+        Self::Query(error)
+    }
+}
+
+#[async_trait]
+impl Dependency for PostgresStore {
+    fn name(&self) -> &'static str {
+        "postgresql"
+    }
+
+    fn pools(&self) -> Vec<PoolUse> {
+        let status = self.pool.status();
+        let in_use = status.size.saturating_sub(status.available);
+        vec![PoolUse { name: "postgresql", size_max: status.max_size, in_use, waiting: status.waiting }]
+    }
+
+    async fn check(&self) -> Result<Vec<Degradation>, StoreError> {
+        let asked = self.load::<i32, _>(diesel::select(1_i32.into_sql::<Integer>()));
+        timeout(CHECK_MAX, asked).await.map_err(StoreError::unavailable)?.map(|_| Vec::new())
+    }
+}
