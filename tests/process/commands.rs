@@ -104,6 +104,10 @@ fn check_config_tells_what_holds_and_no_secret() {
     }
     let shown = ended.succeeded();
     assert!(shown.contains("PostgreSQL") && shown.contains("a server at cache.example:6379"), "{shown}");
+    for setting in SETTINGS {
+        let rows = shown.lines().filter(|line| line.split(' ').next() == Some(setting.name));
+        assert_eq!(rows.count(), 1, "{}: {shown}", setting.name);
+    }
     let told = Site::embedded().with("PORT", "x").run(&["check-config"], "").failed(2);
     assert!(told.contains("PORT is x"), "{told}");
 }

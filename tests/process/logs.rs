@@ -1,4 +1,9 @@
-//! What the program writes: everything that helps, and no secret.
+//! What the program writes: everything that helps, and no secret; and that nobody waits for whoever should read it.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _, pipe};
+use std::net::TcpStream;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -106,7 +111,7 @@ async fn no_secret_is_logged(kind: Kind, format: &str) {
     }
     server.signal("TERM");
     let greeting = server.greeting.clone();
-    let ended = server.ended(std::time::Duration::from_secs(12));
+    let ended = server.ended(Duration::from_secs(12));
     let written = format!("{}{}", ended.stdout.strip_prefix(&greeting).unwrap(), ended.stderr);
     assert!(written.contains("request.done") && written.contains("/api/auth/login"), "{written}");
     for secret in secrets {
@@ -144,4 +149,143 @@ async fn json_logs_are_an_object_a_line_and_tell_the_requests_id() {
     assert!(line["micros"].is_u64());
     assert_eq!(by_id(&drawn)["route"], "/healthz");
     assert!(lines.iter().all(|line| line["timestamp"].is_string() && line["level"].is_string()));
+}
+
+/// A server whose standard output and standard error go into pipes. Killed when it is dropped.
+struct Piped(Child);
+
+impl Drop for Piped {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Piped {
+    fn terminate(&self) {
+        assert!(Command::new("kill").args(["-s", "TERM", &self.0.id().to_string()]).status().unwrap().success());
+    }
+
+    /// Waits until it has ended, and returns its exit code.
+    #[track_caller]
+    fn ended(&mut self) -> Option<i32> {
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_secs(60) {
+            if let Some(status) = self.0.try_wait().unwrap() {
+                return status.code();
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("it does not end");
+    }
+}
+
+/// Sends requests over one connection, one after another, each with an id as long as ids may be: it is in the log's line.
+fn chat(address: &str, requests: usize) {
+    let mut connection = TcpStream::connect(address).unwrap();
+    connection.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let mut replies = BufReader::new(connection.try_clone().unwrap());
+    let request = format!("GET /healthz HTTP/1.1\r\nHost: test\r\nX-Request-Id: {}\r\n\r\n", "i".repeat(128));
+    for _ in 0..requests {
+        connection.write_all(request.as_bytes()).unwrap();
+        let (mut head, mut length) = (String::new(), 0);
+        while !head.ends_with("\r\n\r\n") {
+            assert_ne!(replies.read_line(&mut head).unwrap(), 0, "{head}");
+        }
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        for line in head.to_ascii_lowercase().lines() {
+            if let Some(value) = line.strip_prefix("content-length: ") {
+                length = value.parse().unwrap();
+            }
+        }
+        replies.read_exact(&mut vec![0; length]).unwrap();
+    }
+}
+
+/// The lines of the log that were dropped, by `/metrics`.
+fn lines_dropped(metrics: &str) -> u64 {
+    let line = metrics.lines().find_map(|line| line.strip_prefix("log_lines_dropped_total "));
+    line.unwrap_or_else(|| panic!("{metrics}")).parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_nobody_reads_blocks_neither_requests_nor_the_stop() {
+    let site = Site::embedded().with("RUST_LOG", "trace").with("RATE_LIMIT", "off");
+    let ((greeting, stdout), (log, stderr)) = (pipe().unwrap(), pipe().unwrap());
+    let mut server = Piped(site.command(&["serve"]).stdout(stdout).stderr(stderr).spawn().unwrap());
+    let mut greeting = BufReader::new(greeting);
+    let mut first = String::new();
+    greeting.read_line(&mut first).unwrap();
+    let base = first.trim().strip_prefix("movie-booking listens on ").unwrap().to_owned();
+    let address = base.strip_prefix("http://").unwrap().to_owned();
+    let get = async |path: &str| {
+        let client = crate::harness::http_client().timeout(Duration::from_secs(60)).build().unwrap();
+        client.get(format!("{base}{path}")).send().await.unwrap().text().await.unwrap()
+    };
+    // More than the pipe and the queue hold, 4 MiB: then lines are dropped, and requests are answered on.
+    let began = Instant::now();
+    while lines_dropped(&get("/metrics").await) == 0 {
+        assert!(began.elapsed() < Duration::from_secs(300), "no line is dropped");
+        let chats = (0..4).map(|_| {
+            let address = address.clone();
+            tokio::task::spawn_blocking(move || chat(&address, 1000))
+        });
+        futures::future::join_all(chats).await.into_iter().for_each(|chat| chat.unwrap());
+    }
+    assert!(get("/healthz").await.contains("ok"));
+    server.terminate();
+    assert_eq!(server.ended(), Some(0));
+    drop(log);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dropped_log_lines_are_reported_once_the_log_is_read_again() {
+    let site = Site::embedded().with("RATE_LIMIT", "off").with("LOG_FORMAT", "json");
+    let ((greeting, stdout), (log, stderr)) = (pipe().unwrap(), pipe().unwrap());
+    let mut server = Piped(site.command(&["serve"]).stdout(stdout).stderr(stderr).spawn().unwrap());
+    let mut first = String::new();
+    BufReader::new(greeting).read_line(&mut first).unwrap();
+    let address = first.trim().strip_prefix("movie-booking listens on http://").unwrap().to_owned();
+    let metrics = async || {
+        let client = crate::harness::http_client().timeout(Duration::from_secs(60)).build().unwrap();
+        client.get(format!("http://{address}/metrics")).send().await.unwrap().text().await.unwrap()
+    };
+    let began = Instant::now();
+    while lines_dropped(&metrics().await) == 0 {
+        assert!(began.elapsed() < Duration::from_secs(300), "no line is dropped");
+        let chats = (0..4).map(|_| {
+            let address = address.clone();
+            tokio::task::spawn_blocking(move || chat(&address, 1000))
+        });
+        futures::future::join_all(chats).await.into_iter().for_each(|chat| chat.unwrap());
+    }
+    let dropped = lines_dropped(&metrics().await);
+    let reader = std::thread::spawn(move || {
+        let lines = BufReader::new(log).lines().map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
+        lines.collect::<Vec<_>>()
+    });
+    // A line that is written now is written: the last ones of a process as well.
+    server.terminate();
+    assert_eq!(server.ended(), Some(0));
+    let lines = reader.join().unwrap();
+    let reported: u64 = lines
+        .iter()
+        .filter(|line| line["message"] == "log.lines_dropped")
+        .map(|line| line["lines"].as_u64().unwrap())
+        .sum();
+    assert!(reported >= dropped, "{reported} of {dropped}");
+    assert!(lines.iter().any(|line| line["message"] == "server.stopping"), "the end is in the log");
+}
+
+#[test]
+fn output_that_is_closed_ends_no_server() {
+    let site = Site::embedded();
+    let ((greeting, stdout), (log, stderr)) = (pipe().unwrap(), pipe().unwrap());
+    let mut server = Piped(site.command(&["serve"]).stdout(stdout).stderr(stderr).spawn().unwrap());
+    let mut first = String::new();
+    BufReader::new(greeting).read_line(&mut first).unwrap();
+    drop(log);
+    chat(first.trim().strip_prefix("movie-booking listens on http://").unwrap(), 100);
+    server.terminate();
+    assert_eq!(server.ended(), Some(0));
 }

@@ -148,8 +148,52 @@ async fn settings_come_from_the_environment_then_env_then_the_file() {
     let server = site.serve_with(&["--config", "settings.toml", "serve"]);
     assert!(site.path("from-env").is_dir() && !site.path("from-file").exists());
     let shown = site.run(&["--config", "settings.toml", "check-config"], "").succeeded();
-    assert!(shown.contains("seats a booking   3"), "{shown}");
+    let row = |name: &str| {
+        let line = shown.lines().find(|line| line.starts_with(&format!("{name} "))).expect(&shown);
+        line.split("  ").map(str::trim).filter(|column| !column.is_empty()).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let dotenv = site.directory.path().canonicalize().unwrap().join(".env").display().to_string();
+    assert_eq!(row("PORT"), ["PORT", "0", "environment"]);
+    assert_eq!(row("DATA_DIR"), ["DATA_DIR", "./from-env", &format!("{dotenv}, line 2")]);
+    assert_eq!(row("MAX_SEATS_PER_BOOKING"), ["MAX_SEATS_PER_BOOKING", "3", "settings.toml, line 3"]);
+    assert_eq!(row("HOST"), ["HOST", "127.0.0.1", "default"]);
+    assert!(shown.contains(&format!("\nFiles: settings.toml and {dotenv}\n")), "{shown}");
     drop(server);
+}
+
+#[test]
+fn a_dotenv_file_is_read_literally_from_the_nearest_directory() {
+    let site = Site::embedded().without("PORT");
+    let below = site.path("below");
+    std::fs::create_dir_all(below.join(".env")).unwrap();
+    let text = "\u{feff}# settings\r\nOTEL_SERVICE_NAME=pa$word#1\r\nexport PORT='0' # any\r\nUNKNOWN=1\r\n";
+    std::fs::write(site.path(".env"), text).unwrap();
+    // A directory of that name is passed over.
+    let shown = site.in_directory("below").run(&["check-config"], "").succeeded();
+    let line = |name: &str| shown.lines().find(|line| line.starts_with(&format!("{name} "))).expect(&shown).to_owned();
+    let dotenv = site.directory.path().canonicalize().unwrap().join(".env").display().to_string();
+    let service = line("OTEL_SERVICE_NAME");
+    assert!(service.contains(" pa$word#1 ") && service.ends_with(&format!("{dotenv}, line 2")), "{service}");
+    assert!(line("PORT").ends_with(&format!("{dotenv}, line 3")), "{shown}");
+}
+
+#[test]
+fn mistakes_in_settings_name_the_file_and_the_line() {
+    let site = Site::embedded().without("PORT");
+    let refused = |text: &[u8], said: &[&str]| {
+        std::fs::write(site.path(".env"), text).unwrap();
+        let told = site.run(&["check-config"], "").failed(2);
+        assert!(said.iter().all(|said| told.contains(said)), "{told}");
+    };
+    refused(b"\xef\xbb\xbf\nPORT=70000\n", &["PORT is 70000", "/.env, line 2"]);
+    refused(b"A=1\nB\nC='\n", &["/.env cannot be read: line 2", "/.env cannot be read: line 3"]);
+    refused(b"A=1\nB=\xff\n", &["/.env cannot be read: line 2: it is not UTF-8"]);
+    // What some editors and shells call Unicode.
+    refused(b"\xff\xfeA\0=\x001\0", &["/.env cannot be read: line 1: it is not UTF-8"]);
+    std::fs::remove_file(site.path(".env")).unwrap();
+    std::fs::write(site.path("settings.toml"), "\u{feff}host = \"127.0.0.1\"\r\nport = 70000\r\n").unwrap();
+    let told = site.run(&["--config", "settings.toml", "check-config"], "").failed(2);
+    assert!(told.contains("PORT is 70000") && told.contains("(settings.toml, line 2)"), "{told}");
 }
 
 #[test]

@@ -152,13 +152,14 @@ pub struct Site {
     /// The database, on PostgreSQL.
     pub database: Option<TestDatabase>,
     settings: Vec<(String, String)>,
+    below: PathBuf,
 }
 
 impl Site {
     /// An empty directory: nothing is set but the port.
     pub fn embedded() -> Self {
         let directory = Arc::new(tempfile::tempdir().unwrap());
-        Self { directory, database: None, settings: vec![("PORT".into(), "0".into())] }
+        Self { directory, database: None, settings: vec![("PORT".into(), "0".into())], below: PathBuf::new() }
     }
 
     /// A database without a schema.
@@ -203,15 +204,26 @@ impl Site {
         self
     }
 
+    /// The same settings, for a program that is started in a directory below.
+    #[must_use]
+    pub fn in_directory(&self, name: &str) -> Self {
+        let (directory, settings) = (Arc::clone(&self.directory), self.settings.clone());
+        Self { directory, database: None, settings, below: name.into() }
+    }
+
     /// A path in the directory.
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    /// The program with its settings, to be started.
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary());
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
-        command.envs(self.settings.iter().cloned()).current_dir(self.directory.path()).args(arguments);
+        command
+            .envs(self.settings.iter().cloned())
+            .current_dir(self.directory.path().join(&self.below))
+            .args(arguments);
         command
     }
 

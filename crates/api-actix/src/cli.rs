@@ -1,8 +1,9 @@
 //! The command line.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use adapters_auth::Argon2Passwords;
 use adapters_sqlite::BackupError;
@@ -10,7 +11,7 @@ use clap::{Parser, Subcommand};
 use domain::identity::{CreatedUser, Email, Name, NewUser, Password, PasswordHasher as _, Role, UserStoreError};
 use domain::seed::Seeded;
 
-use crate::config::{self, Config, SETTINGS, StoreConfig};
+use crate::config::{self, Config, Loaded, SETTINGS, StoreConfig};
 use crate::secrets::{DEMO_ACCOUNTS_FILE, DemoAccounts, JWT_SECRET_FILE};
 use crate::seeding::{seed_demo, top_up};
 use crate::server::{RunningServer, start, told_to_stop};
@@ -19,6 +20,10 @@ use crate::{healthcheck, openapi, telemetry};
 
 /// What a mistake in the settings ends with. Other failures end with 1.
 const EXIT_CONFIG: u8 = 2;
+/// How long a server that ends waits for output that nobody reads. Output that is read takes milliseconds.
+const SERVER_FLUSH_MAX: Duration = Duration::from_secs(1);
+/// How long another command does: its output is its result.
+const COMMAND_FLUSH_MAX: Duration = Duration::from_secs(60);
 
 /// A cinema chain's booking system: an HTTP API that never sells a seat twice, and never books a retry twice.
 ///
@@ -59,7 +64,7 @@ enum Command {
         /// The file to make. It must not be there.
         file: PathBuf,
     },
-    /// Read the settings, tell every mistake, and show what they come to.
+    /// Read the settings, report every mistake, and show each setting with its value and where it came from.
     CheckConfig,
     /// Ask the server of this configuration, on this machine, whether it can do its work. For the health check of a container.
     Healthcheck,
@@ -94,43 +99,54 @@ pub fn main() -> ExitCode {
     if matches!(cli.command, Some(Command::Openapi)) {
         return print(&openapi::to_json());
     }
-    let config = match config::load(cli.config.as_deref()) {
-        Ok(config) => config,
+    let loaded = match config::load(cli.config.as_deref()) {
+        Ok(loaded) => loaded,
         Err(errors) => {
-            eprintln!("{errors}\nNothing was started. `movie-booking --help` lists the settings.");
+            telemetry::print_error(&format!(
+                "{errors}\nNothing was started. `movie-booking --help` lists the settings."
+            ));
             return ExitCode::from(EXIT_CONFIG);
         }
     };
     if matches!(cli.command, Some(Command::Healthcheck)) {
         // One line, and no log: it is asked every few seconds.
-        return match healthcheck::ask(config.host, config.port) {
+        return match healthcheck::ask(loaded.config.host, loaded.config.port) {
             Ok(ready) => print(&format!("{ready}\n")),
             Err(unhealthy) => fail(&unhealthy),
         };
     }
-    telemetry::init(&config);
+    if let Err(error) = telemetry::init(&loaded.config) {
+        return fail(&error);
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error),
     };
-    match runtime.block_on(run(cli.command.unwrap_or(Command::Serve { migrate: false }), &config)) {
+    let command = cli.command.unwrap_or(Command::Serve { migrate: false });
+    let patience = if matches!(command, Command::Serve { .. }) { SERVER_FLUSH_MAX } else { COMMAND_FLUSH_MAX };
+    let outcome = runtime.block_on(run(command, &loaded));
+    // What was awaited is over. A thread that blocks nevertheless must not keep the process.
+    runtime.shutdown_background();
+    let code = match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(error.as_ref()),
-    }
+    };
+    telemetry::flush(patience);
+    code
 }
 
 fn fail(error: &dyn std::error::Error) -> ExitCode {
-    eprintln!("movie-booking: {error}.");
+    telemetry::print_error(&format!("movie-booking: {error}."));
     ExitCode::FAILURE
 }
 
-/// Prints a text; a reader that has gone is no failure.
 fn print(text: &str) -> ExitCode {
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    telemetry::print(text);
     ExitCode::SUCCESS
 }
 
-async fn run(command: Command, config: &Config) -> Outcome {
+async fn run(command: Command, loaded: &Loaded) -> Outcome {
+    let config = &loaded.config;
     match command {
         Command::Serve { migrate } => {
             let purpose = if migrate { Purpose::ServeAndMigrate } else { Purpose::Serve };
@@ -149,7 +165,7 @@ async fn run(command: Command, config: &Config) -> Outcome {
         Command::Admin { command } => admin(config, command).await,
         Command::Backup { file } => backup(config, file).await,
         Command::CheckConfig => {
-            print(&format!("{}\n", config::describe(config)));
+            print(&format!("{}\n", config::describe(loaded)));
             Ok(())
         }
         // These two are over before there is a runtime.
@@ -273,7 +289,9 @@ fn read_password() -> Result<Password, Box<dyn std::error::Error + Send + Sync>>
 }
 
 fn settings_help() -> String {
-    let mut text = String::from("Settings, by precedence: the environment, .env, and the file of --config.\n");
+    let mut text = String::from(
+        "Settings, by precedence: the environment, .env, and the file of --config. `check-config` shows where each came from.\n",
+    );
     for setting in SETTINGS {
         let default = if setting.default.is_empty() { "none".to_owned() } else { setting.default.to_owned() };
         text.push_str(&format!(

@@ -1,7 +1,7 @@
 //! Settings: from the environment, a `.env` file and a TOML file, in this order of precedence.
 //!
 //! Every setting has one name, upper-case in the environment (`DATABASE_URL`) and lower-case in the file (`database_url`).
-//! All mistakes are told at once, by name, with what is allowed. [`SETTINGS`] lists them all.
+//! All mistakes are told at once, by name, with what is allowed, and with the line of the file. [`SETTINGS`] lists them all.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,6 +19,8 @@ use domain::limits::Limit;
 use ipnet::IpNet;
 use secrecy::SecretString;
 
+use crate::dotenv::{self, Line};
+use crate::secrets::weakness;
 use crate::traces::TraceSettings;
 
 /// Where bookings are kept.
@@ -156,13 +158,13 @@ pub const SETTINGS: &[Setting] = &[
     secret(
         "JWT_SECRET",
         "",
-        "at least 32 bytes",
+        "at least 32 random bytes, as `openssl rand -base64 48` prints them",
         "Signs access tokens. Needed with PostgreSQL; made and kept with the embedded store.",
     ),
     secret(
         "JWT_SECRET_PREVIOUS",
         "",
-        "at least 32 bytes",
+        "as JWT_SECRET",
         "What signed them before: tokens signed by it are good until they expire.",
     ),
     setting("ACCESS_TOKEN_TTL", "1h", DURATION, "How long an access token works."),
@@ -265,45 +267,204 @@ impl fmt::Display for ConfigErrors {
 
 impl std::error::Error for ConfigErrors {}
 
-/// The settings of this process: its environment, `.env` in its directory, and `file`.
-pub fn load(file: Option<&Path>) -> Result<Config, ConfigErrors> {
-    let mut errors = Vec::new();
-    let mut values = BTreeMap::new();
-    if let Some(path) = file {
-        read_toml(path, &mut values, &mut errors);
+/// Where a setting came from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Source {
+    Environment,
+    /// A `.env` file or the file of `--config`, as it is shown.
+    Line {
+        file: String,
+        line: usize,
+    },
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Environment => f.write_str("environment"),
+            Self::Line { file, line } => write!(f, "{file}, line {line}"),
+        }
     }
-    match dotenvy::dotenv_iter() {
-        Ok(lines) => {
-            for line in lines {
-                match line {
-                    Ok((name, value)) => add(&mut values, &name, value),
-                    Err(error) => errors.push(format!(".env cannot be read: {}.", without_text(&error))),
-                }
+}
+
+/// What was given, before it is checked.
+#[derive(Default)]
+struct Given {
+    values: BTreeMap<&'static str, String>,
+    sources: BTreeMap<&'static str, Source>,
+    /// The files that were read.
+    files: Vec<String>,
+    errors: Vec<String>,
+}
+
+/// The checked settings, and where each of them came from.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The settings.
+    pub config: Config,
+    sources: BTreeMap<&'static str, Source>,
+    files: Vec<String>,
+    /// The values that were given, but for secrets.
+    shown: BTreeMap<&'static str, String>,
+}
+
+/// The settings of this process: its environment, `.env` in its directory or the nearest one above, and `file`.
+pub fn load(file: Option<&Path>) -> Result<Loaded, ConfigErrors> {
+    let mut given = Given::default();
+    if let Some(path) = file {
+        given.read_toml(path);
+    }
+    given.read_dotenv();
+    given.read_environment();
+    let Given { values, sources, files, errors } = given;
+    let shown =
+        values.iter().filter(|(name, _)| !is_secret(name)).map(|(name, value)| (*name, value.clone())).collect();
+    match check(values, errors) {
+        Ok(config) => Ok(Loaded { config, sources, files, shown }),
+        Err(ConfigErrors(errors)) => {
+            Err(ConfigErrors(errors.into_iter().map(|error| located(error, &sources)).collect()))
+        }
+    }
+}
+
+/// Adds the line of the file to a mistake in a setting. Such a mistake begins with the setting's name.
+fn located(error: String, sources: &BTreeMap<&'static str, Source>) -> String {
+    let name = error.split([' ', ':']).next().unwrap_or_default();
+    match sources.get(name) {
+        Some(source @ Source::Line { .. }) => format!("{error} ({source})"),
+        Some(Source::Environment) | None => error,
+    }
+}
+
+/// Text that is UTF-8, with or without a byte order mark; or what is wrong with the file, without its content.
+fn read_text(path: &Path) -> Result<String, String> {
+    let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text)),
+        Err(error) => {
+            let valid = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
+            let line = valid.iter().filter(|byte| **byte == b'\n').count() + 1;
+            Err(format!("line {line}: it is not UTF-8"))
+        }
+    }
+}
+
+/// The nearest `.env` file, from the current directory upwards. A directory of that name (a Python environment) is not one.
+fn nearest_dotenv() -> std::io::Result<Option<PathBuf>> {
+    let directory = std::env::current_dir()?;
+    for directory in directory.ancestors() {
+        let path = directory.join(".env");
+        match std::fs::metadata(&path) {
+            // Neither a directory nor nothing: a file, or a pipe from a secrets manager.
+            Ok(metadata) if !metadata.is_dir() => return Ok(Some(path)),
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(std::io::Error::new(error.kind(), format!("{}: {error}", path.display()))),
+        }
+    }
+    Ok(None)
+}
+
+impl Given {
+    fn add(&mut self, name: &str, value: String, source: Source) {
+        if let Some(setting) = SETTINGS.iter().find(|setting| setting.name == name) {
+            if value.trim().is_empty() {
+                self.values.remove(setting.name);
+                self.sources.remove(setting.name);
+            } else {
+                self.values.insert(setting.name, value);
+                self.sources.insert(setting.name, source);
             }
         }
-        Err(error) if error.not_found() => {}
-        Err(error) => errors.push(format!(".env cannot be read: {error}")),
     }
-    for (name, value) in std::env::vars_os() {
-        let Some(name) = name.to_str() else { continue };
-        match value.into_string() {
-            Ok(value) => add(&mut values, name, value),
-            Err(_) if is_known(name) => errors.push(format!("{name} is not UTF-8.")),
-            Err(_) => {}
+
+    fn read_environment(&mut self) {
+        for (name, value) in std::env::vars_os() {
+            let Some(name) = name.to_str() else { continue };
+            match value.into_string() {
+                Ok(value) => self.add(name, value, Source::Environment),
+                Err(_) if is_known(name) => self.errors.push(format!("{name} is not UTF-8.")),
+                Err(_) => {}
+            }
         }
     }
-    check(values, errors)
+
+    fn read_dotenv(&mut self) {
+        let path = match nearest_dotenv() {
+            Ok(Some(path)) => path,
+            Ok(None) => return,
+            Err(error) => return self.errors.push(format!(".env cannot be read: {error}.")),
+        };
+        let text = match read_text(&path) {
+            Ok(text) => text,
+            Err(error) => return self.errors.push(format!("{} cannot be read: {error}.", path.display())),
+        };
+        let file = path.display().to_string();
+        for line in dotenv::parse(&text) {
+            match line {
+                Ok(Line { number, name, value }) => {
+                    self.add(&name, value, Source::Line { file: file.clone(), line: number });
+                }
+                Err(error) => self.errors.push(format!("{file} cannot be read: {error}.")),
+            }
+        }
+        self.files.push(file);
+    }
+
+    fn read_toml(&mut self, path: &Path) {
+        let file = path.display().to_string();
+        let text = match read_text(path) {
+            Ok(text) => text,
+            Err(error) => return self.errors.push(format!("{file} cannot be read: {error}.")),
+        };
+        let line_of = |offset: usize| text.get(..offset).unwrap_or_default().matches('\n').count() + 1;
+        let table: BTreeMap<String, toml::Spanned<toml::Value>> = match toml::from_str(&text) {
+            Ok(table) => table,
+            Err(error) => {
+                // Not the error's own text: that shows the line, and a secret may be in it.
+                let line = line_of(error.span().map_or(0, |span| span.start));
+                return self.errors.push(format!("{file} is not TOML: line {line}: {}.", error.message()));
+            }
+        };
+        for (name, value) in table {
+            let line = line_of(value.span().start);
+            let value = match value.into_inner() {
+                toml::Value::String(text) => text,
+                toml::Value::Integer(number) => number.to_string(),
+                toml::Value::Boolean(flag) => if flag { "on" } else { "off" }.to_owned(),
+                toml::Value::Array(items) if items.iter().all(toml::Value::is_str) => {
+                    items.iter().filter_map(toml::Value::as_str).collect::<Vec<_>>().join(",")
+                }
+                _ => {
+                    self.errors.push(format!(
+                        "{name} in {file}, line {line}, must be a string, a number or a list of strings."
+                    ));
+                    continue;
+                }
+            };
+            let upper = name.to_uppercase();
+            if name == name.to_lowercase() && is_known(&upper) {
+                self.add(&upper, value, Source::Line { file: file.clone(), line });
+            } else {
+                self.errors.push(format!("{name} in {file} is not a setting (line {line})."));
+            }
+        }
+        self.files.push(file);
+    }
 }
 
 /// Checks settings by name. What is empty is as if it were not there.
 pub fn check(values: BTreeMap<&'static str, String>, mut errors: Vec<String>) -> Result<Config, ConfigErrors> {
+    let values =
+        values.into_iter().filter_map(|(name, value)| Some((name, trimmed(name, &value, &mut errors)?))).collect();
     let mut reader = Reader { values, errors: Vec::new() };
     let store = reader.store();
     let jwt_secret = reader.signing_secret("JWT_SECRET");
     let needs_secret = matches!(store, Some(StoreConfig::Postgres(_))) && jwt_secret.is_none();
     if needs_secret && !reader.values.contains_key("JWT_SECRET") {
         reader.errors.push(
-            "JWT_SECRET is missing: with PostgreSQL it must be given, at least 32 bytes, the same for every server."
+            "JWT_SECRET is missing: with PostgreSQL it must be given, at least 32 bytes, the same for every server. \
+             `openssl rand -base64 48` makes one."
                 .to_owned(),
         );
     }
@@ -335,98 +496,62 @@ pub fn check(values: BTreeMap<&'static str, String>, mut errors: Vec<String>) ->
     if errors.is_empty() { Ok(config) } else { Err(ConfigErrors(errors)) }
 }
 
-/// Every setting with its value, secrets hidden, for `check-config`.
-pub fn describe(config: &Config) -> String {
+/// Every setting with its value and where it came from, secrets hidden, for `check-config`.
+pub fn describe(loaded: &Loaded) -> String {
+    let Loaded { config, sources, files, shown } = loaded;
     let store = match &config.store {
         StoreConfig::Embedded { data_dir } => format!("embedded, in {}", data_dir.display()),
         StoreConfig::Postgres(_) => "PostgreSQL".to_owned(),
     };
-    let redis = config.redis.as_ref().map_or_else(|| "none: each server for itself".to_owned(), ToString::to_string);
-    let limits = config.rate_limits.map_or_else(
-        || "off".to_owned(),
-        |limits| {
-            format!(
-                "{} requests and {} failed logins a minute",
-                limits.requests.tries, limits.authentication_failures.tries
-            )
-        },
-    );
-    let lines = [
-        format!("listens on        {}:{}", config.host, config.port),
-        format!("store             {store}"),
-        format!("Redis             {redis}"),
-        format!("access tokens     {}", humantime::format_duration(config.ttl.access_token)),
-        format!("refresh tokens    {}", humantime::format_duration(config.ttl.refresh_token)),
-        format!("CORS origins      {}", config.cors_origins.join(", ")),
-        format!("rate limits       {limits}"),
-        format!("request timeout   {}", humantime::format_duration(config.request_timeout)),
-        format!("seats a booking   {}", config.rules.seats_max),
-        format!("bookings a commit {}", config.commit_batch_max),
-        format!(
-            "metrics           {}",
-            config.metrics_port.map_or("/metrics".to_owned(), |port| format!("port {port}"))
-        ),
-        format!("traces            {}", config.traces.as_ref().map_or("not exported", |traces| &traces.endpoint)),
-    ];
-    lines.join("\n")
+    let files = if files.is_empty() { "none".to_owned() } else { files.join(" and ") };
+    let mut rows = vec![["setting".to_owned(), "value".to_owned(), "source".to_owned()]];
+    rows.extend(SETTINGS.iter().map(|setting| {
+        let value = match (setting.name, sources.contains_key(setting.name)) {
+            ("REDIS_URL", true) => config.redis.as_ref().map(ToString::to_string),
+            // It was checked to hold no secret.
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", true) => config.traces.as_ref().map(|traces| traces.endpoint.clone()),
+            (_, true) if setting.secret => Some("(hidden)".to_owned()),
+            (name, true) => shown.get(name).map(|value| value.trim().to_owned()),
+            ("JWT_SECRET", false) if matches!(config.store, StoreConfig::Embedded { .. }) => {
+                Some("(kept in DATA_DIR)".to_owned())
+            }
+            (_, false) => (!setting.default.is_empty()).then(|| setting.default.to_owned()),
+        };
+        let source = sources.get(setting.name).map_or("default".to_owned(), ToString::to_string);
+        [setting.name.to_owned(), value.unwrap_or_else(|| "(none)".to_owned()), source]
+    }));
+    format!("Store: {store}\nFiles: {files}\n\n{}", table(&rows))
 }
 
-/// What is wrong with `.env`, without the line that it is wrong in: a secret may be in it.
-fn without_text(error: &dotenvy::Error) -> String {
-    match error {
-        dotenvy::Error::LineParse(..) => "a line is not NAME=value, or its quotes do not end".to_owned(),
-        other => other.to_string(),
-    }
+/// Columns as wide as their longest text.
+fn table(rows: &[[String; 3]]) -> String {
+    let width = |column: usize| {
+        rows.iter().filter_map(|row| row.get(column)).map(|text| text.chars().count()).max().unwrap_or_default()
+    };
+    let (first, second) = (width(0), width(1).min(40));
+    let lines = rows.iter().map(|[name, value, source]| format!("{name:first$}  {value:second$}  {source}"));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 fn is_known(name: &str) -> bool {
     SETTINGS.iter().any(|setting| setting.name == name)
 }
 
-fn add(values: &mut BTreeMap<&'static str, String>, name: &str, value: String) {
-    if let Some(setting) = SETTINGS.iter().find(|setting| setting.name == name) {
-        if value.trim().is_empty() {
-            values.remove(setting.name);
-        } else {
-            values.insert(setting.name, value);
-        }
-    }
+fn is_secret(name: &str) -> bool {
+    SETTINGS.iter().any(|setting| setting.name == name && setting.secret)
 }
 
-fn read_toml(path: &Path, values: &mut BTreeMap<&'static str, String>, errors: &mut Vec<String>) {
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) => return errors.push(format!("{} cannot be read: {error}.", path.display())),
-    };
-    let table: toml::Table = match text.parse() {
-        Ok(table) => table,
-        Err(error) => {
-            // Not the error's own text: that shows the line, and a secret may be in it.
-            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
-            let line = before.matches('\n').count() + 1;
-            return errors.push(format!("{} is not TOML: line {line}: {}.", path.display(), error.message()));
-        }
-    };
-    for (name, value) in table {
-        let value = match value {
-            toml::Value::String(text) => text,
-            toml::Value::Integer(number) => number.to_string(),
-            toml::Value::Boolean(flag) => if flag { "on" } else { "off" }.to_owned(),
-            toml::Value::Array(items) if items.iter().all(toml::Value::is_str) => {
-                items.iter().filter_map(toml::Value::as_str).collect::<Vec<_>>().join(",")
-            }
-            _ => {
-                errors.push(format!("{name} in {} must be a string, a number or a list of strings.", path.display()));
-                continue;
-            }
-        };
-        let upper = name.to_uppercase();
-        if name == name.to_lowercase() && is_known(&upper) {
-            add(values, &upper, value);
-        } else {
-            errors.push(format!("{name} in {} is not a setting.", path.display()));
-        }
+/// The value without line breaks at its end and blanks around it, which files and `$(cat …)` leave there. `None` if nothing is left.
+fn trimmed(name: &'static str, value: &str, errors: &mut Vec<String>) -> Option<String> {
+    let without_breaks = value.trim_end_matches(['\r', '\n']);
+    let trimmed = without_breaks.trim();
+    // A blank may be part of a password, so it is neither dropped nor kept silently.
+    if name == "DB_PASSWORD" && trimmed != without_breaks && !trimmed.is_empty() {
+        errors.push(format!(
+            "{name} begins or ends with a blank: remove it, or write the password into DATABASE_URL, with %20 for the blank."
+        ));
     }
+    (!trimmed.is_empty()).then(|| trimmed.to_owned())
 }
 
 struct Reader {
@@ -500,11 +625,13 @@ impl Reader {
 
     fn signing_secret(&mut self, name: &'static str) -> Option<SecretString> {
         let text = self.values.get(name)?.clone();
-        if text.len() < 32 {
-            self.errors.push(format!("{name} has {} bytes, but must have at least 32.", text.len()));
-            return None;
+        match weakness(&text) {
+            Some(weakness) => {
+                self.errors.push(format!("{name} {weakness}. `openssl rand -base64 48` makes one."));
+                None
+            }
+            None => Some(text.into()),
         }
-        Some(text.into())
     }
 
     fn store(&mut self) -> Option<StoreConfig> {
@@ -708,6 +835,72 @@ mod tests {
         check(values.iter().map(|(name, value)| (*name, (*value).to_owned())).collect(), Vec::new())
     }
 
+    /// A row of `check-config`, by its columns.
+    #[track_caller]
+    fn row<'a>(shown: &'a str, name: &str) -> Vec<&'a str> {
+        let line = shown.lines().find(|line| line.split(' ').next() == Some(name)).expect(shown);
+        line.split("  ").map(str::trim).filter(|column| !column.is_empty()).collect()
+    }
+
+    #[test]
+    fn line_breaks_and_blanks_around_values_are_trimmed() {
+        let secret = "0123456789012345678901234567890123456789";
+        for (before, after) in [("", "\n"), ("", "\r\n"), (" ", " "), ("\t", "\n\n"), ("", " \n")] {
+            let around = |value: &str| format!("{before}{value}{after}");
+            for setting in SETTINGS {
+                let value = match setting.name {
+                    "JWT_SECRET" | "JWT_SECRET_PREVIOUS" => secret,
+                    "REDIS_URL" => "redis://cache.example",
+                    "OTEL_EXPORTER_OTLP_ENDPOINT" => "http://collector:4318",
+                    "METRICS_PORT" => "9464",
+                    _ => setting.default,
+                };
+                if setting.name.starts_with("DB_") || value.is_empty() {
+                    continue;
+                }
+                let [plain, padded] = [value.to_owned(), around(value)].map(|value| {
+                    let config = checked(&[(setting.name, &value)]);
+                    format!("{:?}", config.unwrap_or_else(|errors| panic!("{}: {errors}", setting.name)))
+                });
+                assert_eq!(padded, plain, "{}", setting.name);
+            }
+            let config = checked(&[("JWT_SECRET", &around(secret))]).unwrap();
+            assert_eq!(config.jwt_secret.unwrap().expose_secret(), secret);
+        }
+        let parts = |password| {
+            let parts = [("DB_HOST", "db"), ("DB_NAME", "b"), ("DB_USER", "u"), ("DB_PASSWORD", password)];
+            checked(&[&parts[..], &[("JWT_SECRET", secret)]].concat())
+        };
+        parts("Pa55word\r\n").unwrap();
+        for password in [" Pa55word", "Pa55word ", "Pa55word\t\n"] {
+            let ConfigErrors(errors) = parts(password).unwrap_err();
+            assert!(
+                errors.len() == 1 && errors[0].starts_with("DB_PASSWORD begins or ends with a blank"),
+                "{errors:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_secret_without_entropy_is_refused_with_a_way_to_make_one() {
+        let weak = ["0".repeat(64), "ab".repeat(40), "password".repeat(8), "1234567".repeat(9), " x".repeat(20)];
+        for name in ["JWT_SECRET", "JWT_SECRET_PREVIOUS"] {
+            for secret in &weak {
+                let ConfigErrors(errors) = checked(&[(name, secret)]).unwrap_err();
+                assert!(errors.len() == 1 && errors[0].starts_with(name), "{errors:?}");
+                assert!(
+                    errors[0].contains("openssl rand -base64 48") && !errors[0].contains(secret.trim()),
+                    "{errors:?}"
+                );
+            }
+            // Blanks are nothing at all.
+            checked(&[(name, &" ".repeat(40))]).unwrap();
+        }
+        let blanks = [("DATABASE_URL", "postgres://u@db/b"), ("JWT_SECRET", &" ".repeat(40))];
+        let ConfigErrors(errors) = checked(&blanks).unwrap_err();
+        assert!(errors.len() == 1 && errors[0].starts_with("JWT_SECRET is missing"), "{errors:?}");
+    }
+
     #[test]
     fn nothing_given_is_the_embedded_store_on_port_3000() {
         let config = checked(&[]).unwrap();
@@ -847,10 +1040,11 @@ mod tests {
     #[test]
     fn redis_is_shown_without_its_password_and_mistakes_in_it_too() {
         let config = checked(&[("REDIS_URL", "redis://ana:Pa55word@cache.example/1")]).unwrap();
-        let shown = describe(&config);
-        assert!(shown.contains("Redis             a server at cache.example:6379"), "{shown}");
+        let sources = BTreeMap::from([("REDIS_URL", Source::Environment)]);
+        let loaded = Loaded { config: config.clone(), sources, files: Vec::new(), shown: BTreeMap::new() };
+        let shown = describe(&loaded);
+        assert_eq!(row(&shown, "REDIS_URL"), ["REDIS_URL", "a server at cache.example:6379", "environment"], "{shown}");
         assert!(!shown.contains("Pa55word") && !format!("{config:?}").contains("Pa55word"), "{shown}");
-        assert!(describe(&checked(&[]).unwrap()).contains("Redis             none"));
         for (values, name) in [
             (vec![("REDIS_URL", "rediss://:Pa55word@")], "REDIS_URL: "),
             (vec![("REDIS_URL", "redis-sentinel://:Pa55word@cache")], "REDIS_URL: "),
@@ -873,11 +1067,14 @@ mod tests {
         let path = directory.path().join("c.toml");
         std::fs::write(&path, "port = 4000\ncors_origins = [\"http://a\", \"https://b\"]\nprot = 1\nPORT = 2\n")
             .unwrap();
-        let (mut values, mut errors) = (BTreeMap::new(), Vec::new());
-        read_toml(&path, &mut values, &mut errors);
+        let mut given = Given::default();
+        given.read_toml(&path);
+        let Given { values, sources, errors, .. } = given;
+        let line = |line| Source::Line { file: path.display().to_string(), line };
+        assert_eq!((&sources["PORT"], &sources["CORS_ORIGINS"]), (&line(1), &line(2)));
         assert_eq!(values.get("PORT").map(String::as_str), Some("4000"));
         assert_eq!(values.get("CORS_ORIGINS").map(String::as_str), Some("http://a,https://b"));
         assert_eq!(errors.len(), 2, "{errors:?}");
-        assert!(errors.iter().any(|error| error.starts_with("prot in")), "{errors:?}");
+        assert!(errors.iter().any(|error| error.starts_with("prot in") && error.contains("line 3")), "{errors:?}");
     }
 }

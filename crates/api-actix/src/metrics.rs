@@ -71,6 +71,8 @@ pub struct Readings {
     pub passwords: PasswordLoad,
     /// What Redis was used for; `None` without Redis.
     pub redis: Option<RedisReport>,
+    /// Lines of the log that nobody took in time.
+    pub log_lines_dropped: u64,
 }
 
 /// The counts and times of one server. Recording never waits for anything but another recording.
@@ -216,6 +218,11 @@ impl Readings {
             "Passwords that are being hashed",
             ConstGauge::new(self.passwords.running),
         );
+        to.register(
+            "log_lines_dropped",
+            "Lines of standard error and standard output that were dropped because they were not read or written in time",
+            ConstCounter::new(self.log_lines_dropped),
+        );
         if let Some(redis) = &self.redis {
             let open = u32::from(redis.open);
             to.register("redis_breaker_open", "1 while Redis is left alone after failures", ConstGauge::new(open));
@@ -300,6 +307,7 @@ mod tests {
             pools: vec![pool("one", 1), pool("two", 2)],
             passwords: PasswordLoad { waiting: 5, running: 1 },
             redis,
+            log_lines_dropped: 6,
         }
     }
 
@@ -393,6 +401,7 @@ mod tests {
                 "pool_waiting{pool=\"one\"} 3",
                 "password_hashing_waiting 5",
                 "password_hashing_running 1",
+                "log_lines_dropped_total 6",
                 concat!("build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
             ],
         );

@@ -16,6 +16,7 @@ use ipnet::IpNet;
 
 use crate::config::RateLimits;
 use crate::metrics::{Metrics, Readings};
+use crate::telemetry;
 use crate::traces::Traces;
 
 /// Settings that handlers need.
@@ -71,6 +72,7 @@ impl AppState {
             pools: self.dependencies.iter().flat_map(|dependency| dependency.pools()).collect(),
             passwords: self.passwords.load(),
             redis: self.redis.as_ref().map(|redis| redis.report()),
+            log_lines_dropped: telemetry::lines_dropped(),
         }
     }
 

@@ -1,12 +1,17 @@
-//! Logging: structured, to standard error, with the ids of the request that is being served.
+//! Logging: structured, to standard error, with the ids of the request that is being served. Nothing that is written here makes a
+//! request or the end of the process wait (`sink.rs`).
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt;
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _, Write};
+use std::panic::PanicHookInfo;
+use std::sync::OnceLock;
+use std::time::Duration;
 
 use tracing::{Event, Subscriber};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::{self, Writer};
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -14,6 +19,7 @@ use tracing_subscriber::{EnvFilter, Layer as _};
 
 use crate::config::{Config, LogFormat};
 use crate::served::{Served, with_served};
+use crate::sink::{QUEUE_BYTES_MAX, Sink};
 
 /// The parts of this program: they log no secrets at any level.
 const OWN: [&str; 8] = [
@@ -27,16 +33,65 @@ const OWN: [&str; 8] = [
     "adapters_sqlite",
 ];
 
-/// Sends the log to standard error. Does nothing if a log is set up already.
-pub fn init(config: &Config) {
+/// Standard output and standard error of this process, once [`init`] has run.
+static OUTPUT: OnceLock<Output> = OnceLock::new();
+
+struct Output {
+    stdout: Sink,
+    stderr: Sink,
+}
+
+/// Writes `text` to standard output; a reader that has gone is no failure. Does not block while a server runs.
+pub fn print(text: &str) {
+    match OUTPUT.get() {
+        Some(output) => output.stdout.push(text.as_bytes().to_vec()),
+        None => drop(io::stdout().write_all(text.as_bytes())),
+    }
+}
+
+/// Writes a line to standard error, as [`print`] does to standard output.
+pub fn print_error(line: &str) {
+    let line = format!("{line}\n").into_bytes();
+    match OUTPUT.get() {
+        Some(output) => output.stderr.push(line),
+        None => drop(io::stderr().write_all(&line)),
+    }
+}
+
+/// The number of lines that standard output and standard error did not accept in time.
+pub fn lines_dropped() -> u64 {
+    OUTPUT.get().map_or(0, |output| output.stdout.dropped() + output.stderr.dropped())
+}
+
+/// Writes what is queued. To be called last. Gives up an output that accepts nothing for as long as `patience`.
+pub fn flush(patience: Duration) {
+    if let Some(output) = OUTPUT.get() {
+        output.stdout.flush(patience);
+        output.stderr.flush(patience);
+    }
+}
+
+/// Sends the log to standard error, and panics to the log. From now on [`print`] and [`print_error`] do not block. Does nothing if a
+/// log is set up already. Fails if the system starts no thread.
+pub fn init(config: &Config) -> io::Result<()> {
+    let report = |lines| tracing::warn!(lines, "log.lines_dropped");
+    let stdout = Sink::start("stdout", io::stdout(), QUEUE_BYTES_MAX, report)?;
+    let stderr = Sink::start("stderr", io::stderr(), QUEUE_BYTES_MAX, report)?;
+    let lines_to = ToSink(stderr.clone());
+    if OUTPUT.set(Output { stdout, stderr }).is_err() {
+        return Ok(());
+    }
+    // The default hook writes to standard error directly, and would block a thread that panics.
+    std::panic::set_hook(Box::new(log_panic));
     // Other libraries log the values they send to the database, or headers, below this level.
     let cap =
         Targets::new().with_default(LevelFilter::INFO).with_targets(OWN.map(|target| (target, LevelFilter::TRACE)));
     let filter = EnvFilter::try_new(&config.log_filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    // An event that cannot be formatted would be reported on standard error directly.
+    let lines = tracing_subscriber::fmt::layer().log_internal_errors(false).with_writer(lines_to);
     let lines = match config.log_format {
         LogFormat::Pretty => {
-            let ansi = std::io::stderr().is_terminal();
+            let ansi = io::stderr().is_terminal();
             // The line is put together before it is written: its format must be told that it may have colours.
             lines
                 .with_ansi(ansi)
@@ -49,6 +104,43 @@ pub fn init(config: &Config) {
         }
     };
     let _ = tracing_subscriber::registry().with(lines.with_filter(cap)).with(filter).try_init();
+    Ok(())
+}
+
+/// Hands each line to a queue.
+struct ToSink(Sink);
+
+impl<'a> MakeWriter<'a> for ToSink {
+    type Writer = LineToSink<'a>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        LineToSink(&self.0)
+    }
+}
+
+/// Takes a line by one call of `write_all`, which is how the log hands it over.
+struct LineToSink<'a>(&'a Sink);
+
+impl Write for LineToSink<'_> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.push(line.to_vec());
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let reason = panic.payload_as_str().unwrap_or("(unknown)");
+    let thread = std::thread::current();
+    let thread = thread.name().unwrap_or("(unnamed)");
+    let location = panic.location().map(ToString::to_string).unwrap_or_default();
+    // Captured where RUST_BACKTRACE asks for it.
+    let backtrace = Backtrace::capture();
+    let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| tracing::field::display(&backtrace));
+    tracing::error!(thread, location, reason, backtrace, "panic");
 }
 
 /// Lines as another format writes them, with `request_id` and `trace_id` at the end of those that are written while a

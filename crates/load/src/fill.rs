@@ -26,7 +26,7 @@ const HOURS: i32 = 4;
 
 /// Fills the store that the settings name; how many shows and users it has now.
 pub async fn fill() -> Result<String, Failure> {
-    let config = config::load(None).map_err(|errors| errors.to_string())?;
+    let config = config::load(None).map_err(|errors| errors.to_string())?.config;
     let store = OpenStore::open(&config, Purpose::Administer).await.map_err(|error| error.to_string())?;
     let seeder = &store.ports.seeder;
     if !seeder.is_empty().await.map_err(|error| with_source(&error))? {
