@@ -1,9 +1,16 @@
-//! Databases of their own for tests: a migrated template is made once for each test program, and cloned for each test.
+//! Databases of their own for tests: a migrated template is made once for each test program, and cloned for each test. And a PgBouncer.
 
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Stdio};
+use std::str::FromStr as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection as _};
+use tempfile::TempDir;
 use tokio::sync::OnceCell;
+use tokio_postgres::Config;
+use tokio_postgres::config::Host;
 
 pub use crate::batch::BOOKING_STATEMENTS;
 use crate::settings::PostgresSettings;
@@ -106,4 +113,112 @@ async fn execute(url: &str, sql: &str) -> TestResult<()> {
     connection.batch_execute("SET statement_timeout = '60s'; SET lock_timeout = '60s'").await?;
     connection.batch_execute(sql).await?;
     Ok(())
+}
+
+/// When PgBouncer gives a connection to the server back to its pool.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PoolMode {
+    /// When the client disconnects.
+    Session,
+    /// At the end of each transaction.
+    Transaction,
+}
+
+/// A PgBouncer in front of the server for tests, on a port of its own. It is stopped when this is dropped.
+#[derive(Debug)]
+pub struct PgBouncer {
+    process: Child,
+    port: u16,
+    folder: TempDir,
+}
+
+impl PgBouncer {
+    /// Starts the `pgbouncer` that is installed. Every database of the test server is reached through it by its own name, and every
+    /// password is accepted. `settings` are further lines of the section `[pgbouncer]`, such as `default_pool_size = 2`.
+    pub fn start(mode: PoolMode, settings: &[&str]) -> TestResult<Self> {
+        let server = Config::from_str(&server_url()?)?;
+        let user = server.get_user().unwrap_or("booking");
+        let Some(Host::Tcp(host)) = server.get_hosts().first() else {
+            return Err("the test server has no host".into());
+        };
+        let port = server.get_ports().first().copied().unwrap_or(5432);
+        // Another program may take the port before PgBouncer does.
+        for _ in 0..5 {
+            let listen_port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+            let mode = match mode {
+                PoolMode::Session => "session",
+                PoolMode::Transaction => "transaction",
+            };
+            let configuration = format!(
+                "[databases]\n* = host={host} port={port}\n\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
+                 listen_port = {listen_port}\nunix_socket_dir =\nauth_type = trust\nauth_file = users.txt\n\
+                 pool_mode = {mode}\nmax_client_conn = 500\ndefault_pool_size = 50\n{}\n",
+                settings.join("\n")
+            );
+            let folder = tempfile::Builder::new().prefix("booking-pgbouncer-").tempdir()?;
+            std::fs::write(folder.path().join("pgbouncer.ini"), configuration)?;
+            std::fs::write(folder.path().join("users.txt"), format!("\"{user}\" \"\"\n"))?;
+            let log = std::fs::File::create(folder.path().join("log"))?;
+            let mut command = std::process::Command::new("pgbouncer");
+            // Debian has it where only administrators look.
+            let path = std::env::var("PATH").unwrap_or_default();
+            command.env("PATH", format!("{path}:/usr/sbin")).current_dir(folder.path()).arg("pgbouncer.ini");
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+            if let Some((user, group)) = other_account()? {
+                chown(folder.path(), Some(user), Some(group))?;
+                command.uid(user).gid(group);
+            }
+            let process = command.spawn().map_err(|error| format!("pgbouncer does not start: {error}"))?;
+            let mut bouncer = Self { process, port: listen_port, folder };
+            if bouncer.listens()? {
+                return Ok(bouncer);
+            }
+        }
+        Err("pgbouncer does not get a port to listen on".into())
+    }
+
+    /// A database's URL through PgBouncer.
+    pub fn url(&self, database: &TestDatabase) -> TestResult<String> {
+        let server = Config::from_str(&database.url)?;
+        Ok(format!("postgres://{}@127.0.0.1:{}/{}", server.get_user().unwrap_or("booking"), self.port, database.name))
+    }
+
+    /// The port that it listens on, at 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Waits until it listens; whether it does.
+    fn listens(&mut self) -> TestResult<bool> {
+        for _ in 0..1_000 {
+            if self.process.try_wait()?.is_some() {
+                return Ok(false);
+            }
+            if std::net::TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
+                return Ok(true);
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+        Err(format!("pgbouncer does not listen:\n{log}").into())
+    }
+}
+
+impl Drop for PgBouncer {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A user and a group that are not root's, if we are root: PgBouncer refuses to be run by root.
+fn other_account() -> TestResult<Option<(u32, u32)>> {
+    let id = |arguments: &[&str]| -> TestResult<u32> {
+        let output = std::process::Command::new("id").args(arguments).output()?;
+        Ok(String::from_utf8(output.stdout)?.trim().parse()?)
+    };
+    if id(&["-u"])? != 0 {
+        return Ok(None);
+    }
+    Ok(Some((id(&["-u", "nobody"])?, id(&["-g", "nobody"])?)))
 }

@@ -10,6 +10,7 @@
 mod contracts;
 mod faults;
 mod migrations;
+mod pgbouncer;
 mod plans;
 mod proxy;
 mod tls;
