@@ -336,6 +336,7 @@ async fn other_media_types_are_refused(app: &TestApp) {
 }
 
 async fn a_body_of_five_megabytes_is_refused_readably(app: &TestApp) {
+    app.connect_directly("nginx refuses bodies of more than 1 MB");
     let user = app.sign_up().await;
     let large = |byte: u8| {
         let mut body = b"{\"name\":\"".to_vec();
@@ -379,6 +380,7 @@ async fn a_body_that_is_announced_and_too_large_is_refused(app: &TestApp) {
 }
 
 async fn ids_in_paths_that_are_none_are_told(app: &TestApp) {
+    app.connect_directly("nginx refuses `%00`");
     let user = app.sign_up().await;
     without_a_trace(app, async || {
         for wrong in [
@@ -426,6 +428,7 @@ async fn told(app: &TestApp, user: &User, path: &str) -> Vec<String> {
 }
 
 async fn parameters_that_are_none_are_told(app: &TestApp) {
+    app.connect_directly("nginx refuses request lines of more than 8 kB");
     let user = app.sign_up().await;
     let shows = format!("/api/movies/{}/shows", app.get("/api/movies").send().await.column("id")[0]);
     let lists = ["/api/movies", "/api/shows", "/api/theatres", "/api/bookings", &shows];
@@ -499,6 +502,7 @@ async fn every_wrong_parameter_is_told_at_once(app: &TestApp) {
 }
 
 async fn cursors_that_are_none_are_told(app: &TestApp) {
+    app.connect_directly("nginx refuses request lines of more than 8 kB");
     let user = app.sign_up().await;
     let packed = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let long = "A".repeat(10_000);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use adapters_postgres::testing::{TEST_DATABASE_URL, TestDatabase};
@@ -24,6 +24,7 @@ use tempfile::TempDir;
 use tokio_postgres::NoTls;
 
 use crate::openapi;
+use crate::proxies::{self, PROXY_ADDRESS, Proxy};
 
 /// What signs the access tokens of these servers.
 pub const JWT_SECRET: &str = "a secret of these tests, 0123456789abcdef";
@@ -84,6 +85,16 @@ pub enum StoreKind {
     Sqlite,
     /// PostgreSQL.
     Postgres,
+}
+
+impl StoreKind {
+    /// The proxy in front of servers with this store, where tests go through proxies.
+    fn proxy(self) -> proxies::Kind {
+        match self {
+            Self::Sqlite => proxies::Kind::Nginx,
+            Self::Postgres => proxies::Kind::HAProxy,
+        }
+    }
 }
 
 /// Runs a case against a server of its own, and stops the server however the case ends.
@@ -204,10 +215,13 @@ pub struct TestApp {
     pub world: World,
     /// The store, beside the server.
     pub backend: Backend,
-    /// Where the server listens: `127.0.0.1:4711`.
+    /// Where clients connect to: `127.0.0.1:4711`. The server, or the proxy in front of it.
     pub authority: String,
     client: reqwest::Client,
+    // Stopped before the server: it keeps connections.
+    proxy: Option<Proxy>,
     server: RunningServer,
+    is_direct: AtomicBool,
     signed_up: AtomicUsize,
     config: config::Config,
 }
@@ -233,17 +247,25 @@ impl TestApp {
             }
         };
         values.extend(settings.iter().map(|(name, value)| (*name, (*value).to_owned())));
+        if proxies::are_wanted() {
+            let others = values.get("TRUSTED_PROXIES").map(|others| format!(",{others}")).unwrap_or_default();
+            values.insert("TRUSTED_PROXIES", format!("{PROXY_ADDRESS}{others}"));
+        }
         let config = config::check(values, Vec::new()).unwrap();
         let backend = Backend::open(place, &config).await;
         // Before the server starts: an empty embedded store would be filled with the demo data.
         let world = World::build(&backend).await;
         let server = start(&config, Purpose::Serve).await.unwrap();
+        let direct = server.address.to_string();
+        let proxy = proxies::are_wanted().then(|| kind.proxy().configuration(&[&direct]).start());
         Self {
             world,
             backend,
-            authority: server.address.to_string(),
+            authority: proxy.as_ref().map_or(direct, |proxy| proxy.authority.clone()),
             client: http_client().build().unwrap(),
+            proxy,
             server,
+            is_direct: AtomicBool::new(false),
             signed_up: AtomicUsize::new(0),
             config,
         }
@@ -253,6 +275,7 @@ impl TestApp {
     async fn stop(self) -> Backend {
         // Its connections too: the server waits for those that are open.
         drop(self.client);
+        drop(self.proxy);
         self.server.stop().await.unwrap();
         self.backend
     }
@@ -260,6 +283,16 @@ impl TestApp {
     /// Whether its store is PostgreSQL.
     pub fn is_on_postgres(&self) -> bool {
         matches!(self.backend.place, Place::Database(_))
+    }
+
+    /// Where the server itself listens, whatever is in front of it: for cases about connections.
+    pub fn direct(&self) -> String {
+        self.server.address.to_string()
+    }
+
+    /// Makes all further calls to the server itself, whatever is in front of it, because of `_reason`.
+    pub fn connect_directly(&self, _reason: &str) {
+        self.is_direct.store(true, Ordering::Relaxed);
     }
 
     /// Starts another server on the same store, with the same settings.
@@ -284,7 +317,8 @@ impl TestApp {
 
     /// A call.
     pub fn call(&self, method: Method, path: &str) -> Call {
-        Call::new(&self.client, &self.authority, method, path)
+        let authority = if self.is_direct.load(Ordering::Relaxed) { self.direct() } else { self.authority.clone() };
+        Call::new(&self.client, &authority, method, path)
     }
 
     /// A GET.
@@ -576,7 +610,10 @@ impl Answer {
     fn check_every(&self) {
         assert_eq!(self.header("x-content-type-options"), Some("nosniff"), "{self:?}");
         assert!(self.header("x-request-id").is_some_and(|id| !id.is_empty()), "{self:?}");
-        assert!(!self.headers.contains_key("server") && !self.headers.contains_key("x-powered-by"), "{self:?}");
+        // nginx adds its name.
+        let is_nginx = proxies::are_wanted() && self.header("server") == Some("nginx");
+        assert!(is_nginx || !self.headers.contains_key("server"), "{self:?}");
+        assert!(!self.headers.contains_key("x-powered-by"), "{self:?}");
         let has_body = !self.bytes.is_empty();
         // Not ready is an answer, and no problem.
         if self.status >= 400 && has_body && !self.path.starts_with("/readyz") {

@@ -25,6 +25,7 @@ mod openapi;
 mod outages;
 mod process;
 mod protocol;
+mod proxies;
 mod races;
 mod redis;
 mod seating;

@@ -5,6 +5,7 @@ mod commands;
 mod crashes;
 mod logs;
 mod observed;
+mod proxies;
 mod retention;
 mod rollout;
 mod secrets;

@@ -375,7 +375,8 @@ pub struct Client {
 }
 
 impl Client {
-    fn new(base: String) -> Self {
+    /// Talks to `base`, like `http://127.0.0.1:4711`.
+    pub fn new(base: String) -> Self {
         Self { base, http: http_client().timeout(PATIENCE).build().unwrap() }
     }
 

@@ -1,5 +1,6 @@
 //! Everything that a change must pass.
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::Failure;
@@ -8,7 +9,7 @@ use crate::engine::Engine;
 use crate::images::{self, TestImages};
 use crate::process::{cargo, check_interrupted, read, run as run_command};
 use crate::server_image::ServerImage;
-use crate::test::Report;
+use crate::test::{Report, Suite, build_server};
 use crate::{api, compose, purity, rollout, test};
 
 /// How long all steps may take together, on two cores and from nothing.
@@ -33,8 +34,9 @@ const fn step(name: &'static str, budget_seconds: u64, run: fn(&mut Ci) -> Resul
     Step { name, budget_seconds, run }
 }
 
-/// In the order of what fails soonest. One folder and one profile for all but the image, so that little is built twice.
-const STEPS: [Step; 12] = [
+/// In the order of what fails soonest. One folder and one profile for all but the server, so that little is built twice. The server
+/// is built once, for release: the tests run what the image has, and no second build with features of its own is needed.
+const STEPS: [Step; 14] = [
     step("format", 15, |_| format().map(passed)),
     step("clippy", 420, |_| clippy().map(passed)),
     step("documentation", 120, |_| documentation().map(passed)),
@@ -43,9 +45,11 @@ const STEPS: [Step; 12] = [
     step("api", 15, |_| api::run().map(passed)),
     step("engine", 90, Ci::engine),
     step("images", 180, Ci::images),
-    step("test", 660, Ci::test),
-    step("rollout", 90, |_| rollout::run(None).map(passed)),
-    step("image", 360, Ci::image),
+    step("release", 330, Ci::release),
+    step("test", 600, Ci::test),
+    step("proxies", 180, Ci::proxies),
+    step("rollout", 120, Ci::rollout),
+    step("image", 60, Ci::image),
     step("compose", 105, Ci::compose),
 ];
 
@@ -56,6 +60,7 @@ struct Ci {
     image: Option<ServerImage>,
     images: Option<TestImages>,
     base: Option<String>,
+    server: Option<PathBuf>,
     // Stopped last, if it was started here.
     engine: Option<Engine>,
 }
@@ -155,15 +160,36 @@ impl Ci {
         Ok(Outcome::Passed)
     }
 
+    fn backends(&self) -> Wanted {
+        self.images.clone().map_or(Wanted::Binaries, Wanted::ContainersOf)
+    }
+
+    fn release(&mut self) -> Result<Outcome, Failure> {
+        self.server = Some(build_server(&["--release"])?);
+        Ok(Outcome::Passed)
+    }
+
+    fn server(&self) -> Result<&Path, Failure> {
+        self.server.as_deref().ok_or_else(|| "the step `release` did not run".to_owned())
+    }
+
     fn test(&mut self) -> Result<Outcome, Failure> {
-        let wanted = self.images.clone().map_or(Wanted::Binaries, Wanted::ContainersOf);
-        let report = self.report.insert(test::run(&[], &wanted)?);
-        report.verdict().map(passed)
+        let report = test::run(Suite::Whole, &[], &self.backends(), self.server()?)?;
+        self.report.insert(report).verdict().map(passed)
+    }
+
+    fn proxies(&mut self) -> Result<Outcome, Failure> {
+        test::run(Suite::ThroughProxies, &[], &self.backends(), self.server()?)?.verdict().map(passed)
+    }
+
+    fn rollout(&mut self) -> Result<Outcome, Failure> {
+        rollout::run(None, self.server.as_deref()).map(passed)
     }
 
     fn image(&mut self) -> Result<Outcome, Failure> {
         let Some(base) = &self.base else { return Ok(without_engine()) };
-        let image = self.image.insert(ServerImage::make(base)?);
+        let image = ServerImage::make(base, self.server()?)?;
+        let image = self.image.insert(image);
         println!("{}", image.describe());
         image.check_size()?;
         image.check_it_works().map(passed)

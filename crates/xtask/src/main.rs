@@ -12,6 +12,7 @@ mod http;
 mod images;
 mod postgres;
 mod process;
+mod proxies;
 mod purity;
 mod random;
 mod redis;
@@ -24,6 +25,8 @@ mod test;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use crate::test::Suite;
 
 /// What went wrong, in words that tell the reader what to do.
 type Failure = String;
@@ -43,6 +46,10 @@ enum Recipe {
     /// In containers where an engine answers, else by the programs that are installed; `TEST_BACKENDS=containers` or `binaries`
     /// wants one of them. Fails too if a test was ignored, or if fewer ran than `crates/xtask/tests.min` says.
     Test {
+        /// Runs the HTTP suite alone, through nginx, HAProxy and PgBouncer. Fails if fewer tests ran than
+        /// `crates/xtask/proxies.min` says.
+        #[arg(long)]
+        through_proxies: bool,
         /// Arguments for `cargo test`, after `--`. With any, the number of tests is not compared.
         #[arg(last = true)]
         arguments: Vec<String>,
@@ -73,10 +80,13 @@ enum Recipe {
 fn main() -> ExitCode {
     let recipe = Arguments::parse().recipe;
     let outcome = process::watch_interrupts().and_then(|()| match recipe {
-        Recipe::Test { arguments } => test::run_and_report(&arguments),
+        Recipe::Test { through_proxies, arguments } => {
+            let suite = if through_proxies { Suite::ThroughProxies } else { Suite::Whole };
+            test::run_and_report(suite, &arguments)
+        }
         Recipe::Purity => purity::run(),
         Recipe::Api => api::run(),
-        Recipe::Rollout { from } => rollout::run(from.as_deref()),
+        Recipe::Rollout { from } => rollout::run(from.as_deref(), None),
         Recipe::Bench { part, seconds } => bench::run(part, seconds),
         Recipe::Ci => ci::run(),
     });

@@ -19,8 +19,9 @@ const TESTING: &str = "crates/adapters-postgres/src/testing.rs";
 /// What the migration needs to start, and uses for nothing.
 const SECRET: &str = "signs nothing, because nothing is served here";
 
-/// Runs the store contract of the release `from` (the newest tag `v…` without it) on databases that this tree has migrated.
-pub fn run(from: Option<&str>) -> Result<(), Failure> {
+/// Runs the store contract of the release `from` (the newest tag `v…` without it) on databases that this tree has migrated, by its
+/// binary `server` (built here without it).
+pub fn run(from: Option<&str>, server: Option<&Path>) -> Result<(), Failure> {
     let from = match from {
         Some(from) => from.to_owned(),
         None => match newest_release()? {
@@ -40,7 +41,7 @@ pub fn run(from: Option<&str>) -> Result<(), Failure> {
         return Ok(());
     }
     let programs = PostgresPrograms::find_or_install()?;
-    let server_binary = build_server(&[])?;
+    let server_binary = server.map_or_else(|| build_server(&[]), |server| Ok(server.to_owned()))?;
     let metadata = metadata(&["--no-deps"])?;
     let postgres = PostgresServer::start(&programs)?;
     let database = postgres.create_database(&programs, TEMPLATE)?;

@@ -1,13 +1,13 @@
 //! The image of the server, made of a built binary: how large it is, and whether it works as it is meant to be run.
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use crate::Failure;
 use crate::engine::{ask, clean_up, docker};
 use crate::http;
 use crate::process::{root, run, until};
-use crate::test::build_server;
 
 /// How much larger than its base the image may be.
 const ABOVE_BASE_MAX_BYTES: u64 = 40_000_000;
@@ -26,9 +26,8 @@ pub struct ServerImage {
 }
 
 impl ServerImage {
-    /// Packages the release build on a base, and measures it.
-    pub fn make(base: &str) -> Result<Self, Failure> {
-        let binary = build_server(&["--release"])?;
+    /// Packages the release build `binary` on a base, and measures it.
+    pub fn make(base: &str, binary: &Path) -> Result<Self, Failure> {
         let explain = |error: std::io::Error| format!("cannot copy what the image is made of: {error}");
         let context = tempfile::tempdir().map_err(explain)?;
         fs::copy(binary, context.path().join("movie-booking")).map_err(explain)?;

@@ -10,10 +10,61 @@ use serde_json::Value;
 use crate::Failure;
 use crate::backends::{Backends, Wanted};
 use crate::process::{cargo, list, metadata, read, run_by_line, text};
+use crate::proxies;
 use crate::tally::Tally;
 
 /// How many tests must pass at least: raised with each change that adds some, so that none gets lost.
-const TESTS_MIN: &str = include_str!("../tests.min");
+const TESTS_MIN: Minimum = Minimum { file: "crates/xtask/tests.min", text: include_str!("../tests.min") };
+/// The same of the tests that go through proxies.
+const PROXIES_MIN: Minimum = Minimum { file: "crates/xtask/proxies.min", text: include_str!("../proxies.min") };
+/// The HTTP suite: the cases of `on_both_stores!` and `on_postgres!`. Built as for the whole workspace, which has been built before.
+const HTTP_SUITE: [&str; 6] = ["--test", "integration", "--", "sqlite::", "postgres::", "--skip=process::"];
+/// How long each storm lasts through proxies, in seconds. The whole suite has the long ones.
+const PROXIED_STORM_SECONDS: &str = "8";
+
+/// What is run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Suite {
+    /// Every test. Those over HTTP connect to the server itself.
+    Whole,
+    /// The tests over HTTP: on SQLite through nginx, on PostgreSQL through HAProxy and PgBouncer.
+    ThroughProxies,
+}
+
+impl Suite {
+    fn minimum(self) -> Minimum {
+        match self {
+            Self::Whole => TESTS_MIN,
+            Self::ThroughProxies => PROXIES_MIN,
+        }
+    }
+
+    /// `cargo test` with these arguments, else of all tests of the suite.
+    fn command(self, arguments: &[String]) -> Command {
+        match self {
+            Self::Whole => test_command(arguments),
+            Self::ThroughProxies => {
+                let all = HTTP_SUITE.map(str::to_owned);
+                let mut command = test_command(if arguments.is_empty() { &all } else { arguments });
+                command.env("TEST_PROXIES", "on").env("STORM_SECONDS", PROXIED_STORM_SECONDS);
+                command
+            }
+        }
+    }
+}
+
+/// A file with a number of tests.
+#[derive(Clone, Copy, Debug)]
+struct Minimum {
+    file: &'static str,
+    text: &'static str,
+}
+
+impl Minimum {
+    fn number(self) -> Result<u32, Failure> {
+        self.text.trim().parse().map_err(|error| format!("{} must hold one number: {error}", self.file))
+    }
+}
 
 /// What became of the tests, and on what they ran.
 pub struct Report {
@@ -38,20 +89,22 @@ impl Report {
 }
 
 /// Runs the tests on the backends that `TEST_BACKENDS` wants; with `arguments`, those that `cargo test` chooses by them.
-pub fn run_and_report(arguments: &[String]) -> Result<(), Failure> {
-    let report = run(arguments, &Wanted::from_environment()?)?;
+pub fn run_and_report(suite: Suite, arguments: &[String]) -> Result<(), Failure> {
+    let wanted = Wanted::from_environment()?;
+    let server = build_server(&[])?;
+    let report = run(suite, arguments, &wanted, &server)?;
     report.print();
     report.verdict()
 }
 
-/// Runs the tests; with `arguments`, those that `cargo test` chooses by them.
-pub fn run(arguments: &[String], wanted: &Wanted) -> Result<Report, Failure> {
-    let tests_min = tests_min()?;
-    // First what fails soonest.
+/// Runs the tests, those of the process on the binary `server`; with `arguments`, those that `cargo test` chooses by them.
+pub fn run(suite: Suite, arguments: &[String], wanted: &Wanted, server: &Path) -> Result<Report, Failure> {
+    let minimum = suite.minimum();
+    minimum.number()?;
+    let proxies = proxies::find_or_install()?;
     let backends = Backends::start(wanted)?;
-    let server_binary = build_server(&[])?;
-    let mut command = test_command(arguments);
-    command.envs(backends.variables()).env("MOVIE_BOOKING_BIN", &server_binary);
+    let mut command = suite.command(arguments);
+    command.envs(proxies).envs(backends.variables()).env("MOVIE_BOOKING_BIN", server);
     let mut tally = Tally::default();
     let succeeded = run_by_line(&mut command, |line| {
         // Nobody may read on (`| head`), which must not end the tests half-way.
@@ -62,12 +115,8 @@ pub fn run(arguments: &[String], wanted: &Wanted) -> Result<Report, Failure> {
     drop(backends);
     used.extend(sqlite_version().map(|version| format!("SQLite {version}")));
     used.push(read(Command::new("rustc").arg("--version")).unwrap_or_else(|failure| failure));
-    let verdict = verdict(succeeded, tally, arguments.is_empty().then_some(tests_min));
+    let verdict = verdict(succeeded, tally, arguments.is_empty().then_some(minimum));
     Ok(Report { tally, backends: used, verdict })
-}
-
-fn tests_min() -> Result<u32, Failure> {
-    TESTS_MIN.trim().parse().map_err(|error| format!("crates/xtask/tests.min must hold one number: {error}"))
 }
 
 /// `cargo test` of the workspace, or of the packages that are named.
@@ -81,22 +130,23 @@ pub fn test_command(arguments: &[String]) -> Command {
     command
 }
 
-/// Whether all is well. `tests_min` is given where the whole suite ran.
-fn verdict(succeeded: bool, tally: Tally, tests_min: Option<u32>) -> Result<(), Failure> {
+/// Whether all is well. `minimum` is given where the whole suite ran.
+fn verdict(succeeded: bool, tally: Tally, minimum: Option<Minimum>) -> Result<(), Failure> {
     if tally.failed > 0 {
         return Err(format!("tests failed: {}", tally.failed));
     }
     if !succeeded {
         return Err("`cargo test` failed though no test did: see above for what does not build or crashed".to_owned());
     }
-    let Some(tests_min) = tests_min else { return Ok(()) };
+    let Some(minimum) = minimum else { return Ok(()) };
     if tally.ignored > 0 {
         return Err(format!("tests are ignored: {}; mend or remove them", tally.ignored));
     }
-    if tally.passed < tests_min {
+    let number = minimum.number()?;
+    if tally.passed < number {
         return Err(format!(
-            "{} tests passed, but crates/xtask/tests.min says {tests_min}: some got lost, or the number must be lowered on purpose",
-            tally.passed
+            "{} tests passed, but {} says {number}: some got lost, or the number must be lowered on purpose",
+            tally.passed, minimum.file
         ));
     }
     Ok(())
@@ -148,7 +198,8 @@ mod tests {
 
     #[test]
     fn all_is_well_when_enough_passed_and_nothing_else_happened() {
-        assert!(verdict(true, tally(60, 0, 0), Some(60)).is_ok());
+        let minimum = Some(Minimum { file: "tests.min", text: "60\n" });
+        assert!(verdict(true, tally(60, 0, 0), minimum).is_ok());
         for (succeeded, tally) in [
             (true, tally(59, 0, 0)),
             (true, tally(60, 1, 0)),
@@ -156,7 +207,7 @@ mod tests {
             (false, tally(60, 0, 0)),
             (false, tally(60, 1, 0)),
         ] {
-            assert!(verdict(succeeded, tally, Some(60)).is_err(), "{succeeded} {tally:?}");
+            assert!(verdict(succeeded, tally, minimum).is_err(), "{succeeded} {tally:?}");
         }
     }
 
@@ -167,8 +218,26 @@ mod tests {
     }
 
     #[test]
-    fn the_number_of_tests_is_a_number() {
-        assert!(tests_min().unwrap() > 0);
+    fn the_minimum_of_each_suite_is_a_number() {
+        for suite in [Suite::Whole, Suite::ThroughProxies] {
+            assert!(suite.minimum().number().unwrap() > 0);
+        }
+        assert!(Minimum { file: "tests.min", text: "many" }.number().unwrap_err().starts_with("tests.min must hold"));
+    }
+
+    #[test]
+    fn the_suite_through_proxies_runs_the_http_tests_alone() {
+        let words = |suite: Suite, arguments: &[String]| {
+            let command = suite.command(arguments);
+            let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
+            (words.join(" "), command.get_envs().any(|(name, value)| name == "TEST_PROXIES" && value.is_some()))
+        };
+        let all =
+            "test --no-fail-fast --workspace --test integration -- sqlite:: postgres:: --skip=process::".to_owned();
+        assert_eq!(words(Suite::ThroughProxies, &[]), (all, true));
+        let some = "test --no-fail-fast --workspace limits".to_owned();
+        assert_eq!(words(Suite::ThroughProxies, &["limits".to_owned()]), (some.clone(), true));
+        assert_eq!(words(Suite::Whole, &["limits".to_owned()]), (some, false));
     }
 
     #[test]

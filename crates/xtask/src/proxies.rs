@@ -1,0 +1,51 @@
+//! The programs that tests put between a client, the server and the database: nginx, HAProxy and PgBouncer.
+
+use std::path::PathBuf;
+
+use crate::Failure;
+use crate::system::{can_install, install, on_path};
+
+/// A program, the package of Debian that has it, and the variable that tells the tests where it is.
+const PROGRAMS: [(&str, &str, &str); 3] = [
+    ("nginx", "nginx-light", "TEST_NGINX"),
+    ("haproxy", "haproxy", "TEST_HAPROXY"),
+    ("pgbouncer", "pgbouncer", "TEST_PGBOUNCER"),
+];
+
+/// Finds the programs, or as root on a system with apt-get installs those that are missing. Returns the variables for the tests.
+pub fn find_or_install() -> Result<Vec<(&'static str, PathBuf)>, Failure> {
+    let missing: Vec<_> = PROGRAMS.iter().filter(|(program, ..)| find(program).is_none()).collect();
+    if !missing.is_empty() {
+        let packages: Vec<_> = missing.iter().map(|(_, package, _)| *package).collect();
+        let advice = format!("the tests need these programs: install {}", packages.join(", "));
+        if !can_install()? {
+            return Err(advice);
+        }
+        println!("installing the packages {}", packages.join(", "));
+        install(&packages).map_err(|failure| format!("{failure}; {advice}"))?;
+    }
+    let found = PROGRAMS.iter().map(|(program, package, variable)| {
+        let file = find(program).ok_or_else(|| format!("no `{program}` though {package} is installed"))?;
+        Ok((*variable, file))
+    });
+    found.collect()
+}
+
+/// On PATH, or where systems keep what administrators run: PATH of other users lacks it.
+fn find(program: &str) -> Option<PathBuf> {
+    on_path(program).or_else(|| Some(PathBuf::from("/usr/sbin").join(program)).filter(|file| file.is_file()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_program_is_found_and_named_by_a_variable() {
+        let found = find_or_install().unwrap();
+        assert_eq!(found.len(), PROGRAMS.len());
+        for ((program, _, _), (variable, file)) in PROGRAMS.iter().zip(found) {
+            assert!(file.ends_with(program) && file.is_file(), "{variable}={}", file.display());
+        }
+    }
+}
