@@ -289,3 +289,19 @@ fn output_that_is_closed_ends_no_server() {
     server.terminate();
     assert_eq!(server.ended(), Some(0));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn proxy_that_is_not_trusted_is_logged_once_with_the_setting() {
+    let server = Site::embedded().with("LOG_FORMAT", "json").serve();
+    for _ in 0..3 {
+        let request = server.client.request("GET", "/healthz").header("x-forwarded-for", "198.51.100.7");
+        server.client.send(request).await.expect(200);
+    }
+    let ended = server.stop();
+    let lines = ended.stderr.lines().map(|line| -> Value { serde_json::from_str(line).expect(line) });
+    let warnings: Vec<_> = lines.filter(|line| line["message"] == "proxy.not_believed").collect();
+    assert_eq!(warnings.len(), 1, "{warnings:#?}");
+    assert_eq!((&warnings[0]["level"], &warnings[0]["proxy"]), (&json!("WARN"), &json!("127.0.0.1")));
+    let advice = warnings[0]["advice"].as_str().unwrap();
+    assert!(advice.contains("add 127.0.0.1 to TRUSTED_PROXIES"), "{advice}");
+}

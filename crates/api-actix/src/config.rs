@@ -16,9 +16,9 @@ use chrono::TimeDelta;
 use domain::booking::{Hold, Rules, SeatGapRule};
 use domain::identity::IdentityTtl;
 use domain::limits::Limit;
-use ipnet::IpNet;
 use secrecy::SecretString;
 
+use crate::client_address::TrustedProxies;
 use crate::dotenv::{self, Line};
 use crate::secrets::weakness;
 use crate::traces::TraceSettings;
@@ -51,6 +51,8 @@ pub struct RateLimits {
     pub requests: Limit,
     /// Failed logins of each account from each address.
     pub authentication_failures: Limit,
+    /// Sign-ups of each address.
+    pub sign_ups: Limit,
 }
 
 /// All settings, checked.
@@ -73,7 +75,7 @@ pub struct Config {
     /// Which pages may call from a browser.
     pub cors_origins: Vec<String>,
     /// Whose `X-Forwarded-For` is believed.
-    pub trusted_proxies: Vec<IpNet>,
+    pub trusted_proxies: TrustedProxies,
     /// What the house allows.
     pub rules: Rules,
     /// How long the answer of an idempotency key is given again to the byte.
@@ -179,7 +181,7 @@ pub const SETTINGS: &[Setting] = &[
         "TRUSTED_PROXIES",
         "",
         "addresses or networks like 10.0.0.0/8, separated by commas",
-        "Whose X-Forwarded-For is believed. Too many, and callers choose their own address.",
+        "Whose X-Forwarded-For is believed. Too many, and callers choose their own address; too few, and all clients of a proxy share the limits of one.",
     ),
     setting(
         "HOLD_TTL",
@@ -214,7 +216,7 @@ pub const SETTINGS: &[Setting] = &[
         "How many bookings that wait are committed together at most. With 1 each is a commit of its own: under load that is several times slower.",
     ),
     setting("SEATMAP_CACHE_MB", "64", "1 to 65536", "Memory for seat maps, in MiB."),
-    setting("RATE_LIMIT", "on", "on or off", "Whether requests and failed logins are limited."),
+    setting("RATE_LIMIT", "on", "on or off", "Whether requests, failed logins and sign-ups are limited."),
     setting(
         "RATE_LIMIT_PER_MINUTE",
         "600",
@@ -226,6 +228,12 @@ pub const SETTINGS: &[Setting] = &[
         "10",
         "1 to 1000000",
         "Failed logins a minute of each account from each address.",
+    ),
+    setting(
+        "SIGN_UPS_PER_HOUR",
+        "60",
+        "1 to 1000000",
+        "Sign-ups an hour of each address, failed ones included. An IPv6 address counts by its /64.",
     ),
     setting(
         "METRICS_PORT",
@@ -480,7 +488,7 @@ pub fn check(values: BTreeMap<&'static str, String>, mut errors: Vec<String>) ->
             refresh_token: reader.duration("REFRESH_TOKEN_TTL", Duration::from_secs(1)),
         },
         cors_origins: reader.origins(),
-        trusted_proxies: reader.networks(),
+        trusted_proxies: reader.trusted_proxies(),
         rules: reader.rules(),
         idempotency_ttl: reader.duration("IDEMPOTENCY_TTL", Duration::from_secs(24 * 3600)),
         request_timeout: reader.duration("REQUEST_TIMEOUT", Duration::from_secs(1)),
@@ -724,17 +732,8 @@ impl Reader {
         origins
     }
 
-    fn networks(&mut self) -> Vec<IpNet> {
-        let text = self.text("TRUSTED_PROXIES").unwrap_or_default();
-        let parse = |part: &str| part.parse::<IpNet>().ok().or_else(|| part.parse::<IpAddr>().ok().map(IpNet::from));
-        let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
-        match parts.map(parse).collect() {
-            Some(networks) => networks,
-            None => {
-                self.refuse("TRUSTED_PROXIES", &text);
-                Vec::new()
-            }
-        }
+    fn trusted_proxies(&mut self) -> TrustedProxies {
+        self.parsed_by("TRUSTED_PROXIES", TrustedProxies::default(), TrustedProxies::parse)
     }
 
     fn rate_limits(&mut self) -> Option<RateLimits> {
@@ -742,7 +741,9 @@ impl Reader {
         let window = Duration::from_secs(60);
         let requests = Limit { tries: self.number("RATE_LIMIT_PER_MINUTE", 1, 1_000_000), window };
         let failures = Limit { tries: self.number("RATE_LIMIT_AUTH_FAILURES_PER_MINUTE", 1, 1_000_000), window };
-        on.then_some(RateLimits { requests, authentication_failures: failures })
+        let hour = Duration::from_secs(3600);
+        let sign_ups = Limit { tries: self.number("SIGN_UPS_PER_HOUR", 1, 1_000_000), window: hour };
+        on.then_some(RateLimits { requests, authentication_failures: failures, sign_ups })
     }
 
     fn metrics_port(&mut self) -> Option<u16> {
@@ -935,6 +936,7 @@ mod tests {
             ("SEATMAP_CACHE_MB", "0"),
             ("RATE_LIMIT", "yes"),
             ("RATE_LIMIT_PER_MINUTE", "0"),
+            ("SIGN_UPS_PER_HOUR", "0"),
             ("LOG_FORMAT", "xml"),
             ("METRICS_PORT", "-1"),
             ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://user:short@collector:4318"),

@@ -4,6 +4,7 @@
 //! setting, [`server`] starts and stops it all.
 
 pub mod cli;
+pub mod client_address;
 pub mod config;
 mod cursor;
 pub mod demo;

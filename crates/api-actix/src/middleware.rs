@@ -10,11 +10,12 @@ use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{ConnectionType, Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage as _, HttpRequest, web};
-use domain::limits::{Allowance, Limit};
+use domain::limits::{Allowance, ClientNetwork, Limit};
 
+use crate::client_address::source;
 use crate::metrics::NO_ROUTE;
 use crate::problem::{Problem, rate_limit_headers};
-use crate::request::{Authorization, authorization, client_address};
+use crate::request::{Authorization, authorization};
 use crate::served::Served;
 use crate::state::AppState;
 
@@ -160,15 +161,14 @@ pub async fn identify(
         return Err(Problem::internal("no state").into());
     };
     let who = authorization(request.headers(), state.identity.access_tokens.as_ref());
-    let address = client_address(request.peer_addr(), request.headers(), &state.settings.trusted_proxies);
-    let address = ClientAddress(address.map_or_else(|| "unknown".to_owned(), |address| address.to_string()));
-    let counted = match count(&request, &state, &who, &address).await {
+    let network = client_network(&request, &state);
+    let counted = match count(&request, &state, &who, network).await {
         Ok(counted) => counted,
         Err(problem) => return Ok(request.error_response(problem)),
     };
     let who = check_session(&request, &state, who).await;
     request.extensions_mut().insert(who.clone());
-    request.extensions_mut().insert(address);
+    request.extensions_mut().insert(network);
     if !accepts_json(&request) {
         return Ok(request.error_response(Problem::of_status(StatusCode::NOT_ACCEPTABLE)));
     }
@@ -240,22 +240,28 @@ async fn check_session_after(response: &ServiceResponse, state: &AppState, who: 
     }
 }
 
-/// The address that a call comes from, as text.
-#[derive(Clone)]
-pub struct ClientAddress(pub String);
+/// The network that a request comes from. Handlers find it among the request's extensions.
+fn client_network(request: &ServiceRequest, state: &AppState) -> ClientNetwork {
+    let Some(peer) = request.peer_addr() else { return ClientNetwork::Unknown };
+    let source = source(peer, request.headers(), &state.settings.trusted_proxies);
+    if let Some((proxy, defect)) = source.defect {
+        state.proxy_warnings.note(proxy, defect);
+    }
+    ClientNetwork::of(source.address)
+}
 
 async fn count(
     request: &ServiceRequest,
     state: &AppState,
     who: &Authorization,
-    address: &ClientAddress,
+    network: ClientNetwork,
 ) -> Result<Option<(Limit, Allowance)>, Problem> {
     let Some(limits) = state.settings.rate_limits.filter(|_| request.path().starts_with("/api/")) else {
         return Ok(None);
     };
     let name = match who {
         Authorization::Known(bearer) => format!("user:{}", bearer.caller.user_id),
-        _ => format!("address:{}", address.0),
+        _ => format!("address:{network}"),
     };
     match state.limiter.count(&name, limits.requests).await {
         Ok(allowance) if allowance.allowed => Ok(Some((limits.requests, allowance))),

@@ -102,6 +102,8 @@ codes! {
     PriceDiffers = 422, "price_differs", "Price differs";
     /// Too many requests, or failed logins.
     RateLimited = 429, "rate_limited", "Rate limited";
+    /// Too many sign-ups from one address in an hour.
+    TooManySignUps = 429, "too_many_sign_ups", "Too many sign-ups";
     /// A mistake of ours.
     Internal = 500, "internal", "Internal error";
     /// Something the server needs cannot be reached.
@@ -183,7 +185,11 @@ impl Problem {
 
     /// Too many tries.
     pub fn rate_limited(detail: &'static str, limit: Limit, allowance: Allowance) -> Self {
-        let mut problem = Self::new(Code::RateLimited, detail).retry_after(allowance.resets_in);
+        Self::limited(Code::RateLimited, detail, limit, allowance)
+    }
+
+    fn limited(code: Code, detail: &'static str, limit: Limit, allowance: Allowance) -> Self {
+        let mut problem = Self::new(code, detail).retry_after(allowance.resets_in);
         problem.headers.extend(rate_limit_headers(limit, allowance));
         problem
     }
@@ -343,6 +349,12 @@ impl From<RegisterError> for Problem {
             RegisterError::EmailTaken => {
                 Self::new(Code::EmailTaken, "An account with this e-mail address exists already. Log in instead.")
             }
+            RegisterError::TooManySignUps { retry_in, limit } => Self::limited(
+                Code::TooManySignUps,
+                "Too many accounts were created from your address. Wait, and try again.",
+                limit,
+                Allowance { allowed: false, remaining: 0, resets_in: retry_in },
+            ),
             RegisterError::Password(error) => error.into(),
             RegisterError::Store(error) => error.into(),
         }

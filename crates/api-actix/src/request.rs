@@ -1,7 +1,6 @@
 //! What a request says: who calls, with which key, which body. Each function refuses in the order of the contract when
 //! handlers call them in it: caller, key, body.
 
-use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use actix_web::HttpMessage as _;
@@ -11,8 +10,8 @@ use actix_web::web::Payload;
 use domain::StoreError;
 use domain::booking::{IdempotencyKey, Scope};
 use domain::identity::{AccessTokens, Bearer, Caller};
+use domain::limits::ClientNetwork;
 use futures::StreamExt as _;
-use ipnet::IpNet;
 use serde_json::Value;
 
 use crate::fields::{Fields, Query, parse_id};
@@ -79,6 +78,11 @@ pub fn bearer(request: &HttpRequest) -> Result<Bearer, Problem> {
         Some(Authorization::Unproven(error)) => Err(error.clone().into()),
         _ => Err(Problem::unauthenticated()),
     }
+}
+
+/// The network that the request comes from: wrong passwords and sign-ups are counted by it.
+pub fn client_network(request: &HttpRequest) -> ClientNetwork {
+    request.extensions().get().copied().unwrap_or(ClientNetwork::Unknown)
 }
 
 /// The `Idempotency-Key`, where there must be one.
@@ -191,53 +195,11 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
     if is_json && is_utf8 { Ok(()) } else { unsupported("Send the body as JSON, with Content-Type: application/json.") }
 }
 
-/// Where a call comes from: the peer, or what the proxies that are trusted say. Of a chain of addresses the last one that isn't a
-/// trusted proxy's counts: all before it may be made up.
-pub fn client_address(peer: Option<SocketAddr>, headers: &HeaderMap, trusted: &[IpNet]) -> Option<IpAddr> {
-    let mut address = peer?.ip().to_canonical();
-    let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
-    let forwarded = headers.get_all("x-forwarded-for").filter_map(|value| value.to_str().ok());
-    let chain: Vec<_> = forwarded.flat_map(|text| text.split(',')).map(str::trim).collect();
-    for hop in chain.into_iter().rev() {
-        if !is_trusted(&address) {
-            break;
-        }
-        let Some(next) = parse_hop(hop) else { break };
-        address = next.to_canonical();
-    }
-    Some(address)
-}
-
-/// An address, maybe with a port.
-fn parse_hop(text: &str) -> Option<IpAddr> {
-    let bare = text.trim_start_matches('[').trim_end_matches(']');
-    bare.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()))
-}
-
 #[cfg(test)]
 mod tests {
     use actix_web::http::header::HeaderValue;
 
     use super::*;
-
-    fn address(peer: &str, forwarded: &[&'static str], trusted: &[&str]) -> String {
-        let mut headers = HeaderMap::new();
-        for value in forwarded {
-            headers.append(header::HeaderName::from_static("x-forwarded-for"), HeaderValue::from_static(value));
-        }
-        let trusted: Vec<_> = trusted.iter().map(|network| network.parse().unwrap()).collect();
-        client_address(peer.parse().ok(), &headers, &trusted).unwrap().to_string()
-    }
-
-    #[test]
-    fn only_trusted_proxies_are_believed() {
-        assert_eq!(address("192.0.2.1:1", &["198.51.100.7"], &[]), "192.0.2.1");
-        assert_eq!(address("10.0.0.1:1", &["198.51.100.7"], &["10.0.0.0/8"]), "198.51.100.7");
-        assert_eq!(address("10.0.0.1:1", &["1.1.1.1, 198.51.100.7, 10.0.0.2"], &["10.0.0.0/8"]), "198.51.100.7");
-        assert_eq!(address("10.0.0.1:1", &["1.1.1.1", "198.51.100.7:4711"], &["10.0.0.0/8"]), "198.51.100.7");
-        assert_eq!(address("10.0.0.1:1", &["nonsense"], &["10.0.0.0/8"]), "10.0.0.1");
-        assert_eq!(address("[::ffff:10.0.0.1]:1", &["2001:db8::1"], &["10.0.0.0/8"]), "2001:db8::1");
-    }
 
     #[test]
     fn media_types() {

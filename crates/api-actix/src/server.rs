@@ -23,7 +23,7 @@ use domain::booking::{
 };
 use domain::catalog::CatalogService;
 use domain::health::Dependency;
-use domain::identity::{AuthenticationLimit, IdentityService, PasswordHasher};
+use domain::identity::{AuthenticationLimit, IdentityService, PasswordHasher, SignUpLimit};
 use domain::limits::RateLimiter;
 use domain::retention::RetentionService;
 use domain::seating::SeatingService;
@@ -33,6 +33,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use thiserror::Error;
 use tokio::task::JoinHandle as Task;
 
+use crate::client_address::ProxyWarnings;
 use crate::config::Config;
 use crate::handlers;
 use crate::metrics::Metrics;
@@ -264,6 +265,7 @@ fn wire(
             refresh_tokens: Arc::new(RandomRefreshTokens),
             failures: limiter.clone(),
             limit: AuthenticationLimit(config.rate_limits.map(|limits| limits.authentication_failures)),
+            sign_up_limit: SignUpLimit(config.rate_limits.map(|limits| limits.sign_ups)),
             ttl: config.ttl,
         },
         catalog: CatalogService { store: store.ports.catalog.clone() },
@@ -284,6 +286,7 @@ fn wire(
         passwords,
         redis,
         traces: None,
+        proxy_warnings: ProxyWarnings::default(),
         settings: HttpSettings {
             rules: config.rules,
             trusted_proxies: config.trusted_proxies.clone(),

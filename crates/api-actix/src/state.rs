@@ -12,8 +12,8 @@ use domain::identity::IdentityService;
 use domain::limits::RateLimiter;
 use domain::random::{OperationId, Random};
 use domain::seating::SeatingService;
-use ipnet::IpNet;
 
+use crate::client_address::{ProxyWarnings, TrustedProxies};
 use crate::config::RateLimits;
 use crate::metrics::{Metrics, Readings};
 use crate::telemetry;
@@ -24,7 +24,7 @@ pub struct HttpSettings {
     /// What the house allows.
     pub rules: Rules,
     /// Whose `X-Forwarded-For` is believed.
-    pub trusted_proxies: Vec<IpNet>,
+    pub trusted_proxies: TrustedProxies,
     /// How often something may be asked.
     pub rate_limits: Option<RateLimits>,
 }
@@ -53,6 +53,8 @@ pub struct AppState {
     pub redis: Option<Arc<Redis>>,
     /// Where spans go, if they are exported.
     pub traces: Option<Traces>,
+    /// Proxies whose clients are taken for one.
+    pub proxy_warnings: ProxyWarnings,
     /// Settings.
     pub settings: HttpSettings,
     /// Whether the server is stopping.

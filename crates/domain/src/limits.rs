@@ -1,10 +1,56 @@
-//! Limits on how often something may be tried, as a port.
+//! Limits on how often something may be tried, as a port, and the client network that they count by.
 
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use async_trait::async_trait;
 
 use crate::StoreError;
+
+/// The source of a call as limits count it: an IPv4 address, or an IPv6 /64, because the owner of a /64 can use any of its
+/// addresses.
+///
+/// An IPv4 address inside an IPv6 one is that IPv4 address: mapped (`::ffff:192.0.2.1`), or translated by NAT64
+/// (`64:ff9b::192.0.2.1`, RFC 6052), where all of IPv4 would otherwise share one /64.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum ClientNetwork {
+    /// An IPv4 address.
+    V4(Ipv4Addr),
+    /// An IPv6 /64: its first address.
+    V6(Ipv6Addr),
+    /// The source is not known.
+    Unknown,
+}
+
+impl ClientNetwork {
+    /// The prefix of NAT64 (RFC 6052, 2.1).
+    const NAT64: [u16; 6] = [0x64, 0xff9b, 0, 0, 0, 0];
+
+    /// Returns the network of an address.
+    pub fn of(address: IpAddr) -> Self {
+        let v6 = match address.to_canonical() {
+            IpAddr::V4(v4) => return Self::V4(v4),
+            IpAddr::V6(v6) => v6,
+        };
+        let [a, b, c, d, e, f, g, h] = v6.segments();
+        if [a, b, c, d, e, f] == Self::NAT64 {
+            let ([w, x], [y, z]) = (g.to_be_bytes(), h.to_be_bytes());
+            return Self::V4(Ipv4Addr::new(w, x, y, z));
+        }
+        Self::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+    }
+}
+
+impl fmt::Display for ClientNetwork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::V4(address) => address.fmt(f),
+            Self::V6(first) => write!(f, "{first}/64"),
+            Self::Unknown => f.write_str("unknown"),
+        }
+    }
+}
 
 /// How many tries a window of time allows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -65,4 +111,30 @@ pub trait RateLimiter: Send + Sync {
 
     /// Takes back one try by `name`, if its window lasts.
     async fn take_back(&self, name: &str) -> Result<(), StoreError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn network(address: &str) -> String {
+        ClientNetwork::of(address.parse().unwrap()).to_string()
+    }
+
+    #[test]
+    fn ipv6_addresses_count_by_their_64() {
+        assert_eq!(network("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::/64");
+        assert_eq!(network("2001:db8:1:2:ffff:ffff:ffff:ffff"), "2001:db8:1:2::/64");
+        assert_ne!(network("2001:db8:1:3::1"), "2001:db8:1:2::/64");
+        assert_eq!(network("::1"), "::/64");
+    }
+
+    #[test]
+    fn ipv4_addresses_count_alone_however_they_are_written() {
+        for written in ["192.0.2.1", "::ffff:192.0.2.1", "::ffff:c000:201", "64:ff9b::192.0.2.1"] {
+            assert_eq!(network(written), "192.0.2.1", "{written}");
+        }
+        assert_eq!(network("192.0.2.2"), "192.0.2.2");
+        assert_eq!(ClientNetwork::Unknown.to_string(), "unknown");
+    }
 }

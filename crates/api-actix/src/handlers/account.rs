@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::{Bytes, Data, Payload};
-use actix_web::{HttpMessage as _, HttpRequest, HttpResponse};
+use actix_web::{HttpRequest, HttpResponse};
 use domain::booking::{Booking, BookingFilter, BookingPlace};
 use domain::identity::{Bearer, Email, Name, Password, ProfileChange, Session, SessionPlace};
 use domain::ids::SessionId;
@@ -16,9 +16,8 @@ use super::identity::private;
 use super::{Answer, PageParameters, next_link};
 use crate::cursor::Cursor as _;
 use crate::fields::Fields;
-use crate::middleware::ClientAddress;
 use crate::problem::Problem;
-use crate::request::{bearer, idempotency_key_if_given, path_id, query, receive};
+use crate::request::{bearer, client_network, idempotency_key_if_given, path_id, query, receive};
 use crate::state::AppState;
 use crate::views::{
     BookingView, DeleteUserBody, ExportView, HoldView, ProblemView, SessionView, UpdateUserBody, UpdatedUserView,
@@ -52,7 +51,7 @@ pub async fn update(request: HttpRequest, payload: Payload, state: Data<AppState
     };
     let current = fields.text_if_given("current_password", |text| Ok(text.to_owned()));
     fields.finish()?;
-    let updated = state.identity.update_profile(&bearer, change, current.as_deref(), &address(&request)).await?;
+    let updated = state.identity.update_profile(&bearer, change, current.as_deref(), client_network(&request)).await?;
     Ok(HttpResponse::Ok().insert_header(no_store()).json(UpdatedUserView::from(updated)))
 }
 
@@ -76,7 +75,7 @@ pub async fn delete(request: HttpRequest, payload: Payload, state: Data<AppState
     let mut fields = Fields::of(body.json_if_any(&request)?)?;
     let current = fields.text_if_given("current_password", |text| Ok(text.to_owned()));
     fields.finish()?;
-    state.identity.delete_account(&bearer, current.as_deref(), &address(&request)).await?;
+    state.identity.delete_account(&bearer, current.as_deref(), client_network(&request)).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -228,9 +227,4 @@ fn members(views: impl Iterator<Item = impl Serialize>, are_first: bool) -> Part
 
 fn no_store() -> (header::HeaderName, HeaderValue) {
     (header::CACHE_CONTROL, HeaderValue::from_static("no-store"))
-}
-
-/// Where the call comes from: wrong passwords are counted by it.
-fn address(request: &HttpRequest) -> String {
-    request.extensions().get::<ClientAddress>().map(|address| address.0.clone()).unwrap_or_default()
 }

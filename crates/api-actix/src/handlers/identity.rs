@@ -2,14 +2,13 @@
 
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::{Data, Payload};
-use actix_web::{HttpMessage as _, HttpRequest, HttpResponse};
+use actix_web::{HttpRequest, HttpResponse};
 use domain::identity::{Email, Name, Password, RefreshToken, SignedIn};
 use domain::text::{TextError, check_length};
 
 use super::Answer;
-use crate::middleware::ClientAddress;
 use crate::problem::{Code, Problem};
-use crate::request::{caller, fields};
+use crate::request::{caller, client_network, fields};
 use crate::state::AppState;
 use crate::views::{LoginBody, ProblemView, RefreshTokenBody, RegisterBody, SignedInView, UserView};
 
@@ -21,6 +20,7 @@ const REFRESH_TOKEN_MAX: usize = 512;
     (status = 201, description = "The new customer, logged in", body = SignedInView),
     (status = 400, description = "`malformed_json`, `validation_failed`", body = ProblemView),
     (status = 409, description = "`email_taken`", body = ProblemView),
+    (status = 429, description = "`rate_limited`; `too_many_sign_ups`: of this address, in this hour", body = ProblemView),
     (status = 503, description = "`unavailable`, `overloaded`", body = ProblemView)))]
 pub async fn register(request: HttpRequest, payload: Payload, state: Data<AppState>) -> Answer {
     let mut fields = fields(&request, payload).await?;
@@ -29,7 +29,7 @@ pub async fn register(request: HttpRequest, payload: Payload, state: Data<AppSta
     let password = fields.text("password", Password::parse);
     fields.finish()?;
     let (Some(name), Some(email), Some(password)) = (name, email, password) else { return Err(unread()) };
-    let signed_in = state.identity.register(name, email, &password).await?;
+    let signed_in = state.identity.register(name, email, &password, client_network(&request)).await?;
     Ok(tokens(HttpResponse::Created().insert_header((header::LOCATION, "/api/me")), signed_in))
 }
 
@@ -49,8 +49,7 @@ pub async fn login(request: HttpRequest, payload: Payload, state: Data<AppState>
     let (Some(Some(email)), Some(Some(password))) = (email, password) else {
         return Err(domain::identity::LoginError::InvalidCredentials.into());
     };
-    let address = request.extensions().get::<ClientAddress>().map(|address| address.0.clone()).unwrap_or_default();
-    let signed_in = state.identity.login(&email, &password, &address).await?;
+    let signed_in = state.identity.login(&email, &password, client_network(&request)).await?;
     Ok(tokens(&mut HttpResponse::Ok(), signed_in))
 }
 

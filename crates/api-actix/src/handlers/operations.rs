@@ -51,7 +51,9 @@ pub async fn readyz(state: Data<AppState>) -> Answer {
         checked.iter().map(|(dependency, checked)| (dependency.name(), state_of(checked.is_ok()))).collect();
     let degradations: Vec<_> = checked.into_iter().filter_map(|(_, checked)| checked.ok()).flatten().collect();
     dependencies.extend(degradations.iter().map(|degradation| (degradation.name, degradation.state)));
-    let warnings = degradations.into_iter().map(|degradation| degradation.message).collect();
+    let mut warnings: Vec<_> = degradations.into_iter().map(|degradation| degradation.message).collect();
+    // The server works all the same, so these change no status.
+    warnings.extend(state.proxy_warnings.sentences());
     let mut response = if is_ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
     let mut response = response.insert_header(NO_STORE).json(HealthView { status, dependencies, warnings });
     response.extensions_mut().insert(Rendered);

@@ -21,6 +21,6 @@ pub use ports::{
 pub use ports::{MockPasswordHasher, MockSessionGuard, MockSessionStore, MockUserStore};
 pub use service::{
     AccessToken, AuthenticationLimit, DeleteAccountError, EndSessionError, IdentityService, IdentityTtl, LoginError,
-    ProfileChange, ProofError, RefreshError, RegisterError, SessionTokens, SignedIn, TooManyFailures,
+    ProfileChange, ProofError, RefreshError, RegisterError, SessionTokens, SignUpLimit, SignedIn, TooManyFailures,
     UpdateProfileError, UpdatedProfile, WhoAmIError,
 };

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::error::StoreError;
 use crate::ids::SessionId;
-use crate::limits::{Limit, RateLimiter};
+use crate::limits::{ClientNetwork, Limit, RateLimiter};
 use crate::page::{Page, PageRequest};
 use crate::text::fold;
 
@@ -28,6 +28,10 @@ pub struct IdentityTtl {
 /// How often a login may fail, for each account and address together.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct AuthenticationLimit(pub Option<Limit>);
+
+/// How many sign-ups a client network may try, whether they succeed or not.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SignUpLimit(pub Option<Limit>);
 
 /// What a client needs to stay signed in.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -55,6 +59,14 @@ pub enum RegisterError {
     /// Another account has the address.
     #[error("the e-mail address is taken")]
     EmailTaken,
+    /// Too many sign-ups of the client network.
+    #[error("too many sign-ups")]
+    TooManySignUps {
+        /// How long until the next one is allowed.
+        retry_in: Duration,
+        /// The limit that was passed.
+        limit: Limit,
+    },
     /// The password could not be hashed.
     #[error(transparent)]
     Password(#[from] PasswordHasherError),
@@ -211,17 +223,46 @@ pub struct IdentityService {
     pub access_tokens: Arc<dyn AccessTokens>,
     /// Draws refresh tokens.
     pub refresh_tokens: Arc<dyn RefreshTokens>,
-    /// Counts failed logins.
+    /// Counts failed logins and sign-ups.
     pub failures: Arc<dyn RateLimiter>,
     /// How many failed logins are allowed.
     pub limit: AuthenticationLimit,
+    /// How many sign-ups are allowed.
+    pub sign_up_limit: SignUpLimit,
     /// How long tokens work.
     pub ttl: IdentityTtl,
 }
 
 impl IdentityService {
-    /// Makes a customer's account and its first session.
-    pub async fn register(&self, name: Name, email: Email, password: &Password) -> Result<SignedIn, RegisterError> {
+    /// Creates a customer's account and its first session. `network` is the source of the call.
+    ///
+    /// Every try counts towards the sign-up limit of the network, a taken address included: only a try that a failure of this
+    /// server ended is taken back.
+    pub async fn register(
+        &self,
+        name: Name,
+        email: Email,
+        password: &Password,
+        network: ClientNetwork,
+    ) -> Result<SignedIn, RegisterError> {
+        let counter = format!("sign-up:{network}");
+        if let SignUpLimit(Some(limit)) = self.sign_up_limit {
+            // A limiter that cannot be reached limits nothing: it must not keep everybody out.
+            let allowance = self.failures.count(&counter, limit).await.ok();
+            if let Some(refused) = allowance.filter(|allowance| !allowance.allowed) {
+                return Err(RegisterError::TooManySignUps { retry_in: refused.resets_in, limit });
+            }
+        }
+        let outcome = self.create_customer(name, email, password).await;
+        let has_failed = matches!(outcome, Err(RegisterError::Password(_) | RegisterError::Store(_)));
+        if has_failed && self.sign_up_limit.0.is_some() {
+            // A count that stays too high costs the network one sign-up of this hour.
+            let _ = self.failures.take_back(&counter).await;
+        }
+        outcome
+    }
+
+    async fn create_customer(&self, name: Name, email: Email, password: &Password) -> Result<SignedIn, RegisterError> {
         let password_hash = self.passwords.hash(password).await?;
         let (refresh_token, stored) = self.draw_refresh_token();
         let new = NewUser { name, email, password_hash, role: Role::Customer };
@@ -232,11 +273,16 @@ impl IdentityService {
         Ok(self.signed_in(created.user, created.session_id, refresh_token)?)
     }
 
-    /// Begins a session for whoever knows the account's password. `address` is where the call came from.
+    /// Begins a session for a caller who knows the account's password. `network` is the source of the call.
     ///
     /// Takes as long for an address without an account as for a wrong password.
-    pub async fn login(&self, email: &Email, password: &Password, address: &str) -> Result<SignedIn, LoginError> {
-        let counter = failure_counter(email.folded(), address);
+    pub async fn login(
+        &self,
+        email: &Email,
+        password: &Password,
+        network: ClientNetwork,
+    ) -> Result<SignedIn, LoginError> {
+        let counter = failure_counter(email.folded(), network);
         self.count_attempt(&counter).await?;
         let outcome = self.prove(email, password).await;
         if !matches!(outcome, Err(LoginError::InvalidCredentials)) {
@@ -296,13 +342,13 @@ impl IdentityService {
     }
 
     /// Changes the bearer's profile. Another address or password needs the current password; a new password ends all other
-    /// sessions of the account. `address` is where the call came from.
+    /// sessions of the account. `network` is the source of the call.
     pub async fn update_profile(
         &self,
         bearer: &Bearer,
         change: ProfileChange,
         current_password: Option<&str>,
-        address: &str,
+        network: ClientNetwork,
     ) -> Result<UpdatedProfile, UpdateProfileError> {
         let ProfileChange { name, email, password } = change;
         let account = self.own_account(&bearer.caller).await?;
@@ -312,7 +358,7 @@ impl IdentityService {
             return Ok(UpdatedProfile { user: account.user, token: None });
         }
         if email.is_some() || password.is_some() {
-            self.prove_again(&account, current_password, address).await?;
+            self.prove_again(&account, current_password, network).await?;
         }
         let password_hash = match &password {
             Some(password) => Some(self.passwords.hash(password).await.map_err(ProofError::Password)?),
@@ -336,15 +382,15 @@ impl IdentityService {
         Ok(UpdatedProfile { user, token })
     }
 
-    /// Deletes the bearer's account: what is left of it is nobody's, and has its bookings. `address` is where the call came from.
+    /// Deletes the bearer's account: what is left of it is nobody's, and has its bookings. `network` is the source of the call.
     pub async fn delete_account(
         &self,
         bearer: &Bearer,
         current_password: Option<&str>,
-        address: &str,
+        network: ClientNetwork,
     ) -> Result<(), DeleteAccountError> {
         let account = self.own_account(&bearer.caller).await?;
-        self.prove_again(&account, current_password, address).await?;
+        self.prove_again(&account, current_password, network).await?;
         self.users.anonymise(bearer).await.map_err(|error| match error {
             AnonymiseError::SessionEnded => DeleteAccountError::Unproven(ProofError::SessionEnded),
             AnonymiseError::LastAdmin => DeleteAccountError::LastAdmin,
@@ -381,9 +427,14 @@ impl IdentityService {
 
     /// Has the caller prove the password once more: a token may be stolen. What is wrong counts as a failed login, or whoever has
     /// the token could try passwords without end.
-    async fn prove_again(&self, account: &Account, given: Option<&str>, address: &str) -> Result<(), ProofError> {
+    async fn prove_again(
+        &self,
+        account: &Account,
+        given: Option<&str>,
+        network: ClientNetwork,
+    ) -> Result<(), ProofError> {
         let Some(given) = given else { return Err(ProofError::PasswordMissing) };
-        let counter = failure_counter(&fold(&account.user.email), address);
+        let counter = failure_counter(&fold(&account.user.email), network);
         self.count_attempt(&counter).await?;
         let outcome = match Password::attempt(given) {
             Some(password) => self.passwords.verify(&password, Some(&account.password_hash)).await,
@@ -437,9 +488,9 @@ impl IdentityService {
     }
 }
 
-/// What failures of this account from this address are counted by.
-fn failure_counter(email_folded: &str, address: &str) -> String {
-    format!("login:{email_folded}:{address}")
+/// The name that counts failures of this account from this network.
+fn failure_counter(email_folded: &str, network: ClientNetwork) -> String {
+    format!("login:{email_folded}:{network}")
 }
 
 #[cfg(test)]
@@ -500,6 +551,7 @@ mod tests {
                 refresh_tokens: Arc::new(Tokens),
                 failures: Arc::new(self.failures),
                 limit: AuthenticationLimit(Some(Limit { tries: 10, window: Duration::from_secs(60) })),
+                sign_up_limit: SignUpLimit(Some(Limit { tries: 60, window: hour })),
                 ttl: IdentityTtl { access_token: hour, refresh_token: hour },
             }
         }
@@ -551,9 +603,13 @@ mod tests {
         Account { user: ana(), password_hash: PasswordHash("hash".into()) }
     }
 
+    fn network() -> ClientNetwork {
+        ClientNetwork::V4([192, 0, 2, 1].into())
+    }
+
     fn login(parts: Parts) -> Result<SignedIn, LoginError> {
         let (email, password) = (Email::parse("Ana@Example.org").unwrap(), Password::parse("password").unwrap());
-        block_on(parts.service().login(&email, &password, "192.0.2.1"))
+        block_on(parts.service().login(&email, &password, network()))
     }
 
     #[test]
@@ -575,6 +631,43 @@ mod tests {
         assert!(matches!(login(wrong), Err(LoginError::InvalidCredentials)));
         let nobody = Parts::default().allowing(true).knowing(None).verifying(None, false);
         assert!(matches!(login(nobody), Err(LoginError::InvalidCredentials)));
+    }
+
+    fn register(parts: Parts) -> Result<SignedIn, RegisterError> {
+        let (name, email) = (Name::parse("Ana").unwrap(), Email::parse("ana@example.org").unwrap());
+        let password = Password::parse("password").unwrap();
+        block_on(parts.service().register(name, email, &password, network()))
+    }
+
+    /// Counts a sign-up of the network, and takes it back `taken_back` times.
+    fn counting_sign_ups(allowed: bool, taken_back: usize) -> Parts {
+        let mut parts = Parts::default();
+        let allowance = Allowance { allowed, remaining: 0, resets_in: Duration::from_secs(9) };
+        let counter = parts.failures.expect_count().withf(|name, _| name == "sign-up:192.0.2.1").times(1);
+        counter.returning(move |_, _| Ok(allowance));
+        let counter = parts.failures.expect_take_back().withf(|name| name == "sign-up:192.0.2.1").times(taken_back);
+        counter.returning(|_| Ok(()));
+        parts
+    }
+
+    #[test]
+    fn sign_ups_beyond_the_limit_hash_nothing() {
+        let outcome = register(counting_sign_ups(false, 0));
+        assert!(
+            matches!(&outcome, Err(RegisterError::TooManySignUps { retry_in, .. }) if retry_in.as_secs() == 9),
+            "{outcome:?}"
+        );
+    }
+
+    #[test]
+    fn taken_address_counts_as_a_sign_up_and_a_failing_store_does_not() {
+        let mut taken = counting_sign_ups(true, 0).hashing();
+        taken.users.expect_create().times(1).returning(|_, _| Err(UserStoreError::EmailTaken));
+        assert!(matches!(register(taken), Err(RegisterError::EmailTaken)));
+        let mut down = counting_sign_ups(true, 1).hashing();
+        let unavailable = || UserStoreError::Store(StoreError::unavailable("down"));
+        down.users.expect_create().times(1).returning(move |_, _| Err(unavailable()));
+        assert!(matches!(register(down), Err(RegisterError::Store(_))));
     }
 
     #[test]
@@ -653,7 +746,7 @@ mod tests {
             change: ProfileChange,
             current: Option<&str>,
         ) -> Result<UpdatedProfile, UpdateProfileError> {
-            block_on(self.service().update_profile(&bearer, change, current, "192.0.2.1"))
+            block_on(self.service().update_profile(&bearer, change, current, network()))
         }
     }
 
@@ -741,14 +834,14 @@ mod tests {
         let outcome = Parts::default().owning().update(earlier, new_password(), Some("password"));
         assert!(matches!(outcome, Err(UpdateProfileError::Unproven(ProofError::SessionEnded))), "{outcome:?}");
         let service = Parts::default().owning().service();
-        let outcome = block_on(service.delete_account(&earlier, Some("password"), "192.0.2.1"));
+        let outcome = block_on(service.delete_account(&earlier, Some("password"), network()));
         assert!(matches!(outcome, Err(DeleteAccountError::Unproven(ProofError::SessionEnded))), "{outcome:?}");
     }
 
     #[test]
     fn an_account_is_deleted_by_its_password_alone() {
         let delete = |parts: Parts, current: Option<&str>| {
-            block_on(parts.service().delete_account(&bearer(), current, "192.0.2.1"))
+            block_on(parts.service().delete_account(&bearer(), current, network()))
         };
         let outcome = delete(Parts::default().owning(), None);
         assert!(matches!(outcome, Err(DeleteAccountError::Unproven(ProofError::PasswordMissing))), "{outcome:?}");
