@@ -1,8 +1,10 @@
 //! Signing up, logging in and out, sessions and tokens.
 
+use argon2::password_hash::PasswordHasher as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::identity::{Email, PasswordHash};
+use domain::ids::UserId;
 use futures::future::join_all;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use port_contracts::Fixture as _;
@@ -19,6 +21,11 @@ on_both_stores!(
     logging_in,
     unknown_and_known_addresses_are_refused_alike,
     passwords_are_taken_as_they_are,
+    password_is_the_same_in_every_encoding,
+    password_hash_of_an_earlier_version_still_works_and_is_replaced,
+    names_and_addresses_with_hidden_characters_are_rejected,
+    names_keep_joiners_that_join,
+    account_with_a_hidden_character_in_its_address_can_still_log_in,
     who_am_i,
     a_refresh_token_works_once,
     a_second_use_ends_the_whole_family,
@@ -119,6 +126,121 @@ async fn passwords_are_taken_as_they_are(app: &TestApp) {
     app.login("longest@example.org", &longest).await.ok(200);
     assert_eq!(app.register("Ana", "l@example.org", &"ß".repeat(129)).await.mistakes(), ["password too_long"]);
     assert_eq!(app.register("Ana", "l@example.org", "🎬🎬🎬🎬🎬🎬🎬").await.mistakes(), ["password too_short"]);
+}
+
+/// Decomposed and with an ideographic space, as some keyboards type it.
+const TYPED: &str = "schön\u{3000}gro\u{df} Ko\u{308}nig";
+/// The same in normalization form C, with U+0020.
+const PREPARED: &str = "sch\u{f6}n gro\u{df} K\u{f6}nig";
+
+async fn password_is_the_same_in_every_encoding(app: &TestApp) {
+    for (number, (first, second)) in [(TYPED, PREPARED), (PREPARED, TYPED)].into_iter().enumerate() {
+        let email = format!("p{number}@example.org");
+        app.register("Ana", &email, first).await.ok(201);
+        let user = app.login(&email, second).await.ok(200).user();
+        app.login(&email, &second.to_uppercase()).await.problem(401, "invalid_credentials");
+        let change = json!({ "password": "another\u{a0}pa\u{308}ssword", "current_password": second });
+        let changed = app.call(Method::PATCH, "/api/me").by(&user).json(&change).send().await.ok(200).json();
+        app.login(&email, "another p\u{e4}ssword").await.ok(200);
+        let token = changed["token"].as_str().unwrap();
+        let delete = json!({ "current_password": "another p\u{e4}ssword" });
+        app.call(Method::DELETE, "/api/me").token(token).json(&delete).send().await.ok(204);
+    }
+    // Characters are counted after preparation.
+    let mistakes = app.register("Ana", "p@example.org", &"o\u{308}".repeat(7)).await.mistakes();
+    assert_eq!(mistakes, ["password too_short"]);
+    app.register("Ana", "p@example.org", &"o\u{308}".repeat(128)).await.ok(201);
+    app.login("p@example.org", &"\u{f6}".repeat(128)).await.ok(200);
+}
+
+async fn password_hash_of_an_earlier_version_still_works_and_is_replaced(app: &TestApp) {
+    let user = app.sign_up().await;
+    let email = Email::parse(&user.email).unwrap();
+    let users = &app.backend.stores().users;
+    // Earlier versions hashed the password as it was typed.
+    let old = PasswordHash(argon2::Argon2::default().hash_password(TYPED.as_bytes()).unwrap().to_string());
+    users.reset_password(&email, &old).await.unwrap().unwrap();
+    app.login(&user.email, PREPARED).await.problem(401, "invalid_credentials");
+    let session = app.login(&user.email, TYPED).await.ok(200).user();
+    let renewed = users.account(UserId(user.id)).await.unwrap().unwrap().password_hash;
+    assert!(renewed.0 != old.0);
+    for password in [PREPARED, TYPED] {
+        app.login(&user.email, password).await.ok(200);
+    }
+    app.me(&session.token).await.ok(200);
+    app.refresh(&session.refresh_token).await.ok(200);
+    // The other calls that ask for a password accept the earlier form too.
+    users.reset_password(&email, &old).await.unwrap().unwrap();
+    let again = users.by_email(&email).await.unwrap().unwrap().user;
+    let first = app.login(&user.email, TYPED).await.ok(200).user();
+    users.replace_hash(again.id, &users.account(again.id).await.unwrap().unwrap().password_hash, &old).await.unwrap();
+    let change = json!({ "email": "ana@example.org", "current_password": TYPED });
+    app.call(Method::PATCH, "/api/me").by(&first).json(&change).send().await.ok(200);
+    let delete = json!({ "current_password": TYPED });
+    app.call(Method::DELETE, "/api/me").by(&first).json(&delete).send().await.ok(204);
+}
+
+/// Zero-width space, joiners, bidirectional override, blank letters, soft hyphen, byte order mark, grapheme joiner, tag,
+/// private use.
+const HIDDEN: [char; 14] = [
+    '\u{200b}', '\u{200c}', '\u{200d}', '\u{202e}', '\u{2066}', '\u{2800}', '\u{3164}', '\u{115f}', '\u{ffa0}', '\u{ad}', '\u{feff}',
+    '\u{34f}', '\u{e0041}', '\u{e000}',
+];
+
+async fn names_and_addresses_with_hidden_characters_are_rejected(app: &TestApp) {
+    let user = app.sign_up().await;
+    let rename = |name: &str| app.call(Method::PATCH, "/api/me").by(&user).json(&json!({ "name": name })).send();
+    let mut names: Vec<_> = HIDDEN.iter().flat_map(|hidden| [format!("An{hidden}a"), format!("Ana{hidden}")]).collect();
+    names.extend(HIDDEN.map(String::from));
+    names.extend(["A\u{2028}na", "Ana\u{2029}", "A\nna", "A\0na"].map(str::to_owned));
+    for name in names {
+        let mistakes = app.register(&name, "kim@example.org", PASSWORD).await.mistakes();
+        assert_eq!(mistakes, ["name invalid_character"], "{name:?}");
+        assert_eq!(rename(&name).await.mistakes(), ["name invalid_character"], "{name:?}");
+    }
+    for blank in ["\u{301}", "\u{3000}", "\u{a0} "] {
+        assert_eq!(app.register(blank, "kim@example.org", PASSWORD).await.mistakes(), ["name too_short"], "{blank:?}");
+    }
+    for hidden in HIDDEN.into_iter().chain(['\u{fe0f}', '\u{2028}']) {
+        for email in [format!("kim@example.org{hidden}"), format!("{hidden}kim@example.org"), format!("k{hidden}im@example.org")]
+        {
+            let mistakes = app.register("Kim", &email, PASSWORD).await.mistakes();
+            assert_eq!(mistakes, ["email invalid_character"], "{email:?}");
+            let change = json!({ "email": email, "current_password": PASSWORD });
+            let answer = app.call(Method::PATCH, "/api/me").by(&user).json(&change).send().await;
+            assert_eq!(answer.mistakes(), ["email invalid_character"], "{email:?}");
+            // Such an address is no account's.
+            app.login(&email, PASSWORD).await.problem(401, "invalid_credentials");
+        }
+    }
+    assert_eq!(app.rows("users").await, 1);
+    let told = app.register("A\u{200b}na", "kim@example.org", PASSWORD).await.json();
+    assert!(told["message"].as_str().unwrap().contains("U+200B"), "{told}");
+}
+
+async fn names_keep_joiners_that_join(app: &TestApp) {
+    for (number, name) in ["می\u{200c}نا", "👩🏽\u{200d}🚀", "ශ්\u{200d}රී", "❤\u{fe0f} Ana", "葛\u{e0100}"].into_iter().enumerate() {
+        let answer = app.register(name, &format!("n{number}@example.org"), PASSWORD).await.ok(201);
+        assert_eq!(answer.json()["name"], name);
+        assert_eq!(app.me(&answer.user().token).await.json()["name"], name);
+    }
+    // Stored in normalization form C.
+    let answer = app.register("  Ame\u{301}lie ", "amelie@example.org", PASSWORD).await.ok(201);
+    assert_eq!(answer.json()["name"], "Am\u{e9}lie");
+}
+
+async fn account_with_a_hidden_character_in_its_address_can_still_log_in(app: &TestApp) {
+    let user = app.sign_up().await;
+    let hidden = "kim@example.org\u{200b}";
+    let (text, folded) = (hidden.to_owned(), domain::text::fold(hidden));
+    let sql = format!("UPDATE users SET email = '{text}', email_folded = '{folded}' WHERE id = {}", user.id);
+    app.backend.execute(&sql).await;
+    let session = app.login(hidden, PASSWORD).await.ok(200).user();
+    app.login(&format!("  {} ", hidden.to_uppercase()), PASSWORD).await.ok(200);
+    app.login("kim@example.org", PASSWORD).await.problem(401, "invalid_credentials");
+    let change = json!({ "email": "kim@example.org", "current_password": PASSWORD });
+    app.call(Method::PATCH, "/api/me").by(&session).json(&change).send().await.ok(200);
+    app.login("kim@example.org", PASSWORD).await.ok(200);
 }
 
 async fn who_am_i(app: &TestApp) {

@@ -56,6 +56,13 @@ async fn administrators(kind: Kind) {
     assert!(told.contains("password") && told.contains('8') && !told.contains("short\n"), "{told}");
     let told = site.run(&["admin", "create", "--email", "no address"], "a good password\n").failed(1);
     assert!(told.contains("--email"), "{told}");
+    for (arguments, option) in [
+        (["--email", "new@example.org\u{200b}", "--name", "New"], "--email"),
+        (["--email", "new@example.org", "--name", "N\u{202e}ew"], "--name"),
+    ] {
+        let told = site.run(&[&["admin", "create"], &arguments[..]].concat(), "a good password\n").failed(1);
+        assert!(told.contains(option) && told.contains("must not contain U+"), "{told}");
+    }
     let told = site.run(&["admin", "create", "--email", "new@example.org"], "").failed(1);
     assert!(told.contains("password"), "{told}");
 
@@ -66,7 +73,8 @@ async fn administrators(kind: Kind) {
         client.login("boss@example.org", "first good password").await.expect(401)["code"],
         "invalid_credentials"
     );
-    client.login("boss@example.org", "second good password").await.expect(200);
+    // White space of another kind is the same password.
+    client.login("boss@example.org", "second\u{a0}good password").await.expect(200);
     assert_eq!(client.get_as(token, "/api/me").await.expect(401)["code"], "unauthenticated");
     assert_eq!(client.get_as(token, "/api/bookings").await.expect(401)["code"], "unauthenticated");
     let refresh = serde_json::json!({"refresh_token": signed_in["refresh_token"]});

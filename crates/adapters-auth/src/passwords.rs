@@ -11,7 +11,7 @@ use std::thread::available_parallelism;
 use argon2::password_hash::{self, PasswordHasher as _, PasswordVerifier as _};
 use argon2::{Algorithm, Argon2, Params, Version};
 use async_trait::async_trait;
-use domain::identity::{Password, PasswordHash, PasswordHasher, PasswordHasherError};
+use domain::identity::{Password, PasswordHash, PasswordHasher, PasswordHasherError, PasswordMatch};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How many callers wait for a worker by default. More would only wait longer than clients do.
@@ -124,20 +124,26 @@ impl PasswordHasher for Argon2Passwords {
         &self,
         password: &Password,
         hash: Option<&'a PasswordHash>,
-    ) -> Result<bool, PasswordHasherError> {
+    ) -> Result<PasswordMatch, PasswordHasherError> {
         let password = password.clone();
         let hash = hash.cloned();
         self.run(move || {
             let stored = hash.as_ref().map_or(HASH_OF_NOBODY, |hash| &hash.0);
-            let matches = matches(&password, stored)?;
-            Ok(matches && hash.is_some())
+            let is_prepared = matches(password.reveal(), stored)?;
+            // Always, if there is another form: the time must not tell which one matched.
+            let is_typed = password.reveal_typed().map_or(Ok(false), |typed| matches(typed, stored))?;
+            Ok(match (&hash, is_prepared, is_typed) {
+                (Some(_), true, _) => PasswordMatch::Prepared,
+                (Some(_), false, true) => PasswordMatch::Typed,
+                _ => PasswordMatch::No,
+            })
         })
         .await
     }
 }
 
-fn matches(password: &Password, hash: &str) -> Result<bool, PasswordHasherError> {
-    match argon2id().verify_password(password.reveal().as_bytes(), hash) {
+fn matches(password: &str, hash: &str) -> Result<bool, PasswordHasherError> {
+    match argon2id().verify_password(password.as_bytes(), hash) {
         Ok(()) => Ok(true),
         Err(password_hash::Error::PasswordInvalid) => Ok(false),
         Err(error) => Err(internal(error)),
@@ -174,9 +180,27 @@ mod tests {
     async fn a_password_is_the_hashed_one_or_it_is_not() {
         let passwords = one_worker(4);
         let hash = passwords.hash(&password(" pass\0word パ ")).await.unwrap();
-        assert!(passwords.verify(&password(" pass\0word パ "), Some(&hash)).await.unwrap());
-        assert!(!passwords.verify(&password(" pass\0word パ"), Some(&hash)).await.unwrap());
-        assert!(!passwords.verify(&Password::attempt("").unwrap(), Some(&hash)).await.unwrap());
+        for (attempt, matched) in [
+            (" pass\0word パ ", PasswordMatch::Prepared),
+            (" pass\0word ハ\u{309a} ", PasswordMatch::Prepared),
+            ("\u{a0}pass\0word\u{3000}パ ", PasswordMatch::Prepared),
+            (" pass\0word パ", PasswordMatch::No),
+            (" pass\0word ﾊﾟ ", PasswordMatch::No),
+            ("", PasswordMatch::No),
+        ] {
+            let attempt = Password::attempt(attempt).unwrap();
+            assert_eq!(passwords.verify(&attempt, Some(&hash)).await.unwrap(), matched, "{}", attempt.reveal());
+        }
+    }
+
+    #[tokio::test]
+    async fn hash_of_a_password_as_it_was_typed_matches_that_text_alone() {
+        let passwords = one_worker(4);
+        let typed = "passwo\u{308}rter";
+        let old = PasswordHash(argon2id().hash_password(typed.as_bytes()).unwrap().to_string());
+        assert_eq!(passwords.verify(&password(typed), Some(&old)).await.unwrap(), PasswordMatch::Typed);
+        assert_eq!(passwords.verify(&password("passw\u{f6}rter"), Some(&old)).await.unwrap(), PasswordMatch::No);
+        assert_eq!(passwords.verify(&password(typed), None).await.unwrap(), PasswordMatch::No);
     }
 
     #[tokio::test]
@@ -192,14 +216,17 @@ mod tests {
         let fresh = passwords.hash(&password("password1")).await.unwrap();
         assert_eq!(cost(HASH_OF_NOBODY), cost(&fresh.0));
         assert_eq!(cost(HASH_OF_NOBODY).0, "argon2id$v=19$m=19456,t=2,p=1");
-        assert!(!passwords.verify(&password("password1"), None).await.unwrap());
+        assert_eq!(passwords.verify(&password("password1"), None).await.unwrap(), PasswordMatch::No);
     }
 
     #[tokio::test]
     async fn a_damaged_hash_is_a_failure_and_not_a_wrong_password() {
         for damaged in ["", "password1", "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA"] {
             let verified = one_worker(4).verify(&password("password1"), Some(&PasswordHash(damaged.into()))).await;
-            assert!(!matches!(verified, Ok(true) | Err(PasswordHasherError::Overloaded)), "{damaged}: {verified:?}");
+            assert!(
+                matches!(verified, Ok(PasswordMatch::No) | Err(PasswordHasherError::Internal(_))),
+                "{damaged}: {verified:?}"
+            );
         }
         let verified = one_worker(4).verify(&password("password1"), Some(&PasswordHash("password1".into()))).await;
         assert!(matches!(verified, Err(PasswordHasherError::Internal(_))), "{verified:?}");
@@ -244,7 +271,7 @@ mod tests {
         assert_eq!(passwords.load(), PasswordLoad { waiting: 1, running: 1 });
         go_on.send(()).unwrap();
         busy.await.unwrap();
-        assert!(!waiting.await.unwrap().unwrap(), "who waited had its turn");
+        assert_eq!(waiting.await.unwrap().unwrap(), PasswordMatch::No, "the waiting caller had its turn");
         until(|| passwords.places.available_permits() == 2).await;
         assert_eq!(passwords.load(), PasswordLoad { waiting: 0, running: 0 });
     }

@@ -110,6 +110,20 @@ impl UserStore for PostgresStore {
         transaction.finish(outcome).await
     }
 
+    async fn replace_hash(&self, user: UserId, old: &PasswordHash, new: &PasswordHash) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
+        let connection = transaction.connection()?;
+        let outcome = within(async {
+            diesel::update(users::table.find(user.0).filter(users::password_hash.eq(&old.0)))
+                .set(users::password_hash.eq(&new.0))
+                .execute(connection)
+                .await?;
+            Ok(())
+        })
+        .await;
+        transaction.finish(outcome).await
+    }
+
     async fn change(&self, bearer: &Bearer, change: &AccountChange) -> Result<User, ChangeAccountError> {
         let mut transaction = self.begin().await?;
         let connection = transaction.connection()?;

@@ -118,6 +118,17 @@ impl UserStore for SqliteStore {
         Ok(reset.await?)
     }
 
+    async fn replace_hash(&self, user: UserId, old: &PasswordHash, new: &PasswordHash) -> Result<(), StoreError> {
+        let (old, new) = (old.0.clone(), new.0.clone());
+        let replaced = self.write(move |connection| {
+            diesel::update(users::table.find(user.0).filter(users::password_hash.eq(old)))
+                .set(users::password_hash.eq(new))
+                .execute(connection)?;
+            Ok(())
+        });
+        Ok(replaced.await?)
+    }
+
     async fn change(&self, bearer: &Bearer, change: &AccountChange) -> Result<User, ChangeAccountError> {
         let (bearer, change, clock) = (*bearer, change.clone(), self.clock());
         let changed = self.write(move |connection| changed(connection, &bearer, &change, clock.now()));

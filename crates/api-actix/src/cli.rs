@@ -245,7 +245,7 @@ async fn admin(config: &Config, command: AdminCommand) -> Outcome {
             };
         }
         AdminCommand::ResetPassword { email } => {
-            let email = Email::parse(&email).map_err(|error| format!("--email {error}"))?;
+            let email = Email::attempt(&email).map_err(|error| format!("--email {error}"))?;
             let password = read_password()?;
             let store = OpenStore::open(config, Purpose::Administer).await?;
             let hash = Argon2Passwords::default().hash(&password).await?;

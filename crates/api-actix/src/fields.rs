@@ -25,7 +25,8 @@ impl Mistakes {
         let code = match error {
             TextError::TooShort { .. } => "too_short",
             TextError::TooLong { .. } => "too_long",
-            TextError::ControlCharacter => "invalid_character",
+            TextError::ControlCharacter | TextError::HiddenCharacter(_) => "invalid_character",
+            TextError::Blank => "too_short",
             TextError::NotAnEmail => "invalid",
         };
         self.add(field, code, error.to_string());

@@ -8,7 +8,7 @@ use actix_web::http::header::HeaderMap;
 use actix_web::http::{Method, StatusCode};
 use adapters_auth::Argon2Passwords;
 use async_trait::async_trait;
-use domain::identity::{Password, PasswordHash, PasswordHasher, PasswordHasherError};
+use domain::identity::{Password, PasswordHash, PasswordHasher, PasswordHasherError, PasswordMatch};
 use opentelemetry::trace::{
     SpanContext, SpanId, SpanKind, Status, TraceContextExt as _, TraceFlags, TraceId, TraceState, Tracer as _,
 };
@@ -146,7 +146,7 @@ impl PasswordHasher for TracedPasswords {
         &self,
         password: &Password,
         hash: Option<&'a PasswordHash>,
-    ) -> Result<bool, PasswordHasherError> {
+    ) -> Result<PasswordMatch, PasswordHasherError> {
         in_span("password.verify", self.0.verify(password, hash)).await
     }
 }

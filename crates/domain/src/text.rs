@@ -1,8 +1,12 @@
-//! Text that people type, and how it is compared.
+//! Text that people type: what is accepted, and how it is compared.
+
+mod characters;
 
 use caseless::Caseless as _;
 use thiserror::Error;
 use unicode_normalization::UnicodeNormalization as _;
+
+use self::characters::{first_misplaced, is_hidden, is_unassigned, is_visible};
 
 /// Why a text was refused. Lengths count Unicode code points.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -19,9 +23,15 @@ pub enum TextError {
         /// The most characters allowed.
         max: usize,
     },
-    /// Has a control character in it, such as NUL or a line break.
-    #[error("must not contain control characters")]
+    /// Has a control character in it, such as NUL, or a line break.
+    #[error("must not contain control characters or line breaks")]
     ControlCharacter,
+    /// Has a character in it that is invisible, reorders text, or means nothing outside one system.
+    #[error("must not contain U+{code:04X}, which is invisible, reorders text or has no meaning", code = u32::from(*.0))]
+    HiddenCharacter(char),
+    /// Shows nothing.
+    #[error("must have a visible character")]
+    Blank,
     /// Is not an e-mail address.
     #[error("must be an e-mail address, like ana@example.org")]
     NotAnEmail,
@@ -38,10 +48,57 @@ pub fn check_length(text: &str, min: usize, max: usize) -> Result<(), TextError>
     }
 }
 
-/// Checks a line of text: `min` to `max` characters, none of them a control character.
+/// Whether a character ends a line, or is a control character.
+fn is_control(character: char) -> bool {
+    character.is_control() || is_line_separator(character)
+}
+
+fn is_line_separator(character: char) -> bool {
+    matches!(character, '\u{2028}' | '\u{2029}')
+}
+
+/// Checks a line of text that is only compared: `min` to `max` characters, no control characters or line breaks.
 pub fn check_line(text: &str, min: usize, max: usize) -> Result<(), TextError> {
     check_length(text, min, max)?;
-    if text.chars().any(char::is_control) { Err(TextError::ControlCharacter) } else { Ok(()) }
+    if text.chars().any(is_control) { Err(TextError::ControlCharacter) } else { Ok(()) }
+}
+
+/// Removes white space around `text`, except for line and paragraph separators: no keyboard adds those by accident, so they
+/// are left for the check to report.
+pub fn trim(text: &str) -> &str {
+    text.trim_matches(|character: char| character.is_whitespace() && !is_line_separator(character))
+}
+
+/// Parses a line of text that is stored and shown: white space around it removed, in Unicode normalization form C, `min` to `max`
+/// characters, at least one of them visible, no control characters or line breaks, and no hidden ones.
+///
+/// Hidden are default-ignorable characters, bidirectional controls, blank letters, private use and noncharacters. Joiners and
+/// variation selectors are accepted where they change what is shown: U+200C in Persian, U+200D in an emoji, but neither in `an`
+/// U+200D `a`, nor at an end. Characters that are not assigned are accepted: they may be of a later Unicode.
+pub fn shown_line(text: &str, min: usize, max: usize) -> Result<String, TextError> {
+    // Form C is a third as long at least.
+    check_length(text, 0, max.saturating_mul(4))?;
+    let text: String = trim(text).nfc().collect();
+    check_line(&text, min, max)?;
+    if let Some(character) = first_misplaced(&text) {
+        return Err(TextError::HiddenCharacter(character));
+    }
+    if min > 0 && !text.chars().any(is_visible) { Err(TextError::Blank) } else { Ok(text) }
+}
+
+/// Checks that `text` identifies something to people who type it: no hidden character, wherever it is, and none that is not
+/// assigned, because a later Unicode may compare it in another way.
+pub fn check_typeable(text: &str) -> Result<(), TextError> {
+    let wrong = text.chars().find(|character| is_hidden(*character) || is_unassigned(*character));
+    wrong.map_or(Ok(()), |character| Err(TextError::HiddenCharacter(character)))
+}
+
+/// Prepares a password by the OpaqueString profile (RFC 8265, 4.2): other spaces become U+0020, and the whole is in Unicode
+/// normalization form C, so that it is the same whichever keyboard types it. Case and width stay. Unlike in the profile any character
+/// is accepted, control characters included.
+pub fn opaque(text: &str) -> String {
+    let is_other_space = |character: char| character.is_whitespace() && !character.is_ascii() && !is_control(character);
+    text.chars().map(|character| if is_other_space(character) { ' ' } else { character }).nfc().collect()
 }
 
 /// Folds `text` for comparison: two texts that differ only in case, in any script, or in how their
@@ -79,8 +136,50 @@ mod tests {
     }
 
     #[test]
+    fn passwords_are_prepared_by_the_opaque_string_profile() {
+        for (typed, prepared) in [
+            ("passwo\u{308}rt", "passw\u{f6}rt"),
+            ("\u{1112}\u{1161}\u{11ab}", "\u{d55c}"),
+            ("\u{212b}", "\u{c5}"),
+            ("a\u{a0}b\u{3000}c\u{2000}d\u{1680}", "a b c d "),
+            ("  spaces  ", "  spaces  "),
+            // Neither case nor width is mapped, and nothing is removed.
+            ("Ｐａｓｓ Pass ﬁ", "Ｐａｓｓ Pass ﬁ"),
+            ("a\0\t\n\u{85}\u{2028}\u{200b}\u{ad}", "a\0\t\n\u{85}\u{2028}\u{200b}\u{ad}"),
+        ] {
+            assert_eq!(opaque(typed), prepared, "{typed:?}");
+            assert_eq!(opaque(prepared), prepared, "{prepared:?}");
+        }
+    }
+
+    #[test]
+    fn shown_lines_are_normalised_before_they_are_measured() {
+        assert_eq!(shown_line(" Ame\u{301}lie ", 1, 6).as_deref(), Ok("Am\u{e9}lie"));
+        assert_eq!(shown_line("Ame\u{301}lies", 1, 6), Err(TextError::TooLong { max: 6 }));
+        assert_eq!(shown_line("", 0, 6).as_deref(), Ok(""));
+    }
+
+    #[test]
+    fn shown_lines_have_something_to_show() {
+        for blank in ["\u{301}", "\u{301} \u{301}", "\u{20dd}"] {
+            assert_eq!(shown_line(blank, 1, 100), Err(TextError::Blank), "{blank:?}");
+        }
+        for empty in ["", "  ", "\u{a0}\u{3000}"] {
+            assert_eq!(shown_line(empty, 1, 100), Err(TextError::TooShort { min: 1 }), "{empty:?}");
+        }
+    }
+
+    #[test]
+    fn line_separators_are_reported_even_at_the_ends() {
+        for wrong in ["Ana\u{2028}", "\u{2029}Ana", "A\u{2028}na"] {
+            assert_eq!(shown_line(wrong, 1, 100), Err(TextError::ControlCharacter), "{wrong:?}");
+        }
+        assert_eq!(shown_line("\u{3000}Ana\r\n", 1, 100).as_deref(), Ok("Ana"));
+    }
+
+    #[test]
     fn a_line_has_no_control_characters() {
-        for wrong in ["a\0b", "a\nb", "a\u{7f}b", "a\u{85}b"] {
+        for wrong in ["a\0b", "a\nb", "a\u{7f}b", "a\u{85}b", "a\u{2028}b", "a\u{2029}b"] {
             assert_eq!(check_line(wrong, 1, 100), Err(TextError::ControlCharacter), "{wrong:?}");
         }
     }

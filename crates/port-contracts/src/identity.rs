@@ -210,6 +210,22 @@ pub async fn a_new_password_for_nobody_is_none(fixture: &dyn Fixture) {
     assert_eq!(outcome.unwrap(), None);
 }
 
+/// The hash is another, all else stays; a hash that was replaced meanwhile is left alone.
+pub async fn replaced_hash_ends_no_session(fixture: &dyn Fixture) {
+    let ana = sign_up(fixture, "ana@example.org", Some(1)).await;
+    let eve = sign_up(fixture, "eve@example.org", Some(100)).await;
+    let users = &fixture.stores().users;
+    users.replace_hash(ana.id, &password_hash("first"), &password_hash("second")).await.unwrap();
+    let account = users.by_email(&email("ana@example.org")).await.unwrap().unwrap();
+    assert_eq!((&account.user, account.password_hash), (&ana, password_hash("second")));
+    users.replace_hash(ana.id, &password_hash("first"), &password_hash("third")).await.unwrap();
+    let account = users.by_email(&email("ana@example.org")).await.unwrap().unwrap();
+    assert_eq!(account.password_hash, password_hash("second"));
+    assert_eq!(rotated(fixture, 1, 2).await, ana);
+    let account = users.by_email(&email("eve@example.org")).await.unwrap().unwrap();
+    assert_eq!((account.user, account.password_hash), (eve, password_hash("first")));
+}
+
 /// Signs up with a session, and calls in it.
 async fn sign_up_as_bearer(fixture: &dyn Fixture, email: &str, first: u8) -> (User, Bearer) {
     let CreatedUser { user, session_id } =

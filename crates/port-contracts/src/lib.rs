@@ -109,6 +109,7 @@ macro_rules! contract_tests {
                 a_session_ends_however_often_it_is_ended,
                 a_new_password_ends_every_session_of_its_account,
                 a_new_password_for_nobody_is_none,
+                replaced_hash_ends_no_session,
                 an_account_is_changed_as_asked,
                 an_address_that_is_taken_is_not_changed_to,
                 ten_changes_to_one_address_make_one,

@@ -29,7 +29,7 @@ mod tests {
     use chrono::{Datelike, Days, NaiveDate, TimeDelta, Timelike};
     use chrono_tz::Tz;
     use domain::seed::ShowSeed;
-    use domain::text::check_line;
+    use domain::text::shown_line;
 
     use super::*;
 
@@ -167,7 +167,7 @@ mod tests {
                 assert_eq!(categories.len(), show.prices.len(), "{now} {show:?}");
                 assert_eq!(halls[&(&show.theatre_name, &show.hall_name)], categories, "{now} {show:?}");
                 assert!(show.prices.iter().all(|price| price.minor > 0), "{now} {show:?}");
-                assert_eq!(check_line(&show.language, 1, 100), Ok(()));
+                assert_eq!(shown_line(&show.language, 1, 100).as_ref(), Ok(&show.language));
                 assert!(["2D", "3D", "IMAX"].contains(&show.format.as_str()), "{now} {show:?}");
             }
         }

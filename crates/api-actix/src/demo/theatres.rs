@@ -400,7 +400,7 @@ pub(super) static THEATRES: [Theatre; 3] = [
 mod tests {
     use std::collections::BTreeMap;
 
-    use domain::text::check_line;
+    use domain::text::shown_line;
 
     use super::*;
 
@@ -420,10 +420,10 @@ mod tests {
     fn every_name_can_be_kept_and_is_there_once() {
         let mut names = BTreeSet::new();
         for theatre in THEATRES.iter().map(Theatre::seed) {
-            assert_eq!(check_line(&theatre.name, 1, 100), Ok(()));
-            assert_eq!(check_line(&theatre.location, 1, 200), Ok(()));
+            assert_eq!(shown_line(&theatre.name, 1, 100).as_ref(), Ok(&theatre.name));
+            assert_eq!(shown_line(&theatre.location, 1, 200).as_ref(), Ok(&theatre.location));
             for hall in &theatre.halls {
-                assert_eq!(check_line(&hall.name, 1, 100), Ok(()));
+                assert_eq!(shown_line(&hall.name, 1, 100).as_ref(), Ok(&hall.name));
                 assert!(names.insert((theatre.name.clone(), hall.name.clone())), "{}", hall.name);
             }
         }

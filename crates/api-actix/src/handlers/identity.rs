@@ -43,7 +43,7 @@ pub async fn register(request: HttpRequest, payload: Payload, state: Data<AppSta
 pub async fn login(request: HttpRequest, payload: Payload, state: Data<AppState>) -> Answer {
     let mut fields = fields(&request, payload).await?;
     // What can't be an address or a password is no account's: it is told as such, not as a mistake in the form.
-    let email = fields.text("email", |text| Ok(Email::parse(text).ok()));
+    let email = fields.text("email", |text| Ok(Email::attempt(text).ok()));
     let password = fields.text("password", |text| Ok(Password::attempt(text)));
     fields.finish()?;
     let (Some(Some(email)), Some(Some(password))) = (email, password) else {

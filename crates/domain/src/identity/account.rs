@@ -6,9 +6,9 @@ use chrono::{DateTime, Utc};
 use thiserror::Error;
 
 use crate::ids::{SessionId, UserId};
-use crate::text::{TextError, check_length, check_line, fold};
+use crate::text::{TextError, check_length, check_line, check_typeable, fold, opaque, shown_line, trim};
 
-/// What a person is called: 1 to 100 characters, surrounding white space removed, no control characters.
+/// What a person is called: a line of 1 to 100 characters, by the rules of [`shown_line`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Name(String);
 
@@ -18,9 +18,7 @@ impl Name {
 
     /// Parses a name.
     pub fn parse(text: &str) -> Result<Self, TextError> {
-        let text = text.trim();
-        check_line(text, 1, Self::MAX)?;
-        Ok(Self(text.to_owned()))
+        shown_line(text, 1, Self::MAX).map(Self)
     }
 
     /// The name.
@@ -40,11 +38,20 @@ impl Email {
     /// The most characters of an address (RFC 5321, 4.5.3.1.3, less the brackets).
     pub const MAX: usize = 254;
 
-    /// Parses an address: something before the last `@`, and a domain with a dot behind it.
+    /// Parses the address of a new account: something before the last `@`, and a domain with a dot behind it, without hidden
+    /// characters: its owner could not type them again.
     ///
-    /// What is a real address only its owner can show; this refuses what can't be one.
+    /// Only its owner can show that an address is real; this refuses text that cannot be one.
     pub fn parse(text: &str) -> Result<Self, TextError> {
-        let text = text.trim();
+        let email = Self::attempt(text)?;
+        check_typeable(&email.text)?;
+        Ok(email)
+    }
+
+    /// Parses an address to find an account by. Accounts of version 0.2.0 and before may have hidden characters in theirs, and
+    /// are found by the same text.
+    pub fn attempt(text: &str) -> Result<Self, TextError> {
+        let text = trim(text);
         check_line(text, 1, Self::MAX)?;
         let (local, domain) = text.rsplit_once('@').ok_or(TextError::NotAnEmail)?;
         let labels_fit = domain.contains('.') && domain.split('.').all(|label| !label.is_empty());
@@ -63,9 +70,13 @@ impl Email {
     }
 }
 
-/// A password: 8 to 128 characters, any characters, never trimmed. It doesn't print.
+/// A password: 8 to 128 characters, any characters, never trimmed, prepared by [`opaque`]. It doesn't print.
 #[derive(Clone)]
-pub struct Password(String);
+pub struct Password {
+    prepared: String,
+    /// As it was typed, if that differs.
+    typed: Option<String>,
+}
 
 impl Password {
     /// The fewest characters of a password.
@@ -73,20 +84,32 @@ impl Password {
     /// The most characters of a password.
     pub const MAX: usize = 128;
 
-    /// Parses a new password.
+    /// The most characters as they are typed: in normalization form C each of them is composed of at most four.
+    const TYPED_MAX: usize = 4 * Self::MAX;
+
+    /// Parses a new password. Characters count as they are after preparation.
     pub fn parse(text: &str) -> Result<Self, TextError> {
-        check_length(text, Self::MIN, Self::MAX)?;
-        Ok(Self(text.to_owned()))
+        let password = Self::attempt(text).ok_or(TextError::TooLong { max: Self::MAX })?;
+        check_length(&password.prepared, Self::MIN, Self::MAX)?;
+        Ok(password)
     }
 
-    /// A password to compare with a stored one: whatever was typed, as far as it can be one at all.
+    /// A password to compare with a stored one: any text that can be one. `None` if it is too long.
     pub fn attempt(text: &str) -> Option<Self> {
-        check_length(text, 0, Self::MAX).is_ok().then(|| Self(text.to_owned()))
+        check_length(text, 0, Self::TYPED_MAX).ok()?;
+        let prepared = opaque(text);
+        let typed = (prepared != text).then(|| text.to_owned());
+        Some(Self { prepared, typed })
     }
 
     /// The characters, for the hasher alone.
     pub fn reveal(&self) -> &str {
-        &self.0
+        &self.prepared
+    }
+
+    /// The characters as they were typed, if preparation changed them: hashes of version 0.2.0 and before are of those.
+    pub fn reveal_typed(&self) -> Option<&str> {
+        self.typed.as_deref()
     }
 }
 
@@ -276,6 +299,30 @@ mod tests {
         assert!(Name::parse(&"é".repeat(100)).is_ok());
         assert_eq!(Name::parse(&"é".repeat(101)), Err(TextError::TooLong { max: 100 }));
         assert_eq!(Name::parse("A\0na"), Err(TextError::ControlCharacter));
+        assert_eq!(Name::parse("Ame\u{301}lie"), Name::parse("Am\u{e9}lie"));
+    }
+
+    #[test]
+    fn names_with_hidden_characters_are_rejected() {
+        for hidden in ['\u{200b}', '\u{202e}', '\u{2800}', '\u{3164}', '\u{115f}', '\u{ad}', '\u{feff}', '\u{e0041}'] {
+            for name in [format!("A{hidden}na"), format!("Ana{hidden}"), hidden.to_string()] {
+                assert_eq!(Name::parse(&name), Err(TextError::HiddenCharacter(hidden)), "{name:?}");
+            }
+        }
+        assert_eq!(Name::parse("می\u{200c}نا").unwrap().as_str(), "می\u{200c}نا");
+    }
+
+    #[test]
+    fn emails_with_hidden_characters_are_found_but_not_accepted() {
+        for hidden in ['\u{200b}', '\u{200d}', '\u{202e}', '\u{2800}', '\u{3164}', '\u{fe0f}', '\u{feff}', '\u{e000}', '\u{378}'] {
+            for text in [format!("kim@example.org{hidden}"), format!("{hidden}kim@example.org"), format!("ki{hidden}m@example.org")]
+            {
+                assert_eq!(Email::parse(&text), Err(TextError::HiddenCharacter(hidden)), "{text:?}");
+                assert_eq!(Email::attempt(&text).unwrap().folded(), fold(&text), "{text:?}");
+            }
+        }
+        assert!(Email::parse("ana.müller@bücher.example").is_ok());
+        assert!(Email::parse("用户@例子.example").is_ok());
     }
 
     #[test]
@@ -301,6 +348,21 @@ mod tests {
         assert!(Password::parse(&"パ".repeat(7)).is_err());
         assert!(Password::parse(&"パ".repeat(128)).is_ok());
         assert!(Password::parse(&"パ".repeat(129)).is_err());
+    }
+
+    #[test]
+    fn passwords_are_counted_as_they_are_prepared() {
+        let password = Password::parse(&"o\u{308}".repeat(128)).unwrap();
+        assert_eq!(password.reveal(), "ö".repeat(128));
+        assert_eq!(password.reveal_typed(), Some("o\u{308}".repeat(128).as_str()));
+        assert_eq!(Password::parse("ö".repeat(8).as_str()).unwrap().reveal_typed(), None);
+        assert!(matches!(Password::parse(&"o\u{308}".repeat(4)), Err(TextError::TooShort { min: 8 })));
+        assert!(matches!(Password::parse(&"o\u{308}".repeat(129)), Err(TextError::TooLong { max: 128 })));
+        // Each of them is two characters in form C: no new password, but it was one before.
+        let old = "\u{958}".repeat(128);
+        assert!(Password::parse(&old).is_err());
+        assert_eq!(Password::attempt(&old).unwrap().reveal_typed(), Some(old.as_str()));
+        assert!(Password::attempt(&"x".repeat(513)).is_none());
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub use account::{
 };
 pub use ports::{
     AccessTokenError, AccessTokens, AnonymiseError, ChangeAccountError, NewRefreshToken, PasswordHasher,
-    PasswordHasherError, RefreshTokens, Rotation, SessionGuard, SessionStore, UserStore, UserStoreError,
+    PasswordHasherError, PasswordMatch, RefreshTokens, Rotation, SessionGuard, SessionStore, UserStore, UserStoreError,
 };
 #[cfg(feature = "mock")]
 pub use ports::{MockPasswordHasher, MockSessionGuard, MockSessionStore, MockUserStore};

@@ -87,6 +87,11 @@ pub trait UserStore: Send + Sync {
     /// act. `None` if there is no such account.
     async fn reset_password(&self, email: &Email, password: &PasswordHash) -> Result<Option<User>, StoreError>;
 
+    /// Replaces the account's password hash by another one of the same password: sessions go on.
+    ///
+    /// MUST change nothing if the account has another hash than `old`.
+    async fn replace_hash(&self, user: UserId, old: &PasswordHash, new: &PasswordHash) -> Result<(), StoreError>;
+
     /// Changes the bearer's account, in one act, and tells what it is then. A new password raises its session generation and ends
     /// all its sessions but the bearer's; where the bearer has none, all of them.
     ///
@@ -181,6 +186,17 @@ pub enum PasswordHasherError {
     Internal(#[source] Cause),
 }
 
+/// Whether a password is the hashed one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PasswordMatch {
+    /// It is not.
+    No,
+    /// It is, as it was prepared.
+    Prepared,
+    /// It is, but only as it was typed: the hash is of version 0.2.0 or before.
+    Typed,
+}
+
 /// Hashes passwords, slowly on purpose, beside the threads that serve requests, and only so many at once.
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
@@ -188,14 +204,15 @@ pub trait PasswordHasher: Send + Sync {
     /// Hashes a new password with a salt of its own.
     async fn hash(&self, password: &Password) -> Result<PasswordHash, PasswordHasherError>;
 
-    /// Whether the password is the hashed one.
+    /// Compares the password with the hashed one: as it was prepared, and if that is another text as it was typed.
     ///
-    /// With `None`, that is for an account that doesn't exist, MUST take as long as with a hash, and answer no.
+    /// With `None`, that is for an account that does not exist, MUST take as long as with a hash of another password, and return
+    /// `No`. How often it hashes MUST depend on the password alone.
     async fn verify<'a>(
         &self,
         password: &Password,
         hash: Option<&'a PasswordHash>,
-    ) -> Result<bool, PasswordHasherError>;
+    ) -> Result<PasswordMatch, PasswordHasherError>;
 }
 
 /// Why an access token was refused: malformed, of another maker, expired or not yet valid. No more is told.

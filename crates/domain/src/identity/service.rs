@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::{
     AccessTokens, Account, AccountChange, AnonymiseError, Bearer, Caller, ChangeAccountError, Email, Name,
-    NewRefreshToken, NewUser, Password, PasswordHasher, PasswordHasherError, RefreshToken, RefreshTokens, Role,
+    NewRefreshToken, NewUser, Password, PasswordHasher, PasswordHasherError, PasswordMatch, RefreshToken, RefreshTokens, Role,
     Rotation, Session, SessionGuard, SessionPlace, SessionStore, User, UserStore, UserStoreError,
 };
 use crate::error::StoreError;
@@ -294,13 +294,26 @@ impl IdentityService {
     async fn prove(&self, email: &Email, password: &Password) -> Result<SignedIn, LoginError> {
         let account = self.users.by_email(email).await?;
         let hash = account.as_ref().map(|account| &account.password_hash);
-        let verified = self.passwords.verify(password, hash).await?;
-        let Some(account) = account.filter(|_| verified) else { return Err(LoginError::InvalidCredentials) };
+        let matched = self.passwords.verify(password, hash).await?;
+        let Some(account) = account.filter(|_| matched != PasswordMatch::No) else {
+            return Err(LoginError::InvalidCredentials);
+        };
         let (refresh_token, stored) = self.draw_refresh_token();
         // None where the password was changed meanwhile: it is the wrong one by now.
         let opened = self.sessions.open(&account.user, &stored).await?;
         let session_id = opened.ok_or(LoginError::InvalidCredentials)?;
+        if matched == PasswordMatch::Typed {
+            self.renew_hash(&account, password).await;
+        }
         Ok(self.signed_in(account.user, Some(session_id), refresh_token)?)
+    }
+
+    /// Replaces a hash of the password as it was typed by one of it as it is prepared, so that other keyboards work as well. If
+    /// that fails, the next login does it.
+    async fn renew_hash(&self, account: &Account, password: &Password) {
+        if let Ok(renewed) = self.passwords.hash(password).await {
+            let _ = self.users.replace_hash(account.user.id, &account.password_hash, &renewed).await;
+        }
     }
 
     /// Continues a session: the presented token is used up, the next one is given.
@@ -438,9 +451,9 @@ impl IdentityService {
         self.count_attempt(&counter).await?;
         let outcome = match Password::attempt(given) {
             Some(password) => self.passwords.verify(&password, Some(&account.password_hash)).await,
-            None => Ok(false),
+            None => Ok(PasswordMatch::No),
         };
-        if matches!(outcome, Ok(false)) {
+        if matches!(outcome, Ok(PasswordMatch::No)) {
             return Err(ProofError::WrongPassword);
         }
         self.take_back_attempt(&counter).await;
@@ -578,12 +591,16 @@ mod tests {
         }
 
         /// The hasher is asked about this hash, and answers so.
-        fn verifying(mut self, hash: Option<&'static str>, verified: bool) -> Self {
+        fn verifying(self, hash: Option<&'static str>, verified: bool) -> Self {
+            self.matching(hash, if verified { PasswordMatch::Prepared } else { PasswordMatch::No })
+        }
+
+        fn matching(mut self, hash: Option<&'static str>, matched: PasswordMatch) -> Self {
             self.passwords
                 .expect_verify()
                 .withf(move |_, asked| asked.map(|hash| hash.0.as_str()) == hash)
                 .times(1)
-                .returning(move |_, _| Ok(verified));
+                .returning(move |_, _| Ok(matched));
             self
         }
     }
@@ -623,6 +640,22 @@ mod tests {
         let bearer = Bearer { caller: ana().caller(), session_id: Some(SessionId(9)) };
         assert_eq!(signed_in.tokens.access_token, format!("{bearer:?}"));
         assert_eq!(signed_in.tokens.refresh_token, RefreshToken("drawn".into()));
+    }
+
+    #[test]
+    fn hash_of_a_password_as_it_was_typed_is_replaced_at_login() {
+        for stored in [Ok(()), Err(StoreError::unavailable("down"))] {
+            let parts = Parts::default().allowing(true).taking_back().knowing(Some(account()));
+            let mut parts = parts.matching(Some("hash"), PasswordMatch::Typed).hashing();
+            parts.sessions.expect_open().times(1).returning(|_, _| Ok(Some(SessionId(9))));
+            parts
+                .users
+                .expect_replace_hash()
+                .withf(|user, old, new| (*user, old.0.as_str(), new.0.as_str()) == (UserId(7), "hash", "new hash"))
+                .times(1)
+                .returning(move |_, _, _| stored.clone());
+            login(parts).unwrap();
+        }
     }
 
     #[test]
