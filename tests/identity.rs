@@ -183,8 +183,20 @@ async fn password_hash_of_an_earlier_version_still_works_and_is_replaced(app: &T
 /// Zero-width space, joiners, bidirectional override, blank letters, soft hyphen, byte order mark, grapheme joiner, tag,
 /// private use.
 const HIDDEN: [char; 14] = [
-    '\u{200b}', '\u{200c}', '\u{200d}', '\u{202e}', '\u{2066}', '\u{2800}', '\u{3164}', '\u{115f}', '\u{ffa0}', '\u{ad}', '\u{feff}',
-    '\u{34f}', '\u{e0041}', '\u{e000}',
+    '\u{200b}',
+    '\u{200c}',
+    '\u{200d}',
+    '\u{202e}',
+    '\u{2066}',
+    '\u{2800}',
+    '\u{3164}',
+    '\u{115f}',
+    '\u{ffa0}',
+    '\u{ad}',
+    '\u{feff}',
+    '\u{34f}',
+    '\u{e0041}',
+    '\u{e000}',
 ];
 
 async fn names_and_addresses_with_hidden_characters_are_rejected(app: &TestApp) {
@@ -202,7 +214,8 @@ async fn names_and_addresses_with_hidden_characters_are_rejected(app: &TestApp) 
         assert_eq!(app.register(blank, "kim@example.org", PASSWORD).await.mistakes(), ["name too_short"], "{blank:?}");
     }
     for hidden in HIDDEN.into_iter().chain(['\u{fe0f}', '\u{2028}']) {
-        for email in [format!("kim@example.org{hidden}"), format!("{hidden}kim@example.org"), format!("k{hidden}im@example.org")]
+        for email in
+            [format!("kim@example.org{hidden}"), format!("{hidden}kim@example.org"), format!("k{hidden}im@example.org")]
         {
             let mistakes = app.register("Kim", &email, PASSWORD).await.mistakes();
             assert_eq!(mistakes, ["email invalid_character"], "{email:?}");
@@ -219,7 +232,9 @@ async fn names_and_addresses_with_hidden_characters_are_rejected(app: &TestApp) 
 }
 
 async fn names_keep_joiners_that_join(app: &TestApp) {
-    for (number, name) in ["می\u{200c}نا", "👩🏽\u{200d}🚀", "ශ්\u{200d}රී", "❤\u{fe0f} Ana", "葛\u{e0100}"].into_iter().enumerate() {
+    for (number, name) in
+        ["می\u{200c}نا", "👩🏽\u{200d}🚀", "ශ්\u{200d}රී", "❤\u{fe0f} Ana", "葛\u{e0100}"].into_iter().enumerate()
+    {
         let answer = app.register(name, &format!("n{number}@example.org"), PASSWORD).await.ok(201);
         assert_eq!(answer.json()["name"], name);
         assert_eq!(app.me(&answer.user().token).await.json()["name"], name);

@@ -1,9 +1,12 @@
 //! How often something may be asked.
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
 use futures::future::join_all;
 use serde_json::json;
 
-use crate::harness::{Answer, PASSWORD, TestApp};
+use crate::harness::{Answer, PASSWORD, TestApp, User};
 
 on_both_stores!(
     requests_of_an_address_are_limited with ["RATE_LIMIT" = "on", "RATE_LIMIT_PER_MINUTE" = "5"],
@@ -19,6 +22,18 @@ on_both_stores!(
         with ["RATE_LIMIT" = "on", "SIGN_UPS_PER_HOUR" = "3", "TRUSTED_PROXIES" = "127.0.0.1"],
     proxy_that_is_not_trusted_is_a_warning,
     proxy_that_sets_another_header_is_a_warning with ["TRUSTED_PROXIES" = "127.0.0.0/8"],
+    guesses_from_many_addresses_are_limited_for_each_account with
+        ["RATE_LIMIT" = "on", "RATE_LIMIT_AUTH_FAILURES_PER_MINUTE" = "3", "TRUSTED_PROXIES" = "127.0.0.1"],
+    guesses_at_many_accounts_are_limited_for_each_address with
+        ["RATE_LIMIT" = "on", "RATE_LIMIT_AUTH_FAILURES_PER_MINUTE" = "3", "TRUSTED_PROXIES" = "127.0.0.1"],
+    guesses_do_not_lock_a_session_out with
+        ["RATE_LIMIT" = "on", "RATE_LIMIT_AUTH_FAILURES_PER_MINUTE" = "3", "TRUSTED_PROXIES" = "127.0.0.1"],
+    login_flood_does_not_starve_an_honest_login with [
+        "RATE_LIMIT" = "on",
+        "RATE_LIMIT_PER_MINUTE" = "1000000",
+        "RATE_LIMIT_AUTH_FAILURES_PER_MINUTE" = "1000000",
+        "TRUSTED_PROXIES" = "127.0.0.1"
+    ],
     failed_logins_are_limited with ["RATE_LIMIT" = "on", "RATE_LIMIT_AUTH_FAILURES_PER_MINUTE" = "3"],
     failed_logins_at_once_are_limited with ["RATE_LIMIT" = "on", "RATE_LIMIT_AUTH_FAILURES_PER_MINUTE" = "3"],
     logins_that_succeed_are_not_counted with ["RATE_LIMIT" = "on", "RATE_LIMIT_AUTH_FAILURES_PER_MINUTE" = "3"],
@@ -161,6 +176,7 @@ async fn warnings(app: &TestApp) -> Vec<String> {
 }
 
 async fn proxy_that_is_not_trusted_is_a_warning(app: &TestApp) {
+    app.connect_directly("the case is the proxy");
     app.get("/api/movies").send().await.ok(200);
     assert_eq!(warnings(app).await, Vec::<String>::new());
     for (name, value) in [("x-forwarded-for", "198.51.100.7"), ("forwarded", "for=198.51.100.7"), ("x-real-ip", "::1")]
@@ -172,11 +188,131 @@ async fn proxy_that_is_not_trusted_is_a_warning(app: &TestApp) {
 }
 
 async fn proxy_that_sets_another_header_is_a_warning(app: &TestApp) {
+    app.connect_directly("the case is the proxy");
     app.get("/api/movies").header("x-forwarded-for", "198.51.100.7").send().await.ok(200);
     assert_eq!(warnings(app).await, Vec::<String>::new());
     app.get("/api/movies").header("x-real-ip", "198.51.100.7").send().await.ok(200);
     let warnings = warnings(app).await;
     assert!(warnings.len() == 1 && warnings[0].contains("let it set X-Forwarded-For"), "{warnings:?}");
+}
+
+/// Signs up at an address that the trusted proxy of the case tells.
+async fn register_from(app: &TestApp, address: &str, email: &str) -> User {
+    let body = json!({ "name": "Ana", "email": email, "password": PASSWORD });
+    app.post("/api/auth/register").header("x-forwarded-for", address).json(&body).send().await.user()
+}
+
+async fn guesses_from_many_addresses_are_limited_for_each_account(app: &TestApp) {
+    let known = register_from(app, "203.0.113.5", "ana@example.org").await;
+    // Whether or not there is such an account.
+    for email in [known.email.as_str(), "nobody@example.org"] {
+        for number in 0..9 {
+            let address = format!("198.51.{number}.1");
+            login_from(app, &address, email, "wrong password").await.problem(401, "invalid_credentials");
+        }
+        for password in ["wrong password", PASSWORD] {
+            let refused = login_from(app, "198.51.100.1", email, password).await.problem(429, "rate_limited");
+            let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+            assert!((1..=60).contains(&wait), "{refused:?}");
+            refused.snapshot("too_many_failed_logins_of_an_account");
+        }
+    }
+    // Other accounts are not held up at these addresses, nor is the owner where the account was used before.
+    let other = register_from(app, "198.51.0.1", "eve@example.org").await;
+    login_from(app, "198.51.1.1", &other.email, PASSWORD).await.ok(200);
+    for address in ["203.0.113.5", "203.0.113.77"] {
+        login_from(app, address, &known.email, PASSWORD).await.ok(200);
+    }
+    // There too a network has its own limit.
+    for _ in 0..3 {
+        login_from(app, "203.0.113.5", &known.email, "wrong password").await.problem(401, "invalid_credentials");
+    }
+    login_from(app, "203.0.113.5", &known.email, PASSWORD).await.problem(429, "rate_limited");
+    // Continuing a session makes the site of it known.
+    let moved = json!({ "refresh_token": known.refresh_token });
+    let call = app.post("/api/auth/refresh").header("x-forwarded-for", "192.0.2.9");
+    call.json(&moved).send().await.ok(200);
+    login_from(app, "192.0.2.10", &known.email, PASSWORD).await.ok(200);
+}
+
+async fn guesses_at_many_accounts_are_limited_for_each_address(app: &TestApp) {
+    let known = register_from(app, "2001:db8:0:1::5", "ana@example.org").await;
+    let stranger = register_from(app, "203.0.113.5", "eve@example.org").await;
+    for number in 0..15 {
+        let (address, email) = (format!("2001:db8:0:1::{number}"), format!("a{number}@example.org"));
+        login_from(app, &address, &email, "wrong password").await.problem(401, "invalid_credentials");
+    }
+    for email in ["a99@example.org", stranger.email.as_str()] {
+        let refused = login_from(app, "2001:db8:0:1::99", email, PASSWORD).await;
+        refused.problem(429, "rate_limited");
+    }
+    login_from(app, "2001:db8:0:1::99", &known.email, PASSWORD).await.ok(200);
+    login_from(app, "2001:db8:0:2::1", &stranger.email, PASSWORD).await.ok(200);
+}
+
+async fn guesses_do_not_lock_a_session_out(app: &TestApp) {
+    let user = register_from(app, "203.0.113.5", "ana@example.org").await;
+    for number in 0..9 {
+        let address = format!("198.51.{number}.1");
+        login_from(app, &address, &user.email, "wrong password").await.problem(401, "invalid_credentials");
+    }
+    login_from(app, "192.0.2.1", &user.email, PASSWORD).await.problem(429, "rate_limited");
+    // The owner is on the move, but logged in.
+    let change = |address: &str, current: &str| {
+        let body = json!({ "email": "ana.costa@example.org", "current_password": current });
+        app.call(reqwest::Method::PATCH, "/api/me").by(&user).header("x-forwarded-for", address).json(&body).send()
+    };
+    change("192.0.2.1", PASSWORD).await.ok(200);
+    // A stolen token does not allow more guesses than a login, from however many addresses.
+    let mut body = json!({ "email": "eve@example.org" });
+    body["current_password"] = "wrong password".into();
+    let mut statuses = Vec::new();
+    for number in 0..10 {
+        let call = app.call(reqwest::Method::PATCH, "/api/me").by(&user);
+        let call = call.header("x-forwarded-for", format!("198.51.100.{number}")).json(&body);
+        statuses.push(call.send().await.status);
+    }
+    assert_eq!(statuses, [&[403; 9][..], &[429]].concat());
+}
+
+/// A hundred clients at four addresses fail to log in as fast as they can; one at a fifth address wants to log in now and then.
+async fn login_flood_does_not_starve_an_honest_login(app: &TestApp) {
+    const CLIENTS: usize = 100;
+    const LOGINS: usize = 10;
+    let user = register_from(app, "203.0.113.5", "ana@example.org").await;
+    let over = AtomicBool::new(false);
+    let (failed, refused) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let flood = join_all((0..CLIENTS).map(async |client| {
+        let (address, email) = (format!("198.51.100.{}", client % 4), format!("a{client}@example.org"));
+        while !over.load(Ordering::Relaxed) {
+            let answer = login_from(app, &address, &email, "wrong password").await;
+            if answer.status == 503 {
+                assert!(answer.header("retry-after").is_some(), "{answer:?}");
+                refused.fetch_add(1, Ordering::Relaxed);
+                // There are more clients than places in the queue: it stays full.
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            } else {
+                answer.problem(401, "invalid_credentials");
+                failed.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }));
+    let honest = async {
+        // Until the queue is full.
+        while refused.load(Ordering::Relaxed) < CLIENTS {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let mut succeeded = 0;
+        for _ in 0..LOGINS {
+            let answer = login_from(app, "203.0.113.5", &user.email, PASSWORD).await;
+            succeeded += usize::from(answer.status == 200);
+        }
+        over.store(true, Ordering::Relaxed);
+        succeeded
+    };
+    let (_, succeeded) = futures::join!(flood, honest);
+    assert_eq!(succeeded, LOGINS, "{failed:?} failed, {refused:?} refused");
+    assert!(failed.load(Ordering::Relaxed) > 0);
 }
 
 async fn failed_logins_are_limited(app: &TestApp) {

@@ -4,6 +4,7 @@
 
 pub mod access_tokens;
 pub mod clock;
+mod fair_queue;
 pub mod passwords;
 pub mod random;
 

@@ -2,17 +2,20 @@
 //!
 //! A hash takes tens of milliseconds of a core and 19 MiB, on purpose. A storm of logins must therefore neither take all
 //! the cores, so that bookings wait, nor pile up in memory: a fixed number is worked on, a fixed number waits,
-//! and the rest is refused at once.
+//! and the rest is refused. Nor must it keep out others: networks take turns, and those with the most in the queue are refused
+//! first.
 
 use std::num::NonZeroUsize;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::available_parallelism;
 
 use argon2::password_hash::{self, PasswordHasher as _, PasswordVerifier as _};
 use argon2::{Algorithm, Argon2, Params, Version};
 use async_trait::async_trait;
-use domain::identity::{Password, PasswordHash, PasswordHasher, PasswordHasherError, PasswordMatch};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use domain::identity::{Password, PasswordHash, PasswordHasher, PasswordHasherError, PasswordMatch, Requester};
+use tokio::sync::oneshot;
+
+use crate::fair_queue::{FairQueue, Ticket};
 
 /// How many callers wait for a worker by default. More would only wait longer than clients do.
 const WAITING_DEFAULT: usize = 64;
@@ -30,14 +33,18 @@ fn argon2id() -> Argon2<'static> {
 /// Hashes passwords on the runtime's blocking threads, only so many at once.
 ///
 /// Must be used inside a Tokio runtime.
-#[derive(Clone, Debug)]
-pub struct Argon2Passwords {
-    /// Who is inside: worked on or waiting.
-    places: Arc<Semaphore>,
-    /// Who is worked on.
-    workers: Arc<Semaphore>,
-    places_max: usize,
+#[derive(Clone)]
+pub struct Argon2Passwords(Arc<Shared>);
+
+struct Shared {
     workers_max: usize,
+    state: Mutex<State>,
+}
+
+/// If a worker is free, the queue is empty.
+struct State {
+    running: usize,
+    queue: FairQueue<oneshot::Sender<Turn>>,
 }
 
 /// How busy the hashing of passwords is.
@@ -49,10 +56,50 @@ pub struct PasswordLoad {
     pub running: usize,
 }
 
-/// A caller's place, and a worker. Free again when dropped.
+/// A worker. When it is dropped, the next caller in the queue gets it.
 struct Turn {
-    _place: OwnedSemaphorePermit,
-    _worker: OwnedSemaphorePermit,
+    shared: Option<Arc<Shared>>,
+}
+
+/// A caller in the queue. It leaves when it is dropped.
+struct Waiting<'a> {
+    shared: &'a Shared,
+    ticket: Ticket,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing under the lock can leave it half changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let Some(mut shared) = self.shared.take() else { return };
+        loop {
+            let next = {
+                let mut state = shared.lock();
+                let next = state.queue.pop();
+                if next.is_none() {
+                    state.running = state.running.saturating_sub(1);
+                }
+                next
+            };
+            let Some(next) = next else { return };
+            // A caller that has just gone away hands it back.
+            let Err(mut returned) = next.send(Self { shared: Some(shared) }) else { return };
+            let Some(still) = returned.shared.take() else { return };
+            shared = still;
+        }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let left = self.shared.lock().queue.remove(&self.ticket);
+        drop(left);
+    }
 }
 
 impl Default for Argon2Passwords {
@@ -66,21 +113,14 @@ impl Default for Argon2Passwords {
 impl Argon2Passwords {
     /// Hashes `workers` passwords at once while at most `waiting` callers wait.
     pub fn new(workers: NonZeroUsize, waiting: usize) -> Self {
-        let workers = workers.get().min(Semaphore::MAX_PERMITS);
-        let places = workers.saturating_add(waiting).min(Semaphore::MAX_PERMITS);
-        Self {
-            places: Arc::new(Semaphore::new(places)),
-            workers: Arc::new(Semaphore::new(workers)),
-            places_max: places,
-            workers_max: workers,
-        }
+        let state = State { running: 0, queue: FairQueue::new(waiting) };
+        Self(Arc::new(Shared { workers_max: workers.get(), state: Mutex::new(state) }))
     }
 
     /// How many wait and how many are worked on, now.
     pub fn load(&self) -> PasswordLoad {
-        let running = self.workers_max.saturating_sub(self.workers.available_permits());
-        let inside = self.places_max.saturating_sub(self.places.available_permits());
-        PasswordLoad { waiting: inside.saturating_sub(running), running }
+        let state = self.0.lock();
+        PasswordLoad { waiting: state.queue.len(), running: state.running }
     }
 
     /// Runs `work` when it is its turn.
@@ -90,9 +130,10 @@ impl Argon2Passwords {
     /// start more work than there are workers.
     async fn run<T: Send + 'static>(
         &self,
+        requester: &Requester,
         work: impl FnOnce() -> Result<T, PasswordHasherError> + Send + 'static,
     ) -> Result<T, PasswordHasherError> {
-        let turn = self.turn().await?;
+        let turn = self.turn(requester).await?;
         let worked = tokio::task::spawn_blocking(move || {
             let outcome = work();
             drop(turn);
@@ -101,19 +142,30 @@ impl Argon2Passwords {
         worked.await.map_err(|error| PasswordHasherError::Internal(Arc::new(error)))?
     }
 
-    async fn turn(&self) -> Result<Turn, PasswordHasherError> {
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| PasswordHasherError::Overloaded)?;
-        let worker = Arc::clone(&self.workers).acquire_owned().await;
-        let worker = worker.map_err(|error| PasswordHasherError::Internal(Arc::new(error)))?;
-        Ok(Turn { _place: place, _worker: worker })
+    async fn turn(&self, requester: &Requester) -> Result<Turn, PasswordHasherError> {
+        let (turn, evicted, waiting) = {
+            let mut state = self.0.lock();
+            if state.running < self.0.workers_max {
+                state.running += 1;
+                return Ok(Turn { shared: Some(Arc::clone(&self.0)) });
+            }
+            let (sender, turn) = oneshot::channel();
+            let (ticket, evicted) = state.queue.push(requester, sender);
+            (turn, evicted, Waiting { shared: &self.0, ticket })
+        };
+        // Its caller learns of it: maybe this one.
+        drop(evicted);
+        let turn = turn.await.map_err(|_| PasswordHasherError::Overloaded);
+        drop(waiting);
+        turn
     }
 }
 
 #[async_trait]
 impl PasswordHasher for Argon2Passwords {
-    async fn hash(&self, password: &Password) -> Result<PasswordHash, PasswordHasherError> {
+    async fn hash(&self, requester: &Requester, password: &Password) -> Result<PasswordHash, PasswordHasherError> {
         let password = password.clone();
-        self.run(move || {
+        self.run(requester, move || {
             let hash = argon2id().hash_password(password.reveal().as_bytes()).map_err(internal)?;
             Ok(PasswordHash(hash.to_string()))
         })
@@ -122,12 +174,13 @@ impl PasswordHasher for Argon2Passwords {
 
     async fn verify<'a>(
         &self,
+        requester: &Requester,
         password: &Password,
         hash: Option<&'a PasswordHash>,
     ) -> Result<PasswordMatch, PasswordHasherError> {
         let password = password.clone();
         let hash = hash.cloned();
-        self.run(move || {
+        self.run(requester, move || {
             let stored = hash.as_ref().map_or(HASH_OF_NOBODY, |hash| &hash.0);
             let is_prepared = matches(password.reveal(), stored)?;
             // Always, if there is another form: the time must not tell which one matched.
@@ -160,10 +213,16 @@ mod tests {
     use std::sync::mpsc;
     use std::time::{Duration, Instant};
 
+    use domain::limits::ClientNetwork;
+
     use super::*;
 
     fn one_worker(waiting: usize) -> Argon2Passwords {
         Argon2Passwords::new(NonZeroUsize::MIN, waiting)
+    }
+
+    fn ana() -> Requester {
+        Requester { network: ClientNetwork::V4([192, 0, 2, 1].into()), account: "ana@example.org".into() }
     }
 
     fn password(text: &str) -> Password {
@@ -179,7 +238,7 @@ mod tests {
     #[tokio::test]
     async fn a_password_is_the_hashed_one_or_it_is_not() {
         let passwords = one_worker(4);
-        let hash = passwords.hash(&password(" pass\0word パ ")).await.unwrap();
+        let hash = passwords.hash(&ana(), &password(" pass\0word パ ")).await.unwrap();
         for (attempt, matched) in [
             (" pass\0word パ ", PasswordMatch::Prepared),
             (" pass\0word ハ\u{309a} ", PasswordMatch::Prepared),
@@ -189,7 +248,7 @@ mod tests {
             ("", PasswordMatch::No),
         ] {
             let attempt = Password::attempt(attempt).unwrap();
-            assert_eq!(passwords.verify(&attempt, Some(&hash)).await.unwrap(), matched, "{}", attempt.reveal());
+            assert_eq!(passwords.verify(&ana(), &attempt, Some(&hash)).await.unwrap(), matched, "{}", attempt.reveal());
         }
     }
 
@@ -198,44 +257,49 @@ mod tests {
         let passwords = one_worker(4);
         let typed = "passwo\u{308}rter";
         let old = PasswordHash(argon2id().hash_password(typed.as_bytes()).unwrap().to_string());
-        assert_eq!(passwords.verify(&password(typed), Some(&old)).await.unwrap(), PasswordMatch::Typed);
-        assert_eq!(passwords.verify(&password("passw\u{f6}rter"), Some(&old)).await.unwrap(), PasswordMatch::No);
-        assert_eq!(passwords.verify(&password(typed), None).await.unwrap(), PasswordMatch::No);
+        assert_eq!(passwords.verify(&ana(), &password(typed), Some(&old)).await.unwrap(), PasswordMatch::Typed);
+        assert_eq!(
+            passwords.verify(&ana(), &password("passw\u{f6}rter"), Some(&old)).await.unwrap(),
+            PasswordMatch::No
+        );
+        assert_eq!(passwords.verify(&ana(), &password(typed), None).await.unwrap(), PasswordMatch::No);
     }
 
     #[tokio::test]
     async fn each_hash_has_a_salt_of_its_own() {
         let passwords = one_worker(4);
-        let one = passwords.hash(&password("password1")).await.unwrap();
-        assert_ne!(one, passwords.hash(&password("password1")).await.unwrap());
+        let one = passwords.hash(&ana(), &password("password1")).await.unwrap();
+        assert_ne!(one, passwords.hash(&ana(), &password("password1")).await.unwrap());
     }
 
     #[tokio::test]
     async fn who_has_no_account_is_refused_at_the_cost_of_a_fresh_hash() {
         let passwords = one_worker(4);
-        let fresh = passwords.hash(&password("password1")).await.unwrap();
+        let fresh = passwords.hash(&ana(), &password("password1")).await.unwrap();
         assert_eq!(cost(HASH_OF_NOBODY), cost(&fresh.0));
         assert_eq!(cost(HASH_OF_NOBODY).0, "argon2id$v=19$m=19456,t=2,p=1");
-        assert_eq!(passwords.verify(&password("password1"), None).await.unwrap(), PasswordMatch::No);
+        assert_eq!(passwords.verify(&ana(), &password("password1"), None).await.unwrap(), PasswordMatch::No);
     }
 
     #[tokio::test]
     async fn a_damaged_hash_is_a_failure_and_not_a_wrong_password() {
         for damaged in ["", "password1", "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA"] {
-            let verified = one_worker(4).verify(&password("password1"), Some(&PasswordHash(damaged.into()))).await;
+            let verified =
+                one_worker(4).verify(&ana(), &password("password1"), Some(&PasswordHash(damaged.into()))).await;
             assert!(
                 matches!(verified, Ok(PasswordMatch::No) | Err(PasswordHasherError::Internal(_))),
                 "{damaged}: {verified:?}"
             );
         }
-        let verified = one_worker(4).verify(&password("password1"), Some(&PasswordHash("password1".into()))).await;
+        let verified =
+            one_worker(4).verify(&ana(), &password("password1"), Some(&PasswordHash("password1".into()))).await;
         assert!(matches!(verified, Err(PasswordHasherError::Internal(_))), "{verified:?}");
     }
 
     /// Keeps the worker busy until told to go on.
     async fn busy(passwords: &Argon2Passwords) -> (mpsc::Sender<()>, tokio::task::JoinHandle<()>) {
         let (go_on, wait) = mpsc::channel::<()>();
-        let (started, has_started) = tokio::sync::oneshot::channel();
+        let (started, has_started) = oneshot::channel();
         let passwords = passwords.clone();
         let task = tokio::spawn(async move {
             let work = move || {
@@ -243,7 +307,7 @@ mod tests {
                 let _ = wait.recv();
                 Ok(())
             };
-            passwords.run(work).await.unwrap();
+            passwords.run(&ana(), work).await.unwrap();
         });
         has_started.await.unwrap();
         (go_on, task)
@@ -263,17 +327,40 @@ mod tests {
         let (go_on, busy) = busy(&passwords).await;
         let waiting = tokio::spawn({
             let passwords = passwords.clone();
-            async move { passwords.verify(&password("password1"), None).await }
+            async move { passwords.verify(&ana(), &password("password1"), None).await }
         });
-        until(|| passwords.places.available_permits() == 0).await;
-        let refused = passwords.hash(&password("password1")).await;
+        until(|| passwords.load() == PasswordLoad { waiting: 1, running: 1 }).await;
+        let refused = passwords.hash(&ana(), &password("password1")).await;
         assert!(matches!(refused, Err(PasswordHasherError::Overloaded)), "{refused:?}");
         assert_eq!(passwords.load(), PasswordLoad { waiting: 1, running: 1 });
         go_on.send(()).unwrap();
         busy.await.unwrap();
         assert_eq!(waiting.await.unwrap().unwrap(), PasswordMatch::No, "the waiting caller had its turn");
-        until(|| passwords.places.available_permits() == 2).await;
-        assert_eq!(passwords.load(), PasswordLoad { waiting: 0, running: 0 });
+        until(|| passwords.load() == PasswordLoad { waiting: 0, running: 0 }).await;
+    }
+
+    #[tokio::test]
+    async fn caller_of_a_full_queue_is_refused_for_one_with_less_in_it() {
+        let passwords = one_worker(2);
+        let (go_on, busy) = busy(&passwords).await;
+        let verify = |requester: Requester| {
+            let passwords = passwords.clone();
+            tokio::spawn(async move { passwords.verify(&requester, &password("password1"), None).await })
+        };
+        let mut flood = Vec::new();
+        for waiting in 1..=2 {
+            flood.push(verify(ana()));
+            until(|| passwords.load().waiting == waiting).await;
+        }
+        let other = Requester { network: ClientNetwork::V4([192, 0, 2, 2].into()), ..ana() };
+        let honest = verify(other);
+        let evicted = flood.pop().unwrap().await.unwrap();
+        assert!(matches!(evicted, Err(PasswordHasherError::Overloaded)), "{evicted:?}");
+        assert_eq!(passwords.load(), PasswordLoad { waiting: 2, running: 1 });
+        go_on.send(()).unwrap();
+        busy.await.unwrap();
+        assert_eq!(honest.await.unwrap().unwrap(), PasswordMatch::No);
+        assert_eq!(flood.pop().unwrap().await.unwrap().unwrap(), PasswordMatch::No);
     }
 
     #[tokio::test]
@@ -282,16 +369,16 @@ mod tests {
         let (go_on, busy) = busy(&passwords).await;
         let waiting = tokio::spawn({
             let passwords = passwords.clone();
-            async move { passwords.verify(&password("password1"), None).await }
+            async move { passwords.verify(&ana(), &password("password1"), None).await }
         });
-        until(|| passwords.places.available_permits() == 0).await;
+        until(|| passwords.load() == PasswordLoad { waiting: 1, running: 1 }).await;
         waiting.abort();
-        until(|| passwords.places.available_permits() == 1).await;
+        until(|| passwords.load() == PasswordLoad { waiting: 0, running: 1 }).await;
         busy.abort();
         assert!(busy.await.unwrap_err().is_cancelled());
-        assert_eq!(passwords.workers.available_permits(), 0, "the work outlives its caller");
+        assert_eq!(passwords.load().running, 1, "the work outlives its caller");
         go_on.send(()).unwrap();
-        until(|| passwords.workers.available_permits() == 1 && passwords.places.available_permits() == 2).await;
+        until(|| passwords.load() == PasswordLoad { waiting: 0, running: 0 }).await;
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -307,7 +394,7 @@ mod tests {
                     now.fetch_sub(1, Ordering::SeqCst);
                     Ok(())
                 };
-                tokio::spawn(async move { passwords.run(work).await })
+                tokio::spawn(async move { passwords.run(&ana(), work).await })
             })
             .collect();
         for task in tasks {
@@ -319,8 +406,8 @@ mod tests {
     #[tokio::test]
     async fn work_that_panics_is_a_failure_and_gives_its_turn_back() {
         let passwords = one_worker(0);
-        let outcome = passwords.run::<()>(|| panic!("on purpose")).await;
+        let outcome = passwords.run::<()>(&ana(), || panic!("on purpose")).await;
         assert!(matches!(outcome, Err(PasswordHasherError::Internal(_))), "{outcome:?}");
-        until(|| passwords.places.available_permits() == 1 && passwords.workers.available_permits() == 1).await;
+        until(|| passwords.load() == PasswordLoad { waiting: 0, running: 0 }).await;
     }
 }

@@ -1,4 +1,4 @@
-//! Which sessions last, remembered in this process for a moment.
+//! Which sessions last, remembered in this process for a moment; and from where accounts are used.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use domain::StoreError;
 use domain::clock::Timer;
-use domain::identity::{Bearer, SessionGuard, SessionStore};
+use domain::identity::{Bearer, KnownSites, SessionGuard, SessionStore};
 use domain::ids::{SessionId, UserId};
+use domain::limits::ClientNetwork;
 use moka::future::{Cache, CacheBuilder};
 use moka::policy::EvictionPolicy;
 
@@ -18,6 +19,30 @@ const WORD: Duration = Duration::from_secs(1);
 const ENDS: Duration = Duration::from_secs(60);
 /// How many of each are remembered: some twenty megabytes. Who is forgotten is asked for again.
 const ENTRIES_MAX: u64 = 100_000;
+
+/// How long the site of a login is remembered: an owner who uses an account once a month is known.
+pub const SITE_TTL: Duration = Duration::from_secs(35 * 24 * 3600);
+
+/// Remembers from where accounts are used, until this process ends. Only an owner's login adds an entry, so that nobody can make it
+/// forget others by trying.
+pub struct LocalKnownSites(Cache<(String, ClientNetwork), ()>);
+
+impl Default for LocalKnownSites {
+    fn default() -> Self {
+        Self(recent(SITE_TTL).build())
+    }
+}
+
+#[async_trait]
+impl KnownSites for LocalKnownSites {
+    async fn remember(&self, account: &str, site: ClientNetwork) {
+        self.0.insert((account.to_owned(), site), ()).await;
+    }
+
+    async fn is_known(&self, account: &str, site: ClientNetwork) -> bool {
+        self.0.get(&(account.to_owned(), site)).await.is_some()
+    }
+}
 
 /// What the store has said, and when it was asked.
 #[derive(Clone, Copy)]

@@ -10,6 +10,6 @@ pub mod limits;
 pub mod seating;
 
 pub use booking::LocalReplayCache;
-pub use identity::GuardedSessions;
+pub use identity::{GuardedSessions, LocalKnownSites, SITE_TTL};
 pub use limits::LocalRateLimiter;
 pub use seating::CachedLayouts;

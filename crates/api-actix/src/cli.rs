@@ -8,7 +8,9 @@ use std::time::Duration;
 use adapters_auth::Argon2Passwords;
 use adapters_sqlite::BackupError;
 use clap::{Parser, Subcommand};
-use domain::identity::{CreatedUser, Email, Name, NewUser, Password, PasswordHasher as _, Role, UserStoreError};
+use domain::identity::{
+    CreatedUser, Email, Name, NewUser, Password, PasswordHasher as _, Requester, Role, UserStoreError,
+};
 use domain::seed::Seeded;
 
 use crate::config::{self, Config, Loaded, SETTINGS, StoreConfig};
@@ -232,7 +234,7 @@ async fn admin(config: &Config, command: AdminCommand) -> Outcome {
             let name = Name::parse(&name).map_err(|error| format!("--name {error}"))?;
             let password = read_password()?;
             let store = OpenStore::open(config, Purpose::Administer).await?;
-            let password_hash = Argon2Passwords::default().hash(&password).await?;
+            let password_hash = Argon2Passwords::default().hash(&Requester::OPERATOR, &password).await?;
             let user = NewUser { name, email, password_hash, role: Role::Admin };
             match store.ports.users.create(&user, None).await {
                 Ok(CreatedUser { user, .. }) => {
@@ -248,7 +250,7 @@ async fn admin(config: &Config, command: AdminCommand) -> Outcome {
             let email = Email::attempt(&email).map_err(|error| format!("--email {error}"))?;
             let password = read_password()?;
             let store = OpenStore::open(config, Purpose::Administer).await?;
-            let hash = Argon2Passwords::default().hash(&password).await?;
+            let hash = Argon2Passwords::default().hash(&Requester::OPERATOR, &password).await?;
             let user = store.ports.users.reset_password(&email, &hash).await?;
             let user = user.ok_or("there is no account with this address")?;
             print(&format!("{} has a new password; its sessions have ended.\n", user.email));

@@ -227,7 +227,7 @@ pub const SETTINGS: &[Setting] = &[
         "RATE_LIMIT_AUTH_FAILURES_PER_MINUTE",
         "10",
         "1 to 1000000",
-        "Failed logins a minute of each account from each address.",
+        "Failed logins a minute of each account from each address; three times as many of each account, and five times as many from each address, unless the account was used from that network before.",
     ),
     setting(
         "SIGN_UPS_PER_HOUR",

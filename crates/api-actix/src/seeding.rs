@@ -2,7 +2,7 @@
 
 use domain::StoreError;
 use domain::clock::Clock as _;
-use domain::identity::{Email, Name, NewUser, Password, PasswordHasher, PasswordHasherError, Role};
+use domain::identity::{Email, Name, NewUser, Password, PasswordHasher, PasswordHasherError, Requester, Role};
 use domain::seed::{Seeded, Seeder};
 use domain::text::TextError;
 use thiserror::Error;
@@ -49,6 +49,6 @@ async fn account(
     password: &str,
     role: Role,
 ) -> Result<NewUser, SeedError> {
-    let password_hash = passwords.hash(&Password::parse(password)?).await?;
+    let password_hash = passwords.hash(&Requester::OPERATOR, &Password::parse(password)?).await?;
     Ok(NewUser { name: Name::parse(name)?, email: Email::parse(email)?, password_hash, role })
 }

@@ -8,7 +8,7 @@ use actix_web::http::header::HeaderMap;
 use actix_web::http::{Method, StatusCode};
 use adapters_auth::Argon2Passwords;
 use async_trait::async_trait;
-use domain::identity::{Password, PasswordHash, PasswordHasher, PasswordHasherError, PasswordMatch};
+use domain::identity::{Password, PasswordHash, PasswordHasher, PasswordHasherError, PasswordMatch, Requester};
 use opentelemetry::trace::{
     SpanContext, SpanId, SpanKind, Status, TraceContextExt as _, TraceFlags, TraceId, TraceState, Tracer as _,
 };
@@ -138,16 +138,17 @@ pub struct TracedPasswords(pub Argon2Passwords);
 
 #[async_trait]
 impl PasswordHasher for TracedPasswords {
-    async fn hash(&self, password: &Password) -> Result<PasswordHash, PasswordHasherError> {
-        in_span("password.hash", self.0.hash(password)).await
+    async fn hash(&self, requester: &Requester, password: &Password) -> Result<PasswordHash, PasswordHasherError> {
+        in_span("password.hash", self.0.hash(requester, password)).await
     }
 
     async fn verify<'a>(
         &self,
+        requester: &Requester,
         password: &Password,
         hash: Option<&'a PasswordHash>,
     ) -> Result<PasswordMatch, PasswordHasherError> {
-        in_span("password.verify", self.0.verify(password, hash)).await
+        in_span("password.verify", self.0.verify(requester, password, hash)).await
     }
 }
 

@@ -16,14 +16,14 @@ use actix_web::{App, HttpServer};
 use adapters_auth::{
     Argon2Passwords, JwtAccessTokens, JwtSecretError, OsRandom, RandomRefreshTokens, SystemClock, TokioTimer,
 };
-use adapters_local::{CachedLayouts, GuardedSessions, LocalRateLimiter, LocalReplayCache};
-use adapters_redis::{Redis, RedisRateLimiter, RedisReplayCache, ServerKey};
+use adapters_local::{CachedLayouts, GuardedSessions, LocalKnownSites, LocalRateLimiter, LocalReplayCache, SITE_TTL};
+use adapters_redis::{Redis, RedisKnownSites, RedisRateLimiter, RedisReplayCache, ServerKey};
 use domain::booking::{
     AnswerEncoder, BookingMeter, BookingService, Committer, CommitterLimits, CommitterParts, ReplayCache, command_queue,
 };
 use domain::catalog::CatalogService;
 use domain::health::Dependency;
-use domain::identity::{AuthenticationLimit, IdentityService, PasswordHasher, SignUpLimit};
+use domain::identity::{AuthenticationLimit, IdentityService, KnownSites, PasswordHasher, SignUpLimit};
 use domain::limits::RateLimiter;
 use domain::retention::RetentionService;
 use domain::seating::SeatingService;
@@ -235,7 +235,7 @@ fn wire(
     let random = Arc::new(OsRandom);
     let timer = Arc::new(TokioTimer);
     let secret = signing_secret(config, store)?;
-    let Shared { limiter, replays, redis } = share(config, &secret);
+    let Shared { limiter, sites, replays, redis } = share(config, &secret);
     let encoder: Arc<dyn AnswerEncoder> = Arc::new(JsonAnswers);
     let previous: Vec<_> = config.jwt_secret_previous.iter().cloned().collect();
     let metrics = Arc::new(Metrics::default());
@@ -264,6 +264,7 @@ fn wire(
             access_tokens: Arc::new(JwtAccessTokens::new(&secret, &previous, Arc::new(SystemClock))?),
             refresh_tokens: Arc::new(RandomRefreshTokens),
             failures: limiter.clone(),
+            sites,
             limit: AuthenticationLimit(config.rate_limits.map(|limits| limits.authentication_failures)),
             sign_up_limit: SignUpLimit(config.rate_limits.map(|limits| limits.sign_ups)),
             ttl: config.ttl,
@@ -300,6 +301,7 @@ fn wire(
 /// What servers share where they have a Redis. Without one each has its own.
 struct Shared {
     limiter: Arc<dyn RateLimiter>,
+    sites: Arc<dyn KnownSites>,
     replays: Arc<dyn ReplayCache>,
     redis: Option<Arc<Redis>>,
 }
@@ -307,16 +309,18 @@ struct Shared {
 fn share(config: &Config, secret: &SecretString) -> Shared {
     let timer = Arc::new(TokioTimer);
     let own = Arc::new(LocalRateLimiter::new(timer.clone()));
+    let own_sites = Arc::new(LocalKnownSites::default());
     let Some(settings) = &config.redis else {
         let replays = Arc::new(LocalReplayCache::new(REPLAY_CACHE_BYTES, config.idempotency_ttl));
-        return Shared { limiter: own, replays, redis: None };
+        return Shared { limiter: own, sites: own_sites, replays, redis: None };
     };
     let clock = Arc::new(SystemClock);
     let key = ServerKey::derive(secret.expose_secret().as_bytes());
     let redis = Redis::connect(settings, timer);
     let replays = RedisReplayCache::new(redis.clone(), key.clone(), config.idempotency_ttl, clock.clone());
+    let sites = RedisKnownSites::new(redis.clone(), key.clone(), own_sites, SITE_TTL, clock.clone());
     let limiter = RedisRateLimiter::new(redis.clone(), key, own, clock, &OsRandom);
-    Shared { limiter: Arc::new(limiter), replays: Arc::new(replays), redis: Some(redis) }
+    Shared { limiter: Arc::new(limiter), sites: Arc::new(sites), replays: Arc::new(replays), redis: Some(redis) }
 }
 
 fn signing_secret(config: &Config, store: &OpenStore) -> Result<SecretString, StartError> {

@@ -42,6 +42,20 @@ impl ClientNetwork {
     }
 }
 
+impl ClientNetwork {
+    /// Returns the part of the internet that a client stays in when its address changes: the /24 of an IPv4 address, and the
+    /// same /64 in IPv6.
+    pub fn site(self) -> Self {
+        match self {
+            Self::V4(address) => {
+                let [a, b, c, _] = address.octets();
+                Self::V4(Ipv4Addr::new(a, b, c, 0))
+            }
+            other => other,
+        }
+    }
+}
+
 impl fmt::Display for ClientNetwork {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -136,5 +150,14 @@ mod tests {
         }
         assert_eq!(network("192.0.2.2"), "192.0.2.2");
         assert_eq!(ClientNetwork::Unknown.to_string(), "unknown");
+    }
+
+    #[test]
+    fn site_of_an_ipv4_address_is_its_24() {
+        let site = |address: &str| ClientNetwork::of(address.parse().unwrap()).site();
+        assert_eq!(site("192.0.2.1"), site("192.0.2.255"));
+        assert_ne!(site("192.0.2.1"), site("192.0.3.1"));
+        assert_eq!(site("2001:db8:1:2::3"), site("2001:db8:1:2::4"));
+        assert_ne!(site("2001:db8:1:2::3"), site("2001:db8:1:3::3"));
     }
 }

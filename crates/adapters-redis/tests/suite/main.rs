@@ -9,5 +9,6 @@
 mod contracts;
 mod faults;
 mod forgeries;
+mod sites;
 mod support;
 mod topologies;

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use adapters_local::LocalRateLimiter;
-use adapters_redis::{Redis, RedisRateLimiter, RedisReplayCache, RedisSettings, ServerKey};
+use adapters_local::{LocalKnownSites, LocalRateLimiter};
+use adapters_redis::{Redis, RedisKnownSites, RedisRateLimiter, RedisReplayCache, RedisSettings, ServerKey};
 use async_trait::async_trait;
 use domain::booking::{KeyName, Replay, ReplayCache};
 use domain::clock::Timer;
 use domain::health::Dependency as _;
+use domain::identity::KnownSites;
 use domain::limits::{Limit, RateLimiter};
 use port_contracts::replays::{key, replay};
 use port_contracts::tools::{SetClock, UniqueRandom};
@@ -46,6 +47,8 @@ pub struct Server {
     pub cache: Arc<dyn ReplayCache>,
     /// Counts.
     pub limiter: Arc<dyn RateLimiter>,
+    /// From where accounts are used, for a day.
+    pub sites: Arc<dyn KnownSites>,
 }
 
 impl Server {
@@ -64,9 +67,11 @@ impl Server {
         let key = ServerKey::derive(secret);
         let day = Duration::from_secs(24 * 3600);
         let cache = Arc::new(RedisReplayCache::new(redis.clone(), key.clone(), day, clock.clone()));
+        let own_sites = Arc::new(LocalKnownSites::default());
+        let sites = Arc::new(RedisKnownSites::new(redis.clone(), key.clone(), own_sites, day, clock.clone()));
         let own = Arc::new(LocalRateLimiter::new(clock.clone()));
         let limiter = Arc::new(RedisRateLimiter::new(redis.clone(), key, own, clock, &UniqueRandom::new()));
-        Self { redis, cache, limiter }
+        Self { redis, cache, limiter, sites }
     }
 
     /// Waits until Redis answers.

@@ -61,7 +61,7 @@ pub async fn login(request: HttpRequest, payload: Payload, state: Data<AppState>
     (status = 503, description = "`unavailable`", body = ProblemView)))]
 pub async fn refresh(request: HttpRequest, payload: Payload, state: Data<AppState>) -> Answer {
     let token = refresh_token(&request, payload).await?;
-    Ok(tokens(&mut HttpResponse::Ok(), state.identity.refresh(&token).await?))
+    Ok(tokens(&mut HttpResponse::Ok(), state.identity.refresh(&token, client_network(&request)).await?))
 }
 
 /// End a session.

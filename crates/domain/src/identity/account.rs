@@ -314,9 +314,14 @@ mod tests {
 
     #[test]
     fn emails_with_hidden_characters_are_found_but_not_accepted() {
-        for hidden in ['\u{200b}', '\u{200d}', '\u{202e}', '\u{2800}', '\u{3164}', '\u{fe0f}', '\u{feff}', '\u{e000}', '\u{378}'] {
-            for text in [format!("kim@example.org{hidden}"), format!("{hidden}kim@example.org"), format!("ki{hidden}m@example.org")]
-            {
+        for hidden in
+            ['\u{200b}', '\u{200d}', '\u{202e}', '\u{2800}', '\u{3164}', '\u{fe0f}', '\u{feff}', '\u{e000}', '\u{378}']
+        {
+            for text in [
+                format!("kim@example.org{hidden}"),
+                format!("{hidden}kim@example.org"),
+                format!("ki{hidden}m@example.org"),
+            ] {
                 assert_eq!(Email::parse(&text), Err(TextError::HiddenCharacter(hidden)), "{text:?}");
                 assert_eq!(Email::attempt(&text).unwrap().folded(), fold(&text), "{text:?}");
             }

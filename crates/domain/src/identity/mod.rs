@@ -14,11 +14,12 @@ pub use account::{
     RefreshTokenHash, Role, RoleError, Session, SessionPlace, User,
 };
 pub use ports::{
-    AccessTokenError, AccessTokens, AnonymiseError, ChangeAccountError, NewRefreshToken, PasswordHasher,
-    PasswordHasherError, PasswordMatch, RefreshTokens, Rotation, SessionGuard, SessionStore, UserStore, UserStoreError,
+    AccessTokenError, AccessTokens, AnonymiseError, ChangeAccountError, KnownSites, NewRefreshToken, PasswordHasher,
+    PasswordHasherError, PasswordMatch, RefreshTokens, Requester, Rotation, SessionGuard, SessionStore, UserStore,
+    UserStoreError,
 };
 #[cfg(feature = "mock")]
-pub use ports::{MockPasswordHasher, MockSessionGuard, MockSessionStore, MockUserStore};
+pub use ports::{MockKnownSites, MockPasswordHasher, MockSessionGuard, MockSessionStore, MockUserStore};
 pub use service::{
     AccessToken, AuthenticationLimit, DeleteAccountError, EndSessionError, IdentityService, IdentityTtl, LoginError,
     ProfileChange, ProofError, RefreshError, RegisterError, SessionTokens, SignUpLimit, SignedIn, TooManyFailures,

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::error::{Cause, StoreError};
 use crate::ids::{SessionId, UserId};
+use crate::limits::ClientNetwork;
 use crate::page::PageRequest;
 
 /// Why an account was not made.
@@ -178,12 +179,26 @@ pub trait SessionGuard: Send + Sync {
 /// Why a password was neither hashed nor compared.
 #[derive(Debug, Clone, Error)]
 pub enum PasswordHasherError {
-    /// Too many wait already.
+    /// Too many wait already, most of them of this caller's network.
     #[error("too many passwords wait to be hashed")]
     Overloaded,
     /// The hasher failed.
     #[error("the password hasher failed")]
     Internal(#[source] Cause),
+}
+
+/// The caller that a password is hashed for. Callers with few passwords in the queue wait behind few.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Requester {
+    /// The source of the call.
+    pub network: ClientNetwork,
+    /// The folded address of the account that the password is for, whether or not there is one.
+    pub account: String,
+}
+
+impl Requester {
+    /// The operator of this server: its command line, and what it does by itself.
+    pub const OPERATOR: Self = Self { network: ClientNetwork::Unknown, account: String::new() };
 }
 
 /// Whether a password is the hashed one.
@@ -198,11 +213,14 @@ pub enum PasswordMatch {
 }
 
 /// Hashes passwords, slowly on purpose, beside the threads that serve requests, and only so many at once.
+///
+/// Passwords that wait MUST be taken in turn: one of each network, and within a network one of each account. If too many wait, those
+/// of the network with the most MUST be refused first.
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait PasswordHasher: Send + Sync {
     /// Hashes a new password with a salt of its own.
-    async fn hash(&self, password: &Password) -> Result<PasswordHash, PasswordHasherError>;
+    async fn hash(&self, requester: &Requester, password: &Password) -> Result<PasswordHash, PasswordHasherError>;
 
     /// Compares the password with the hashed one: as it was prepared, and if that is another text as it was typed.
     ///
@@ -210,9 +228,21 @@ pub trait PasswordHasher: Send + Sync {
     /// `No`. How often it hashes MUST depend on the password alone.
     async fn verify<'a>(
         &self,
+        requester: &Requester,
         password: &Password,
         hash: Option<&'a PasswordHash>,
     ) -> Result<PasswordMatch, PasswordHasherError>;
+}
+
+/// Remembers from where the owners of accounts have logged in. It is a hint: it may forget, but never knows more than it was told.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait KnownSites: Send + Sync {
+    /// Remembers, for some weeks from now, that the account with this folded address was used from this site by its owner.
+    async fn remember(&self, account: &str, site: ClientNetwork);
+
+    /// Whether that is remembered.
+    async fn is_known(&self, account: &str, site: ClientNetwork) -> bool;
 }
 
 /// Why an access token was refused: malformed, of another maker, expired or not yet valid. No more is told.

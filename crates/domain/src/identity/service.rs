@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::join_all;
 use thiserror::Error;
 
 use super::{
-    AccessTokens, Account, AccountChange, AnonymiseError, Bearer, Caller, ChangeAccountError, Email, Name,
-    NewRefreshToken, NewUser, Password, PasswordHasher, PasswordHasherError, PasswordMatch, RefreshToken, RefreshTokens, Role,
-    Rotation, Session, SessionGuard, SessionPlace, SessionStore, User, UserStore, UserStoreError,
+    AccessTokens, Account, AccountChange, AnonymiseError, Bearer, Caller, ChangeAccountError, Email, KnownSites, Name,
+    NewRefreshToken, NewUser, Password, PasswordHasher, PasswordHasherError, PasswordMatch, RefreshToken,
+    RefreshTokens, Requester, Role, Rotation, Session, SessionGuard, SessionPlace, SessionStore, User, UserStore,
+    UserStoreError,
 };
 use crate::error::StoreError;
 use crate::ids::SessionId;
@@ -25,9 +27,16 @@ pub struct IdentityTtl {
     pub refresh_token: Duration,
 }
 
-/// How often a login may fail, for each account and address together.
+/// How often a login may fail, for each account and client network together. `None` switches all limits on failures off.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct AuthenticationLimit(pub Option<Limit>);
+
+impl AuthenticationLimit {
+    /// How many times the limit one account may fail over all networks: guesses from many addresses come to no more.
+    pub const ACCOUNT_FACTOR: u32 = 3;
+    /// How many times the limit one network may fail over all accounts: a list of accounts is tried no faster.
+    pub const NETWORK_FACTOR: u32 = 5;
+}
 
 /// How many sign-ups a client network may try, whether they succeed or not.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -75,7 +84,7 @@ pub enum RegisterError {
     Store(#[from] StoreError),
 }
 
-/// Too many wrong passwords for one account from one address.
+/// Too many wrong passwords: for one account from one network, for one account, or from one network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("too many failed logins")]
 pub struct TooManyFailures {
@@ -225,6 +234,8 @@ pub struct IdentityService {
     pub refresh_tokens: Arc<dyn RefreshTokens>,
     /// Counts failed logins and sign-ups.
     pub failures: Arc<dyn RateLimiter>,
+    /// Remembers from where accounts are used.
+    pub sites: Arc<dyn KnownSites>,
     /// How many failed logins are allowed.
     pub limit: AuthenticationLimit,
     /// How many sign-ups are allowed.
@@ -253,7 +264,11 @@ impl IdentityService {
                 return Err(RegisterError::TooManySignUps { retry_in: refused.resets_in, limit });
             }
         }
-        let outcome = self.create_customer(name, email, password).await;
+        let requester = Requester { network, account: email.folded().to_owned() };
+        let outcome = self.create_customer(name, email, password, &requester).await;
+        if outcome.is_ok() {
+            self.sites.remember(&requester.account, network.site()).await;
+        }
         let has_failed = matches!(outcome, Err(RegisterError::Password(_) | RegisterError::Store(_)));
         if has_failed && self.sign_up_limit.0.is_some() {
             // A count that stays too high costs the network one sign-up of this hour.
@@ -262,8 +277,14 @@ impl IdentityService {
         outcome
     }
 
-    async fn create_customer(&self, name: Name, email: Email, password: &Password) -> Result<SignedIn, RegisterError> {
-        let password_hash = self.passwords.hash(password).await?;
+    async fn create_customer(
+        &self,
+        name: Name,
+        email: Email,
+        password: &Password,
+        requester: &Requester,
+    ) -> Result<SignedIn, RegisterError> {
+        let password_hash = self.passwords.hash(requester, password).await?;
         let (refresh_token, stored) = self.draw_refresh_token();
         let new = NewUser { name, email, password_hash, role: Role::Customer };
         let created = self.users.create(&new, Some(&stored)).await.map_err(|error| match error {
@@ -282,19 +303,22 @@ impl IdentityService {
         password: &Password,
         network: ClientNetwork,
     ) -> Result<SignedIn, LoginError> {
-        let counter = failure_counter(email.folded(), network);
-        self.count_attempt(&counter).await?;
-        let outcome = self.prove(email, password).await;
+        let requester = Requester { network, account: email.folded().to_owned() };
+        let attempt = self.count_login(&requester).await?;
+        let outcome = self.prove(email, password, &requester).await;
         if !matches!(outcome, Err(LoginError::InvalidCredentials)) {
-            self.take_back_attempt(&counter).await;
+            self.take_back(attempt).await;
+        }
+        if outcome.is_ok() {
+            self.sites.remember(&requester.account, network.site()).await;
         }
         outcome
     }
 
-    async fn prove(&self, email: &Email, password: &Password) -> Result<SignedIn, LoginError> {
+    async fn prove(&self, email: &Email, password: &Password, requester: &Requester) -> Result<SignedIn, LoginError> {
         let account = self.users.by_email(email).await?;
         let hash = account.as_ref().map(|account| &account.password_hash);
-        let matched = self.passwords.verify(password, hash).await?;
+        let matched = self.passwords.verify(requester, password, hash).await?;
         let Some(account) = account.filter(|_| matched != PasswordMatch::No) else {
             return Err(LoginError::InvalidCredentials);
         };
@@ -303,24 +327,27 @@ impl IdentityService {
         let opened = self.sessions.open(&account.user, &stored).await?;
         let session_id = opened.ok_or(LoginError::InvalidCredentials)?;
         if matched == PasswordMatch::Typed {
-            self.renew_hash(&account, password).await;
+            self.renew_hash(&account, password, requester).await;
         }
         Ok(self.signed_in(account.user, Some(session_id), refresh_token)?)
     }
 
     /// Replaces a hash of the password as it was typed by one of it as it is prepared, so that other keyboards work as well. If
     /// that fails, the next login does it.
-    async fn renew_hash(&self, account: &Account, password: &Password) {
-        if let Ok(renewed) = self.passwords.hash(password).await {
+    async fn renew_hash(&self, account: &Account, password: &Password, requester: &Requester) {
+        if let Ok(renewed) = self.passwords.hash(requester, password).await {
             let _ = self.users.replace_hash(account.user.id, &account.password_hash, &renewed).await;
         }
     }
 
-    /// Continues a session: the presented token is used up, the next one is given.
-    pub async fn refresh(&self, presented: &RefreshToken) -> Result<SignedIn, RefreshError> {
+    /// Continues a session: the presented token is used up, the next one is given. `network` is the source of the call.
+    pub async fn refresh(&self, presented: &RefreshToken, network: ClientNetwork) -> Result<SignedIn, RefreshError> {
         let (refresh_token, stored) = self.draw_refresh_token();
         match self.sessions.rotate(&self.refresh_tokens.digest(presented), &stored).await? {
-            Rotation::Rotated { user, session_id } => Ok(self.signed_in(user, Some(session_id), refresh_token)?),
+            Rotation::Rotated { user, session_id } => {
+                self.sites.remember(&fold(&user.email), network.site()).await;
+                Ok(self.signed_in(user, Some(session_id), refresh_token)?)
+            }
             Rotation::Reused { session_id } => {
                 self.guard.ended(session_id).await;
                 Err(RefreshError::Refused)
@@ -365,16 +392,17 @@ impl IdentityService {
     ) -> Result<UpdatedProfile, UpdateProfileError> {
         let ProfileChange { name, email, password } = change;
         let account = self.own_account(&bearer.caller).await?;
+        let requester = Requester { network, account: fold(&account.user.email) };
         // Whoever sends the whole profile back changes no address.
         let email = email.filter(|email| email.as_str() != account.user.email);
         if name.is_none() && email.is_none() && password.is_none() {
             return Ok(UpdatedProfile { user: account.user, token: None });
         }
         if email.is_some() || password.is_some() {
-            self.prove_again(&account, current_password, network).await?;
+            self.prove_again(&account, current_password, &requester).await?;
         }
         let password_hash = match &password {
-            Some(password) => Some(self.passwords.hash(password).await.map_err(ProofError::Password)?),
+            Some(password) => Some(self.passwords.hash(&requester, password).await.map_err(ProofError::Password)?),
             None => None,
         };
         let change = AccountChange { name, email, password_hash };
@@ -403,7 +431,8 @@ impl IdentityService {
         network: ClientNetwork,
     ) -> Result<(), DeleteAccountError> {
         let account = self.own_account(&bearer.caller).await?;
-        self.prove_again(&account, current_password, network).await?;
+        let requester = Requester { network, account: fold(&account.user.email) };
+        self.prove_again(&account, current_password, &requester).await?;
         self.users.anonymise(bearer).await.map_err(|error| match error {
             AnonymiseError::SessionEnded => DeleteAccountError::Unproven(ProofError::SessionEnded),
             AnonymiseError::LastAdmin => DeleteAccountError::LastAdmin,
@@ -444,38 +473,98 @@ impl IdentityService {
         &self,
         account: &Account,
         given: Option<&str>,
-        network: ClientNetwork,
+        requester: &Requester,
     ) -> Result<(), ProofError> {
         let Some(given) = given else { return Err(ProofError::PasswordMissing) };
-        let counter = failure_counter(&fold(&account.user.email), network);
-        self.count_attempt(&counter).await?;
+        let attempt = self.count_proof(requester).await?;
         let outcome = match Password::attempt(given) {
-            Some(password) => self.passwords.verify(&password, Some(&account.password_hash)).await,
+            Some(password) => self.passwords.verify(requester, &password, Some(&account.password_hash)).await,
             None => Ok(PasswordMatch::No),
         };
         if matches!(outcome, Ok(PasswordMatch::No)) {
             return Err(ProofError::WrongPassword);
         }
-        self.take_back_attempt(&counter).await;
+        self.take_back(attempt).await;
         outcome?;
+        self.sites.remember(&requester.account, requester.network.site()).await;
         Ok(())
+    }
+
+    /// Counts a login before it is tried: by account and network together, by account alone, and by network alone. The last two
+    /// hold up nobody at a site that the account's owner is known to use, so that guesses from elsewhere do not lock the owner
+    /// out.
+    async fn count_login(&self, requester: &Requester) -> Result<Attempt, TooManyFailures> {
+        let AuthenticationLimit(Some(limit)) = self.limit else { return Ok(Attempt::default()) };
+        let Requester { network, account } = requester;
+        let mut attempt = Attempt::default();
+        self.count_attempt(&mut attempt, failure_counter(account, *network), limit, 1).await?;
+        let (mut by_account, mut by_network) = (Attempt::default(), Attempt::default());
+        let (account_limited, network_limited) = futures::join!(
+            self.count_attempt(
+                &mut by_account,
+                format!("login-account:{account}"),
+                limit,
+                AuthenticationLimit::ACCOUNT_FACTOR
+            ),
+            self.count_attempt(
+                &mut by_network,
+                format!("login-network:{network}"),
+                limit,
+                AuthenticationLimit::NETWORK_FACTOR
+            ),
+        );
+        attempt.0.extend(by_account.0.into_iter().chain(by_network.0));
+        let refused = account_limited.err().into_iter().chain(network_limited.err());
+        match refused.max_by_key(|refused| refused.retry_in) {
+            Some(refused) if !self.sites.is_known(account, network.site()).await => {
+                self.take_back(attempt).await;
+                Err(refused)
+            }
+            _ => Ok(attempt),
+        }
+    }
+
+    /// Counts a proof of the password by a caller with a token before it is tried: by account and network together, as logins are, and
+    /// by account alone, apart from logins, because a caller with a token is not to be held up by callers without.
+    async fn count_proof(&self, requester: &Requester) -> Result<Attempt, TooManyFailures> {
+        let AuthenticationLimit(Some(limit)) = self.limit else { return Ok(Attempt::default()) };
+        let Requester { network, account } = requester;
+        let mut attempt = Attempt::default();
+        self.count_attempt(&mut attempt, failure_counter(account, *network), limit, 1).await?;
+        let name = format!("proof-account:{account}");
+        let counted = self.count_attempt(&mut attempt, name, limit, AuthenticationLimit::ACCOUNT_FACTOR).await;
+        match counted {
+            Ok(()) => Ok(attempt),
+            Err(refused) => {
+                self.take_back(attempt).await;
+                Err(refused)
+            }
+        }
     }
 
     /// Counts the attempt before it is made, so that attempts made at once are limited too; one that
     /// doesn't fail for its password is taken back. A limiter that can't be reached limits nothing: it must not lock everybody out.
-    async fn count_attempt(&self, counter: &str) -> Result<(), TooManyFailures> {
-        let AuthenticationLimit(Some(limit)) = self.limit else { return Ok(()) };
-        match self.failures.count(counter, limit).await {
+    async fn count_attempt(
+        &self,
+        attempt: &mut Attempt,
+        name: String,
+        limit: Limit,
+        factor: u32,
+    ) -> Result<(), TooManyFailures> {
+        let limit = Limit { tries: limit.tries.saturating_mul(factor), ..limit };
+        match self.failures.count(&name, limit).await {
             Ok(allowance) if !allowance.allowed => Err(TooManyFailures { retry_in: allowance.resets_in, limit }),
-            Ok(_) | Err(_) => Ok(()),
+            Ok(_) => {
+                attempt.0.push(name);
+                Ok(())
+            }
+            Err(_) => Ok(()),
         }
     }
 
-    async fn take_back_attempt(&self, counter: &str) {
-        if self.limit.0.is_some() {
-            // A count that stays too high costs a user some tries of this minute, no more.
-            let _ = self.failures.take_back(counter).await;
-        }
+    async fn take_back(&self, Attempt(names): Attempt) {
+        // A count that stays too high costs a user some tries of this minute, no more.
+        join_all(names.iter().map(|name| self.failures.take_back(name))).await;
     }
 
     fn draw_refresh_token(&self) -> (RefreshToken, NewRefreshToken) {
@@ -501,6 +590,10 @@ impl IdentityService {
     }
 }
 
+/// The counts that an attempt was added to: taken back if it does not fail for its password.
+#[derive(Default)]
+struct Attempt(Vec<String>);
+
 /// The name that counts failures of this account from this network.
 fn failure_counter(email_folded: &str, network: ClientNetwork) -> String {
     format!("login:{email_folded}:{network}")
@@ -514,8 +607,8 @@ mod tests {
 
     use super::*;
     use crate::identity::{
-        AccessTokenError, MockPasswordHasher, MockSessionGuard, MockSessionStore, MockUserStore, PasswordHash,
-        RefreshTokenHash,
+        AccessTokenError, MockKnownSites, MockPasswordHasher, MockSessionGuard, MockSessionStore, MockUserStore,
+        PasswordHash, RefreshTokenHash,
     };
     use crate::ids::UserId;
     use crate::limits::{Allowance, MockRateLimiter};
@@ -550,10 +643,12 @@ mod tests {
         guard: MockSessionGuard,
         passwords: MockPasswordHasher,
         failures: MockRateLimiter,
+        sites: MockKnownSites,
     }
 
     impl Parts {
-        fn service(self) -> IdentityService {
+        fn service(mut self) -> IdentityService {
+            self.sites.expect_remember().returning(|_, _| ());
             let hour = Duration::from_secs(3600);
             IdentityService {
                 users: Arc::new(self.users),
@@ -563,6 +658,7 @@ mod tests {
                 access_tokens: Arc::new(Tokens),
                 refresh_tokens: Arc::new(Tokens),
                 failures: Arc::new(self.failures),
+                sites: Arc::new(self.sites),
                 limit: AuthenticationLimit(Some(Limit { tries: 10, window: Duration::from_secs(60) })),
                 sign_up_limit: SignUpLimit(Some(Limit { tries: 60, window: hour })),
                 ttl: IdentityTtl { access_token: hour, refresh_token: hour },
@@ -576,12 +672,30 @@ mod tests {
                 .withf(|name, _| name == "login:ana@example.org:192.0.2.1")
                 .times(1)
                 .returning(move |_, _| Ok(allowance));
+            self.allowing_beside("login-account:ana@example.org", true)
+                .allowing_beside("login-network:192.0.2.1", true)
+                .allowing_beside("proof-account:ana@example.org", true)
+        }
+
+        /// The count by another name, if it is asked for.
+        fn allowing_beside(mut self, counter: &'static str, allowed: bool) -> Self {
+            let allowance = Allowance { allowed, remaining: 0, resets_in: Duration::from_secs(7) };
+            let counted = self.failures.expect_count().withf(move |name, _| name == counter).times(..=1);
+            counted.returning(move |_, _| Ok(allowance));
             self
         }
 
         /// Counts the attempt as a failure no more.
         fn taking_back(mut self) -> Self {
-            self.failures.expect_take_back().times(1).returning(|_| Ok(()));
+            let own = self.failures.expect_take_back().withf(|name| name == "login:ana@example.org:192.0.2.1");
+            own.times(1).returning(|_| Ok(()));
+            self.failures.expect_take_back().times(1..=2).returning(|_| Ok(()));
+            self
+        }
+
+        fn taking_one_back(mut self) -> Self {
+            let own = self.failures.expect_take_back().withf(|name| name == "login:ana@example.org:192.0.2.1");
+            own.times(1).returning(|_| Ok(()));
             self
         }
 
@@ -598,9 +712,12 @@ mod tests {
         fn matching(mut self, hash: Option<&'static str>, matched: PasswordMatch) -> Self {
             self.passwords
                 .expect_verify()
-                .withf(move |_, asked| asked.map(|hash| hash.0.as_str()) == hash)
+                .withf(move |requester, _, asked| {
+                    assert_eq!(*requester, Requester { network: network(), account: "ana@example.org".into() });
+                    asked.map(|hash| hash.0.as_str()) == hash
+                })
                 .times(1)
-                .returning(move |_, _| Ok(matched));
+                .returning(move |_, _, _| Ok(matched));
             self
         }
     }
@@ -709,6 +826,49 @@ mod tests {
         assert!(matches!(outcome, Err(LoginError::TooManyFailures(told)) if told.retry_in.as_secs() == 9));
     }
 
+    /// Refuses by one of the wider counts, and takes back the others.
+    fn refusing_beside(counter: &'static str, is_known: bool) -> Parts {
+        let parts = Parts::default().allowing_beside(counter, false).allowing(true);
+        let mut parts = if is_known { parts } else { parts.taking_back() };
+        let site = ClientNetwork::V4([192, 0, 2, 0].into());
+        parts
+            .sites
+            .expect_is_known()
+            .withf(move |account, asked| account == "ana@example.org" && *asked == site)
+            .times(1)
+            .returning(move |_, _| is_known);
+        parts
+    }
+
+    #[test]
+    fn guesses_from_elsewhere_hold_up_unknown_sites_alone() {
+        for counter in ["login-account:ana@example.org", "login-network:192.0.2.1"] {
+            let outcome = login(refusing_beside(counter, false));
+            assert!(matches!(outcome, Err(LoginError::TooManyFailures(told)) if told.retry_in.as_secs() == 7));
+            let known = refusing_beside(counter, true).knowing(Some(account())).verifying(Some("hash"), false);
+            assert!(matches!(login(known), Err(LoginError::InvalidCredentials)));
+        }
+    }
+
+    #[test]
+    fn site_of_a_login_is_remembered() {
+        let mut parts =
+            Parts::default().allowing(true).taking_back().knowing(Some(account())).verifying(Some("hash"), true);
+        parts.sessions.expect_open().times(1).returning(|_, _| Ok(Some(SessionId(9))));
+        let site = ClientNetwork::V4([192, 0, 2, 0].into());
+        let remembered =
+            parts.sites.expect_remember().withf(move |account, it| account == "ana@example.org" && *it == site);
+        remembered.times(1).returning(|_, _| ());
+        login(parts).unwrap();
+    }
+
+    #[test]
+    fn guesses_with_a_token_are_limited_for_the_account() {
+        let parts = Parts::default().owning().allowing_beside("proof-account:ana@example.org", false).allowing(true);
+        let outcome = parts.taking_one_back().update(bearer(), new_password(), Some("password"));
+        assert!(matches!(outcome, Err(UpdateProfileError::Unproven(ProofError::TooManyFailures(_)))), "{outcome:?}");
+    }
+
     #[test]
     fn a_store_that_is_down_is_no_failed_login() {
         let mut parts = Parts::default().allowing(true).taking_back();
@@ -732,7 +892,7 @@ mod tests {
                 parts.guard.expect_ended().with(eq(session_id)).times(1).returning(|_| ());
             }
             parts.sessions.expect_rotate().returning(move |_, _| Ok(rotation.clone()));
-            let outcome = block_on(parts.service().refresh(&RefreshToken("presented".into())));
+            let outcome = block_on(parts.service().refresh(&RefreshToken("presented".into()), network()));
             assert!(matches!(outcome, Err(RefreshError::Refused)));
         }
     }
@@ -759,7 +919,7 @@ mod tests {
         }
 
         fn hashing(mut self) -> Self {
-            self.passwords.expect_hash().times(1).returning(|_| Ok(PasswordHash("new hash".into())));
+            self.passwords.expect_hash().times(1).returning(|_, _| Ok(PasswordHash("new hash".into())));
             self
         }
 
@@ -823,7 +983,7 @@ mod tests {
             let outcome = wrong.update(bearer(), change.clone(), Some("wrong"));
             assert!(matches!(outcome, Err(UpdateProfileError::Unproven(ProofError::WrongPassword))), "{outcome:?}");
             let outcome =
-                Parts::default().owning().allowing(true).update(bearer(), change.clone(), Some(&"x".repeat(129)));
+                Parts::default().owning().allowing(true).update(bearer(), change.clone(), Some(&"x".repeat(513)));
             assert!(matches!(outcome, Err(UpdateProfileError::Unproven(ProofError::WrongPassword))), "{outcome:?}");
             let outcome = Parts::default().owning().allowing(false).update(bearer(), change, Some("password"));
             assert!(

@@ -163,7 +163,8 @@ mod tests {
             assert_eq!(first_misplaced(text), None, "{text:?}");
         }
         for joiner in ['\u{200c}', '\u{200d}'] {
-            for text in ["J", "aJ", "Ja", "aJb", "1J2", "a\u{301}Jb", "سJ", "Jس", "س Jس", "سJJس", "سJa", "李J李"] {
+            for text in ["J", "aJ", "Ja", "aJb", "1J2", "a\u{301}Jb", "سJ", "Jس", "س Jس", "سJJس", "سJa", "李J李"]
+            {
                 let text = text.replace('J', &joiner.to_string());
                 assert_eq!(first_misplaced(&text), Some(joiner), "{text:?}");
             }
@@ -178,7 +179,8 @@ mod tests {
         for text in ["❤\u{fe0f}", "☎\u{fe0e}", "1\u{fe0f}\u{20e3}", "葛\u{e0100}城", "ᠮ\u{180b}ᠣ"] {
             assert_eq!(first_misplaced(text), None, "{text:?}");
         }
-        for text in ["\u{fe0f}", "a\u{fe0f}", "1\u{fe0f}", "❤\u{fe0f}\u{fe0f}", "a\u{e0100}", "a\u{180b}", " \u{fe0f}"] {
+        for text in ["\u{fe0f}", "a\u{fe0f}", "1\u{fe0f}", "❤\u{fe0f}\u{fe0f}", "a\u{e0100}", "a\u{180b}", " \u{fe0f}"]
+        {
             assert!(first_misplaced(text).is_some(), "{text:?}");
         }
     }
