@@ -19,7 +19,7 @@ use port_contracts::Fixture as _;
 use port_contracts::world::{ALPHA, STALKER, show};
 use serde_json::{Value, json};
 
-use crate::harness::{self, Answer, JWT_SECRET, PASSWORD, StoreKind, TestApp, User};
+use crate::harness::{self, Answer, Call, JWT_SECRET, PASSWORD, StoreKind, TestApp, User};
 
 /// How many book at once in a storm.
 const CLIENTS: usize = 16;
@@ -71,6 +71,7 @@ async fn run(kind: StoreKind, case: impl AsyncFnOnce(&TestApp, &mut Beside)) {
         ("RATE_LIMIT", "on"),
         ("RATE_LIMIT_PER_MINUTE", "100000"),
         ("RATE_LIMIT_AUTH_FAILURES_PER_MINUTE", "3"),
+        ("TRUSTED_PROXIES", "127.0.0.1"),
     ];
     let mut beside = Beside { redis, proxy };
     harness::run(kind, &settings, async |app| {
@@ -425,6 +426,7 @@ async fn two_servers_share_limits_and_answers() {
             ("DATABASE_URL", app.backend.database().url.clone()),
             ("REDIS_URL", beside.proxy.url()),
             ("RATE_LIMIT_AUTH_FAILURES_PER_MINUTE", "3".to_owned()),
+            ("TRUSTED_PROXIES", "127.0.0.1".to_owned()),
         ]);
         let config = config::check(values, Vec::new()).unwrap();
         let other = start(&config, Purpose::Serve).await.unwrap();
@@ -435,8 +437,11 @@ async fn two_servers_share_limits_and_answers() {
         for round in 0..10 {
             let email = format!("nobody{round}@example.org");
             let body = json!({ "email": email, "password": "wrong password" });
-            let here = async || app.post("/api/auth/login").json(&body).send().await.status;
-            let there = async || app.post_at(&authority, "/api/auth/login").json(&body).send().await.status;
+            // An address of its own: addresses have a limit over all accounts.
+            let address = format!("192.0.2.{round}");
+            let login = |call: Call| call.header("x-forwarded-for", &address).json(&body).send();
+            let here = async || login(app.post("/api/auth/login")).await.status;
+            let there = async || login(app.post_at(&authority, "/api/auth/login")).await.status;
             let statuses = [here().await, there().await, here().await, there().await, here().await];
             assert_eq!(statuses[..3], [401, 401, 401]);
             limits += u32::from(statuses[3..] == [429, 429]);
