@@ -1,129 +1,157 @@
-//! A bounded queue that takes turns between networks, and within a network between accounts.
+//! A bounded queue that takes turns between the networks of its callers, and within a network between accounts.
 
 use std::collections::VecDeque;
+use std::net::Ipv6Addr;
 
 use domain::identity::Requester;
 use domain::limits::ClientNetwork;
 
-/// Entries that wait, by who they are for.
+/// Entries that wait, by who they are for: a site, a network in it, an account at it.
 ///
-/// The next entry is the oldest of the account whose turn it is, of the network whose turn it is; both then go to the end of their
-/// line. An entry of a network with few entries thus waits behind few, however many others have: with the entries a1 a2 a3 of one
-/// network and then b1 of another, the order is a1 b1 a2 a3.
+/// The next entry is the oldest of the account whose turn it is, of the network whose turn it is, of the site whose turn it is; each
+/// of them then goes to the end of its line. An entry of a network with few entries thus waits behind few, however many others
+/// have: with the entries a1 a2 a3 of one network and then b1 of another, the order is a1 b1 a2 a3.
 ///
-/// There are few entries, so lines are searched from end to end.
+/// A site is an IPv4 address or an IPv6 /48, which is what one customer of a provider may have: 65 536 networks would otherwise be
+/// as many turns.
 pub(crate) struct FairQueue<T> {
-    networks: VecDeque<NetworkLine<T>>,
-    length: usize,
+    sites: Line<T>,
     length_max: usize,
-    last_ticket: u64,
+    last_number: u64,
 }
 
 /// A place in the queue, to leave it by.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Ticket {
-    requester: Requester,
+    path: [Part; 3],
     number: u64,
 }
 
-struct NetworkLine<T> {
-    network: ClientNetwork,
-    accounts: VecDeque<AccountLine<T>>,
+/// What a line is for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Part {
+    Network(ClientNetwork),
+    Account(String),
 }
 
-struct AccountLine<T> {
-    account: String,
+/// A line of lines, and at the end of a path a line of entries. There are few entries, so lines are searched from end to end.
+struct Line<T> {
+    length: usize,
+    lines: VecDeque<(Part, Line<T>)>,
     entries: VecDeque<(u64, T)>,
-}
-
-impl<T> NetworkLine<T> {
-    fn length(&self) -> usize {
-        self.accounts.iter().map(|line| line.entries.len()).sum()
-    }
 }
 
 impl<T> FairQueue<T> {
     /// A queue of at most `length_max` entries.
     pub fn new(length_max: usize) -> Self {
-        Self { networks: VecDeque::new(), length: 0, length_max, last_ticket: 0 }
+        Self { sites: Line::new(), length_max, last_number: 0 }
     }
 
     /// Returns how many entries wait.
     pub fn len(&self) -> usize {
-        self.length
+        self.sites.length
     }
 
-    /// Adds an entry. If that is one too many, returns the newest entry of the account with the most, of the network with the most:
-    /// maybe the one that was added.
+    /// Adds an entry. If that is one too many, returns the newest entry of the account with the most, of the network with the most,
+    /// of the site with the most: maybe the one that was added.
     pub fn push(&mut self, requester: &Requester, entry: T) -> (Ticket, Option<T>) {
-        self.last_ticket = self.last_ticket.wrapping_add(1);
-        let ticket = Ticket { requester: requester.clone(), number: self.last_ticket };
-        let line = match self.networks.iter().position(|line| line.network == requester.network) {
-            Some(at) => self.networks.get_mut(at),
-            None => {
-                self.networks.push_back(NetworkLine { network: requester.network, accounts: VecDeque::new() });
-                self.networks.back_mut()
-            }
-        };
-        if let Some(NetworkLine { accounts, .. }) = line {
-            match accounts.iter_mut().find(|line| line.account == requester.account) {
-                Some(line) => line.entries.push_back((ticket.number, entry)),
-                None => {
-                    let entries = VecDeque::from([(ticket.number, entry)]);
-                    accounts.push_back(AccountLine { account: requester.account.clone(), entries });
-                }
-            }
-            self.length += 1;
-        }
-        let evicted = if self.length > self.length_max { self.evict() } else { None };
+        self.last_number = self.last_number.wrapping_add(1);
+        let path = path(requester);
+        self.sites.push(&path, self.last_number, entry);
+        let ticket = Ticket { path, number: self.last_number };
+        let evicted = if self.sites.length > self.length_max { self.sites.evict() } else { None };
         (ticket, evicted)
     }
 
     /// Removes the next entry.
     pub fn pop(&mut self) -> Option<T> {
-        let mut network = self.networks.pop_front()?;
-        let mut account = network.accounts.pop_front()?;
-        let (_, entry) = account.entries.pop_front()?;
-        if !account.entries.is_empty() {
-            network.accounts.push_back(account);
-        }
-        if !network.accounts.is_empty() {
-            self.networks.push_back(network);
-        }
-        self.length -= 1;
-        Some(entry)
+        self.sites.pop()
     }
 
     /// Removes the entry of a ticket, if it still waits.
     pub fn remove(&mut self, ticket: &Ticket) -> Option<T> {
-        let Requester { network, account } = &ticket.requester;
-        let at_network = self.networks.iter().position(|line| line.network == *network)?;
-        let accounts = &self.networks.get(at_network)?.accounts;
-        let at_account = accounts.iter().position(|line| line.account == *account)?;
-        let entries = &accounts.get(at_account)?.entries;
-        let at = entries.iter().position(|(number, _)| *number == ticket.number)?;
-        self.take(at_network, at_account, at)
+        self.sites.remove(&ticket.path, ticket.number)
+    }
+}
+
+fn path(requester: &Requester) -> [Part; 3] {
+    let Requester { network, account } = requester;
+    let site = match network {
+        ClientNetwork::V6(address) => {
+            let [a, b, c, ..] = address.segments();
+            ClientNetwork::V6(Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0))
+        }
+        other => *other,
+    };
+    [Part::Network(site), Part::Network(*network), Part::Account(account.clone())]
+}
+
+impl<T> Line<T> {
+    fn new() -> Self {
+        Self { length: 0, lines: VecDeque::new(), entries: VecDeque::new() }
+    }
+
+    fn push(&mut self, path: &[Part], number: u64, entry: T) {
+        self.length += 1;
+        let Some((part, rest)) = path.split_first() else { return self.entries.push_back((number, entry)) };
+        if let Some((_, line)) = self.lines.iter_mut().find(|(other, _)| other == part) {
+            return line.push(rest, number, entry);
+        }
+        let mut line = Self::new();
+        line.push(rest, number, entry);
+        self.lines.push_back((part.clone(), line));
+    }
+
+    /// Removes the oldest entry of the first line, which then is the last one.
+    fn pop(&mut self) -> Option<T> {
+        let entry = match self.entries.pop_front() {
+            Some((_, entry)) => entry,
+            None => {
+                let (part, mut line) = self.lines.pop_front()?;
+                let entry = line.pop()?;
+                if line.length > 0 {
+                    self.lines.push_back((part, line));
+                }
+                entry
+            }
+        };
+        self.length -= 1;
+        Some(entry)
     }
 
     /// Removes the newest entry of the longest line. Of lines of one length it is that whose turn comes last.
     fn evict(&mut self) -> Option<T> {
-        let (at_network, network) = self.networks.iter().enumerate().max_by_key(|(_, line)| line.length())?;
-        let (at_account, account) = network.accounts.iter().enumerate().max_by_key(|(_, line)| line.entries.len())?;
-        let newest = account.entries.len().checked_sub(1)?;
-        self.take(at_network, at_account, newest)
+        let longest = self.lines.iter().enumerate().max_by_key(|(_, (_, line))| line.length).map(|(at, _)| at);
+        let entry = match longest {
+            Some(at) => self.take_from(at, Self::evict)?,
+            None => self.entries.pop_back()?.1,
+        };
+        self.length -= 1;
+        Some(entry)
     }
 
-    fn take(&mut self, at_network: usize, at_account: usize, at: usize) -> Option<T> {
-        let network = self.networks.get_mut(at_network)?;
-        let account = network.accounts.get_mut(at_account)?;
-        let (_, entry) = account.entries.remove(at)?;
-        if account.entries.is_empty() {
-            network.accounts.remove(at_account);
-        }
-        if network.accounts.is_empty() {
-            self.networks.remove(at_network);
-        }
+    fn remove(&mut self, path: &[Part], number: u64) -> Option<T> {
+        let entry = match path.split_first() {
+            Some((part, rest)) => {
+                let at = self.lines.iter().position(|(other, _)| other == part)?;
+                self.take_from(at, |line| line.remove(rest, number))?
+            }
+            None => {
+                let at = self.entries.iter().position(|(other, _)| *other == number)?;
+                self.entries.remove(at)?.1
+            }
+        };
         self.length -= 1;
+        Some(entry)
+    }
+
+    /// Takes an entry from one of the lines, and leaves out a line that is empty then.
+    fn take_from(&mut self, at: usize, take: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
+        let (_, line) = self.lines.get_mut(at)?;
+        let entry = take(line)?;
+        if line.length == 0 {
+            self.lines.remove(at);
+        }
         Some(entry)
     }
 }
@@ -190,7 +218,7 @@ mod tests {
         assert_eq!(queue.remove(&first), None);
         assert_eq!((queue.pop(), queue.remove(&second)), (Some("a2"), None));
         assert_eq!((queue.remove(&third), queue.len()), (Some("b1"), 0));
-        assert!(queue.networks.is_empty());
+        assert!(queue.sites.lines.is_empty());
     }
 
     #[test]
@@ -205,5 +233,21 @@ mod tests {
         assert_eq!(queue.len(), 64);
         let before = drain(&mut queue).iter().position(|entry| *entry == "honest");
         assert_eq!(before, Some(4));
+    }
+
+    #[test]
+    fn networks_of_an_ipv6_48_take_the_turns_of_one_site() {
+        let network = |network: u16| Requester {
+            network: ClientNetwork::V6(Ipv6Addr::new(0x2001, 0xdb8, 1, network, 0, 0, 0, 0)),
+            account: network.to_string(),
+        };
+        let mut queue = FairQueue::new(64);
+        for number in 0..400 {
+            queue.push(&network(number), "flood");
+        }
+        let honest = caller(9, "ana");
+        assert_eq!(queue.push(&honest, "honest").1, Some("flood"));
+        let before = drain(&mut queue).iter().position(|entry| *entry == "honest");
+        assert_eq!(before, Some(1));
     }
 }

@@ -411,6 +411,9 @@ impl IdentityService {
             ChangeAccountError::EmailTaken => UpdateProfileError::EmailTaken,
             ChangeAccountError::Store(error) => UpdateProfileError::Unproven(ProofError::Store(error)),
         })?;
+        if let Some(email) = &change.email {
+            self.sites.remember(email.folded(), network.site()).await;
+        }
         if password.is_none() {
             return Ok(UpdatedProfile { user, token: None });
         }
@@ -860,6 +863,19 @@ mod tests {
             parts.sites.expect_remember().withf(move |account, it| account == "ana@example.org" && *it == site);
         remembered.times(1).returning(|_, _| ());
         login(parts).unwrap();
+    }
+
+    #[test]
+    fn site_of_a_new_address_is_remembered() {
+        let change = AccountChange { email: Email::parse("eve@example.org").ok(), ..AccountChange::default() };
+        let parts = Parts::default().owning().allowing(true).taking_back().verifying(Some("hash"), true);
+        let mut parts = parts.changing(change, Ok(ana()));
+        let site = ClientNetwork::V4([192, 0, 2, 0].into());
+        for account in ["ana@example.org", "eve@example.org"] {
+            let remembered = parts.sites.expect_remember().withf(move |it, at| it == account && *at == site);
+            remembered.times(1).returning(|_, _| ());
+        }
+        parts.update(bearer(), new_email("eve@example.org"), Some("password")).unwrap();
     }
 
     #[test]
