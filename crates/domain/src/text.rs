@@ -76,9 +76,10 @@ pub fn trim(text: &str) -> &str {
 /// variation selectors are accepted where they change what is shown: U+200C in Persian, U+200D in an emoji, but neither in `an`
 /// U+200D `a`, nor at an end. Characters that are not assigned are accepted: they may be of a later Unicode.
 pub fn shown_line(text: &str, min: usize, max: usize) -> Result<String, TextError> {
-    // Form C is a third as long at least.
-    check_length(text, 0, max.saturating_mul(4))?;
-    let text: String = trim(text).nfc().collect();
+    let text = trim(text);
+    // In form C a character is composed of at most four.
+    check_length(text, 0, max.saturating_mul(4)).map_err(|_| TextError::TooLong { max })?;
+    let text: String = text.nfc().collect();
     check_line(&text, min, max)?;
     if let Some(character) = first_misplaced(&text) {
         return Err(TextError::HiddenCharacter(character));
@@ -157,6 +158,8 @@ mod tests {
         assert_eq!(shown_line(" Ame\u{301}lie ", 1, 6).as_deref(), Ok("Am\u{e9}lie"));
         assert_eq!(shown_line("Ame\u{301}lies", 1, 6), Err(TextError::TooLong { max: 6 }));
         assert_eq!(shown_line("", 0, 6).as_deref(), Ok(""));
+        assert_eq!(shown_line(&format!("{}Ana", " ".repeat(1_000)), 1, 6).as_deref(), Ok("Ana"));
+        assert_eq!(shown_line(&"x".repeat(1_000_000), 1, 6), Err(TextError::TooLong { max: 6 }));
     }
 
     #[test]
