@@ -49,7 +49,7 @@ pub fn print(text: &str) {
     }
 }
 
-/// Writes a line to standard error, as [`print`] does to standard output.
+/// Writes a line to standard error, as [`print()`] does to standard output.
 pub fn print_error(line: &str) {
     let line = format!("{line}\n").into_bytes();
     match OUTPUT.get() {
@@ -71,7 +71,7 @@ pub fn flush(patience: Duration) {
     }
 }
 
-/// Sends the log to standard error, and panics to the log. From now on [`print`] and [`print_error`] do not block. Does nothing if a
+/// Sends the log to standard error, and panics to the log. From now on [`print()`] and [`print_error`] do not block. Does nothing if a
 /// log is set up already. Fails if the system starts no thread.
 pub fn init(config: &Config) -> io::Result<()> {
     let report = |lines| tracing::warn!(lines, "log.lines_dropped");
