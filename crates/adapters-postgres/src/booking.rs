@@ -192,7 +192,7 @@ impl HoldStore for PostgresStore {
 fn hold(user_id: UserId, row: HoldRow) -> Result<Hold, StoreError> {
     let (id, show_id, code, created_at, expires_at, seat_ids, row_labels, numbers, categories, prices) = row;
     Ok(Hold {
-        id: hold_id(Some(id))?.ok_or_else(|| bad_row("a hold without an id"))?,
+        id: hold_id(&id)?,
         user_id,
         show_id: ShowId(show_id),
         seats: sold_seats(seat_ids, row_labels, numbers, categories, prices),

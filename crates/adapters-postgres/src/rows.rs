@@ -17,9 +17,9 @@ pub fn currency(code: &str) -> Result<Currency, StoreError> {
     Currency::parse(code).map_err(bad_row)
 }
 
-/// A hold's id, where there is one.
-pub fn hold_id(text: Option<String>) -> Result<Option<HoldId>, StoreError> {
-    text.map(|text| HoldId::parse(&text).map_err(bad_row)).transpose()
+/// A hold's id.
+pub fn hold_id(text: &str) -> Result<HoldId, StoreError> {
+    HoldId::parse(text).map_err(bad_row)
 }
 
 /// What has become of a booking.

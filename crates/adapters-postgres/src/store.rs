@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use diesel::IntoSql as _;
-use diesel::sql_types::Integer;
+use diesel::sql_types::Bool;
 use diesel_async::methods::LoadQuery;
 use diesel_async::pooled_connection::deadpool::{Object, Pool};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _};
@@ -13,13 +12,19 @@ use domain::health::{Degradation, Dependency, PoolUse};
 use tokio::time::timeout;
 
 use crate::connect::{CONNECT_MAX, with_cause};
-use crate::error::{is_connection_lost, store_error};
+use crate::error::{condition, store_error};
 use crate::settings::PostgresSettings;
+use crate::statement::{bind, statement};
 
 /// How long a call to the database may take, waiting for a connection included.
 pub const CALL_MAX: Duration = Duration::from_secs(5);
 /// How long `/readyz` waits.
 const CHECK_MAX: Duration = Duration::from_secs(2);
+
+/// What the log says of a server that takes no writes.
+const READ_ONLY: &str = "PostgreSQL accepts no writes: it is a standby, or default_transaction_read_only is on";
+
+statement!(CanWrite: Bool = "SELECT NOT pg_is_in_recovery() AND NOT current_setting('transaction_read_only')::boolean");
 
 /// Every store port but [`domain::booking::BatchStore`], on a pool of connections. Cheap to clone.
 #[derive(Clone)]
@@ -39,27 +44,29 @@ impl PostgresStore {
         &self.settings
     }
 
-    /// The rows of a query. A connection that turns out to be lost is thrown away, and another one tried once: nothing
-    /// was written.
+    /// The rows of a query. A connection that is lost, or on which nothing can be written, is thrown away, and another one tried:
+    /// nothing was written.
     pub(crate) async fn load<Row, Q>(&self, query: Q) -> Result<Vec<Row>, StoreError>
     where
         Q: LoadQuery<'static, AsyncPgConnection, Row> + Clone + Send + 'static,
         Row: Send + 'static,
     {
-        for last_try in [false, true] {
+        let mut tries = 0;
+        loop {
             let mut connection = self.checkout().await?;
-            let error = match timeout(CALL_MAX, query.clone().load(&mut *connection)).await {
+            // The other idle connections may be in the same state; a new one is not, unless the server still is.
+            let (error, tries_max) = match timeout(CALL_MAX, query.clone().load(&mut *connection)).await {
                 Ok(Ok(rows)) => return Ok(rows),
-                Ok(Err(error)) if !is_connection_lost(&error) => return Err(store_error(error)),
-                Ok(Err(error)) => store_error(error),
-                Err(elapsed) => StoreError::unavailable(elapsed),
+                Ok(Err(error)) if !condition(&error).drops_connection() => return Err(store_error(error)),
+                Ok(Err(error)) => (store_error(error), self.pool.status().size + 1),
+                Err(elapsed) => (StoreError::unavailable(elapsed), 2),
             };
             drop(Object::take(connection));
-            if last_try {
+            tries += 1;
+            if tries >= tries_max {
                 return Err(error);
             }
         }
-        Err(StoreError::unavailable("no connection stays"))
     }
 
     /// The first row of a query, if it has any.
@@ -71,10 +78,10 @@ impl PostgresStore {
         Ok(self.load(query).await?.into_iter().next())
     }
 
-    /// Begins a transaction, on a connection that has just answered: a write is not tried again, because one whose
-    /// connection was lost may be written.
+    /// Begins a transaction, on a connection that has just answered that it can write: a write is not tried again, because one
+    /// whose connection was lost may be written.
     pub(crate) async fn begin(&self) -> Result<Transaction, StoreError> {
-        let connection = self.answering().await?;
+        let connection = self.writable().await?;
         let mut transaction = Transaction { connection: Some(connection) };
         match within(async { Ok(transaction.connection()?.batch_execute("BEGIN").await?) }).await {
             Ok(()) => Ok(transaction),
@@ -83,15 +90,21 @@ impl PostgresStore {
         }
     }
 
-    async fn answering(&self) -> Result<Object<AsyncPgConnection>, StoreError> {
+    /// A connection that can write. Those that cannot, or do not answer, are thrown away: a session that was opened while the
+    /// server was read-only stays read-only.
+    async fn writable(&self) -> Result<Object<AsyncPgConnection>, StoreError> {
+        let mut failure = StoreError::unavailable("no connection answers");
         for _ in 0..=self.pool.status().size {
             let mut connection = self.checkout().await?;
-            match timeout(CONNECT_MAX, connection.batch_execute("SELECT 1")).await {
-                Ok(Ok(())) => return Ok(connection),
-                Ok(Err(_)) | Err(_) => drop(Object::take(connection)),
+            match timeout(CONNECT_MAX, bind!(CanWrite).load::<bool>(&mut *connection)).await {
+                Ok(Ok(answer)) if answer == [true] => return Ok(connection),
+                Ok(Ok(_)) => failure = StoreError::unavailable(READ_ONLY),
+                Ok(Err(error)) => failure = store_error(error),
+                Err(elapsed) => failure = StoreError::unavailable(elapsed),
             }
+            drop(Object::take(connection));
         }
-        Err(StoreError::unavailable("no connection answers"))
+        Err(failure)
     }
 
     async fn checkout(&self) -> Result<Object<AsyncPgConnection>, StoreError> {
@@ -194,7 +207,6 @@ impl Dependency for PostgresStore {
     }
 
     async fn check(&self) -> Result<Vec<Degradation>, StoreError> {
-        let asked = self.load::<i32, _>(diesel::select(1_i32.into_sql::<Integer>()));
-        timeout(CHECK_MAX, asked).await.map_err(StoreError::unavailable)?.map(|_| Vec::new())
+        timeout(CHECK_MAX, self.writable()).await.map_err(StoreError::unavailable)?.map(|_| Vec::new())
     }
 }

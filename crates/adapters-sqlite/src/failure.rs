@@ -150,11 +150,15 @@ impl From<Failure> for StoreError {
     }
 }
 
+/// The columns of ids that are generated for a batch.
+const GENERATED: [&str; 3] = ["bookings.id", "bookings.reference", "holds.id"];
+
 /// What became of a batch's write.
 pub(crate) fn write_error(failure: Failure) -> WriteError {
     let cause = |failure: Failure| -> domain::error::Cause { std::sync::Arc::new(failure) };
     match &failure {
         Failure::Stale(_) => WriteError::Stale(cause(failure)),
+        _ if GENERATED.iter().any(|column| failure.is_duplicate_of(column)) => WriteError::UsedId(cause(failure)),
         Failure::Statement(error) if matches!(trouble(error), Trouble::Conflict | Trouble::Busy) => {
             WriteError::Stale(cause(failure))
         }
@@ -202,6 +206,8 @@ mod tests {
         assert!(matches!(write_error(full), WriteError::Store(StoreError::Unavailable(_))));
         let twice = statement(DatabaseErrorKind::UniqueViolation, "UNIQUE constraint failed: seat_claims.show_id");
         assert!(matches!(write_error(twice), WriteError::Stale(_)));
+        let used = statement(DatabaseErrorKind::UniqueViolation, "UNIQUE constraint failed: bookings.id");
+        assert!(matches!(write_error(used), WriteError::UsedId(_)));
         assert!(matches!(write_error(Failure::Late), WriteError::Store(StoreError::Unavailable(_))));
     }
 

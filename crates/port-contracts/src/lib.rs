@@ -180,7 +180,7 @@ macro_rules! contract_tests {
                 a_session_ended_before_the_write_is_stale,
                 a_key_that_is_there_already_is_stale,
                 a_seat_that_is_claimed_already_is_stale,
-                a_reference_that_is_there_already_is_stale,
+                used_generated_id_is_reported,
                 a_hold_that_changed_before_the_write_is_stale,
                 one_stale_command_fails_its_whole_batch,
                 two_writes_of_one_key_at_once_are_one,

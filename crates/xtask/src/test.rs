@@ -11,6 +11,7 @@ use crate::Failure;
 use crate::backends::{Backends, Wanted};
 use crate::process::{cargo, list, metadata, read, run_by_line, text};
 use crate::proxies;
+use crate::system::{can_install, install};
 use crate::tally::Tally;
 
 /// How many tests must pass at least: raised with each change that adds some, so that none gets lost.
@@ -97,11 +98,20 @@ pub fn run_and_report(suite: Suite, arguments: &[String]) -> Result<(), Failure>
     report.verdict()
 }
 
+/// Installs the sources of locales where this can be done: a test starts a server that reports in German.
+fn ensure_locales() -> Result<(), Failure> {
+    if Path::new("/usr/share/i18n/locales/de_DE").is_file() || !can_install()? {
+        return Ok(());
+    }
+    install(&["locales"])
+}
+
 /// Runs the tests, those of the process on the binary `server`; with `arguments`, those that `cargo test` chooses by them.
 pub fn run(suite: Suite, arguments: &[String], wanted: &Wanted, server: &Path) -> Result<Report, Failure> {
     let minimum = suite.minimum();
     minimum.number()?;
     let proxies = proxies::find_or_install()?;
+    ensure_locales()?;
     let backends = Backends::start(wanted)?;
     let mut command = suite.command(arguments);
     command.envs(proxies).envs(backends.variables()).env("MOVIE_BOOKING_BIN", server);

@@ -1,28 +1,20 @@
-//! Writing a batch: all its statements in one pipelined flight.
-
-use std::sync::Arc;
+//! The statements that write a batch, in lock order.
 
 use chrono::{DateTime, Utc};
-use diesel::result::{DatabaseErrorKind, Error, QueryResult};
-use diesel::sql_types::{Array, BigInt, Binary, Nullable, SmallInt, Text, Timestamptz};
-use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use domain::StoreError;
 use domain::booking::{
-    Booking, ChangedBooking, ChangedHold, Changes, HeldGuard, Hold, NewClaim, NewKey, NewOutboxEvent, RemovedClaim,
-    RowGuard, ShowGuard, SoldSeat, UserGuard, WriteError,
+    Booking, ChangedBooking, ChangedHold, Changes, HeldGuard, Hold, HoldId, NewClaim, NewKey, NewOutboxEvent,
+    RemovedClaim, RowGuard, ShowGuard, SoldSeat, UserGuard,
 };
 use domain::ids::SessionId;
-use futures::future::{BoxFuture, FutureExt as _, join_all};
 
-use super::statements::*;
-use crate::error::is_connection_lost;
-use crate::statement::bind;
+use super::link::{Parameters, parameters};
+use super::statements::Statement::{self, *};
 
-/// Sends `BEGIN`, every statement and `COMMIT` without waiting in between.
-///
-/// `join_all` polls so few futures in their order, and a statement is sent when its future is first polled. One that must be
-/// prepared first holds the connection's statement cache meanwhile, and the others wait for it in their order.
-pub(super) async fn flight(mut connection: &AsyncPgConnection, changes: &Changes) -> Vec<QueryResult<usize>> {
+/// A statement with its parameters.
+pub(super) type Bound<'a> = (Statement, Parameters<'a>);
+
+/// The statements between `BEGIN` and `COMMIT` that make these changes, in the order in which they are sent.
+pub(super) fn script(changes: &Changes) -> Vec<Bound<'_>> {
     // Every field by name: one that is added is written, or this does not compile.
     let Changes {
         at,
@@ -40,345 +32,233 @@ pub(super) async fn flight(mut connection: &AsyncPgConnection, changes: &Changes
         claims,
         outbox,
     } = changes;
-    let (at, connection) = (*at, &mut connection);
-    let mut flight: Vec<Sent<'_>> = Vec::with_capacity(16);
-    flight.push(bind!(Begin).execute(connection).boxed());
+    let mut script = Vec::with_capacity(16);
     if !held.is_empty() || !rows.is_empty() {
-        flight.push(lock_names(connection, held, rows));
+        script.push(lock_names(held, rows));
     }
     if !shows.is_empty() {
-        flight.push(lock_shows(connection, shows));
+        script.push(lock_shows(shows));
     }
     if !held.is_empty() {
-        flight.push(check_held(connection, held, at));
+        script.push(check_held(held, at));
     }
     if !rows.is_empty() {
-        flight.push(check_rows(connection, rows, at));
+        script.push(check_rows(rows, at));
     }
-    flight.push(check_callers(connection, users, sessions));
-    flight.push(insert_keys(connection, keys, at));
+    script.push(check_callers(users, sessions));
+    script.push(insert_keys(keys, at));
     if !changed_holds.is_empty() {
-        flight.extend(change_holds(connection, changed_holds));
+        script.extend(change_holds(changed_holds));
     }
     if !holds.is_empty() {
-        flight.push(insert_holds(connection, holds, at));
-        flight.push(insert_hold_seats(connection, holds));
+        script.push(insert_holds(holds, at));
+        script.push(insert_hold_seats(holds));
     }
     if !changed_bookings.is_empty() {
-        flight.extend(change_bookings(connection, changed_bookings));
+        script.extend(change_bookings(changed_bookings));
     }
     if !bookings.is_empty() {
-        flight.push(insert_bookings(connection, bookings, at));
+        script.push(insert_bookings(bookings, at));
     }
     if !removed_claims.is_empty() {
-        flight.push(delete_claims(connection, removed_claims));
+        script.push(delete_claims(removed_claims));
     }
     if !claims.is_empty() {
-        flight.push(insert_claims(connection, claims));
+        script.push(insert_claims(claims));
     }
     let with_new_seats = changed_bookings.iter().filter(|changed| !changed.old_seats.is_empty());
     let sold: Vec<_> = bookings.iter().chain(with_new_seats.map(|changed| &changed.booking)).collect();
     if !sold.is_empty() {
-        flight.push(insert_booking_seats(connection, &sold));
+        script.push(insert_booking_seats(&sold));
     }
     if !outbox.is_empty() {
-        flight.push(insert_outbox(connection, outbox, at));
+        script.push(insert_outbox(outbox, at));
     }
-    flight.push(bind!(Commit).execute(connection).boxed());
-    join_all(flight).await
+    script
 }
 
-/// A statement that is sent when it is first polled.
-type Sent<'flight> = BoxFuture<'flight, QueryResult<usize>>;
-
 /// One value of each item, as a parameter.
-fn column<Item, Value>(items: &[Item], value: impl Fn(&Item) -> Value) -> Vec<Value> {
+fn column<'a, Item, Value>(items: &'a [Item], value: impl Fn(&'a Item) -> Value) -> Vec<Value> {
     items.iter().map(value).collect()
 }
 
 /// Whose holds on which show, and which rows, nobody else may change until the commit.
-fn lock_names<'flight>(
-    connection: &mut &'flight AsyncPgConnection,
-    held: &[HeldGuard],
-    rows: &[RowGuard],
-) -> Sent<'flight> {
+fn lock_names<'a>(held: &[HeldGuard], rows: &[RowGuard]) -> Bound<'a> {
     let held = held.iter().map(|guard| format!("held {} {}", guard.show_id, guard.user_id));
     let rows = rows.iter().map(|guard| format!("row {} {}", guard.show_id, guard.row));
-    bind!(LockNames, Array<Text> = held.chain(rows).collect::<Vec<_>>()).execute(connection).boxed()
+    (LockNames, parameters![held.chain(rows).collect::<Vec<_>>()])
 }
 
-fn check_held<'flight>(
-    connection: &mut &'flight AsyncPgConnection,
-    held: &[HeldGuard],
-    at: DateTime<Utc>,
-) -> Sent<'flight> {
-    bind!(
-        CheckHeld,
-        Array<BigInt> = column(held, |guard| guard.show_id.0),
-        Array<BigInt> = column(held, |guard| guard.user_id.0),
-        Array<BigInt> = column(held, |guard| guard.seats),
-        Timestamptz = at,
-    )
-    .execute(connection)
-    .boxed()
+fn lock_shows(shows: &[ShowGuard]) -> Bound<'_> {
+    (LockShows, parameters![column(shows, |guard| guard.show_id.0)])
 }
 
-fn check_rows<'flight>(
-    connection: &mut &'flight AsyncPgConnection,
-    rows: &[RowGuard],
-    at: DateTime<Utc>,
-) -> Sent<'flight> {
+fn check_held<'a>(held: &'a [HeldGuard], at: &'a DateTime<Utc>) -> Bound<'a> {
+    let parameters = parameters![
+        column(held, |guard| guard.show_id.0),
+        column(held, |guard| guard.user_id.0),
+        column(held, |guard| guard.seats),
+        at,
+    ];
+    (CheckHeld, parameters)
+}
+
+fn check_rows<'a>(rows: &'a [RowGuard], at: &'a DateTime<Utc>) -> Bound<'a> {
     let taken = |guard: &RowGuard| guard.taken.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
-    bind!(
-        CheckRows,
-        Array<BigInt> = column(rows, |guard| guard.show_id.0),
-        Array<BigInt> = column(rows, |guard| guard.layout_id.0),
-        Array<Text> = column(rows, |guard| guard.row.clone()),
-        Array<Text> = column(rows, taken),
-        Timestamptz = at,
-    )
-    .execute(connection)
-    .boxed()
+    let parameters = parameters![
+        column(rows, |guard| guard.show_id.0),
+        column(rows, |guard| guard.layout_id.0),
+        column(rows, |guard| guard.row.as_str()),
+        column(rows, taken),
+        at,
+    ];
+    (CheckRows, parameters)
+}
+
+fn check_callers<'a>(users: &'a [UserGuard], sessions: &'a [SessionId]) -> Bound<'a> {
+    let parameters = parameters![
+        column(users, |guard| guard.user_id.0),
+        column(users, |guard| guard.session_generation),
+        column(sessions, |session| session.0),
+    ];
+    (CheckCallers, parameters)
+}
+
+fn insert_keys<'a>(keys: &'a [NewKey], at: &'a DateTime<Utc>) -> Bound<'a> {
+    let parameters = parameters![
+        column(keys, |key| key.name.user_id.0),
+        column(keys, |key| key.name.scope.0.as_str()),
+        column(keys, |key| key.name.key.as_str()),
+        column(keys, |key| key.fingerprint.0.as_slice()),
+        column(keys, |key| key.operation_id.0.as_slice()),
+        column(keys, |key| key.made.booking_id().map(|id| id.0)),
+        column(keys, |key| key.made.hold_id().map(HoldId::as_str)),
+        column(keys, |key| &*key.answer),
+        at,
+    ];
+    (InsertKeys, parameters)
 }
 
 /// Locks all of them in their order, then ends some and lets others last longer.
-fn change_holds<'flight>(connection: &mut &'flight AsyncPgConnection, holds: &[ChangedHold]) -> Vec<Sent<'flight>> {
-    let lock = bind!(
-        LockHolds,
-        Array<Text> = column(holds, |hold| hold.id.as_str().to_owned()),
-        Array<Timestamptz> = column(holds, |hold| hold.expires_at),
-    );
-    let mut sent = vec![lock.execute(connection).boxed()];
-    let gone: Vec<_> =
-        holds.iter().filter(|hold| hold.next.is_none()).map(|hold| hold.id.as_str().to_owned()).collect();
+fn change_holds(holds: &[ChangedHold]) -> Vec<Bound<'_>> {
+    let lock = parameters![column(holds, |hold| hold.id.as_str()), column(holds, |hold| hold.expires_at)];
+    let mut bound: Vec<Bound<'_>> = vec![(LockHolds, lock)];
+    let gone: Vec<_> = holds.iter().filter(|hold| hold.next.is_none()).map(|hold| hold.id.as_str()).collect();
     if !gone.is_empty() {
-        sent.push(bind!(DeleteHolds, Array<Text> = gone).execute(connection).boxed());
+        bound.push((DeleteHolds, parameters![gone]));
     }
-    let longer = holds.iter().filter_map(|hold| Some((hold.id.as_str().to_owned(), hold.next?)));
-    let (ids, instants): (Vec<String>, Vec<DateTime<Utc>>) = longer.unzip();
+    let longer = holds.iter().filter_map(|hold| Some((hold.id.as_str(), hold.next?)));
+    let (ids, instants): (Vec<_>, Vec<_>) = longer.unzip();
     if !ids.is_empty() {
-        let extend = bind!(ExtendHolds, Array<Text> = ids, Array<Timestamptz> = instants);
-        sent.push(extend.execute(connection).boxed());
+        bound.push((ExtendHolds, parameters![ids, instants]));
     }
-    sent
+    bound
 }
 
-fn insert_holds<'flight>(
-    connection: &mut &'flight AsyncPgConnection,
-    holds: &[Hold],
-    at: DateTime<Utc>,
-) -> Sent<'flight> {
-    bind!(
-        InsertHolds,
-        Array<Text> = column(holds, |hold| hold.id.as_str().to_owned()),
-        Array<BigInt> = column(holds, |hold| hold.user_id.0),
-        Array<BigInt> = column(holds, |hold| hold.show_id.0),
-        Array<Timestamptz> = column(holds, |hold| hold.expires_at),
-        Timestamptz = at,
-    )
-    .execute(connection)
-    .boxed()
+fn insert_holds<'a>(holds: &'a [Hold], at: &'a DateTime<Utc>) -> Bound<'a> {
+    let parameters = parameters![
+        column(holds, |hold| hold.id.as_str()),
+        column(holds, |hold| hold.user_id.0),
+        column(holds, |hold| hold.show_id.0),
+        column(holds, |hold| hold.expires_at),
+        at,
+    ];
+    (InsertHolds, parameters)
 }
 
-fn insert_hold_seats<'flight>(connection: &mut &'flight AsyncPgConnection, holds: &[Hold]) -> Sent<'flight> {
-    let kept = |hold: &'_ Hold| -> Vec<(String, i16, SoldSeat)> {
-        (0_i16..).zip(&hold.seats).map(|(at, seat)| (hold.id.as_str().to_owned(), at, seat.clone())).collect()
-    };
-    let kept: Vec<_> = holds.iter().flat_map(kept).collect();
-    bind!(
-        InsertHoldSeats,
-        Array<Text> = column(&kept, |(hold, ..)| hold.clone()),
-        Array<BigInt> = column(&kept, |(.., seat)| seat.id.0),
-        Array<SmallInt> = column(&kept, |(_, position, _)| *position),
-        Array<Text> = column(&kept, |(.., seat)| seat.category.clone()),
-        Array<BigInt> = column(&kept, |(.., seat)| seat.price_minor),
-    )
-    .execute(connection)
-    .boxed()
+/// The seats of each item with the item's id and their positions, as the columns of a statement.
+fn seats<'a, Id>(of: impl Iterator<Item = (Id, &'a [SoldSeat])>) -> Parameters<'a>
+where
+    Id: tokio_postgres::types::ToSql + Sync + Send + Copy + 'a,
+{
+    let (mut owners, mut ids, mut positions) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut categories, mut prices) = (Vec::new(), Vec::new());
+    for (owner, seats) in of {
+        for (position, seat) in (0_i16..).zip(seats) {
+            owners.push(owner);
+            ids.push(seat.id.0);
+            positions.push(position);
+            categories.push(seat.category.as_str());
+            prices.push(seat.price_minor);
+        }
+    }
+    parameters![owners, ids, positions, categories, prices]
+}
+
+fn insert_hold_seats(holds: &[Hold]) -> Bound<'_> {
+    (InsertHoldSeats, seats(holds.iter().map(|hold| (hold.id.as_str(), hold.seats.as_slice()))))
+}
+
+fn insert_booking_seats<'a>(bookings: &[&'a Booking]) -> Bound<'a> {
+    (InsertBookingSeats, seats(bookings.iter().map(|booking| (booking.id.0, booking.seats.as_slice()))))
 }
 
 /// Locks all of them in their order, then changes them, and takes the seats away of those that get others.
-fn change_bookings<'flight>(
-    connection: &mut &'flight AsyncPgConnection,
-    bookings: &[ChangedBooking],
-) -> Vec<Sent<'flight>> {
-    let lock = bind!(
-        LockBookings,
-        Array<BigInt> = column(bookings, |changed| changed.booking.id.0),
-        Array<Text> = column(bookings, |changed| changed.status.as_str()),
-    );
-    let update = bind!(
-        UpdateBookings,
-        Array<BigInt> = column(bookings, |changed| changed.booking.id.0),
-        Array<Text> = column(bookings, |changed| changed.booking.status().as_str()),
-        Array<Nullable<Timestamptz>> = column(bookings, |changed| changed.booking.state.cancelled_at()),
-    );
-    let mut sent = vec![lock.execute(connection).boxed(), update.execute(connection).boxed()];
+fn change_bookings(bookings: &[ChangedBooking]) -> Vec<Bound<'_>> {
+    let lock = parameters![
+        column(bookings, |changed| changed.booking.id.0),
+        column(bookings, |changed| changed.status.as_str()),
+    ];
+    let update = parameters![
+        column(bookings, |changed| changed.booking.id.0),
+        column(bookings, |changed| changed.booking.status().as_str()),
+        column(bookings, |changed| changed.booking.state.cancelled_at()),
+    ];
+    let mut bound: Vec<Bound<'_>> = vec![(LockBookings, lock), (UpdateBookings, update)];
     let old = bookings.iter().flat_map(|changed| changed.old_seats.iter().map(|seat| (changed.booking.id.0, seat.0)));
     let (ids, seats): (Vec<i64>, Vec<i64>) = old.unzip();
     if !ids.is_empty() {
-        let delete = bind!(DeleteBookingSeats, Array<BigInt> = ids, Array<BigInt> = seats);
-        sent.push(delete.execute(connection).boxed());
+        bound.push((DeleteBookingSeats, parameters![ids, seats]));
     }
-    sent
+    bound
 }
 
-fn lock_shows<'flight>(connection: &mut &'flight AsyncPgConnection, shows: &[ShowGuard]) -> Sent<'flight> {
-    bind!(LockShows, Array<BigInt> = column(shows, |guard| guard.show_id.0)).execute(connection).boxed()
+fn insert_bookings<'a>(bookings: &'a [Booking], at: &'a DateTime<Utc>) -> Bound<'a> {
+    let parameters = parameters![
+        column(bookings, |booking| booking.id.0),
+        column(bookings, |booking| booking.reference.as_str()),
+        column(bookings, |booking| booking.user_id.0),
+        column(bookings, |booking| booking.show_id.0),
+        column(bookings, |booking| booking.status().as_str()),
+        column(bookings, |booking| booking.currency.code()),
+        column(bookings, |booking| booking.state.cancelled_at()),
+        at,
+    ];
+    (InsertBookings, parameters)
 }
 
-fn check_callers<'flight>(
-    connection: &mut &'flight AsyncPgConnection,
-    users: &[UserGuard],
-    sessions: &[SessionId],
-) -> Sent<'flight> {
-    bind!(
-        CheckCallers,
-        Array<BigInt> = column(users, |guard| guard.user_id.0),
-        Array<BigInt> = column(users, |guard| guard.session_generation),
-        Array<BigInt> = column(sessions, |session| session.0),
-    )
-    .execute(connection)
-    .boxed()
+fn delete_claims(claims: &[RemovedClaim]) -> Bound<'_> {
+    let parameters = parameters![
+        column(claims, |removed| removed.show_id.0),
+        column(claims, |removed| removed.seat_id.0),
+        column(claims, |removed| removed.claim.status().as_str()),
+        column(claims, |removed| removed.claim.booking_id().map(|id| id.0)),
+        column(claims, |removed| removed.claim.hold_id().map(HoldId::as_str)),
+        column(claims, |removed| removed.claim.expires_at()),
+    ];
+    (DeleteClaims, parameters)
 }
 
-fn insert_keys<'flight>(
-    connection: &mut &'flight AsyncPgConnection,
-    keys: &[NewKey],
-    at: DateTime<Utc>,
-) -> Sent<'flight> {
-    bind!(
-        InsertKeys,
-        Array<BigInt> = column(keys, |key| key.name.user_id.0),
-        Array<Text> = column(keys, |key| key.name.scope.0.clone()),
-        Array<Text> = column(keys, |key| key.name.key.as_str().to_owned()),
-        Array<Binary> = column(keys, |key| key.fingerprint.0.to_vec()),
-        Array<Binary> = column(keys, |key| key.operation_id.0.to_vec()),
-        Array<Nullable<BigInt>> = column(keys, |key| key.made.booking_id().map(|id| id.0)),
-        Array<Nullable<Text>> = column(keys, |key| key.made.hold_id().map(|id| id.as_str().to_owned())),
-        Array<Binary> = column(keys, |key| key.answer.to_vec()),
-        Timestamptz = at,
-    )
-    .execute(connection)
-    .boxed()
+fn insert_claims(claims: &[NewClaim]) -> Bound<'_> {
+    let parameters = parameters![
+        column(claims, |new| new.show_id.0),
+        column(claims, |new| new.seat_id.0),
+        column(claims, |new| new.layout_id.0),
+        column(claims, |new| new.claim.status().as_str()),
+        column(claims, |new| new.claim.user_id().map(|id| id.0)),
+        column(claims, |new| new.claim.booking_id().map(|id| id.0)),
+        column(claims, |new| new.claim.hold_id().map(HoldId::as_str)),
+        column(claims, |new| new.claim.expires_at()),
+    ];
+    (InsertClaims, parameters)
 }
 
-fn insert_bookings<'flight>(
-    connection: &mut &'flight AsyncPgConnection,
-    bookings: &[Booking],
-    at: DateTime<Utc>,
-) -> Sent<'flight> {
-    bind!(
-        InsertBookings,
-        Array<BigInt> = column(bookings, |booking| booking.id.0),
-        Array<Text> = column(bookings, |booking| booking.reference.as_str().to_owned()),
-        Array<BigInt> = column(bookings, |booking| booking.user_id.0),
-        Array<BigInt> = column(bookings, |booking| booking.show_id.0),
-        Array<Text> = column(bookings, |booking| booking.status().as_str()),
-        Array<Text> = column(bookings, |booking| booking.currency.code().to_owned()),
-        Array<Nullable<Timestamptz>> = column(bookings, |booking| booking.state.cancelled_at()),
-        Timestamptz = at,
-    )
-    .execute(connection)
-    .boxed()
-}
-
-fn delete_claims<'flight>(connection: &mut &'flight AsyncPgConnection, claims: &[RemovedClaim]) -> Sent<'flight> {
-    bind!(
-        DeleteClaims,
-        Array<BigInt> = column(claims, |removed| removed.show_id.0),
-        Array<BigInt> = column(claims, |removed| removed.seat_id.0),
-        Array<Text> = column(claims, |removed| removed.claim.status().as_str()),
-        Array<Nullable<BigInt>> = column(claims, |removed| removed.claim.booking_id().map(|id| id.0)),
-        Array<Nullable<Text>> = column(claims, |removed| removed.claim.hold_id().map(|id| id.as_str().to_owned())),
-        Array<Nullable<Timestamptz>> = column(claims, |removed| removed.claim.expires_at()),
-    )
-    .execute(connection)
-    .boxed()
-}
-
-fn insert_claims<'flight>(connection: &mut &'flight AsyncPgConnection, claims: &[NewClaim]) -> Sent<'flight> {
-    bind!(
-        InsertClaims,
-        Array<BigInt> = column(claims, |new| new.show_id.0),
-        Array<BigInt> = column(claims, |new| new.seat_id.0),
-        Array<BigInt> = column(claims, |new| new.layout_id.0),
-        Array<Text> = column(claims, |new| new.claim.status().as_str()),
-        Array<Nullable<BigInt>> = column(claims, |new| new.claim.user_id().map(|id| id.0)),
-        Array<Nullable<BigInt>> = column(claims, |new| new.claim.booking_id().map(|id| id.0)),
-        Array<Nullable<Text>> = column(claims, |new| new.claim.hold_id().map(|id| id.as_str().to_owned())),
-        Array<Nullable<Timestamptz>> = column(claims, |new| new.claim.expires_at()),
-    )
-    .execute(connection)
-    .boxed()
-}
-
-fn insert_booking_seats<'flight>(connection: &mut &'flight AsyncPgConnection, bookings: &[&Booking]) -> Sent<'flight> {
-    let sold: Vec<_> = bookings
-        .iter()
-        .flat_map(|booking| (0_i16..).zip(&booking.seats).map(|(position, seat)| (booking.id, position, seat)))
-        .collect();
-    bind!(
-        InsertBookingSeats,
-        Array<BigInt> = column(&sold, |(booking, ..)| booking.0),
-        Array<BigInt> = column(&sold, |(.., seat)| seat.id.0),
-        Array<SmallInt> = column(&sold, |(_, position, _)| *position),
-        Array<Text> = column(&sold, |(.., seat)| seat.category.clone()),
-        Array<BigInt> = column(&sold, |(.., seat)| seat.price_minor),
-    )
-    .execute(connection)
-    .boxed()
-}
-
-fn insert_outbox<'flight>(
-    connection: &mut &'flight AsyncPgConnection,
-    outbox: &[NewOutboxEvent],
-    at: DateTime<Utc>,
-) -> Sent<'flight> {
-    bind!(
-        InsertOutbox,
-        Array<Text> = column(outbox, |event| event.kind.as_str()),
-        Array<BigInt> = column(outbox, |event| event.show_id.0),
-        Array<Nullable<BigInt>> = column(outbox, |event| event.booking_id.map(|id| id.0)),
-        Timestamptz = at,
-    )
-    .execute(connection)
-    .boxed()
-}
-
-/// What became of a flight. The COMMIT of an aborted transaction answers without an error, so success means that
-/// every statement succeeded.
-pub(super) fn verdict(mut results: Vec<QueryResult<usize>>) -> Result<(), WriteError> {
-    let commit = results.pop();
-    if let Some(error) = results.into_iter().find_map(Result::err) {
-        return Err(refused_or_unknown(error));
-    }
-    match commit {
-        Some(Ok(_)) => Ok(()),
-        Some(Err(error)) => Err(WriteError::Unknown(Arc::new(error))),
-        None => Err(StoreError::internal("an empty flight").into()),
-    }
-}
-
-/// The first error of a flight before its COMMIT. If the server refused a statement, nothing can be committed any more. If the
-/// connection was lost, what was sent may still be on its way.
-fn refused_or_unknown(error: Error) -> WriteError {
-    if is_connection_lost(&error) {
-        return WriteError::Unknown(Arc::new(error));
-    }
-    match &error {
-        Error::DatabaseError(
-            DatabaseErrorKind::UniqueViolation
-            | DatabaseErrorKind::ForeignKeyViolation
-            | DatabaseErrorKind::SerializationFailure
-            // Deadlocks and lock time-outs: diesel does not tell them from others. Those who are no rivals will come again, and
-            // end as overload after so many runs.
-            | DatabaseErrorKind::Unknown,
-            information,
-        ) => {
-            tracing::debug!(message = information.message(), "booking.batch.stale");
-            WriteError::Stale(Arc::new(error))
-        }
-        _ => WriteError::Store(StoreError::internal(error)),
-    }
+fn insert_outbox<'a>(outbox: &'a [NewOutboxEvent], at: &'a DateTime<Utc>) -> Bound<'a> {
+    let parameters = parameters![
+        column(outbox, |event| event.kind.as_str()),
+        column(outbox, |event| event.show_id.0),
+        column(outbox, |event| event.booking_id.map(|id| id.0)),
+        at,
+    ];
+    (InsertOutbox, parameters)
 }

@@ -1,6 +1,7 @@
-//! The booking path: one statement reads a batch, one flight writes it.
+//! The booking path: one statement reads a batch, one pipelined transaction writes it.
 
 mod flight;
+mod link;
 mod state;
 mod statements;
 
@@ -8,47 +9,61 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use diesel::sql_types::{Array, BigInt, Text};
-use diesel_async::methods::LoadQuery;
-use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use domain::StoreError;
-use domain::booking::{BatchState, BatchStore, BookingIdBlock, Changes, Named, WriteError};
+use domain::booking::{BatchState, BatchStore, BookingIdBlock, Changes, HoldId, Named, WriteError};
 use tokio::sync::{Mutex, MutexGuard};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
+use tokio_postgres::Row;
 
-use self::flight::{flight, verdict};
-use self::state::{ReadRow, batch_state};
+use self::flight::{Bound, script};
+use self::link::{Link, TransactionError, parameters};
+use self::state::batch_state;
 #[cfg(feature = "testing")]
 pub use self::statements::BOOKING_STATEMENTS;
-use self::statements::{ReadBatch, ReadWholeBatch, ReserveIds};
-use crate::error::{bad_row, is_connection_lost, store_error};
+use self::statements::Statement;
+use crate::error::{Condition, DriverError, bad_row};
 use crate::settings::PostgresSettings;
-use crate::statement::bind;
 use crate::store::PostgresStore;
 
 /// How long a read or a write may take, a new connection included.
 const BATCH_MAX: Duration = Duration::from_millis(4_500);
 /// How many booking ids are reserved at once.
 const ID_BLOCK: i64 = 64;
+/// The constraints that a concurrent transaction makes a batch violate: it took the key or the seat, or deleted the row referred to.
+const CONTESTED: [&str; 10] = [
+    "idempotency_keys_pkey",
+    "seat_claims_pkey",
+    "holds_user_id_fkey",
+    "holds_show_id_fkey",
+    "hold_seats_hold_id_fkey",
+    "bookings_user_id_fkey",
+    "booking_seats_booking_id_fkey",
+    "seat_claims_of_booking",
+    "seat_claims_layout_of_show",
+    "seat_claims_seat_of_layout",
+];
+/// The constraints that an id violates which was generated for the batch and is in use already.
+const GENERATED: [&str; 3] = ["bookings_pkey", "bookings_reference_unique", "holds_pkey"];
 
 /// The booking path of one committer, on a connection of its own outside the pool.
 pub struct PostgresBatchStore {
     settings: PostgresSettings,
-    connection: Mutex<Option<AsyncPgConnection>>,
+    link: Mutex<Option<Link>>,
 }
 
 impl PostgresStore {
     /// A batch store on the same database, for one committer. It connects at its first use, and again whenever its connection is lost.
     pub fn batch_store(&self) -> PostgresBatchStore {
-        PostgresBatchStore { settings: self.settings().clone(), connection: Mutex::new(None) }
+        PostgresBatchStore { settings: self.settings().clone(), link: Mutex::new(None) }
     }
 }
 
 #[async_trait]
 impl BatchStore for PostgresBatchStore {
     async fn reserve_booking_ids(&self) -> Result<BookingIdBlock, StoreError> {
-        let rows: Vec<i64> = self.load(bind!(ReserveIds)).await?;
-        let block = rows.into_iter().next().ok_or_else(|| bad_row("a sequence has no next value"))?;
+        let rows = self.query((Statement::ReserveIds, Vec::new())).await?;
+        let row = rows.first().ok_or_else(|| bad_row("a sequence has no next value"))?;
+        let block: i64 = row.try_get(0).map_err(bad_row)?;
         let count = u32::try_from(ID_BLOCK).map_err(bad_row)?;
         Ok(BookingIdBlock { first: (block - 1) * ID_BLOCK + 1, count })
     }
@@ -56,118 +71,137 @@ impl BatchStore for PostgresBatchStore {
     async fn read(&self, named: &Named) -> Result<BatchState, StoreError> {
         let Named { keys, users, sessions, shows, whole_shows, seats, holds, holders, bookings } = named;
         let seats_only = whole_shows.is_empty() && holds.is_empty() && holders.is_empty() && bookings.is_empty();
-        let key_users: Vec<i64> = keys.iter().map(|key| key.user_id.0).collect();
-        let key_scopes: Vec<String> = keys.iter().map(|key| key.scope.0.clone()).collect();
-        let key_texts: Vec<String> = keys.iter().map(|key| key.key.as_str().to_owned()).collect();
-        let user_ids: Vec<i64> = users.iter().map(|user| user.0).collect();
-        let session_ids: Vec<i64> = sessions.iter().map(|session| session.0).collect();
-        let show_ids: Vec<i64> = shows.iter().map(|show| show.0).collect();
-        let seat_shows: Vec<i64> = seats.iter().map(|(show, _)| show.0).collect();
-        let seat_ids: Vec<i64> = seats.iter().map(|(_, seat)| seat.0).collect();
-        let rows: Vec<ReadRow> = if seats_only {
-            self.load(bind!(
-                ReadBatch,
-                Array<BigInt> = key_users,
-                Array<Text> = key_scopes,
-                Array<Text> = key_texts,
-                Array<BigInt> = user_ids,
-                Array<BigInt> = show_ids,
-                Array<BigInt> = seat_shows,
-                Array<BigInt> = seat_ids,
-                Array<BigInt> = session_ids,
-            ))
-            .await?
-        } else {
-            self.load(bind!(
-                ReadWholeBatch,
-                Array<BigInt> = key_users,
-                Array<Text> = key_scopes,
-                Array<Text> = key_texts,
-                Array<BigInt> = user_ids,
-                Array<BigInt> = show_ids,
-                Array<BigInt> = seat_shows,
-                Array<BigInt> = seat_ids,
-                Array<BigInt> = session_ids,
-                Array<BigInt> = whole_shows.iter().map(|show| show.0).collect::<Vec<_>>(),
-                Array<Text> = holds.iter().map(|hold| hold.as_str().to_owned()).collect::<Vec<_>>(),
-                Array<BigInt> = holders.iter().map(|(show, _)| show.0).collect::<Vec<_>>(),
-                Array<BigInt> = holders.iter().map(|(_, user)| user.0).collect::<Vec<_>>(),
-                Array<BigInt> = bookings.iter().map(|booking| booking.0).collect::<Vec<_>>(),
-            ))
-            .await?
-        };
-        batch_state(rows)
+        let mut parameters = parameters![
+            column(keys, |key| key.user_id.0),
+            column(keys, |key| key.scope.0.as_str()),
+            column(keys, |key| key.key.as_str()),
+            column(users, |user| user.0),
+            column(shows, |show| show.0),
+            column(seats, |(show, _)| show.0),
+            column(seats, |(_, seat)| seat.0),
+            column(sessions, |session| session.0),
+        ];
+        if seats_only {
+            return batch_state(&self.query((Statement::ReadBatch, parameters)).await?);
+        }
+        parameters.extend(parameters![
+            column(whole_shows, |show| show.0),
+            column(holds, HoldId::as_str),
+            column(holders, |(show, _)| show.0),
+            column(holders, |(_, user)| user.0),
+            column(bookings, |booking| booking.0),
+        ]);
+        batch_state(&self.query((Statement::ReadWholeBatch, parameters)).await?)
     }
 
     async fn write(&self, changes: &Changes) -> Result<(), WriteError> {
-        let mut slot = self.connected().await?;
-        let Some(connection) = slot.as_ref() else { return Err(StoreError::unavailable("not connected").into()) };
-        let verdict = match timeout(BATCH_MAX, flight(connection, changes)).await {
-            Ok(results) => verdict(results),
-            Err(elapsed) => Err(WriteError::Unknown(Arc::new(elapsed))),
-        };
-        if matches!(verdict, Err(WriteError::Unknown(_))) {
-            // Whatever it still does, it does for itself.
-            *slot = None;
+        let deadline = Instant::now() + BATCH_MAX;
+        let mut last_try = false;
+        loop {
+            let mut slot = self.connected(deadline).await?;
+            let Some(link) = slot.as_ref() else { return Err(StoreError::unavailable("not connected").into()) };
+            let outcome = match timeout_at(deadline, link.transact(script(changes))).await {
+                Ok(outcome) => outcome,
+                Err(elapsed) => {
+                    // Whatever the connection still does, it does for itself.
+                    *slot = None;
+                    return Err(WriteError::Unknown(Arc::new(elapsed)));
+                }
+            };
+            let error = match outcome {
+                Ok(()) => return Ok(()),
+                Err(TransactionError::NotCommitted(error)) => {
+                    if error.condition().drops_connection() {
+                        *slot = None;
+                    }
+                    error
+                }
+                Err(TransactionError::Unsent(error)) => {
+                    *slot = None;
+                    error
+                }
+                Err(TransactionError::Unknown(error)) => {
+                    *slot = None;
+                    return Err(WriteError::Unknown(Arc::new(error)));
+                }
+            };
+            // Nothing was written, and another connection may do better.
+            if last_try || !error.condition().drops_connection() {
+                return Err(write_error(error));
+            }
+            last_try = true;
         }
-        verdict
+    }
+}
+
+/// One value of each item, as a parameter.
+fn column<'a, Item: 'a, Value>(
+    items: impl IntoIterator<Item = &'a Item>,
+    value: impl Fn(&'a Item) -> Value,
+) -> Vec<Value> {
+    items.into_iter().map(value).collect()
+}
+
+/// Why a batch was not written, of which nothing is committed.
+fn write_error(error: DriverError) -> WriteError {
+    match error.violated_key() {
+        Some(key) if CONTESTED.contains(&key) => return WriteError::Stale(Arc::new(error)),
+        Some(key) if GENERATED.contains(&key) => return WriteError::UsedId(Arc::new(error)),
+        _ => {}
+    }
+    match error.condition() {
+        Condition::Conflict => WriteError::Stale(Arc::new(error)),
+        condition => WriteError::Store(condition.failure(error)),
     }
 }
 
 impl PostgresBatchStore {
-    async fn connected(&self) -> Result<MutexGuard<'_, Option<AsyncPgConnection>>, StoreError> {
-        let mut slot = self.connection.lock().await;
+    async fn connected(&self, deadline: Instant) -> Result<MutexGuard<'_, Option<Link>>, StoreError> {
+        let mut slot = self.link.lock().await;
         if slot.is_none() {
-            *slot = Some(self.settings.establish_for_committer().await.map_err(StoreError::unavailable)?);
+            let connecting = timeout_at(deadline, Link::connect(&self.settings));
+            *slot = Some(connecting.await.map_err(StoreError::unavailable)??);
         }
         Ok(slot)
     }
 
     /// Reads. A connection that turns out to be lost is replaced once: nothing was written.
-    async fn load<Row, Q>(&self, query: Q) -> Result<Vec<Row>, StoreError>
-    where
-        Q: LoadQuery<'static, AsyncPgConnection, Row> + Clone + Send + 'static,
-        Row: Send + 'static,
-    {
-        let tries = async {
-            for last_try in [false, true] {
-                let mut slot = self.connected().await?;
-                let Some(connection) = slot.as_mut() else { break };
-                match query.clone().load(connection).await {
-                    Ok(value) => return Ok(value),
-                    Err(error) if is_connection_lost(&error) => {
-                        *slot = None;
-                        if last_try {
-                            return Err(store_error(error));
-                        }
-                    }
-                    Err(error) => return Err(store_error(error)),
+    async fn query(&self, bound: Bound<'_>) -> Result<Vec<Row>, StoreError> {
+        let deadline = Instant::now() + BATCH_MAX;
+        let mut last_try = false;
+        loop {
+            let mut slot = self.connected(deadline).await?;
+            let Some(link) = slot.as_ref() else { return Err(StoreError::unavailable("not connected")) };
+            let error = match timeout_at(deadline, link.query(&bound)).await {
+                Ok(Ok(rows)) => return Ok(rows),
+                Ok(Err(error)) => error,
+                Err(elapsed) => {
+                    *slot = None;
+                    return Err(StoreError::unavailable(elapsed));
                 }
+            };
+            let condition = error.condition();
+            if condition.drops_connection() {
+                *slot = None;
             }
-            Err(StoreError::unavailable("no connection stays"))
-        };
-        match timeout(BATCH_MAX, tries).await {
-            Ok(outcome) => outcome,
-            Err(elapsed) => {
-                *self.connection.lock().await = None;
-                Err(StoreError::unavailable(elapsed))
+            if last_try || !condition.drops_connection() {
+                return Err(condition.failure(error));
             }
+            last_try = true;
         }
     }
 }
 
 #[cfg(feature = "testing")]
 impl PostgresBatchStore {
-    /// Runs a query of one text column named `line` on the committer's own connection, for tests.
+    /// Runs a query of one text column on the committer's own connection, for tests.
     pub async fn lines(&self, query: &str) -> Result<Vec<String>, StoreError> {
-        #[derive(diesel::QueryableByName)]
-        struct Row {
-            #[diesel(sql_type = Text)]
-            line: String,
-        }
-        let mut slot = self.connected().await?;
-        let Some(connection) = slot.as_mut() else { return Err(StoreError::unavailable("not connected")) };
-        let rows: Vec<Row> = diesel::sql_query(query).load(connection).await.map_err(store_error)?;
-        Ok(rows.into_iter().map(|row| row.line).collect())
+        let slot = self.connected(Instant::now() + BATCH_MAX).await?;
+        let Some(link) = slot.as_ref() else { return Err(StoreError::unavailable("not connected")) };
+        let rows = link.client().query(query, &[]).await.map_err(StoreError::internal)?;
+        rows.iter().map(|row| row.try_get(0).map_err(bad_row)).collect()
     }
+
+    /// The names of the constraints by which a write tells conflicts and used ids from mistakes, for tests.
+    pub const EXPECTED_CONSTRAINTS: [&'static [&'static str]; 2] = [&CONTESTED, &GENERATED];
 }

@@ -13,29 +13,71 @@ use domain::ids::{BookingId, LayoutId, SeatId, SessionId, ShowId, UserId};
 use domain::money::Currency;
 use domain::random::{OperationId, Reference};
 use domain::seating::ClaimStatus;
+use tokio_postgres::Row;
+use tokio_postgres::types::FromSql;
 
 use crate::error::bad_row;
 use crate::rows::{booking_state, currency, hold_id};
 
-/// A row of the read, as `ReadColumns` has its columns.
-pub(super) type ReadRow = (
-    i16,
-    Option<i64>,
-    Option<i64>,
-    Option<i64>,
-    Option<i64>,
-    Option<DateTime<Utc>>,
-    Option<DateTime<Utc>>,
-    Option<DateTime<Utc>>,
-    Option<String>,
-    Option<String>,
-    Option<String>,
-    Option<String>,
-    Option<String>,
-    Option<Vec<u8>>,
-    Option<Vec<u8>>,
-    Option<Vec<u8>>,
-);
+/// A row of the batch read: a kind and sixteen columns, of which each kind uses some. The table in `statements.rs` has them.
+struct ReadRow<'row>(&'row Row);
+
+impl<'row> ReadRow<'row> {
+    /// The index of the first of the columns of each type.
+    const NUMBERS: usize = 1;
+    const INSTANTS: usize = 5;
+    const TEXTS: usize = 8;
+    const BYTES: usize = 13;
+
+    fn optional<T: FromSql<'row>>(&self, column: usize) -> Result<Option<T>, StoreError> {
+        self.0.try_get(column).map_err(bad_row)
+    }
+
+    fn required<T: FromSql<'row>>(&self, column: usize) -> Result<T, StoreError> {
+        self.optional(column)?.ok_or_else(|| bad_row(format!("a row of the batch read lacks column {column}")))
+    }
+
+    fn kind(&self) -> Result<i16, StoreError> {
+        self.required(0)
+    }
+
+    fn number(&self, at: usize) -> Result<i64, StoreError> {
+        self.required(Self::NUMBERS + at)
+    }
+
+    fn optional_number(&self, at: usize) -> Result<Option<i64>, StoreError> {
+        self.optional(Self::NUMBERS + at)
+    }
+
+    fn instant(&self, at: usize) -> Result<DateTime<Utc>, StoreError> {
+        self.required(Self::INSTANTS + at)
+    }
+
+    fn optional_instant(&self, at: usize) -> Result<Option<DateTime<Utc>>, StoreError> {
+        self.optional(Self::INSTANTS + at)
+    }
+
+    fn text(&self, at: usize) -> Result<&'row str, StoreError> {
+        self.required(Self::TEXTS + at)
+    }
+
+    fn hold_id(&self, at: usize) -> Result<HoldId, StoreError> {
+        hold_id(self.text(at)?)
+    }
+
+    fn optional_hold_id(&self, at: usize) -> Result<Option<HoldId>, StoreError> {
+        let text: Option<&str> = self.optional(Self::TEXTS + at)?;
+        text.map(hold_id).transpose()
+    }
+
+    fn bytes(&self, at: usize) -> Result<&'row [u8], StoreError> {
+        self.required(Self::BYTES + at)
+    }
+
+    fn optional_bytes(&self, at: usize) -> Result<Option<&'row [u8]>, StoreError> {
+        self.optional(Self::BYTES + at)
+    }
+}
 
 /// The parts of a batch's state that come in rows of their own, until all rows are there.
 #[derive(Default)]
@@ -58,11 +100,11 @@ struct BookingPart {
 }
 
 /// The state that these rows are.
-pub(super) fn batch_state(rows: Vec<ReadRow>) -> Result<BatchState, StoreError> {
+pub(super) fn batch_state(rows: &[Row]) -> Result<BatchState, StoreError> {
     let mut state = BatchState::at(DateTime::UNIX_EPOCH);
     let mut parts = Parts::default();
     for row in rows {
-        add(&mut state, &mut parts, row)?;
+        add(&mut state, &mut parts, &ReadRow(row))?;
     }
     for (show_id, category, price_minor) in parts.prices {
         if let Some(show) = state.shows.get_mut(&show_id) {
@@ -101,87 +143,98 @@ fn in_order(mut seats: Vec<(i64, SoldSeat)>) -> Vec<SoldSeat> {
     seats.into_iter().map(|(_, seat)| seat).collect()
 }
 
-fn add(state: &mut BatchState, parts: &mut Parts, row: ReadRow) -> Result<(), StoreError> {
-    let (kind, a, b, c, d, at, then, late, t1, t2, t3, t4, t5, b1, b2, b3) = row;
-    let missing = || bad_row(format!("a row of kind {kind} lacks a column"));
-    let (text, number) = (|text: Option<String>| text.ok_or_else(missing), |id: Option<i64>| id.ok_or_else(missing));
-    let instant = |at: Option<DateTime<Utc>>| at.ok_or_else(missing);
-    match kind {
-        0 => state.now = instant(at)?,
+fn add(state: &mut BatchState, parts: &mut Parts, row: &ReadRow<'_>) -> Result<(), StoreError> {
+    match row.kind()? {
+        0 => state.now = row.instant(0)?,
         1 => {
-            let key = IdempotencyKey::from_stored(text(t2)?);
-            let name = KeyName { user_id: UserId(number(a)?), scope: Scope(text(t1)?), key };
-            let row = KeyRow {
-                fingerprint: Fingerprint(fixed(&b1.ok_or_else(missing)?)?),
-                operation_id: OperationId(fixed(&b2.ok_or_else(missing)?)?),
-                made: Made::from_stored(b.map(BookingId), hold_id(t3)?).ok_or_else(missing)?,
-                answer: b3.map(|body| StoredAnswer { body: body.into() }),
+            let name = KeyName {
+                user_id: UserId(row.number(0)?),
+                scope: Scope(row.text(0)?.to_owned()),
+                key: IdempotencyKey::from_stored(row.text(1)?.to_owned()),
             };
-            state.keys.insert(name, row);
+            let booking_id = row.optional_number(1)?.map(BookingId);
+            let made = Made::from_stored(booking_id, row.optional_hold_id(2)?);
+            let key = KeyRow {
+                fingerprint: Fingerprint(fixed(row.bytes(0)?)?),
+                operation_id: OperationId(fixed(row.bytes(1)?)?),
+                made: made.ok_or_else(|| bad_row("a key is of a booking or of a hold"))?,
+                answer: row.optional_bytes(2)?.map(|body| StoredAnswer { body: body.into() }),
+            };
+            state.keys.insert(name, key);
         }
         2 => {
-            state.users.insert(UserId(number(a)?), UserRow { session_generation: number(b)? });
+            state.users.insert(UserId(row.number(0)?), UserRow { session_generation: row.number(1)? });
         }
         3 => {
             let offer = ShowOffer {
-                layout_id: LayoutId(number(b)?),
-                status: ShowStatus::parse(&text(t1)?).map_err(bad_row)?,
-                start_time: instant(at)?,
-                sales_open_at: then,
-                sales_close_at: late,
-                currency: currency(&text(t2)?)?,
+                layout_id: LayoutId(row.number(1)?),
+                status: ShowStatus::parse(row.text(0)?).map_err(bad_row)?,
+                start_time: row.instant(0)?,
+                sales_open_at: row.optional_instant(1)?,
+                sales_close_at: row.optional_instant(2)?,
+                currency: currency(row.text(1)?)?,
                 prices: HashMap::new(),
-                movie_title: text(t3)?,
-                theatre_name: text(t4)?,
-                hall_name: text(t5)?,
+                movie_title: row.text(2)?.to_owned(),
+                theatre_name: row.text(3)?.to_owned(),
+                hall_name: row.text(4)?.to_owned(),
             };
-            state.shows.insert(ShowId(number(a)?), offer);
+            state.shows.insert(ShowId(row.number(0)?), offer);
         }
-        4 => parts.prices.push((ShowId(number(a)?), text(t1)?, number(b)?)),
+        4 => parts.prices.push((ShowId(row.number(0)?), row.text(0)?.to_owned(), row.number(1)?)),
         5 => {
-            let status = ClaimStatus::parse(&text(t1)?).map_err(bad_row)?;
-            let claim = ClaimRow::from_stored(status, c.map(UserId), d.map(BookingId), hold_id(t2)?.zip(at));
-            state.claims.insert((ShowId(number(a)?), SeatId(number(b)?)), claim.map_err(bad_row)?);
+            let status = ClaimStatus::parse(row.text(0)?).map_err(bad_row)?;
+            let user_id = row.optional_number(2)?.map(UserId);
+            let booking_id = row.optional_number(3)?.map(BookingId);
+            let hold = row.optional_hold_id(1)?.zip(row.optional_instant(0)?);
+            let claim = ClaimRow::from_stored(status, user_id, booking_id, hold).map_err(bad_row)?;
+            state.claims.insert((ShowId(row.number(0)?), SeatId(row.number(1)?)), claim);
         }
         6 => {
-            let id = hold_id(t1)?.ok_or_else(missing)?;
+            let id = row.hold_id(0)?;
             let hold = Hold {
                 id: id.clone(),
-                user_id: UserId(number(a)?),
-                show_id: ShowId(number(b)?),
+                user_id: UserId(row.number(0)?),
+                show_id: ShowId(row.number(1)?),
                 seats: Vec::new(),
-                currency: currency(&text(t2)?)?,
-                created_at: instant(at)?,
-                expires_at: instant(then)?,
+                currency: currency(row.text(1)?)?,
+                created_at: row.instant(0)?,
+                expires_at: row.instant(1)?,
             };
             state.holds.insert(id, hold);
         }
         7 => {
-            let (id, seat_number) = (SeatId(number(a)?), i32::try_from(number(c)?).map_err(bad_row)?);
-            let seat =
-                SoldSeat { id, row: text(t3)?, number: seat_number, category: text(t2)?, price_minor: number(b)? };
-            let hold_id = hold_id(t1)?.ok_or_else(missing)?;
-            parts.hold_seats.entry(hold_id).or_default().push((number(d)?, seat));
+            let seat = SoldSeat {
+                id: SeatId(row.number(0)?),
+                row: row.text(2)?.to_owned(),
+                number: i32::try_from(row.number(2)?).map_err(bad_row)?,
+                category: row.text(1)?.to_owned(),
+                price_minor: row.number(1)?,
+            };
+            parts.hold_seats.entry(row.hold_id(0)?).or_default().push((row.number(3)?, seat));
         }
         8 => parts.bookings.push(BookingPart {
-            id: BookingId(number(a)?),
-            reference: Reference::parse(&text(t1)?).map_err(bad_row)?,
-            user_id: UserId(number(b)?),
-            show_id: ShowId(number(c)?),
-            state: booking_state(&text(t2)?, then)?,
-            currency: currency(&text(t3)?)?,
-            booked_at: instant(at)?,
+            id: BookingId(row.number(0)?),
+            reference: Reference::parse(row.text(0)?).map_err(bad_row)?,
+            user_id: UserId(row.number(1)?),
+            show_id: ShowId(row.number(2)?),
+            state: booking_state(row.text(1)?, row.optional_instant(1)?)?,
+            currency: currency(row.text(2)?)?,
+            booked_at: row.instant(0)?,
         }),
         9 => {
-            let (id, seat_number) = (SeatId(number(b)?), text(t3)?.parse().map_err(bad_row)?);
-            let seat =
-                SoldSeat { id, row: text(t2)?, number: seat_number, category: text(t1)?, price_minor: number(c)? };
-            parts.booking_seats.entry(BookingId(number(a)?)).or_default().push((number(d)?, seat));
+            let seat = SoldSeat {
+                id: SeatId(row.number(1)?),
+                row: row.text(1)?.to_owned(),
+                number: row.text(2)?.parse().map_err(bad_row)?,
+                category: row.text(0)?.to_owned(),
+                price_minor: row.number(2)?,
+            };
+            parts.booking_seats.entry(BookingId(row.number(0)?)).or_default().push((row.number(3)?, seat));
         }
         10 => {
-            state.sessions.insert(SessionId(number(a)?), UserId(number(b)?));
+            state.sessions.insert(SessionId(row.number(0)?), UserId(row.number(1)?));
         }
-        _ => return Err(missing()),
+        kind => return Err(bad_row(format!("a row of the batch read is of the unknown kind {kind}"))),
     }
     Ok(())
 }

@@ -1,34 +1,61 @@
 //! The statements of the booking path.
 
-use diesel::sql_types::{BigInt, Binary, Nullable, SmallInt, Text, Timestamptz};
+use tokio_postgres::{Client, Error};
 
-use crate::statement::statement;
+/// Declares the statements, each by a name, and lists them with their texts.
+macro_rules! statements {
+    ($($name:ident = $sql:expr;)*) => {
+        /// A statement of the booking path.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub(super) enum Statement {
+            $($name,)*
+        }
 
-statement!(ReserveIds: BigInt = "SELECT nextval('booking_id_blocks')");
+        /// Every statement of the booking path, prepared on a connection.
+        #[expect(non_snake_case, reason = "each is called what its statement is")]
+        pub(super) struct Prepared {
+            $($name: tokio_postgres::Statement,)*
+        }
+
+        impl Prepared {
+            /// Prepares all of them in one round trip.
+            #[expect(non_snake_case, reason = "each is called what its statement is")]
+            pub(super) async fn on(client: &Client) -> Result<Self, Error> {
+                let ($($name,)*) = tokio::try_join!($(client.prepare($sql),)*)?;
+                Ok(Self { $($name,)* })
+            }
+
+            pub(super) fn get(&self, statement: Statement) -> &tokio_postgres::Statement {
+                match statement {
+                    $(Statement::$name => &self.$name,)*
+                }
+            }
+        }
+
+        /// The texts of the statements of the booking path, for tests of how PostgreSQL runs them.
+        #[cfg(feature = "testing")]
+        pub const BOOKING_STATEMENTS: &[&str] = &[$($sql,)*];
+    };
+}
 
 // What is named comes first and its rows are looked up one by one: a subquery with OFFSET 0, or with FOR UPDATE, is no join that
 // PostgreSQL may turn round. Where tables were analysed while they were empty it would else read all of an index for each batch
 // (measured: 900 bookings a second instead of 4 000). Arrays come in lock order, and so their rows are locked.
 //
-// Each row says by `kind` what it is, and uses the columns it needs. One statement is one snapshot and one round trip.
-type ReadColumns = (
-    SmallInt,
-    Nullable<BigInt>,
-    Nullable<BigInt>,
-    Nullable<BigInt>,
-    Nullable<BigInt>,
-    Nullable<Timestamptz>,
-    Nullable<Timestamptz>,
-    Nullable<Timestamptz>,
-    Nullable<Text>,
-    Nullable<Text>,
-    Nullable<Text>,
-    Nullable<Text>,
-    Nullable<Text>,
-    Nullable<Binary>,
-    Nullable<Binary>,
-    Nullable<Binary>,
-);
+// The read of a batch is one statement, so one snapshot and one round trip. Each row has a `kind` and uses the columns it needs:
+//
+// kind            | n0       n1       n2       n3       | t0         t1       t2      | s0       s1     s2    s3   s4   | b0 … b2
+// 0 clock         |                                     | now                          |                                 |
+// 1 key           | user     booking                    |                              | scope    key    hold            | fingerprint, operation, answer
+// 2 user          | user     generation                 |                              |                                 |
+// 3 show          | show     layout                     | start      opens    closes   | status   currency movie theatre hall |
+// 4 price         | show     minor                      |                              | category                        |
+// 5 claim         | show     seat     user     booking  | expires                      | status   hold                   |
+// 6 hold          | user     show                       | created    expires           | hold     currency               |
+// 7 held seat     | seat     minor    number   position |                              | hold     category row           |
+// 8 booking       | booking  user     show              | booked     cancelled         | reference status currency       |
+// 9 booked seat   | booking  seat     minor    position |                              | category row    number          |
+// 10 session      | session  user                       |                              |                                 |
 
 /// What every batch reads, and what more some do.
 macro_rules! read_batch {
@@ -80,9 +107,12 @@ macro_rules! read_batch {
     };
 }
 
-// A batch that books seats by their ids names nothing else.
-statement!(ReadBatch: ReadColumns = read_batch!());
-statement!(ReadWholeBatch: ReadColumns = read_batch!("
+statements! {
+    ReserveIds = "SELECT nextval('booking_id_blocks')";
+
+    // A batch that books seats by their ids names nothing else.
+    ReadBatch = read_batch!();
+    ReadWholeBatch = read_batch!("
     UNION ALL
     SELECT 5::smallint, c.show_id, c.seat_id, c.user_id, c.booking_id, c.expires_at, NULL, NULL, c.status, c.hold_id,
         NULL, NULL, NULL, NULL, NULL, NULL
@@ -131,22 +161,20 @@ statement!(ReadWholeBatch: ReadColumns = read_batch!("
         bs.category, seats.row_label, seats.number::text, NULL, NULL, NULL, NULL, NULL
     FROM unnest($13::bigint[]) AS named (id)
     CROSS JOIN LATERAL (SELECT * FROM booking_seats bs WHERE bs.booking_id = named.id OFFSET 0) bs
-    CROSS JOIN LATERAL (SELECT * FROM seats WHERE seats.id = bs.seat_id OFFSET 0) seats"));
+    CROSS JOIN LATERAL (SELECT * FROM seats WHERE seats.id = bs.seat_id OFFSET 0) seats");
 
-// Prepared like the others, and not sent as plain text: a statement that must be prepared first waits for the server, and a
-// plain COMMIT would pass it by.
-statement!(Begin: () = "BEGIN ISOLATION LEVEL READ COMMITTED");
-statement!(Commit: () = "COMMIT");
-// The statements of a flight, in lock order. `must` and violated constraints abort all of them.
-statement!(LockNames: () = "SELECT lock_names($1::text[])");
-// The status is looked at behind the fence: with it PostgreSQL may take the index over shows that never overlap, which knows no ids.
-statement!(LockShows: () = "
+    Begin = "BEGIN ISOLATION LEVEL READ COMMITTED";
+    Commit = "COMMIT";
+    // The statements of a flight, in lock order. `must` and violated constraints abort all of them.
+    LockNames = "SELECT lock_names($1::text[])";
+    // The status is looked at behind the fence: with it PostgreSQL may take the index over shows that never overlap, which knows no ids.
+    LockShows = "
     SELECT must((
         SELECT count(*) FROM unnest($1::bigint[]) AS named (id)
         CROSS JOIN LATERAL (SELECT s.status FROM shows s WHERE s.id = named.id FOR SHARE) s
         WHERE s.status = 'scheduled'
-    ) = cardinality($1::bigint[]))");
-statement!(CheckHeld: () = "
+    ) = cardinality($1::bigint[]))";
+    CheckHeld = "
     SELECT must(NOT EXISTS (
         SELECT 1 FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS named (show_id, user_id, seats)
         WHERE named.seats <> (
@@ -155,8 +183,8 @@ statement!(CheckHeld: () = "
                 SELECT h.id FROM holds h
                 WHERE h.user_id = named.user_id AND h.show_id = named.show_id AND h.expires_at > $4 OFFSET 0
             ) h
-            CROSS JOIN LATERAL (SELECT 1 FROM hold_seats hs WHERE hs.hold_id = h.id OFFSET 0) hs)))");
-statement!(CheckRows: () = "
+            CROSS JOIN LATERAL (SELECT 1 FROM hold_seats hs WHERE hs.hold_id = h.id OFFSET 0) hs)))";
+    CheckRows = "
     SELECT must(NOT EXISTS (
         SELECT 1
         FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[]) AS named (show_id, layout_id, row_label, taken)
@@ -170,8 +198,8 @@ statement!(CheckRows: () = "
                 SELECT c.seat_id FROM seat_claims c
                 WHERE c.show_id = named.show_id AND c.seat_id = seats.id
                     AND (c.expires_at IS NULL OR c.expires_at > $5) OFFSET 0
-            ) c)))");
-statement!(CheckCallers: () = "
+            ) c)))";
+    CheckCallers = "
     SELECT must(
         (SELECT count(*) FROM unnest($1::bigint[], $2::bigint[]) AS named (id, session_generation)
         CROSS JOIN LATERAL (
@@ -179,60 +207,60 @@ statement!(CheckCallers: () = "
         ) u) = cardinality($1::bigint[])
         AND (SELECT count(*) FROM unnest($3::bigint[]) AS named (id)
         CROSS JOIN LATERAL (SELECT 1 FROM sessions s WHERE s.id = named.id AND s.ended_at IS NULL OFFSET 0) s)
-            = cardinality($3::bigint[]))");
-statement!(InsertKeys: () = "
+            = cardinality($3::bigint[]))";
+    InsertKeys = "
     INSERT INTO idempotency_keys
         (user_id, scope, key, fingerprint, operation_id, booking_id, hold_id, answer, created_at)
     SELECT user_id, scope, key, fingerprint, operation_id, booking_id, hold_id, answer, $9
     FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bytea[], $5::bytea[], $6::bigint[], $7::text[], $8::bytea[])
         AS new (user_id, scope, key, fingerprint, operation_id, booking_id, hold_id, answer)
-    ORDER BY user_id, scope, key");
-statement!(LockHolds: () = "
+    ORDER BY user_id, scope, key";
+    LockHolds = "
     SELECT must((SELECT count(*) FROM (
         SELECT 1 FROM unnest($1::text[], $2::timestamptz[]) AS expected (id, expires_at)
         CROSS JOIN LATERAL (
             SELECT 1 FROM holds h WHERE h.id = expected.id AND h.expires_at = expected.expires_at FOR UPDATE
         ) h
-    ) locked) = cardinality($1::text[]))");
-statement!(DeleteHolds: () = "DELETE FROM holds WHERE id = ANY ($1::text[])");
-statement!(ExtendHolds: () = "
+    ) locked) = cardinality($1::text[]))";
+    DeleteHolds = "DELETE FROM holds WHERE id = ANY ($1::text[])";
+    ExtendHolds = "
     UPDATE holds h SET expires_at = next.expires_at
     FROM unnest($1::text[], $2::timestamptz[]) AS next (id, expires_at)
-    WHERE h.id = next.id AND h.id = ANY ($1::text[])");
-statement!(InsertHolds: () = "
+    WHERE h.id = next.id AND h.id = ANY ($1::text[])";
+    InsertHolds = "
     INSERT INTO holds (id, user_id, show_id, created_at, expires_at)
     SELECT id, user_id, show_id, $5, expires_at
     FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::timestamptz[]) AS new (id, user_id, show_id, expires_at)
-    ORDER BY id");
-statement!(InsertHoldSeats: () = "
+    ORDER BY id";
+    InsertHoldSeats = "
     INSERT INTO hold_seats (hold_id, seat_id, position, category, price_minor)
-    SELECT * FROM unnest($1::text[], $2::bigint[], $3::smallint[], $4::text[], $5::bigint[])");
-statement!(LockBookings: () = "
+    SELECT * FROM unnest($1::text[], $2::bigint[], $3::smallint[], $4::text[], $5::bigint[])";
+    LockBookings = "
     SELECT must((SELECT count(*) FROM (
         SELECT 1 FROM unnest($1::bigint[], $2::text[]) AS expected (id, status)
         CROSS JOIN LATERAL (
             SELECT 1 FROM bookings b WHERE b.id = expected.id AND b.status = expected.status FOR UPDATE
         ) b
-    ) locked) = cardinality($1::bigint[]))");
-statement!(UpdateBookings: () = "
+    ) locked) = cardinality($1::bigint[]))";
+    UpdateBookings = "
     UPDATE bookings b SET status = next.status, cancelled_at = next.cancelled_at
     FROM unnest($1::bigint[], $2::text[], $3::timestamptz[]) AS next (id, status, cancelled_at)
-    WHERE b.id = next.id AND b.id = ANY ($1::bigint[])");
-statement!(DeleteBookingSeats: () = "
+    WHERE b.id = next.id AND b.id = ANY ($1::bigint[])";
+    DeleteBookingSeats = "
     WITH deleted AS (
         DELETE FROM booking_seats bs USING unnest($1::bigint[], $2::bigint[]) AS expected (booking_id, seat_id)
         WHERE bs.booking_id = expected.booking_id AND bs.seat_id = expected.seat_id
             AND bs.booking_id = ANY ($1::bigint[])
         RETURNING 1
     )
-    SELECT must((SELECT count(*) FROM deleted) = cardinality($1::bigint[]))");
-statement!(InsertBookings: () = "
+    SELECT must((SELECT count(*) FROM deleted) = cardinality($1::bigint[]))";
+    InsertBookings = "
     INSERT INTO bookings (id, reference, user_id, show_id, status, currency, cancelled_at, booked_at)
     SELECT id, reference, user_id, show_id, status, currency, cancelled_at, $8
     FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::timestamptz[])
         AS new (id, reference, user_id, show_id, status, currency, cancelled_at)
-    ORDER BY id");
-statement!(DeleteClaims: () = "
+    ORDER BY id";
+    DeleteClaims = "
     WITH locked AS MATERIALIZED (
         SELECT c.ctid
         FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[], $5::text[], $6::timestamptz[])
@@ -248,58 +276,20 @@ statement!(DeleteClaims: () = "
     ), deleted AS (
         DELETE FROM seat_claims c WHERE c.ctid = ANY (ARRAY(SELECT ctid FROM locked)) RETURNING 1
     )
-    SELECT must((SELECT count(*) FROM deleted) = cardinality($1::bigint[]))");
-statement!(InsertClaims: () = "
+    SELECT must((SELECT count(*) FROM deleted) = cardinality($1::bigint[]))";
+    InsertClaims = "
     INSERT INTO seat_claims (show_id, seat_id, layout_id, status, user_id, booking_id, hold_id, expires_at)
     SELECT show_id, seat_id, layout_id, status, user_id, booking_id, hold_id, expires_at
     FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[], $6::bigint[], $7::text[],
             $8::timestamptz[])
         AS new (show_id, seat_id, layout_id, status, user_id, booking_id, hold_id, expires_at)
-    ORDER BY show_id, seat_id");
-statement!(InsertBookingSeats: () = "
+    ORDER BY show_id, seat_id";
+    InsertBookingSeats = "
     INSERT INTO booking_seats (booking_id, seat_id, position, category, price_minor)
-    SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::text[], $5::bigint[])");
-statement!(InsertOutbox: () = "
+    SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::text[], $5::bigint[])";
+    InsertOutbox = "
     INSERT INTO outbox (kind, show_id, booking_id, created_at)
     SELECT kind, show_id, booking_id, $4
     FROM unnest($1::text[], $2::bigint[], $3::bigint[]) WITH ORDINALITY AS new (kind, show_id, booking_id, position)
-    ORDER BY position");
-
-/// Every statement of the booking path with the types of its parameters, for tests of how PostgreSQL runs them.
-#[cfg(feature = "testing")]
-pub const BOOKING_STATEMENTS: &[(&str, &[&str])] = {
-    use crate::statement::Statement;
-
-    const AT: &str = "timestamptz";
-    const IDS: &str = "bigint[]";
-    const TEXTS: &str = "text[]";
-    const BYTES: &str = "bytea[]";
-    const INSTANTS: &str = "timestamptz[]";
-    const PLACES: &str = "smallint[]";
-    &[
-        (ReserveIds::SQL, &[]),
-        (ReadBatch::SQL, &[IDS, TEXTS, TEXTS, IDS, IDS, IDS, IDS, IDS]),
-        (ReadWholeBatch::SQL, &[IDS, TEXTS, TEXTS, IDS, IDS, IDS, IDS, IDS, IDS, TEXTS, IDS, IDS, IDS]),
-        (Begin::SQL, &[]),
-        (LockNames::SQL, &[TEXTS]),
-        (LockShows::SQL, &[IDS]),
-        (CheckHeld::SQL, &[IDS, IDS, IDS, AT]),
-        (CheckRows::SQL, &[IDS, IDS, TEXTS, TEXTS, AT]),
-        (CheckCallers::SQL, &[IDS, IDS, IDS]),
-        (InsertKeys::SQL, &[IDS, TEXTS, TEXTS, BYTES, BYTES, IDS, TEXTS, BYTES, AT]),
-        (LockHolds::SQL, &[TEXTS, INSTANTS]),
-        (DeleteHolds::SQL, &[TEXTS]),
-        (ExtendHolds::SQL, &[TEXTS, INSTANTS]),
-        (InsertHolds::SQL, &[TEXTS, IDS, IDS, INSTANTS, AT]),
-        (InsertHoldSeats::SQL, &[TEXTS, IDS, PLACES, TEXTS, IDS]),
-        (LockBookings::SQL, &[IDS, TEXTS]),
-        (UpdateBookings::SQL, &[IDS, TEXTS, INSTANTS]),
-        (DeleteBookingSeats::SQL, &[IDS, IDS]),
-        (InsertBookings::SQL, &[IDS, TEXTS, IDS, IDS, TEXTS, TEXTS, INSTANTS, AT]),
-        (DeleteClaims::SQL, &[IDS, IDS, TEXTS, IDS, TEXTS, INSTANTS]),
-        (InsertClaims::SQL, &[IDS, IDS, IDS, TEXTS, IDS, IDS, TEXTS, INSTANTS]),
-        (InsertBookingSeats::SQL, &[IDS, IDS, PLACES, TEXTS, IDS]),
-        (InsertOutbox::SQL, &[TEXTS, IDS, IDS, AT]),
-        (Commit::SQL, &[]),
-    ]
-};
+    ORDER BY position";
+}

@@ -12,18 +12,24 @@ use tokio_postgres::NoTls;
 pub struct PostgresFixture {
     /// The database.
     pub database: TestDatabase,
+    /// What is behind the ports.
+    pub store: Arc<PostgresStore>,
     /// The ports.
     pub stores: Stores,
 }
 
 /// An empty database behind the ports.
 pub async fn make_fixture() -> PostgresFixture {
-    let database = TestDatabase::create().await.unwrap();
+    fixture_on(TestDatabase::create().await.unwrap()).await
+}
+
+/// A migrated database behind the ports.
+pub async fn fixture_on(database: TestDatabase) -> PostgresFixture {
     let settings = PostgresSettings::parse(&database.url, 4).unwrap();
     let store = Arc::new(PostgresStore::connect(settings).await.unwrap());
     let batches: Vec<Arc<dyn BatchStore>> = vec![Arc::new(store.batch_store()), Arc::new(store.batch_store())];
-    let stores = Stores::of(store, batches);
-    PostgresFixture { database, stores }
+    let stores = Stores::of(store.clone(), batches);
+    PostgresFixture { database, store, stores }
 }
 
 #[async_trait::async_trait]

@@ -1,16 +1,19 @@
 //! PostgreSQL: the ports' contract, the schema, lost connections, TLS.
 
 #![expect(
+    clippy::expect_used,
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
     reason = "tests and their helpers fail by panicking"
 )]
 
+mod conditions;
 mod contracts;
 mod faults;
 mod migrations;
 mod pgbouncer;
 mod plans;
 mod proxy;
+mod server;
 mod tls;

@@ -48,7 +48,7 @@ async fn each_statement_is_prepared_once_and_never_planned_for_one_batch() {
     })
     .await;
     after_sale(&stores, &world, ana).await;
-    for (sql, _) in BOOKING_STATEMENTS {
+    for sql in BOOKING_STATEMENTS {
         let quoted = sql.replace('\'', "''");
         let counted = format!(
             "SELECT generic_plans || ' ' || custom_plans AS line FROM pg_prepared_statements WHERE statement = '{quoted}'"
@@ -60,7 +60,7 @@ async fn each_statement_is_prepared_once_and_never_planned_for_one_batch() {
         assert!(generic.parse::<usize>().unwrap() >= 2, "executed {generic} times: {sql}");
         assert_eq!(custom, "0", "planned anew: {sql}");
     }
-    let known: Vec<_> = BOOKING_STATEMENTS.iter().map(|(sql, _)| *sql).collect();
+    let known: Vec<_> = BOOKING_STATEMENTS.to_vec();
     let prepared = "SELECT statement AS line FROM pg_prepared_statements WHERE NOT from_sql AND statement NOT LIKE '%pg_prepared_statements%'";
     for statement in store.lines(prepared).await.unwrap() {
         assert!(known.contains(&statement.as_str()), "not in the list of the booking path: {statement}");
@@ -95,15 +95,15 @@ async fn after_sale(stores: &Stores, world: &World, caller: Caller) {
 /// The plans of all statements on a database whose tables are empty and were never analysed, each with its text.
 async fn plans(store: &PostgresBatchStore) -> Vec<(&'static str, Value)> {
     let mut plans = Vec::new();
-    for (number, (sql, parameters)) in BOOKING_STATEMENTS.iter().enumerate() {
+    for (number, sql) in BOOKING_STATEMENTS.iter().enumerate() {
         // Statements without a plan.
         if sql.starts_with("BEGIN") || *sql == "COMMIT" {
             continue;
         }
-        let types = if parameters.is_empty() { String::new() } else { format!("({})", parameters.join(", ")) };
-        let prepare = format!("PREPARE explained_{number} {types} AS {sql}").replace('\'', "''");
+        let prepare = format!("PREPARE explained_{number} AS {sql}").replace('\'', "''");
         store.lines(&format!("SELECT run('{prepare}') AS line")).await.unwrap();
-        let nulls = vec!["NULL"; parameters.len()].join(", ");
+        let parameters = (1..).take_while(|number| sql.contains(&format!("${number}"))).count();
+        let nulls = vec!["NULL"; parameters].join(", ");
         let values = if nulls.is_empty() { nulls } else { format!("({nulls})") };
         let plan = store.lines(&format!("SELECT plan_of('EXECUTE explained_{number}{values}') AS line")).await.unwrap();
         plans.push((*sql, serde_json::from_str(&plan[0]).unwrap()));

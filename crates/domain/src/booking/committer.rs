@@ -217,6 +217,8 @@ pub struct Committer {
 enum RunError {
     /// A row has changed since it was read; or the outcome of the write is not known.
     Again { unknown: Option<Vec<bool>> },
+    /// A generated id is in use already; nothing was written.
+    UsedId,
     /// The store failed before anything was written.
     Store(StoreError),
 }
@@ -284,7 +286,7 @@ impl CommitterDesk {
     }
 
     /// Runs a batch until all of it is answered. Gives back what is not after so many runs.
-    async fn run(&self, mut batch: Vec<Taken>, runs: u32) -> Vec<Taken> {
+    async fn run(&mut self, mut batch: Vec<Taken>, runs: u32) -> Vec<Taken> {
         for _ in 0..runs {
             batch = self.drop_late(batch);
             if batch.is_empty() {
@@ -302,6 +304,12 @@ impl CommitterDesk {
                     }
                     if let Some(sent) = unknown {
                         batch.iter_mut().zip(sent).for_each(|(taken, sent)| taken.sent |= sent);
+                        batch = self.wait_until_reachable(batch).await;
+                    }
+                }
+                Err(RunError::UsedId) => {
+                    self.parts.meter.rerun(Rerun::Stale);
+                    if self.draw_again(&mut batch).await.is_err() {
                         batch = self.wait_until_reachable(batch).await;
                     }
                 }
@@ -330,6 +338,7 @@ impl CommitterDesk {
         if !decision.changes.is_empty() {
             self.store.write(&decision.changes).await.map_err(|error| match error {
                 WriteError::Stale(_) => RunError::Again { unknown: None },
+                WriteError::UsedId(_) => RunError::UsedId,
                 WriteError::Unknown(_) => {
                     let sent = decision.outcomes.iter().map(|outcome| matches!(outcome, Ok(Answer::Done { .. })));
                     RunError::Again { unknown: Some(sent.collect()) }
@@ -377,6 +386,17 @@ impl CommitterDesk {
         let (late, timely): (Vec<_>, Vec<_>) = batch.into_iter().partition(|taken| taken.deadline <= now);
         late.into_iter().for_each(Taken::give_up);
         timely
+    }
+
+    /// Generates all ids of a batch again, of a new block: the old one is not ours alone, as after a failover to a standby that
+    /// had not heard of it. The id of the operation stays: it names this run, and an earlier write of it may still be on its way.
+    async fn draw_again(&mut self, batch: &mut [Taken]) -> Result<(), StoreError> {
+        self.ids = None;
+        for Taken { prepared, .. } in batch {
+            let drawn = self.draw(prepared.command.show_id()).await?;
+            prepared.drawn = Drawn { operation_id: prepared.drawn.operation_id, ..drawn };
+        }
+        Ok(())
     }
 
     async fn draw(&mut self, show_id: ShowId) -> Result<Drawn, StoreError> {

@@ -253,6 +253,24 @@ fn refusals_write_nothing() {
 }
 
 #[test]
+fn used_id_discards_the_block_and_generates_new_ids() {
+    let bench = Bench::new();
+    let store = bench.writing(|call, changes, state| match call {
+        0 => Err(WriteError::UsedId(Arc::from(Box::from("bookings_pkey")))),
+        _ => done(changes, state),
+    });
+    assert_eq!(words(&bench.serve(store, vec![seat(1), seat(2)])), ["booked", "booked"]);
+    let writes = bench.writes();
+    let ids = |changes: &Changes| changes.bookings.iter().map(|booking| booking.id.0).collect::<Vec<_>>();
+    assert_eq!((ids(&writes[0]), ids(&writes[1])), (vec![100, 101], vec![200, 201]), "of the next block");
+    let references =
+        |changes: &Changes| changes.bookings.iter().map(|booking| booking.reference.clone()).collect::<Vec<_>>();
+    assert_ne!(references(&writes[0]), references(&writes[1]));
+    let operations = |changes: &Changes| changes.keys.iter().map(|key| key.operation_id).collect::<Vec<_>>();
+    assert_eq!(operations(&writes[0]), operations(&writes[1]), "it is the same run of the commands");
+}
+
+#[test]
 fn after_a_conflict_all_is_read_and_decided_again() {
     let bench = Bench::new();
     let store = bench.writing(|call, changes, state| {

@@ -494,6 +494,9 @@ pub enum WriteError {
     /// written.
     #[error("a row has changed since it was read")]
     Stale(#[source] Cause),
+    /// An id or a reference that was generated for the batch is in use already. Nothing was written; others may be free.
+    #[error("a generated id is in use already")]
+    UsedId(#[source] Cause),
     /// The connection was lost after the batch was sent: it may be written, now or in a moment, or never.
     #[error("the connection was lost while the batch was written")]
     Unknown(#[source] Cause),
@@ -526,8 +529,8 @@ pub trait BatchStore: Send + Sync {
 
     /// Writes all changes or none, taking locks in the order of the fields of [`Changes`].
     ///
-    /// MUST return `Stale`, having written nothing, if any row is not as `changes` expects it; `Unknown` if it can't tell whether
-    /// it was written. If an earlier write of the same key is still on its way, MUST wait for that one's outcome.
+    /// MUST return `Stale`, having written nothing, if any row is not as `changes` expects it; `UsedId` if an id that the caller
+    /// generated is taken; `Unknown` if it can't tell whether it was written. If an earlier write of the same key is still on its way, MUST wait for that one's outcome.
     async fn write(&self, changes: &Changes) -> Result<(), WriteError>;
 }
 

@@ -1,0 +1,101 @@
+//! A committer's own connection, with the statements of the booking path prepared on it.
+
+use std::iter;
+use std::task::Poll;
+
+use domain::StoreError;
+use futures::{FutureExt as _, TryStreamExt as _, poll};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Row};
+
+use super::flight::Bound;
+use super::statements::{Prepared, Statement};
+use crate::error::{Condition, DriverError};
+use crate::settings::PostgresSettings;
+
+/// The parameters of a statement, in order.
+pub(super) type Parameters<'a> = Vec<Box<dyn ToSql + Sync + Send + 'a>>;
+
+/// The parameters of a statement: `parameters![ids, names]`.
+macro_rules! parameters {
+    ($($value:expr),* $(,)?) => {{
+        let parameters: $crate::batch::link::Parameters<'_> = vec![$(Box::new($value)),*];
+        parameters
+    }};
+}
+pub(super) use parameters;
+
+/// Why a transaction did not succeed.
+#[derive(Debug)]
+pub(super) enum TransactionError {
+    /// The server refused a statement: the transaction is over, and nothing of it is committed.
+    NotCommitted(DriverError),
+    /// A statement was not sent, and so no COMMIT: nothing is committed, but the connection may be inside the transaction.
+    Unsent(DriverError),
+    /// It may be committed, now or in a moment.
+    Unknown(DriverError),
+}
+
+/// A connection on which every statement of the booking path is prepared.
+pub(super) struct Link {
+    client: Client,
+    prepared: Prepared,
+}
+
+impl Link {
+    /// Connects, and prepares the statements in one round trip.
+    pub(super) async fn connect(settings: &PostgresSettings) -> Result<Self, StoreError> {
+        let client = settings.establish_for_committer().await.map_err(StoreError::unavailable)?;
+        let prepared = Prepared::on(&client).await.map_err(|error| {
+            let error = DriverError(error);
+            error.condition().failure(error)
+        })?;
+        Ok(Self { client, prepared })
+    }
+
+    /// The connection, for everything but the booking path's statements.
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The rows of a statement.
+    pub(super) async fn query(&self, (statement, parameters): &Bound<'_>) -> Result<Vec<Row>, DriverError> {
+        let parameters = parameters.iter().map(|parameter| -> &(dyn ToSql + Sync) { parameter.as_ref() });
+        let rows = self.client.query_raw(self.prepared.get(*statement), parameters).await.map_err(DriverError)?;
+        rows.try_collect().await.map_err(DriverError)
+    }
+
+    /// Sends `BEGIN`, every statement and `COMMIT` without waiting in between.
+    ///
+    /// The COMMIT of an aborted transaction is answered without an error, so success means that every statement succeeded.
+    pub(super) async fn transact(&self, script: Vec<Bound<'_>>) -> Result<(), TransactionError> {
+        let bare = |statement| iter::once((statement, Vec::new()));
+        let mut sent = Vec::with_capacity(script.len() + 2);
+        for (statement, parameters) in bare(Statement::Begin).chain(script).chain(bare(Statement::Commit)) {
+            let mut request = self.client.execute_raw(self.prepared.get(statement), parameters).boxed();
+            // A request is sent when it is first polled; one that has failed by then was not.
+            match poll!(&mut request) {
+                Poll::Ready(Err(error)) => return Err(TransactionError::Unsent(DriverError(error))),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Pending => sent.push((statement, request)),
+            }
+        }
+        for (statement, request) in sent {
+            request.await.map_err(|error| failure(statement, DriverError(error)))?;
+        }
+        Ok(())
+    }
+}
+
+/// What the failure of a statement means, all of them having been sent.
+fn failure(statement: Statement, error: DriverError) -> TransactionError {
+    let is_refused = error.0.code().is_some();
+    // COMMIT fails so because of concurrent transactions, and then writes nothing. Other errors may come after it has written.
+    let is_conflict = error.condition() == Condition::Conflict || error.violated_key().is_some();
+    match statement {
+        Statement::Commit if is_conflict => TransactionError::NotCommitted(error),
+        Statement::Commit => TransactionError::Unknown(error),
+        _ if is_refused => TransactionError::NotCommitted(error),
+        _ => TransactionError::Unknown(error),
+    }
+}
