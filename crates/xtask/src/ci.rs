@@ -45,7 +45,7 @@ const STEPS: [Step; 14] = [
     step("api", 15, |_| api::run().map(passed)),
     step("engine", 90, Ci::engine),
     step("images", 180, Ci::images),
-    step("release", 330, Ci::release),
+    step("release", 345, Ci::release),
     step("test", 600, Ci::test),
     step("proxies", 180, Ci::proxies),
     step("rollout", 120, Ci::rollout),

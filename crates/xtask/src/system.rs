@@ -5,6 +5,7 @@ use std::io;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::OnceLock;
 
 use crate::Failure;
 use crate::process::{read, run};
@@ -21,7 +22,12 @@ pub fn can_install() -> Result<bool, Failure> {
 
 /// Installs packages of Debian.
 pub fn install(packages: &[&str]) -> Result<(), Failure> {
-    run(apt_get(&["update"]).arg("--quiet"))?;
+    // Once in a run: the lists do not change meanwhile.
+    static UPDATED: OnceLock<()> = OnceLock::new();
+    if UPDATED.get().is_none() {
+        run(apt_get(&["update"]).arg("--quiet"))?;
+        UPDATED.get_or_init(|| ());
+    }
     run(apt_get(&["install", "--yes", "--no-install-recommends", "--quiet"]).args(packages))
 }
 
