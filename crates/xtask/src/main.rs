@@ -8,6 +8,8 @@ mod ci;
 mod compose;
 mod containers;
 mod engine;
+#[cfg(test)]
+mod faults;
 mod http;
 mod images;
 mod postgres;
@@ -46,7 +48,7 @@ enum Recipe {
     /// In containers where an engine answers, else by the programs that are installed; `TEST_BACKENDS=containers` or `binaries`
     /// wants one of them. Fails too if a test was ignored, or if fewer ran than `crates/xtask/tests.min` says.
     Test {
-        /// Runs the HTTP suite alone, through nginx, HAProxy and PgBouncer. Fails if fewer tests ran than
+        /// Runs the HTTP suite alone, through proxies. Fails if fewer tests ran than
         /// `crates/xtask/proxies.min` says.
         #[arg(long)]
         through_proxies: bool,

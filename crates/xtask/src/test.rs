@@ -20,6 +20,8 @@ const TESTS_MIN: Minimum = Minimum { file: "crates/xtask/tests.min", text: inclu
 const PROXIES_MIN: Minimum = Minimum { file: "crates/xtask/proxies.min", text: include_str!("../proxies.min") };
 /// The HTTP suite: the cases of `on_both_stores!` and `on_postgres!`. Built as for the whole workspace, which has been built before.
 const HTTP_SUITE: [&str; 6] = ["--test", "integration", "--", "sqlite::", "postgres::", "--skip=process::"];
+/// What the HTTP suite goes through.
+const PROXIES: &str = "nginx haproxy";
 /// How long each storm lasts through proxies, in seconds. The whole suite has the long ones.
 const PROXIED_STORM_SECONDS: &str = "8";
 
@@ -28,7 +30,7 @@ const PROXIED_STORM_SECONDS: &str = "8";
 pub enum Suite {
     /// Every test. Those over HTTP connect to the server itself.
     Whole,
-    /// The tests over HTTP: on SQLite through nginx, on PostgreSQL through HAProxy and PgBouncer.
+    /// The tests over HTTP: on SQLite through nginx, on PostgreSQL through HAProxy.
     ThroughProxies,
 }
 
@@ -47,7 +49,7 @@ impl Suite {
             Self::ThroughProxies => {
                 let all = HTTP_SUITE.map(str::to_owned);
                 let mut command = test_command(if arguments.is_empty() { &all } else { arguments });
-                command.env("TEST_PROXIES", "on").env("STORM_SECONDS", PROXIED_STORM_SECONDS);
+                command.env("TEST_PROXIES", PROXIES).env("STORM_SECONDS", PROXIED_STORM_SECONDS);
                 command
             }
         }
