@@ -5,7 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use adapters_postgres::testing::{TEST_DATABASE_URL, TestDatabase};
+use adapters_postgres::testing::{PgBouncer, PoolMode, TEST_DATABASE_URL, TestDatabase};
 use api_actix::config;
 use api_actix::server::{RunningServer, start};
 use api_actix::stores::{OpenStore, Purpose};
@@ -224,6 +224,8 @@ pub struct TestApp {
     is_direct: AtomicBool,
     signed_up: AtomicUsize,
     config: config::Config,
+    // Stopped last.
+    _pooler: Option<PgBouncer>,
 }
 
 impl TestApp {
@@ -234,6 +236,7 @@ impl TestApp {
             ("RATE_LIMIT", "off".to_owned()),
             ("JWT_SECRET", JWT_SECRET.to_owned()),
         ]);
+        let mut pooler = None;
         let place = match kind {
             StoreKind::Sqlite => {
                 let directory = tempfile::tempdir().unwrap();
@@ -242,7 +245,13 @@ impl TestApp {
             }
             StoreKind::Postgres => {
                 let database = TestDatabase::create().await.unwrap();
-                values.insert("DATABASE_URL", database.url.clone());
+                let mut url = database.url.clone();
+                if proxies::is_pooler_wanted() {
+                    let started = PgBouncer::start(PoolMode::Session, &[]).unwrap();
+                    url = started.url(&database).unwrap();
+                    pooler = Some(started);
+                }
+                values.insert("DATABASE_URL", url);
                 Place::Database(database)
             }
         };
@@ -268,6 +277,7 @@ impl TestApp {
             is_direct: AtomicBool::new(false),
             signed_up: AtomicUsize::new(0),
             config,
+            _pooler: pooler,
         }
     }
 

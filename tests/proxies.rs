@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-/// Sends the HTTP suite through proxies: `cargo xtask test --through-proxies` sets it.
+/// Sends the HTTP suite through the proxies that it lists: `cargo xtask test --through-proxies` sets it.
 const TEST_PROXIES: &str = "TEST_PROXIES";
 /// The address that proxies connect from. Clients have another one, so that a server can tell them apart.
 pub const PROXY_ADDRESS: &str = "127.0.0.2";
@@ -26,6 +26,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Whether the HTTP suite goes through proxies.
 pub fn are_wanted() -> bool {
     std::env::var_os(TEST_PROXIES).is_some()
+}
+
+/// Whether PgBouncer is among them.
+pub fn is_pooler_wanted() -> bool {
+    std::env::var(TEST_PROXIES).is_ok_and(|names| names.split_whitespace().any(|name| name == "pgbouncer"))
 }
 
 /// A proxy for HTTP.

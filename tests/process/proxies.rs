@@ -77,6 +77,22 @@ async fn no_request_meets_a_connection_that_is_being_closed(kind: Kind) {
     assert_eq!(client.history(&token).await.len(), booked);
 }
 
+/// What the slow trickles meet by chance only, because the moment is short.
+#[tokio::test(flavor = "multi_thread")]
+async fn proxies_close_idle_connections_before_the_server_does() {
+    let server = Site::embedded().with("KEEP_ALIVE", "60s").serve();
+    for kind in [Kind::Nginx, Kind::HAProxy] {
+        let proxy = closing_after_a_second(kind, &[server.address()]).start();
+        client(&proxy).get("/api/movies").await.expect(200);
+        assert!(connections_to(&server) > 0, "{kind:?} keeps no connection");
+        let began = Instant::now();
+        while connections_to(&server) > 0 {
+            assert!(began.elapsed() < Duration::from_secs(30), "{kind:?} leaves closing to the server");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_trickle_of_bookings_through_nginx_gets_every_response() {
     no_request_meets_a_connection_that_is_being_closed(Kind::Nginx).await;
