@@ -15,6 +15,7 @@ mod bad_input;
 mod booking;
 mod catalog;
 mod clients;
+mod connections;
 mod holds;
 mod idempotency;
 mod identity;

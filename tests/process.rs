@@ -2,6 +2,7 @@
 
 mod backups;
 mod commands;
+mod connections;
 mod crashes;
 mod logs;
 mod observed;

@@ -216,6 +216,21 @@ impl Site {
         self.directory.path().join(name)
     }
 
+    /// Starts a server by another program, such as `nohup`, and waits until it listens.
+    #[track_caller]
+    pub fn serve_under(&self, program: &str, arguments: &[&str]) -> Server {
+        let mut command = Command::new(program);
+        command.args(arguments).arg(binary()).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.envs(self.settings.iter().cloned()).current_dir(self.directory.path());
+        Starting { running: Running::start(command), directory: Arc::clone(&self.directory) }.listening()
+    }
+
+    /// Starts a server that gets SIGHUP, even if these tests run where it is ignored.
+    #[track_caller]
+    pub fn serve_on_terminal(&self) -> Server {
+        self.serve_under("env", &["--default-signal=HUP"])
+    }
+
     /// The program with its settings, to be started.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary());
@@ -280,6 +295,18 @@ impl Starting {
     }
 }
 
+/// What a process uses.
+#[cfg(target_os = "linux")]
+#[derive(Clone, Copy, Debug)]
+pub struct Usage {
+    /// Processor time.
+    pub cpu: Duration,
+    /// Resident memory, in bytes.
+    pub memory: u64,
+    /// Open files and sockets.
+    pub files: usize,
+}
+
 /// A server that listens. Killed when it is dropped.
 pub struct Server {
     running: Running,
@@ -295,6 +322,21 @@ impl Server {
     /// `127.0.0.1:port`.
     pub fn address(&self) -> &str {
         self.client.base.strip_prefix("http://").unwrap()
+    }
+
+    /// What it uses of the machine.
+    #[cfg(target_os = "linux")]
+    pub fn usage(&self) -> Usage {
+        let folder = PathBuf::from(format!("/proc/{}", self.running.child.id()));
+        let stat = std::fs::read_to_string(folder.join("stat")).unwrap();
+        // Behind the name in brackets: the state is the third field, times in user and system mode are the 14th and 15th.
+        let fields: Vec<_> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+        let ticks: u64 = fields[11..13].iter().map(|field| field.parse::<u64>().unwrap()).sum();
+        let status = std::fs::read_to_string(folder.join("status")).unwrap();
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let resident: u64 = resident.trim().trim_end_matches(" kB").parse().unwrap();
+        let files = std::fs::read_dir(folder.join("fd")).unwrap().count();
+        Usage { cpu: Duration::from_millis(ticks * 10), memory: resident * 1024, files }
     }
 
     /// Sends it a signal, like `TERM`.

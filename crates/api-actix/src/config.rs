@@ -82,6 +82,8 @@ pub struct Config {
     pub idempotency_ttl: Duration,
     /// How long a request may take.
     pub request_timeout: Duration,
+    /// How long a connection stays open without a request.
+    pub keep_alive: Duration,
     /// How many bookings are committed together at most.
     pub commit_batch_max: usize,
     /// How much memory layouts may take, in MiB.
@@ -209,6 +211,12 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting("IDEMPOTENCY_TTL", "24h", "a time of at least 24h", "How long an answer is given again to the byte."),
     setting("REQUEST_TIMEOUT", "10s", DURATION, "How long a request may take."),
+    setting(
+        "KEEP_ALIVE",
+        "75s",
+        DURATION,
+        "How long a connection stays open without a request. Longer than a load balancer keeps its idle connections, or requests get lost now and then.",
+    ),
     setting(
         "COMMIT_BATCH_MAX",
         "64",
@@ -492,6 +500,7 @@ pub fn check(values: BTreeMap<&'static str, String>, mut errors: Vec<String>) ->
         rules: reader.rules(),
         idempotency_ttl: reader.duration("IDEMPOTENCY_TTL", Duration::from_secs(24 * 3600)),
         request_timeout: reader.duration("REQUEST_TIMEOUT", Duration::from_secs(1)),
+        keep_alive: reader.duration("KEEP_ALIVE", Duration::from_secs(1)),
         commit_batch_max: reader.number("COMMIT_BATCH_MAX", 1, 64),
         seatmap_cache_mb: reader.number("SEATMAP_CACHE_MB", 1, 65_536),
         rate_limits: reader.rate_limits(),
@@ -931,6 +940,7 @@ mod tests {
             ("MAX_SEATS_PER_BOOKING", "101"),
             ("SEAT_GAP_RULE", "maybe"),
             ("IDEMPOTENCY_TTL", "23h"),
+            ("KEEP_ALIVE", "0s"),
             ("REQUEST_TIMEOUT", "1"),
             ("COMMIT_BATCH_MAX", "65"),
             ("SEATMAP_CACHE_MB", "0"),

@@ -6,6 +6,7 @@
 pub mod cli;
 pub mod client_address;
 pub mod config;
+mod connection;
 mod cursor;
 pub mod demo;
 mod dotenv;
@@ -13,6 +14,7 @@ mod fields;
 mod handlers;
 mod healthcheck;
 mod json;
+mod media;
 pub mod metrics;
 mod middleware;
 pub mod openapi;

@@ -152,6 +152,12 @@ impl Metrics {
         self.requests.get_or_create(&labels).observe(took.as_secs_f64());
     }
 
+    /// Counts what was refused before it was a request: it has no method and no route.
+    pub fn request_refused(&self, status: StatusCode) {
+        let labels = RequestLabels { method: OTHER_METHOD, route: NO_ROUTE.to_owned(), status: status.as_u16() };
+        self.requests.get_or_create(&labels).observe(0.0);
+    }
+
     /// Everything, as text of [`CONTENT_TYPE`].
     pub fn encode(&self, readings: &Readings) -> Result<String, fmt::Error> {
         let mut text = String::new();
@@ -164,11 +170,13 @@ impl Metrics {
 
 /// The route of paths that fit no template.
 pub const NO_ROUTE: &str = "(none)";
+/// The label of methods that are not known.
+const OTHER_METHOD: &str = "other";
 
 /// The method, if it is one that HTTP defines and servers are asked for; else `other`.
 pub fn method_label(method: &Method) -> &'static str {
     const KNOWN: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
-    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("other")
+    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or(OTHER_METHOD)
 }
 
 /// A request that is being answered.

@@ -42,6 +42,8 @@ macro_rules! codes {
 }
 
 codes! {
+    /// The request is not HTTP/1.1, or where it ends is ambiguous; the connection is closed.
+    MalformedRequest = 400, "malformed_request", "Malformed request";
     /// The body is not JSON: bad UTF-8, too deep, or a member twice.
     MalformedJson = 400, "malformed_json", "Malformed JSON";
     /// JSON, query or path of the wrong shape; `errors` tells each field.
@@ -104,6 +106,8 @@ codes! {
     RateLimited = 429, "rate_limited", "Rate limited";
     /// Too many sign-ups from one address in an hour.
     TooManySignUps = 429, "too_many_sign_ups", "Too many sign-ups";
+    /// The request line and the headers are larger than any that make sense; the connection is closed.
+    HeadersTooLarge = 431, "headers_too_large", "Headers too large";
     /// A mistake of ours.
     Internal = 500, "internal", "Internal error";
     /// Something the server needs cannot be reached.
@@ -215,6 +219,11 @@ impl Problem {
     /// What the log is told.
     pub fn cause(&self) -> Option<&str> {
         self.cause.as_deref()
+    }
+
+    /// What is wrong, for people.
+    pub fn detail(&self) -> &str {
+        &self.detail
     }
 
     /// Its code.

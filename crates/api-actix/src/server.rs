@@ -8,11 +8,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use actix_cors::Cors;
+use actix_web::App;
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::http::header::{self, HeaderName};
 use actix_web::middleware::{Compress, from_fn};
 use actix_web::web::Data;
-use actix_web::{App, HttpServer};
 use adapters_auth::{
     Argon2Passwords, JwtAccessTokens, JwtSecretError, OsRandom, RandomRefreshTokens, SystemClock, TokioTimer,
 };
@@ -35,6 +35,7 @@ use tokio::task::JoinHandle as Task;
 
 use crate::client_address::ProxyWarnings;
 use crate::config::Config;
+use crate::connection::{self, Serving};
 use crate::handlers;
 use crate::metrics::Metrics;
 use crate::middleware::{envelope, identify, leave_short_bodies};
@@ -339,13 +340,13 @@ fn run_committer((number, committer): (usize, Committer)) -> io::Result<JoinHand
 
 fn listen(config: &Config, state: &Data<AppState>) -> Result<Listener, StartError> {
     let address = SocketAddr::new(config.host, config.port);
-    let state = state.clone();
+    let app_state = state.clone();
     let origins = config.cors_origins.clone();
     let has_metrics = config.metrics_port.is_none();
-    let server = HttpServer::new(move || {
+    let application = move || {
         // The last one that is added is the first one that a request meets.
         App::new()
-            .app_data(state.clone())
+            .app_data(app_state.clone())
             .configure(handlers::configure)
             .configure(|app| {
                 if has_metrics {
@@ -357,35 +358,46 @@ fn listen(config: &Config, state: &Data<AppState>) -> Result<Listener, StartErro
             .wrap(Compress::default())
             .wrap(cors(&origins))
             .wrap(from_fn(envelope))
-    })
-    .disable_signals()
-    .shutdown_timeout(STOP_MAX_SECONDS)
-    .client_request_timeout(Duration::from_secs(10))
-    .bind(address)
-    .map_err(|source| StartError::Listen { setting: "PORT", address, source })?;
-    let address = server.addrs().first().copied().unwrap_or(address);
-    Ok(Listener::new(server.run(), address))
+    };
+    let open = || -> io::Result<Listener> {
+        let listener = connection::listen(address)?;
+        let address = listener.local_addr()?;
+        let serving = Serving {
+            workers: None,
+            keep_alive: config.keep_alive,
+            stop_max_seconds: STOP_MAX_SECONDS,
+            state: state.clone(),
+        };
+        Ok(Listener::new(connection::serve(listener, serving, application)?, address))
+    };
+    open().map_err(|source| StartError::Listen { setting: "PORT", address, source })
 }
 
 /// A port for the metrics alone.
 fn listen_for_metrics(config: &Config, port: u16, state: &Data<AppState>) -> Result<Listener, StartError> {
     let address = SocketAddr::new(config.host, port);
-    let state = state.clone();
-    let server = HttpServer::new(move || {
+    let app_state = state.clone();
+    let application = move || {
         App::new()
-            .app_data(state.clone())
+            .app_data(app_state.clone())
             .configure(handlers::configure_metrics_port)
+            .wrap(from_fn(identify))
             .wrap(from_fn(leave_short_bodies))
             .wrap(Compress::default())
             .wrap(from_fn(envelope))
-    })
-    .workers(1)
-    .disable_signals()
-    .client_request_timeout(Duration::from_secs(10))
-    .bind(address)
-    .map_err(|source| StartError::Listen { setting: "METRICS_PORT", address, source })?;
-    let address = server.addrs().first().copied().unwrap_or(address);
-    Ok(Listener::new(server.run(), address))
+    };
+    let open = || -> io::Result<Listener> {
+        let listener = connection::listen(address)?;
+        let address = listener.local_addr()?;
+        let serving = Serving {
+            workers: Some(1),
+            keep_alive: config.keep_alive,
+            stop_max_seconds: STOP_MAX_SECONDS,
+            state: state.clone(),
+        };
+        Ok(Listener::new(connection::serve(listener, serving, application)?, address))
+    };
+    open().map_err(|source| StartError::Listen { setting: "METRICS_PORT", address, source })
 }
 
 fn cors(origins: &[String]) -> Cors {
@@ -408,19 +420,42 @@ fn cors(origins: &[String]) -> Cors {
     origins.iter().fold(cors, |cors, origin| cors.allowed_origin(origin))
 }
 
-/// Is over once the process is told to stop: by SIGTERM or Ctrl-C, from now on, not only from when it is awaited.
+/// Completes once the process is told to stop: by SIGTERM, Ctrl-C, or SIGHUP when its terminal goes away. Signals count from now on,
+/// not only from when the future is awaited.
 pub fn told_to_stop() -> io::Result<impl Future<Output = ()>> {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};
         let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        // `nohup` starts a process with SIGHUP ignored, so that it outlives its terminal. A handler would end that.
+        let mut hangup = if ignores_hangup() { None } else { Some(signal(SignalKind::hangup())?) };
         Ok(async move {
+            let hung_up = async {
+                match &mut hangup {
+                    Some(hangup) => drop(hangup.recv().await),
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
+                () = hung_up => {}
             }
         })
     }
     #[cfg(not(unix))]
     Ok(async { drop(tokio::signal::ctrl_c().await) })
+}
+
+/// Whether the process was started with SIGHUP ignored. Only Linux tells.
+#[cfg(unix)]
+fn ignores_hangup() -> bool {
+    #[cfg(target_os = "linux")]
+    {
+        // Signal 1 is the lowest bit of the mask.
+        let status = procfs::process::Process::myself().and_then(|process| process.status());
+        status.is_ok_and(|status| status.sigign & 1 != 0)
+    }
+    #[cfg(not(target_os = "linux"))]
+    false
 }
