@@ -245,7 +245,7 @@ async fn upgrade_requests_are_answered_and_the_connection_closed(app: &TestApp) 
     // What follows is not HTTP: it is not read as a request, and the connection ends.
     for (start, status) in [
         ("GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n", 200),
-        ("POST /api/auth/login HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n\r\n", 400),
+        ("POST /api/auth/login HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n\r\n", 415),
         ("CONNECT x:443 HTTP/1.1\r\nHost: x\r\n\r\n", 404),
     ] {
         let began = Instant::now();

@@ -24,6 +24,7 @@ on_both_stores!(
     other_calls_ignore_the_key,
     fifty_of_the_same_at_once_are_one_booking,
     two_requests_with_one_key_at_once_are_one_booking,
+    a_key_has_one_scope_however_the_path_is_spelled,
     who_hangs_up_and_comes_again_has_one_booking,
     who_breaks_off_within_the_body_has_booked_nothing,
 );
@@ -239,6 +240,51 @@ async fn send_and_hang_up(app: &TestApp, bytes: &[u8]) {
     let mut connection = TcpStream::connect(&app.authority).await.unwrap();
     connection.write_all(bytes).await.unwrap();
     drop(connection);
+}
+
+async fn a_key_has_one_scope_however_the_path_is_spelled(app: &TestApp) {
+    app.connect_directly("proxies may change how a path is spelled");
+    let user = app.sign_up().await;
+    let show = app.world.soon;
+    let hold = async |path: &str| app.post(path).by(&user).key("k").json(&json!({ "quantity": 1 })).send().await;
+    let first = hold(&format!("/api/shows/{show}/holds")).await.ok(201);
+    for path in [
+        format!("/api/shows/{show}/%68olds"),
+        format!("/api/shows/{show}/hold%73"),
+        format!("/%61pi/shows/{show}/holds"),
+        format!("/api/shows/%3{}/holds", show.to_string().chars().next().unwrap()),
+        format!("//api/shows/{show}/holds"),
+        format!("/api//shows/{show}/holds"),
+        format!("/api/shows/{show}/holds/"),
+        format!("/API/shows/{show}/holds"),
+        format!("/api/shows/{show};/holds"),
+        format!("/api/shows/{show}%2Fholds"),
+        format!("/api/shows/0{show}/holds"),
+        format!("/api/shows/+{show}/holds"),
+    ] {
+        let answer = hold(&path).await;
+        assert!(matches!(answer.status, 400 | 404 | 405), "{path}: {answer:?}");
+    }
+    // A query is no part of the scope.
+    for path in [format!("/api/shows/{show}/holds"), format!("/api/shows/{show}/holds?x=1")] {
+        assert_replay(&first, &hold(&path).await);
+    }
+    assert_eq!(app.rows("holds").await, 1);
+    let cancel = async |booking: &str| {
+        app.post(&format!("/api/bookings/{booking}/cancel")).by(&user).key("c").send().await.status
+    };
+    let id = app.book(&user, "b", &body(app, 30)).await.booking()["id"].to_string();
+    assert_eq!((cancel(&id).await, cancel(&format!("0{id}")).await), (200, 400));
+    // Keys that the release before stored go on working: the scope is method and path as normally spelled.
+    let scopes = [
+        format!("POST /api/shows/{show}/holds"),
+        "POST /api/bookings".to_owned(),
+        format!("POST /api/bookings/{id}/cancel"),
+    ];
+    for scope in scopes {
+        let count = format!("SELECT COUNT(*) FROM idempotency_keys WHERE scope = '{scope}'");
+        assert_eq!(app.backend.count(&count).await, 1, "{scope}");
+    }
 }
 
 async fn who_hangs_up_and_comes_again_has_one_booking(app: &TestApp) {

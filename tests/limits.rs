@@ -10,6 +10,8 @@ use crate::harness::{Answer, PASSWORD, TestApp, User};
 
 on_both_stores!(
     requests_of_an_address_are_limited with ["RATE_LIMIT" = "on", "RATE_LIMIT_PER_MINUTE" = "5"],
+    every_spelling_of_a_path_is_limited with ["RATE_LIMIT" = "on", "RATE_LIMIT_PER_MINUTE" = "5"],
+    pages_and_metrics_are_limited with ["RATE_LIMIT" = "on", "RATE_LIMIT_PER_MINUTE" = "5"],
     requests_are_counted_for_each_caller with ["RATE_LIMIT" = "on", "RATE_LIMIT_PER_MINUTE" = "5"],
     addresses_that_anybody_claims_are_not_believed with ["RATE_LIMIT" = "on", "RATE_LIMIT_PER_MINUTE" = "5"],
     addresses_that_a_trusted_proxy_tells_are_believed
@@ -71,16 +73,43 @@ fn refused(answer: Answer) {
 }
 
 async fn requests_of_an_address_are_limited(app: &TestApp) {
+    app.connect_directly("proxies may change how a path is spelled");
     use_up_five(async || app.get("/api/movies").send().await).await;
     app.get("/api/shows").send().await.problem(429, "rate_limited").snapshot("rate_limited");
     // A token that is none does not make another caller.
     refused(app.me("nonsense").await);
     refused(app.get("/api/nothing").send().await);
-    // Whoever looks after the server is not kept out.
-    for path in ["/healthz", "/readyz", "/docs/"] {
+    for path in ["/", "/docs/", "/docs/swagger-ui.css", "/metrics", "/nothing", "/%61pi/movies", "//api/movies"] {
+        refused(app.get(path).send().await);
+    }
+    // Health checks are never limited.
+    for path in ["/healthz", "/readyz"] {
         let answer = app.get(path).send().await.ok(200);
         assert_eq!(answer.header("ratelimit"), None, "{path}");
     }
+}
+
+/// Each spelling of a path counts, and none reaches a handler by another name than its own.
+async fn every_spelling_of_a_path_is_limited(app: &TestApp) {
+    app.connect_directly("proxies may change how a path is spelled");
+    let before = app.rows("users").await;
+    use_up_five(async || app.get("/%61pi/movies").send().await).await;
+    let new = json!({ "name": "Ana", "email": "ana@example.org", "password": PASSWORD });
+    for path in ["/%61pi/auth/register", "//api/auth/register", "/api/auth/regist%65r", "/api/auth/register"] {
+        refused(app.post(path).json(&new).send().await);
+    }
+    assert_eq!(app.rows("users").await, before);
+}
+
+/// The pages and the metrics cost more than most calls: they count.
+async fn pages_and_metrics_are_limited(app: &TestApp) {
+    let mut paths = ["/docs/", "/metrics", "/", "/docs/index.css", "/docs"].into_iter().cycle();
+    let mut next = || paths.next().unwrap();
+    for _ in 0..5 {
+        let answer = app.get(next()).send().await;
+        assert!(matches!(answer.status, 200 | 301 | 302), "{answer:?}");
+    }
+    refused(app.get(next()).send().await);
 }
 
 async fn requests_are_counted_for_each_caller(app: &TestApp) {

@@ -28,6 +28,11 @@ on_both_stores!(
     the_pages_name_no_other_host_and_cannot_be_framed,
     a_connection_is_used_again,
     what_is_no_http_is_refused_and_the_server_goes_on,
+    a_path_has_one_spelling,
+    start_page_redirects_to_the_documentation,
+    pages_are_compressed_once_and_have_a_tag,
+    utf_8_by_any_label_is_accepted,
+    a_cursor_is_replaced_however_it_is_spelled,
 );
 
 /// Every path that is read, with a token where it needs one.
@@ -152,7 +157,6 @@ async fn a_method_that_is_not_known_is_told_those_that_are(app: &TestApp) {
 async fn what_is_not_there_is_told_as_a_problem(app: &TestApp) {
     app.connect_directly("nginx refuses `%00`");
     for path in [
-        "/",
         "/api",
         "/api/",
         "/api/nothing",
@@ -448,4 +452,117 @@ async fn what_is_no_http_is_refused_and_the_server_goes_on(app: &TestApp) {
     }
     assert_eq!(app.footprint().await, before);
     app.me(&user.token).await.ok(200);
+}
+
+async fn a_path_has_one_spelling(app: &TestApp) {
+    app.connect_directly("proxies may change how a path is spelled");
+    let user = app.sign_up().await;
+    for path in [
+        "//api/movies",
+        "/api//movies",
+        "/api/movies//",
+        "/%61pi/movies",
+        "/api/%6Dovies",
+        "/api/mov%69es",
+        "/api/%6d%6f%76%69%65%73",
+        "/api/movies/%31",
+        "/%68ealthz",
+        "/healthz/",
+        "/readyz%2E",
+        "/docs//",
+        "/%64ocs/",
+        "/docs/index%2Ehtml",
+        "/docs/%2e%2e/Cargo.toml",
+        "/api/me%7E",
+        "/%6detrics",
+    ] {
+        for token in [None, Some(&user)] {
+            let call = app.get(path);
+            let answer = if let Some(user) = token { call.by(user) } else { call }.send().await;
+            answer.problem(404, "not_found");
+        }
+        app.call(Method::HEAD, path).send().await.ok(404);
+        app.post(path).json(&json!({})).send().await.problem(404, "not_found");
+    }
+    // Clients resolve dot segments themselves: these are sent as they are.
+    for target in ["/api/./movies", "/api/x/../movies", "/docs/../healthz", "/./healthz", "*", "http://x//healthz"] {
+        let request = format!("GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        assert_eq!(raw_statuses(app, request.as_bytes()).await, ["404"], "{target}");
+    }
+    let absolute = "GET http://elsewhere/healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    assert_eq!(raw_statuses(app, absolute.as_bytes()).await, ["200"]);
+    for request in ["OPTIONS * HTTP/1.1", "CONNECT x:443 HTTP/1.1"] {
+        let request = format!("{request}\r\nHost: x\r\nConnection: close\r\n\r\n");
+        assert_eq!(raw_statuses(app, request.as_bytes()).await, ["404"], "{request}");
+    }
+}
+
+async fn start_page_redirects_to_the_documentation(app: &TestApp) {
+    for method in [Method::GET, Method::HEAD] {
+        let answer = app.call(method, "/").header("accept", "text/html").send().await.ok(302);
+        assert_eq!(answer.header("location"), Some("/docs/"));
+    }
+    app.post("/").json(&json!({})).send().await.problem(405, "method_not_allowed");
+}
+
+async fn pages_are_compressed_once_and_have_a_tag(app: &TestApp) {
+    for path in ["/docs/swagger-ui.css", "/docs/swagger-ui-bundle.js", "/api/openapi.json"] {
+        let plain = app.get(path).send().await.ok(200);
+        let mut tags = HashSet::from([plain.header("etag").unwrap().to_owned()]);
+        for encoding in ["gzip", "br"] {
+            let get = || app.get(path).header("accept-encoding", encoding);
+            let answer = get().send().await.ok(200);
+            assert_eq!(answer.header("content-encoding"), Some(encoding), "{path}");
+            assert!(answer.header_list("vary").contains(&"accept-encoding".to_owned()), "{path}");
+            // What is compressed while it is sent has no length.
+            let length: usize = answer.header("content-length").unwrap().parse().unwrap();
+            assert!(length == answer.bytes.len() && length < plain.bytes.len() / 2, "{path}: {length}");
+            let tag = answer.header("etag").unwrap().to_owned();
+            let known = get().header("if-none-match", &tag).send().await.ok(304);
+            assert_eq!((known.header("etag"), known.bytes.len()), (Some(tag.as_str()), 0), "{path}");
+            tags.insert(tag);
+        }
+        assert_eq!(tags.len(), 3, "each encoding has a tag of its own: {tags:?}");
+        app.get(path).header("if-none-match", "\"another\"").send().await.ok(200);
+    }
+    let image = app.get("/docs/favicon-32x32.png").header("accept-encoding", "gzip, br").send().await.ok(200);
+    assert_eq!(image.header("content-encoding"), None);
+}
+
+async fn utf_8_by_any_label_is_accepted(app: &TestApp) {
+    app.connect_directly("nginx refuses two `Content-Type` headers");
+    let registration = |number: usize| {
+        let email = format!("ana-{number}@example.org");
+        json!({ "name": "Łukasz", "email": email, "password": PASSWORD }).to_string()
+    };
+    let labels = ["utf8", "UTF-8", "\"utf-8\"", "\"utf8\"", "unicode-1-1-utf-8"];
+    for (number, label) in labels.into_iter().enumerate() {
+        let media_type = format!("application/json;charset={label}");
+        app.post("/api/auth/register").body(&media_type, registration(number)).send().await.ok(201);
+    }
+    app.post("/api/auth/register").body("application/problem+json", registration(10)).send().await.ok(201);
+    for other in ["latin1", "utf-16", "us-ascii", ""] {
+        let media_type = format!("application/json;charset={other}");
+        let answer = app.post("/api/auth/register").body(&media_type, registration(20)).send().await;
+        answer.problem(415, "unsupported_media_type");
+    }
+    // Two readers could each believe another one.
+    let call = app.post("/api/auth/register").header("content-type", "application/json");
+    call.body("text/plain", registration(20)).send().await.problem(415, "unsupported_media_type");
+    for (accept, status) in [
+        ("application/json;charset=utf8", 200),
+        ("application/json;q=0, */*", 406),
+        ("text/html;level=\"a, application/json\"", 406),
+    ] {
+        app.get("/api/movies").header("accept", accept).send().await.ok(status);
+    }
+}
+
+async fn a_cursor_is_replaced_however_it_is_spelled(app: &TestApp) {
+    let next = app.get("/api/shows?limit=1").send().await.ok(200).next_page().unwrap();
+    let odd = next.replace("cursor=", "%63ursor=");
+    assert_ne!(next, odd);
+    let page = app.get(&odd).send().await.ok(200);
+    let after = page.next_page().unwrap();
+    app.get(&after).send().await.ok(200);
 }

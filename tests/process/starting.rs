@@ -39,6 +39,21 @@ async fn a_first_start_makes_all_it_needs_and_tells_how_to_log_in() {
     assert!(!server.client.free_seats(shows[0]).await.is_empty());
 }
 
+/// The address, the documentation and the accounts come first, and no lines of the web framework's own.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_lines_of_a_start_are_the_products_own() {
+    for (filter, has_framework) in [(None, false), (Some("info"), false), (Some("info,actix_server=info"), true)] {
+        let site = Site::embedded();
+        let site = match filter {
+            Some(filter) => site.with("RUST_LOG", filter),
+            None => site,
+        };
+        let ended = site.serve().stop();
+        assert!(ended.stdout.starts_with("movie-booking listens on http://"), "{ended:?}");
+        assert_eq!(ended.stderr.contains("actix_server"), has_framework, "{filter:?}: {ended:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_start_keeps_secret_accounts_and_bookings() {
     let site = Site::embedded();

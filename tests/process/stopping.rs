@@ -48,7 +48,7 @@ fn idle_connection(server: &Server) -> TcpStream {
 
 async fn what_was_accepted_is_answered(kind: Kind, signal: &str) {
     let site = Site::of(kind).await.with("RATE_LIMIT", "off");
-    let server = site.serve();
+    let server = if signal == "HUP" { site.serve_on_terminal() } else { site.serve() };
     server.client.sign_up("ana@example.org").await;
     let storm = Storm::begin(&server.client).await;
     storm.until_booked(30).await;
@@ -105,6 +105,22 @@ async fn what_was_accepted_before_a_sigint_is_answered_embedded() {
     what_was_accepted_is_answered(Kind::Embedded, "INT").await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_accepted_before_a_sighup_is_answered_embedded() {
+    what_was_accepted_is_answered(Kind::Embedded, "HUP").await;
+}
+
+/// `nohup` starts a process with SIGHUP ignored: its terminal may go away.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_under_nohup_survives_a_sighup() {
+    let server = Site::embedded().serve_under("nohup", &[]);
+    server.signal("HUP");
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    server.client.get("/healthz").await.expect(200);
+    assert_eq!(server.stop().code, Some(0));
+}
+
 /// Who has sent half of a request and no more must not keep the server from ending.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_says_no_more_does_not_keep_the_server() {
@@ -143,8 +159,8 @@ async fn an_idle_server_stops_at_once() {
 #[test]
 fn a_server_that_is_stopped_at_once_ends_well() {
     let site = Site::embedded();
-    for signal in ["TERM", "INT"].repeat(8) {
-        let server = site.serve();
+    for signal in ["TERM", "INT", "HUP"].repeat(6) {
+        let server = site.serve_on_terminal();
         server.signal(signal);
         let ended = server.ended(STOP_MAX);
         assert_eq!(ended.code, Some(0), "{signal}: {ended:?}");

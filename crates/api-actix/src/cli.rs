@@ -42,7 +42,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Answer requests until SIGTERM or Ctrl-C (what is done without a command).
+    /// Answer requests until SIGTERM, SIGHUP or Ctrl-C (the default without a command).
     Serve {
         /// Bring PostgreSQL's schema up to date first. The embedded store's always is.
         #[arg(long)]

@@ -13,9 +13,10 @@ use actix_web::{Error, HttpMessage as _, HttpRequest, web};
 use domain::limits::{Allowance, ClientNetwork, Limit};
 
 use crate::client_address::source;
+use crate::media::accepts_json;
 use crate::metrics::NO_ROUTE;
 use crate::problem::{Problem, rate_limit_headers};
-use crate::request::{Authorization, authorization};
+use crate::request::{Authorization, authorization, is_canonical_path};
 use crate::served::Served;
 use crate::state::AppState;
 
@@ -166,16 +167,8 @@ pub async fn identify(
         Ok(counted) => counted,
         Err(problem) => return Ok(request.error_response(problem)),
     };
-    let who = check_session(&request, &state, who).await;
-    request.extensions_mut().insert(who.clone());
     request.extensions_mut().insert(network);
-    if !accepts_json(&request) {
-        return Ok(request.error_response(Problem::of_status(StatusCode::NOT_ACCEPTABLE)));
-    }
-    let mut response = next.call(request).await?.map_into_boxed_body();
-    if let Some(problem) = check_session_after(&response, &state, &who).await {
-        response = response.error_response(problem);
-    }
+    let mut response = route(request, next, &state, who).await?;
     if let Some((limit, allowance)) = counted {
         for (name, value) in rate_limit_headers(limit, allowance) {
             // A problem of the call's own, such as too many failed logins, has told its own.
@@ -185,6 +178,28 @@ pub async fn identify(
         }
     }
     Ok(response)
+}
+
+/// Passes on a request that has one reading: its path, its session and what it accepts are checked first.
+async fn route(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+    state: &AppState,
+    who: Authorization,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    if !is_canonical_path(request.path()) {
+        return Ok(request.error_response(Problem::of_status(StatusCode::NOT_FOUND)));
+    }
+    let who = check_session(&request, state, who).await;
+    request.extensions_mut().insert(who.clone());
+    if !is_acceptable(&request) {
+        return Ok(request.error_response(Problem::of_status(StatusCode::NOT_ACCEPTABLE)));
+    }
+    let response = next.call(request).await?.map_into_boxed_body();
+    match check_session_after(&response, state, &who).await {
+        Some(problem) => Ok(response.error_response(problem)),
+        None => Ok(response),
+    }
 }
 
 /// Where what is read is the same for whoever calls: no session is looked at, and nobody is known.
@@ -256,7 +271,7 @@ async fn count(
     who: &Authorization,
     network: ClientNetwork,
 ) -> Result<Option<(Limit, Allowance)>, Problem> {
-    let Some(limits) = state.settings.rate_limits.filter(|_| request.path().starts_with("/api/")) else {
+    let Some(limits) = state.settings.rate_limits.filter(|_| !is_watched(request.path())) else {
         return Ok(None);
     };
     let name = match who {
@@ -273,24 +288,12 @@ async fn count(
     }
 }
 
-/// Whether the client takes JSON. Whoever says nothing takes anything.
-fn accepts_json(request: &ServiceRequest) -> bool {
-    if !request.path().starts_with("/api/") {
-        return true;
-    }
-    let mut values = request.headers().get_all(header::ACCEPT).filter_map(|value| value.to_str().ok()).peekable();
-    if values.peek().is_none() {
-        return true;
-    }
-    let ranges: Vec<_> = values.flat_map(|value| value.split(',')).collect();
-    ranges.iter().any(|range| {
-        let mut parts = range.split(';').map(str::trim);
-        let media_type = parts.next().unwrap_or_default().to_ascii_lowercase();
-        let refused = parts.any(|parameter| matches!(parameter, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"));
-        let fits = matches!(
-            media_type.as_str(),
-            "" | "*/*" | "application/*" | "application/json" | "application/problem+json"
-        );
-        fits && !refused
-    })
+/// Whether a path is asked for by what watches the server: it must be answered however many requests there are.
+fn is_watched(path: &str) -> bool {
+    matches!(path, "/healthz" | "/readyz")
+}
+
+/// Whether the client accepts the JSON of the API.
+fn is_acceptable(request: &ServiceRequest) -> bool {
+    !request.path().starts_with("/api/") || accepts_json(request.headers())
 }

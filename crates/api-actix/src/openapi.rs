@@ -19,7 +19,8 @@ use crate::handlers::{account, booking, catalog, docs, holds, identity, operatio
         catalog::movies, catalog::movie, catalog::movie_shows, catalog::shows, catalog::show, catalog::theatres,
         catalog::theatre, seating::seats, holds::make, holds::holds, holds::hold, holds::extend, holds::release,
         booking::book, booking::history, booking::booking, booking::cancel, booking::change_seats,
-        operations::healthz, operations::readyz, operations::metrics, docs::document, docs::redirect
+        operations::healthz, operations::readyz, operations::metrics, docs::document, docs::home,
+        docs::redirect
     ),
     modifiers(&Bearer),
     tags(

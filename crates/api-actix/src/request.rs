@@ -8,14 +8,16 @@ use actix_web::HttpRequest;
 use actix_web::http::header::{self, HeaderMap};
 use actix_web::web::Payload;
 use domain::StoreError;
-use domain::booking::{IdempotencyKey, Scope};
+use domain::booking::{HoldId, IdempotencyKey, Scope};
 use domain::identity::{AccessTokens, Bearer, Caller};
+use domain::ids::{BookingId, ShowId};
 use domain::limits::ClientNetwork;
 use futures::StreamExt as _;
 use serde_json::Value;
 
 use crate::fields::{Fields, Query, parse_id};
 use crate::json;
+use crate::media::is_json_body;
 use crate::problem::{Code, Problem};
 
 /// The largest body that makes sense: a few hundred seats.
@@ -111,9 +113,52 @@ pub fn idempotency_key_if_given(request: &HttpRequest) -> Result<Option<Idempote
     }
 }
 
-/// What a key belongs to besides its caller.
-pub fn scope(request: &HttpRequest) -> Scope {
-    Scope(format!("{} {}", request.method(), request.path()))
+/// An operation that takes an idempotency key, with the ids in its path.
+pub enum Operation<'a> {
+    /// Book seats.
+    Book,
+    /// Cancel a booking.
+    CancelBooking(BookingId),
+    /// Give a booking other seats.
+    ChangeSeats(BookingId),
+    /// Hold seats of a show.
+    Hold(ShowId),
+    /// Extend a hold.
+    ExtendHold(&'a HoldId),
+    /// Release a hold.
+    ReleaseHold(&'a HoldId),
+}
+
+impl Operation<'_> {
+    /// The scope of a key: method and path, built from the parsed ids. The path as the client spelled it is never part of it,
+    /// because two spellings would make two scopes. Stored keys have this form: it must not change.
+    pub fn scope(&self) -> Scope {
+        Scope(match self {
+            Self::Book => "POST /api/bookings".to_owned(),
+            Self::CancelBooking(id) => format!("POST /api/bookings/{id}/cancel"),
+            Self::ChangeSeats(id) => format!("POST /api/bookings/{id}/seats"),
+            Self::Hold(show_id) => format!("POST /api/shows/{show_id}/holds"),
+            Self::ExtendHold(id) => format!("POST /api/holds/{}/extend", id.as_str()),
+            Self::ReleaseHold(id) => format!("DELETE /api/holds/{}", id.as_str()),
+        })
+    }
+}
+
+/// Whether a path is the only spelling of itself: it has no encoded unreserved character (RFC 3986, 2.3), no empty segment and no
+/// dot segment. The router decodes paths; code that compares the path itself does not. On a canonical path both see the same.
+pub fn is_canonical_path(path: &str) -> bool {
+    // `OPTIONS *` and the authority of CONNECT have no segments; the router knows neither.
+    let Some(segments) = path.strip_prefix('/') else { return path == "*" };
+    // The index of the pages and the root end in a slash.
+    let segments = if segments == "docs/" { "docs" } else { segments };
+    let are_plain = segments.is_empty() || segments.split('/').all(|segment| !matches!(segment, "" | "." | ".."));
+    let mut encoded =
+        path.split('%').skip(1).map(|rest| rest.get(..2).and_then(|hex| u8::from_str_radix(hex, 16).ok()));
+    are_plain && !encoded.any(|byte| byte.is_some_and(is_unreserved))
+}
+
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
 }
 
 /// A body as it arrived.
@@ -180,39 +225,74 @@ async fn read_body(mut payload: Payload) -> Result<Vec<u8>, Problem> {
 
 fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
     let unsupported = |detail| Err(Problem::new(Code::UnsupportedMediaType, detail));
-    let encoding = headers.get(header::CONTENT_ENCODING).map(|value| value.as_bytes().to_ascii_lowercase());
-    if encoding.is_some_and(|encoding| encoding != b"identity") {
+    let mut encodings = headers.get_all(header::CONTENT_ENCODING);
+    if !encodings.all(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return unsupported("Send the body without a Content-Encoding.");
     }
-    let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let mut parts = media_type.split(';').map(|part| part.trim().to_ascii_lowercase());
-    let essence = parts.next().unwrap_or_default();
-    let is_json = essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"));
-    let is_utf8 = parts.all(|parameter| match parameter.split_once('=') {
-        Some(("charset", charset)) => charset.trim_matches('"') == "utf-8",
-        _ => true,
-    });
-    if is_json && is_utf8 { Ok(()) } else { unsupported("Send the body as JSON, with Content-Type: application/json.") }
+    if is_json_body(headers) {
+        Ok(())
+    } else {
+        unsupported("Send the body as JSON in UTF-8, with one Content-Type: application/json.")
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use actix_web::http::header::HeaderValue;
-
     use super::*;
 
     #[test]
-    fn media_types() {
-        let check = |media_type: &'static str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
-            check_media_type(&headers).is_ok()
-        };
-        for good in ["application/json", "Application/JSON; charset=UTF-8", "application/vnd.x+json;a=b"] {
-            assert!(check(good), "{good}");
+    fn a_path_has_one_spelling() {
+        for good in [
+            "/",
+            "/docs/",
+            "/docs/index.html",
+            "/api/movies/1",
+            "/api/holds/1-ABC",
+            "/api/movies/%20",
+            "/%C3%A4",
+            "/%2F",
+            "*",
+        ] {
+            assert!(is_canonical_path(good), "{good}");
         }
-        for bad in ["", "text/plain", "application/jsonx", "application/json; charset=latin1", "text/json"] {
-            assert!(!check(bad), "{bad}");
+        for bad in [
+            "",
+            "//",
+            "//api/movies",
+            "/api//movies",
+            "/api/movies/",
+            "/docs//",
+            "/%61pi/movies",
+            "/api/shows/1/%68olds",
+            "/api/%6d",
+            "/api/%6D",
+            "/api/%4a",
+            "/a%2Db",
+            "/a%2eb",
+            "/a%5fb",
+            "/a%7Eb",
+            "/%30",
+            "/./api",
+            "/api/..",
+            "/docs/../api",
+        ] {
+            assert!(!is_canonical_path(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn scopes_are_those_of_normally_spelled_requests() {
+        let hold = HoldId::parse("7-0123456789ABCDEFGHJKMNPQRS").unwrap();
+        let scopes = [
+            (Operation::Book, "POST /api/bookings"),
+            (Operation::CancelBooking(BookingId(3)), "POST /api/bookings/3/cancel"),
+            (Operation::ChangeSeats(BookingId(3)), "POST /api/bookings/3/seats"),
+            (Operation::Hold(ShowId(7)), "POST /api/shows/7/holds"),
+            (Operation::ExtendHold(&hold), "POST /api/holds/7-0123456789ABCDEFGHJKMNPQRS/extend"),
+            (Operation::ReleaseHold(&hold), "DELETE /api/holds/7-0123456789ABCDEFGHJKMNPQRS"),
+        ];
+        for (operation, scope) in scopes {
+            assert_eq!(operation.scope().0, scope);
         }
     }
 }

@@ -86,7 +86,8 @@ pub fn init(config: &Config) -> io::Result<()> {
     // Other libraries log the values they send to the database, or headers, below this level.
     let cap =
         Targets::new().with_default(LevelFilter::INFO).with_targets(OWN.map(|target| (target, LevelFilter::TRACE)));
-    let filter = EnvFilter::try_new(&config.log_filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter =
+        EnvFilter::try_new(with_quiet_framework(&config.log_filter)).unwrap_or_else(|_| EnvFilter::new("info"));
     // An event that cannot be formatted would be reported on standard error directly.
     let lines = tracing_subscriber::fmt::layer().log_internal_errors(false).with_writer(lines_to);
     let lines = match config.log_format {
@@ -141,6 +142,12 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
     let backtrace = Backtrace::capture();
     let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| tracing::field::display(&backtrace));
     tracing::error!(thread, location, reason, backtrace, "panic");
+}
+
+/// The filter with the web framework at `warn`, unless the filter names it. At `info` it reports each start in several lines of its
+/// own, before the address that the server listens on.
+fn with_quiet_framework(filter: &str) -> String {
+    if filter.contains("actix") { filter.to_owned() } else { format!("{filter},actix_server=warn") }
 }
 
 /// Lines as another format writes them, with `request_id` and `trace_id` at the end of those that are written while a

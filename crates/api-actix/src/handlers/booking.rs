@@ -20,7 +20,7 @@ use crate::cursor::Cursor as _;
 use crate::fields::Fields;
 use crate::json::fingerprint;
 use crate::problem::Problem;
-use crate::request::{bearer, idempotency_key, idempotency_key_if_given, path_id, query, receive, scope};
+use crate::request::{Operation, bearer, idempotency_key, idempotency_key_if_given, path_id, query, receive};
 use crate::served::in_span;
 use crate::state::AppState;
 use crate::views::{BookBody, BookedView, BookingView, ChangeSeatsBody, ProblemView};
@@ -43,7 +43,8 @@ pub async fn book(request: HttpRequest, payload: Payload, state: Data<AppState>)
     let body = body.json(&request)?;
     let fingerprint = Fingerprint(fingerprint(&body));
     let action = to_book(body, state.settings.rules.seats_max)?;
-    let asked = CommandRequest { bearer, scope: scope(&request), key: Some(key), fingerprint, action };
+    let scope = Operation::Book.scope();
+    let asked = CommandRequest { bearer, scope, key: Some(key), fingerprint, action };
     answered(StatusCode::CREATED, run(&state, asked).await?)
 }
 
@@ -119,9 +120,10 @@ pub async fn cancel(request: HttpRequest, payload: Payload, state: Data<AppState
     drop(receive(payload).await);
     let bearer = bearer(&request)?;
     let key = idempotency_key_if_given(&request)?;
-    let action = BookingAction::Cancel(BookingId(path_id(&request, "booking_id")?));
+    let id = BookingId(path_id(&request, "booking_id")?);
+    let (scope, action) = (Operation::CancelBooking(id).scope(), BookingAction::Cancel(id));
     let fingerprint = Fingerprint(fingerprint(&Value::Null));
-    let asked = CommandRequest { bearer, scope: scope(&request), key, fingerprint, action };
+    let asked = CommandRequest { bearer, scope, key, fingerprint, action };
     answered(StatusCode::OK, in_span("booking.commit", state.booking.run_on_booking(asked)).await?)
 }
 
@@ -150,7 +152,8 @@ pub async fn change_seats(request: HttpRequest, payload: Payload, state: Data<Ap
     fields.finish()?;
     let seats = selection(seats.ok_or_else(unread)?, state.settings.rules.seats_max)?;
     let action = BookingAction::Change(id, seats.clone());
-    let asked = CommandRequest { bearer, scope: scope(&request), key, fingerprint, action };
+    let scope = Operation::ChangeSeats(id).scope();
+    let asked = CommandRequest { bearer, scope, key, fingerprint, action };
     match in_span("booking.commit", state.booking.run_on_booking(asked)).await {
         Ok(answer) => answered(StatusCode::OK, answer),
         Err(error) => {

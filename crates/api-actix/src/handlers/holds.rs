@@ -3,7 +3,7 @@
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use domain::booking::{Action, CommandRequest, Fingerprint, Hold, HoldId, HoldSeats, Refusal, WantedSeats};
+use domain::booking::{Action, CommandRequest, Fingerprint, Hold, HoldId, HoldSeats, Refusal, Scope, WantedSeats};
 use domain::ids::ShowId;
 use domain::seating::{SeatSelectionError, SeatWish};
 use domain::text::check_line;
@@ -15,7 +15,7 @@ use super::identity::{private, unread};
 use crate::fields::Fields;
 use crate::json::fingerprint;
 use crate::problem::Problem;
-use crate::request::{bearer, idempotency_key, idempotency_key_if_given, path_id, receive, scope};
+use crate::request::{Operation, bearer, idempotency_key, idempotency_key_if_given, path_id, receive};
 use crate::state::AppState;
 use crate::views::{HoldBody, HoldView, ProblemView};
 
@@ -40,7 +40,8 @@ pub async fn make(request: HttpRequest, payload: Payload, state: Data<AppState>)
     let fingerprint = Fingerprint(fingerprint(&body));
     let seats = wanted(body, state.settings.rules.seats_max)?;
     let action = Action::Hold(HoldSeats { show_id, seats });
-    let asked = CommandRequest { bearer, scope: scope(&request), key: Some(key), fingerprint, action };
+    let scope = Operation::Hold(show_id).scope();
+    let asked = CommandRequest { bearer, scope, key: Some(key), fingerprint, action };
     answered(StatusCode::CREATED, run(&state, asked).await?)
 }
 
@@ -79,7 +80,7 @@ pub async fn hold(request: HttpRequest, state: Data<AppState>) -> Answer {
     (status = 422, description = "`idempotency_key_reused`", body = ProblemView),
     (status = 503, description = "`unavailable`, `overloaded`; `outcome_unknown`: the same request tells", body = ProblemView)))]
 pub async fn extend(request: HttpRequest, payload: Payload, state: Data<AppState>) -> Answer {
-    on_hold(request, payload, state, Action::Extend).await
+    on_hold(request, payload, state, |id| Operation::ExtendHold(id).scope(), Action::Extend).await
 }
 
 /// Give a hold's seats back.
@@ -93,7 +94,7 @@ pub async fn extend(request: HttpRequest, payload: Payload, state: Data<AppState
     (status = 422, description = "`idempotency_key_reused`", body = ProblemView),
     (status = 503, description = "`unavailable`, `overloaded`; `outcome_unknown`: the same request tells", body = ProblemView)))]
 pub async fn release(request: HttpRequest, payload: Payload, state: Data<AppState>) -> Answer {
-    on_hold(request, payload, state, Action::Release).await
+    on_hold(request, payload, state, |id| Operation::ReleaseHold(id).scope(), Action::Release).await
 }
 
 /// Runs a command that asks for nothing but a hold.
@@ -101,15 +102,17 @@ async fn on_hold(
     request: HttpRequest,
     payload: Payload,
     state: Data<AppState>,
+    scope: impl FnOnce(&HoldId) -> Scope,
     action: impl FnOnce(HoldId) -> Action,
 ) -> Answer {
     // Nothing in it is asked for; it is read so that the client gets to read the answer.
     drop(receive(payload).await);
     let bearer = bearer(&request)?;
     let key = idempotency_key_if_given(&request)?;
-    let action = action(path_hold_id(&request)?);
+    let id = path_hold_id(&request)?;
+    let (scope, action) = (scope(&id), action(id));
     let fingerprint = Fingerprint(fingerprint(&Value::Null));
-    let asked = CommandRequest { bearer, scope: scope(&request), key, fingerprint, action };
+    let asked = CommandRequest { bearer, scope, key, fingerprint, action };
     answered(StatusCode::OK, run(&state, asked).await?)
 }
 

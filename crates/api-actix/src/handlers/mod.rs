@@ -9,7 +9,7 @@ pub mod identity;
 pub mod operations;
 pub mod seating;
 
-use actix_web::http::header;
+use actix_web::http::header::{self, EntityTag, Header as _, IfNoneMatch};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use domain::page::Page;
 use serde::Serialize;
@@ -101,6 +101,7 @@ pub fn configure(config: &mut web::ServiceConfig) {
         .service(web::resource("/healthz").get(operations::healthz))
         .service(web::resource("/readyz").get(operations::readyz))
         .service(web::resource("/api/openapi.json").get(docs::document))
+        .service(web::resource("/").get(docs::home))
         .service(web::resource("/docs").get(docs::redirect))
         .service(web::resource("/docs/{file:.*}").get(docs::file))
         .default_service(web::to(nothing_here));
@@ -136,12 +137,25 @@ where
 
 /// The same query with another cursor.
 fn next_link(request: &HttpRequest, cursor: &str) -> String {
-    let kept = request
-        .query_string()
-        .split('&')
-        .filter(|pair| !pair.is_empty() && pair.split('=').next().is_some_and(|name| name != "cursor"));
+    // A parameter's name is compared as `Query` reads it: `%63ursor` is `cursor`, and would be given twice.
+    let kept = request.query_string().split('&').filter(|pair| !pair.is_empty() && !is_cursor(pair));
     let query: Vec<_> = kept.map(str::to_owned).chain([format!("cursor={cursor}")]).collect();
     format!("<{}?{}>; rel=\"next\"", request.path(), query.join("&"))
+}
+
+/// Whether the client has what it would get (RFC 9110, 13.1.2): compared weakly, `*` fits anything.
+fn client_has(request: &HttpRequest, tag: &EntityTag) -> bool {
+    match IfNoneMatch::parse(request) {
+        Ok(IfNoneMatch::Any) => request.headers().contains_key(header::IF_NONE_MATCH),
+        Ok(IfNoneMatch::Items(known)) => known.iter().any(|known| known.weak_eq(tag)),
+        Err(_) => false,
+    }
+}
+
+/// Whether a pair of a query, still encoded, is the cursor.
+fn is_cursor(pair: &str) -> bool {
+    web::Query::<Vec<(String, String)>>::from_query(pair)
+        .is_ok_and(|pairs| pairs.iter().any(|(name, _)| name == "cursor"))
 }
 
 fn json(response: &mut HttpResponseBuilder, body: &impl Serialize) -> HttpResponse {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use actix_web::http::header::{self, ETag, EntityTag, Header as _, HeaderValue, IfNoneMatch};
+use actix_web::http::header::{self, ETag, EntityTag, HeaderValue};
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use base64::Engine as _;
@@ -11,7 +11,7 @@ use domain::ids::{ShowId, UserId};
 use domain::seating::SeatMap;
 use sha2::{Digest as _, Sha256};
 
-use super::Answer;
+use super::{Answer, client_has};
 use crate::problem::Problem;
 use crate::request::{caller_if_known, path_id};
 use crate::state::AppState;
@@ -33,7 +33,7 @@ pub async fn seats(request: HttpRequest, state: Data<AppState>) -> Answer {
     let body = body_for(&map, caller)?;
     let digest = Sha256::digest(&body);
     let tag = EntityTag::new_weak(URL_SAFE_NO_PAD.encode(digest.get(..16).unwrap_or_default()));
-    let known = is_known(&request, &tag);
+    let known = client_has(&request, &tag);
     let mut response = if known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
     response
         .insert_header(ETag(tag))
@@ -58,13 +58,4 @@ fn body_for(map: &SeatMap, caller: Option<UserId>) -> Result<Vec<u8>, Problem> {
         })
         .collect();
     serde_json::to_vec(&seats).map_err(Problem::internal)
-}
-
-/// Whether the client has what it would get (RFC 9110, 13.1.2): compared weakly, `*` fits anything.
-fn is_known(request: &HttpRequest, tag: &EntityTag) -> bool {
-    match IfNoneMatch::parse(request) {
-        Ok(IfNoneMatch::Any) => request.headers().contains_key(header::IF_NONE_MATCH),
-        Ok(IfNoneMatch::Items(known)) => known.iter().any(|known| known.weak_eq(tag)),
-        Err(_) => false,
-    }
 }
