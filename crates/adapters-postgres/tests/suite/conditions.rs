@@ -60,7 +60,9 @@ async fn sql_mistakes_are_internal_errors_and_name_the_sqlstate() {
         let fixture = make_fixture().await;
         let changes = one_booking(&fixture).await;
         if code == "23505" {
-            fixture.execute("INSERT INTO bookings (id, reference, user_id, show_id, status, currency) SELECT 9000, 'AAAAAAAAAA', u.id, s.id, 'confirmed', 'EUR' FROM users u, shows s LIMIT 1").await;
+            let booking = "INSERT INTO bookings (id, reference, user_id, show_id, status, currency, booked_at)
+                SELECT 9000, 'AAAAAAAAAA', u.id, s.id, 'confirmed', 'EUR', now() FROM users u, shows s LIMIT 1";
+            fixture.execute(booking).await;
         }
         let store = batch_store(&fixture);
         fixture.execute(mistake).await;
