@@ -12,8 +12,10 @@ use crate::server_image::ServerImage;
 use crate::test::{Report, Suite, build_server};
 use crate::{api, compose, purity, rollout, test};
 
-/// How long all steps may take together, on two cores and from nothing.
+/// How long all steps may take together, on two cores and from nothing: a warning otherwise.
 const BUDGET: Duration = Duration::from_secs(40 * 60);
+/// How long all steps may take on a slow hour. Machines that are shared differ by a factor of three; beyond this the run fails.
+const LIMIT: Duration = Duration::from_secs(75 * 60);
 
 /// A step, and how long it may take: a warning otherwise.
 struct Step {
@@ -82,11 +84,12 @@ pub fn run() -> Result<(), Failure> {
 /// What is said at the end; a failure if it took too long.
 fn total(passed: usize, skipped: usize, took: Duration) -> Result<String, Failure> {
     let (seconds, budget) = (took.as_secs_f64(), BUDGET.as_secs());
-    if took > BUDGET {
-        return Err(format!("all passed, but in {seconds:.1} s: more than the budget of {budget} s"));
+    if took > LIMIT {
+        return Err(format!("all passed, but in {seconds:.1} s: more than the limit of {} s", LIMIT.as_secs()));
     }
     let skipped = if skipped == 0 { String::new() } else { format!(", {skipped} skipped") };
-    Ok(format!("{passed} steps passed{skipped}, in {seconds:.1} s (budget {budget} s)."))
+    let warning = if took > BUDGET { "warning: slower than the budget: " } else { "" };
+    Ok(format!("{warning}{passed} steps passed{skipped}, in {seconds:.1} s (budget {budget} s)."))
 }
 
 /// What is said of a step that did not fail, and a warning if it took too long.
@@ -252,10 +255,11 @@ mod tests {
     }
 
     #[test]
-    fn all_steps_together_must_be_within_the_budget() {
+    fn slow_run_warns_beyond_the_budget_and_fails_beyond_the_limit() {
         assert_eq!(total(10, 0, Duration::from_secs(2400)).unwrap(), "10 steps passed, in 2400.0 s (budget 2400 s).");
         assert!(total(7, 3, Duration::from_secs(1)).unwrap().starts_with("7 steps passed, 3 skipped, in 1.0 s"));
-        assert!(total(10, 0, Duration::from_secs(2401)).unwrap_err().contains("budget of 2400 s"));
+        assert!(total(10, 0, Duration::from_secs(2401)).unwrap().starts_with("warning: slower than the budget: 10 steps"));
+        assert!(total(10, 0, Duration::from_secs(4501)).unwrap_err().contains("limit of 4500 s"));
     }
 
     #[test]
