@@ -1,5 +1,7 @@
-//! Making connections, and the pool of them.
+//! Making connections, checking what is behind them, and the pool of them.
 
+use std::fmt::Display;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use deadpool::Runtime;
@@ -7,33 +9,50 @@ use diesel::result::ConnectionError;
 use diesel_async::AsyncPgConnection;
 use diesel_async::pooled_connection::deadpool::Pool;
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod};
-use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt as _, StreamExt as _};
 use thiserror::Error;
-use tokio::time::timeout;
-use tokio_postgres::tls::TlsStream;
-use tokio_postgres::{Client, Connection, NoTls, Socket};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::tls::{MakeTlsConnect, TlsConnect, TlsStream};
+use tokio_postgres::{Client, Config, Connection, NoTls, Socket};
 
 use crate::error::DriverError;
-use crate::settings::PostgresSettings;
+use crate::session::{self, Role};
+use crate::settings::{PostgresSettings, Server};
 use crate::store::{CALL_MAX, PostgresStore};
 
-/// How long a connection may take to be made.
+/// How long connecting to one address may take without `connect_timeout`, logging in included.
 pub const CONNECT_MAX: Duration = Duration::from_secs(3);
+/// How long an address may be silent before the next one is tried as well. A host that is gone answers nothing, and what needs a
+/// connection must not wait for all of `connect_timeout`.
+const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(500);
+/// How long to wait before a database that was not ready is tried again.
+const RETRY_PAUSE: Duration = Duration::from_millis(250);
+/// How often to say that the database is not ready yet.
+const REPORT_EVERY: Duration = Duration::from_secs(1);
 
-/// What every connection is set to. A statement that takes longer has lost its caller; a lock that is not to be had in a
-/// second is held by someone who is stuck.
-const OPTIONS: &str = "-c statement_timeout=5000 -c lock_timeout=1000 -c idle_in_transaction_session_timeout=10000";
-/// What a committer's connection is set to besides: with PostgreSQL's defaults small batches are planned again at each execution,
-/// and a plan made while tables were empty scans them for ever after.
-const COMMITTER_OPTIONS: &str =
-    "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off";
-
-/// Why the database can't be used.
+/// Why the database cannot be used.
 #[derive(Debug, Error)]
 pub enum ConnectError {
-    /// It can't be reached, or refuses us.
+    /// No server answers.
     #[error("PostgreSQL cannot be reached: {0}")]
     Unreachable(String),
+    /// A server answers, but cannot do its work at the moment: it starts, is a standby, or has no free connection.
+    #[error("PostgreSQL is not ready: {0}")]
+    NotReady(String),
+    /// It became neither reachable nor ready in time.
+    #[error("{cause} (waited {} s; DB_START_TIMEOUT sets how long)", waited.as_secs())]
+    NotInTime {
+        /// How long was waited.
+        waited: Duration,
+        /// Why the last attempt failed.
+        cause: Box<ConnectError>,
+    },
+    /// It refuses the connection, and will go on doing so.
+    #[error("PostgreSQL refuses the connection: {0}")]
+    Refused(String),
     /// It acknowledges commits before they are on disk.
     #[error(
         "PostgreSQL runs with synchronous_commit=off: an acknowledged booking could be lost. Set it to on for this database or role"
@@ -50,60 +69,165 @@ pub enum ConnectError {
         /// The name of the database.
         database: String,
     },
-    /// The pool can't be built.
+    /// The database cannot store every text.
+    #[error(
+        "the database {database} has the encoding {encoding}, but must have UTF8. Create another one: \
+         CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0"
+    )]
+    Encoding {
+        /// Its name.
+        database: String,
+        /// Its encoding.
+        encoding: String,
+    },
+    /// The server is too old.
+    #[error("PostgreSQL is version {0}, but must be 15 or later")]
+    Version(String),
+    /// What is between this program and the server does not keep a session for each connection.
+    #[error(
+        "a connection pooler shares PostgreSQL sessions between connections ({0}). Set pool_mode=session and \
+         server_reset_query=DISCARD ALL for this database in PgBouncer, or connect to PostgreSQL directly"
+    )]
+    Pooler(&'static str),
+    /// The pool cannot be built.
     #[error("the connection pool cannot be built: {0}")]
     Pool(String),
 }
 
+impl ConnectError {
+    /// Whether it may be otherwise in a moment, with the same settings.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Unreachable(_) | Self::NotReady(_))
+    }
+}
+
 impl PostgresSettings {
-    /// A connection, with `more` options than those that every connection has. A task drives it until the client is dropped.
-    async fn client(&self, more: &str) -> Result<Client, ConnectionError> {
-        let mut config = self.config.clone();
-        let own = config.get_options().unwrap_or_default();
-        let options = format!("{OPTIONS} {more} {own}");
-        config.options(options.trim());
-        let bad = |error: &dyn std::fmt::Display| ConnectionError::BadConnection(error.to_string());
-        let connect = async {
-            match self.connector().map_err(|error| bad(&error))? {
-                None => Ok(driven(config.connect(NoTls).await.map_err(|error| bad(&with_cause(&error)))?)),
-                Some(tls) => Ok(driven(config.connect(tls).await.map_err(|error| bad(&with_cause(&error)))?)),
-            }
-        };
-        timeout(CONNECT_MAX, connect).await.map_err(|_| bad(&"no answer in time"))?
+    /// A connection that is set up for its role. A task drives it until the client is dropped.
+    async fn client(&self, role: Role) -> Result<Client, ConnectError> {
+        let mut attempts = Vec::with_capacity(self.servers.len());
+        for server in &self.servers {
+            attempts.push(self.client_of_server(server, role).boxed());
+        }
+        race(attempts).await.map_err(combined)
     }
 
-    /// A connection of the pool. Once it is lost every query fails as closed, whatever the server's last words were.
-    async fn establish(&self) -> Result<AsyncPgConnection, ConnectionError> {
-        AsyncPgConnection::try_from(self.client("").await?).await
+    async fn client_of_server(&self, server: &Server, role: Role) -> Result<Client, ConnectError> {
+        let mut config = self.config.clone();
+        config.port(server.port);
+        if server.is_socket() {
+            config.host_path(&server.host).ssl_mode(tokio_postgres::config::SslMode::Disable);
+            return self.client_of_address(config, role, server.host.clone()).await;
+        }
+        let addresses = match server.address.or_else(|| server.host.parse().ok()) {
+            Some(address) => vec![address],
+            None => self.addresses(server).await?,
+        };
+        let mut attempts = Vec::with_capacity(addresses.len());
+        for address in addresses {
+            let mut config = config.clone();
+            config.hostaddr(address);
+            let host = if server.host.is_empty() { address.to_string() } else { server.host.clone() };
+            config.host(&host);
+            attempts.push(self.client_of_address(config, role, format!("{host} port {}", server.port)).boxed());
+        }
+        race(attempts).await.map_err(combined)
+    }
+
+    async fn addresses(&self, server: &Server) -> Result<Vec<IpAddr>, ConnectError> {
+        let failed = |cause: &dyn Display| ConnectError::Unreachable(format!("{}: {cause}", server.host));
+        let found = timeout(self.connect_timeout, tokio::net::lookup_host((server.host.as_str(), server.port))).await;
+        let found = found.map_err(|_| failed(&"its name is not resolved in time"))?;
+        let addresses: Vec<_> = found.map_err(|error| failed(&error))?.map(|address| address.ip()).collect();
+        if addresses.is_empty() { Err(failed(&"its name has no address")) } else { Ok(addresses) }
+    }
+
+    /// A connection to one address, within `connect_timeout`.
+    async fn client_of_address(&self, config: Config, role: Role, place: String) -> Result<Client, ConnectError> {
+        let connect = async {
+            let tls = self.connector().map_err(|error| ConnectError::Refused(error.to_string()))?;
+            let client = match tls {
+                None => driven_client(&config, NoTls).await,
+                Some(tls) => driven_client(&config, tls).await,
+            };
+            let client = client.map_err(|error| connect_error(&error, &place))?;
+            session::set_up(&client, self, role).await.map_err(|error| error.at(&place))?;
+            Ok(client)
+        };
+        match timeout(self.connect_timeout, connect).await {
+            Ok(connected) => connected,
+            Err(_) => {
+                let seconds = self.connect_timeout.as_secs();
+                Err(ConnectError::Unreachable(format!("{place}: no answer within {seconds} s (connect_timeout)")))
+            }
+        }
     }
 
     /// A connection for a committer.
-    pub(crate) async fn establish_for_committer(&self) -> Result<Client, ConnectionError> {
-        self.client(COMMITTER_OPTIONS).await
+    pub(crate) async fn establish_for_committer(&self) -> Result<Client, ConnectError> {
+        self.client(Role::Committer).await
     }
 
-    /// A connection for one job.
+    /// A connection of the pool, or for one job. Once it is lost every query fails as closed, whatever the server's last words were.
     pub(crate) async fn establish_one(&self) -> Result<AsyncPgConnection, ConnectError> {
-        self.establish().await.map_err(|error| ConnectError::Unreachable(error.to_string()))
+        let client = self.client(Role::Any).await?;
+        AsyncPgConnection::try_from(client).await.map_err(|error| ConnectError::Unreachable(error.to_string()))
     }
 }
 
 impl PostgresStore {
-    /// Reaches the database once, checks that it keeps what it acknowledges, and makes a pool for it.
+    /// Reaches the database once, checks that it can be written to and keeps what it acknowledges, and makes a pool for it.
     pub async fn connect(settings: PostgresSettings) -> Result<Self, ConnectError> {
         let store = Self::unconnected(settings)?;
-        let client = store.settings().client("").await.map_err(|error| ConnectError::Unreachable(error.to_string()))?;
-        let unreachable = |error| ConnectError::Unreachable(DriverError(error).to_string());
-        let asked = "SELECT current_setting('synchronous_commit'), current_setting('lc_messages'), current_database()";
-        let row = client.query_one(asked, &[]).await.map_err(unreachable)?;
-        let (durability, setting, database): (String, String, String) = (row.get(0), row.get(1), row.get(2));
-        if durability == "off" {
-            return Err(ConnectError::AsynchronousCommit);
+        let settings = store.settings();
+        let first = settings.client(Role::Writer).await?;
+        // A pooler that shares sessions gives the session of the first connection to the second, or another one to the first.
+        let second = settings.client(Role::Writer).await;
+        if let Err(error @ ConnectError::Pooler(_)) = second {
+            session::clean_up(&first).await;
+            return Err(error);
         }
-        if !is_english(&setting) {
-            return Err(ConnectError::MessageLanguage { setting, database });
-        }
+        drop(second?);
+        session::check_again(&first).await?;
         Ok(store)
+    }
+
+    /// As [`PostgresStore::connect`], but waits for a database that cannot be reached or is not ready, at most for `patience`. Logs
+    /// every second what it waits for.
+    pub async fn connect_within(settings: PostgresSettings, patience: Duration) -> Result<Self, ConnectError> {
+        let began = Instant::now();
+        let deadline = began + patience;
+        let mut report_at = began;
+        let mut cause = ConnectError::Unreachable("no answer yet".to_owned());
+        loop {
+            let attempt = Self::connect(settings.clone());
+            tokio::pin!(attempt);
+            loop {
+                tokio::select! {
+                    connected = timeout_at(deadline.max(began + CONNECT_MAX), &mut attempt) => {
+                        match connected {
+                            Ok(Err(error)) if error.may_pass() => cause = error,
+                            Ok(outcome) => return outcome,
+                            Err(_) => {}
+                        }
+                        break;
+                    }
+                    () = sleep_until(report_at.max(began + REPORT_EVERY)) => {
+                        report_waiting(&cause, deadline);
+                        report_at = Instant::now() + REPORT_EVERY;
+                    }
+                }
+            }
+            if Instant::now() + RETRY_PAUSE >= deadline {
+                let waited = began.elapsed();
+                let in_vain = patience > Duration::ZERO;
+                return Err(if in_vain { ConnectError::NotInTime { waited, cause: Box::new(cause) } } else { cause });
+            }
+            if Instant::now() >= report_at {
+                report_waiting(&cause, deadline);
+                report_at = Instant::now() + REPORT_EVERY;
+            }
+            sleep(RETRY_PAUSE).await;
+        }
     }
 
     fn unconnected(settings: PostgresSettings) -> Result<Self, ConnectError> {
@@ -113,14 +237,19 @@ impl PostgresStore {
         config.recycling_method = RecyclingMethod::Fast;
         config.custom_setup = Box::new(move |_| {
             let settings = for_pool.clone();
-            async move { settings.establish().await }.boxed()
+            async move {
+                settings.establish_one().await.map_err(|error| ConnectionError::BadConnection(error.to_string()))
+            }
+            .boxed()
         });
+        // Every address has its time, the last one as well.
+        let create_max = settings.servers.iter().fold(settings.connect_timeout, |sum, _| sum + NEXT_ADDRESS_AFTER);
         let manager = AsyncDieselConnectionManager::new_with_config("", config);
         let pool = Pool::builder(manager)
             .max_size(settings.pool_size)
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(CALL_MAX))
-            .create_timeout(Some(CONNECT_MAX))
+            .create_timeout(Some(create_max))
             .recycle_timeout(Some(CONNECT_MAX))
             .build()
             .map_err(|error| ConnectError::Pool(error.to_string()))?;
@@ -128,10 +257,53 @@ impl PostgresStore {
     }
 }
 
-/// Whether a locale's messages are in English. An empty one is the environment's of the server, which nobody here knows.
-fn is_english(lc_messages: &str) -> bool {
-    let language = lc_messages.split(['_', '.', '@', '-']).next().unwrap_or_default().to_ascii_lowercase();
-    ["c", "posix", "en", "english"].contains(&language.as_str())
+fn report_waiting(cause: &ConnectError, deadline: Instant) {
+    let left = deadline.saturating_duration_since(Instant::now()).as_secs();
+    tracing::warn!("waiting up to {left} s more for the database: {cause}");
+}
+
+/// The first success. An attempt begins when the one before it has failed or is silent for a while; none is ended by another.
+async fn race<T, E>(attempts: Vec<BoxFuture<'_, Result<T, E>>>) -> Result<T, Vec<E>> {
+    let (mut waiting, mut running, mut errors) = (attempts.into_iter(), FuturesUnordered::new(), Vec::new());
+    loop {
+        match waiting.next() {
+            Some(attempt) => running.push(attempt),
+            None if running.is_empty() => return Err(errors),
+            None => {}
+        }
+        match timeout(NEXT_ADDRESS_AFTER, running.next()).await {
+            Ok(Some(Ok(success))) => return Ok(success),
+            Ok(Some(Err(error))) => errors.push(error),
+            Ok(None) | Err(_) => {}
+        }
+    }
+}
+
+/// One error for those of all addresses: what a retry does not mend goes first, then what a server said.
+fn combined(errors: Vec<ConnectError>) -> ConnectError {
+    let (mut not_ready, mut texts) = (false, Vec::<String>::new());
+    for error in errors {
+        match error {
+            ConnectError::NotReady(text) => {
+                not_ready = true;
+                texts.push(text);
+            }
+            ConnectError::Unreachable(text) => texts.push(text),
+            lasting => return lasting,
+        }
+    }
+    texts.dedup();
+    let text = texts.join("; ");
+    if not_ready { ConnectError::NotReady(text) } else { ConnectError::Unreachable(text) }
+}
+
+async fn driven_client<T>(config: &Config, tls: T) -> Result<Client, tokio_postgres::Error>
+where
+    T: MakeTlsConnect<Socket>,
+    T::Stream: TlsStream + Unpin + Send + 'static,
+    T::TlsConnect: TlsConnect<Socket>,
+{
+    config.connect(tls).await.map(driven)
 }
 
 /// Drives a connection in a task of its own until its client is dropped or the server closes it.
@@ -147,6 +319,51 @@ where
     client
 }
 
+/// What a failed login or an unreachable server means for an attempt.
+pub(crate) fn connect_error(error: &tokio_postgres::Error, place: &dyn Display) -> ConnectError {
+    let Some(refusal) = error.as_db_error() else {
+        let text = format!("{place}: {}", with_cause(error));
+        // TLS, passwords and what the library does not support. Without an error of the system a retry ends in the same way.
+        return if is_lasting(error) { ConnectError::Refused(text) } else { ConnectError::Unreachable(text) };
+    };
+    let message = refusal.message();
+    let text = |advice: &str| format!("{place}: {message}{advice}");
+    // PgBouncer says all in English, with a SQLSTATE that stands for any mistake of a client.
+    if message.contains("unsupported startup parameter") {
+        return ConnectError::Refused(text(
+            ". Leave `options` out of the connection string: PgBouncer does not pass it on. Set its settings by ALTER ROLE",
+        ));
+    }
+    if message.contains("no such database") {
+        return ConnectError::Refused(text(". Add it to the section [databases] of PgBouncer"));
+    }
+    match refusal.code() {
+        &SqlState::INVALID_PASSWORD => ConnectError::Refused(text(". Check the user and the password")),
+        &SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
+            ConnectError::Refused(text(". Check the user, sslmode, and the server's pg_hba.conf"))
+        }
+        &SqlState::INVALID_CATALOG_NAME => ConnectError::Refused(text(
+            ". Check its name, or create it: CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0",
+        )),
+        code if ["0A", "22", "42"].iter().any(|class| code.code().starts_with(class)) => {
+            ConnectError::Refused(text(""))
+        }
+        _ => ConnectError::NotReady(text("")),
+    }
+}
+
+fn is_lasting(error: &tokio_postgres::Error) -> bool {
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<std::io::Error>() {
+            // What rustls reports: a certificate or a protocol that does not fit.
+            return error.kind() == std::io::ErrorKind::InvalidData;
+        }
+        cause = error.source();
+    }
+    !error.is_closed()
+}
+
 /// An error with what is behind it, in one line: `error connecting to server: Connection refused`.
 pub(crate) fn with_cause(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -159,21 +376,4 @@ pub(crate) fn with_cause(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn english_locales_are_known_by_their_names() {
-        for english in
-            ["C", "C.UTF-8", "POSIX", "en_US.utf8", "en_GB", "en", "en-US-x-icu", "English_United States.1252"]
-        {
-            assert!(is_english(english), "{english}");
-        }
-        for other in ["", "de_DE.UTF-8", "fr", "eno_XX", "cs_CZ", "zh_CN.utf8"] {
-            assert!(!is_english(other), "{other}");
-        }
-    }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use diesel::migration::{Migration, MigrationSource as _};
 use diesel::pg::Pg;
 use diesel::result::QueryResult;
-use diesel::sql_types::Bool;
+use diesel::sql_types::{Bool, Integer, Text};
 use diesel_async::{AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
 use thiserror::Error;
@@ -19,6 +19,8 @@ const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/postg
 const SCHEMA_LOCK: i64 = 0x6d6f_7669_6573;
 /// How often whoever waits for it asks.
 pub(crate) const LOCK_PAUSE: Duration = Duration::from_millis(50);
+/// How often to say who holds it.
+const LOCK_REPORT_EVERY: Duration = Duration::from_secs(10);
 /// How long it is waited for: a large migration takes its time.
 const LOCK_MAX: Duration = Duration::from_secs(30 * 60);
 
@@ -48,50 +50,111 @@ pub enum MigrateError {
     /// A migration failed. Nothing of it stays, but of one that runs outside a transaction.
     #[error("a migration failed: {0}")]
     Failed(String),
+    /// The schema cannot be read.
+    #[error("the state of the schema cannot be read: {0}")]
+    Unreadable(String),
+    /// The role may not change the schema.
+    #[error(
+        "a migration failed: {0}. Run `migrate` with the role that owns the tables; `serve` needs only SELECT, INSERT, UPDATE and DELETE"
+    )]
+    NotPermitted(String),
 }
 
 type Harness = AsyncMigrationHarness<AsyncPgConnection>;
 
 impl PostgresStore {
-    /// Compares the schemas. Needs a multi-threaded runtime, like the other methods here.
+    /// Compares the schemas. Reads only: the role needs no other right than to read.
     pub async fn schema_state(&self) -> Result<SchemaState, MigrateError> {
-        let mut harness = AsyncMigrationHarness::new(self.settings().establish_one().await?);
-        state(&mut harness)
+        state(&mut self.settings().establish_one().await?).await
     }
 
     /// Runs the migrations that have not run, and says how many. Two at once do no harm.
     pub async fn migrate(&self) -> Result<usize, MigrateError> {
-        let mut harness = self.locked_harness().await?;
-        match state(&mut harness)? {
-            SchemaState::Newer => Err(MigrateError::Newer),
-            SchemaState::Current => Ok(0),
-            SchemaState::Older => Ok(harness.run_pending_migrations(MIGRATIONS).map_err(failed)?.len()),
-        }
+        let mut connection = self.locked_connection().await?;
+        let (connection, outcome) = match state(&mut connection).await {
+            Ok(SchemaState::Older) => {
+                let mut harness = Harness::new(connection);
+                let ran = harness.run_pending_migrations(MIGRATIONS).map(|versions| versions.len()).map_err(failed);
+                (harness.into_inner(), ran)
+            }
+            Ok(SchemaState::Current) => (connection, Ok(0)),
+            Ok(SchemaState::Newer) => (connection, Err(MigrateError::Newer)),
+            Err(error) => (connection, Err(error)),
+        };
+        unlock(connection).await;
+        outcome
     }
 
     /// Takes every migration back, with all data.
     #[cfg(feature = "testing")]
     pub async fn revert_migrations(&self) -> Result<(), MigrateError> {
-        self.locked_harness().await?.revert_all_migrations(MIGRATIONS).map_err(failed)?;
-        Ok(())
+        let mut harness = Harness::new(self.locked_connection().await?);
+        let reverted = harness.revert_all_migrations(MIGRATIONS).map(drop).map_err(failed);
+        unlock(harness.into_inner()).await;
+        reverted
     }
 
-    /// The lock goes with the connection, at the end of the harness.
-    async fn locked_harness(&self) -> Result<Harness, MigrateError> {
+    /// A connection that holds the schema lock.
+    async fn locked_connection(&self) -> Result<AsyncPgConnection, MigrateError> {
         let mut connection = self.settings().establish_one().await?;
         // A large migration takes its time.
         let patient = "SET statement_timeout = 0; SET lock_timeout = 0";
         connection.batch_execute(patient).await.map_err(|error| failed(error.into()))?;
         let began = Instant::now();
+        let mut report_at = began;
         while began.elapsed() < LOCK_MAX {
             let locked = try_schema_lock(&mut connection, "pg_try_advisory_lock").await;
             if locked.map_err(|error| failed(error.into()))? {
-                return Ok(AsyncMigrationHarness::new(connection));
+                return Ok(connection);
+            }
+            if Instant::now() >= report_at {
+                report_at = Instant::now() + LOCK_REPORT_EVERY;
+                report_holders(&mut connection).await;
             }
             tokio::time::sleep(LOCK_PAUSE).await;
         }
         Err(MigrateError::Busy)
     }
+}
+
+/// Gives the lock back. Without a pooler the end of the connection would do, but a pooler keeps the session.
+async fn unlock(mut connection: AsyncPgConnection) {
+    let unlocked = diesel::select(diesel::dsl::sql::<Bool>(&format!("pg_advisory_unlock({SCHEMA_LOCK})")));
+    if let Err(error) = unlocked.get_result::<bool>(&mut connection).await {
+        tracing::warn!(%error, "the schema lock is not given back before its connection ends");
+    }
+}
+
+/// Logs who has the lock.
+async fn report_holders(connection: &mut AsyncPgConnection) {
+    // A 64-bit key is in two halves, and marked by 1.
+    let sql = format!(
+        "SELECT l.pid, coalesce(a.application_name, '') AS program, coalesce(host(a.client_addr), '') AS address
+         FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+         WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+             AND l.classid = {high} AND l.objid = {low}
+             AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+        high = SCHEMA_LOCK >> 32,
+        low = SCHEMA_LOCK & 0xffff_ffff,
+    );
+    match diesel::sql_query(sql).load::<Holder>(connection).await {
+        Ok(holders) => {
+            for Holder { pid, program, address } in holders {
+                tracing::warn!(program, address, "waiting for the schema lock held by pid {pid}");
+            }
+        }
+        Err(error) => tracing::warn!(%error, "waiting for the schema lock"),
+    }
+}
+
+#[derive(diesel::QueryableByName)]
+struct Holder {
+    #[diesel(sql_type = Integer)]
+    pid: i32,
+    #[diesel(sql_type = Text)]
+    program: String,
+    #[diesel(sql_type = Text)]
+    address: String,
 }
 
 /// Takes the lock by one of PostgreSQL's functions if nobody has it. Whoever wants it asks again: an index that is made CONCURRENTLY
@@ -100,13 +163,19 @@ pub(crate) async fn try_schema_lock(connection: &mut AsyncPgConnection, function
     diesel::select(diesel::dsl::sql::<Bool>(&format!("{function}({SCHEMA_LOCK})"))).get_result(connection).await
 }
 
-fn state(harness: &mut Harness) -> Result<SchemaState, MigrateError> {
-    let applied = harness.applied_migrations().map_err(failed)?;
+/// Not by diesel's harness, which would create its table: a role that serves may have no right to that.
+async fn state(connection: &mut AsyncPgConnection) -> Result<SchemaState, MigrateError> {
+    let unreadable = |error: diesel::result::Error| MigrateError::Unreadable(error.to_string());
+    let exists = diesel::dsl::sql::<Bool>("to_regclass('__diesel_schema_migrations') IS NOT NULL");
+    let exists: bool = diesel::select(exists).get_result(connection).await.map_err(unreadable)?;
+    let mut applied = Vec::new();
+    if exists {
+        let sql = "SELECT version::text AS version FROM __diesel_schema_migrations";
+        applied = diesel::sql_query(sql).load::<Applied>(connection).await.map_err(unreadable)?;
+    }
     let known: Vec<Box<dyn Migration<Pg>>> = MIGRATIONS.migrations().map_err(failed)?;
-    let is_known = |version: &diesel::migration::MigrationVersion<'_>| {
-        known.iter().any(|migration| migration.name().version() == *version)
-    };
-    if !applied.iter().all(is_known) {
+    let known: Vec<_> = known.iter().map(|migration| migration.name().version().to_string()).collect();
+    if !applied.iter().all(|migration| known.contains(&migration.version)) {
         Ok(SchemaState::Newer)
     } else if applied.len() < known.len() {
         Ok(SchemaState::Older)
@@ -115,6 +184,19 @@ fn state(harness: &mut Harness) -> Result<SchemaState, MigrateError> {
     }
 }
 
+/// A migration that has run.
+#[derive(diesel::QueryableByName)]
+struct Applied {
+    #[diesel(sql_type = Text)]
+    version: String,
+}
+
 fn failed(error: Box<dyn std::error::Error + Send + Sync>) -> MigrateError {
-    MigrateError::Failed(error.to_string())
+    let text = error.to_string();
+    // Of the language of a server whose errors are not in English nothing is lost but the advice.
+    if text.contains("permission denied") || text.contains("must be owner of") {
+        MigrateError::NotPermitted(text)
+    } else {
+        MigrateError::Failed(text)
+    }
 }

@@ -48,6 +48,13 @@ impl TestDatabase {
         Self::create_from(None).await
     }
 
+    /// Another new database on the same server, made with these options of `CREATE DATABASE`.
+    pub async fn sibling(&self, options: &str) -> TestResult<Self> {
+        let name = unique_name("test");
+        execute(&server_url()?, &format!("CREATE DATABASE {name} {options}")).await?;
+        Ok(Self { url: database_url(&name)?, name })
+    }
+
     async fn create_from(template: Option<&String>) -> TestResult<Self> {
         let name = unique_name("test");
         let from = template.map(|template| format!(" TEMPLATE {template}")).unwrap_or_default();

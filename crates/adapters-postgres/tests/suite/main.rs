@@ -9,6 +9,7 @@
 )]
 
 mod conditions;
+mod connecting;
 mod contracts;
 mod faults;
 mod migrations;

@@ -1,14 +1,84 @@
 //! PgBouncer, the real one, between the program and the database.
 
 use adapters_postgres::testing::{PgBouncer, PoolMode, TestDatabase};
-use tokio_postgres::NoTls;
+use adapters_postgres::{ConnectError, PostgresSettings, PostgresStore};
+
+async fn connect(text: &str) -> Result<PostgresStore, ConnectError> {
+    PostgresStore::connect(PostgresSettings::parse(text, 2).unwrap()).await
+}
 
 #[tokio::test(flavor = "multi_thread")]
-async fn databases_of_the_test_server_are_reached_through_pgbouncer() {
+async fn settings_are_kept_in_session_mode() {
+    let database = TestDatabase::create().await.unwrap();
+    let bouncer = PgBouncer::start(PoolMode::Session, &[]).unwrap();
+    let sql = "SELECT name || '=' || setting AS line FROM pg_settings
+        WHERE name IN ('statement_timeout', 'lock_timeout', 'plan_cache_mode') ORDER BY name";
+    // The second takes over the sessions of the first.
+    for _ in 0..2 {
+        let store = connect(&bouncer.url(&database).unwrap()).await.unwrap();
+        let batches = [store.batch_store(), store.batch_store()];
+        for batch in &batches {
+            let lines = batch.lines(sql).await.unwrap();
+            assert_eq!(lines, ["lock_timeout=1000", "plan_cache_mode=force_generic_plan", "statement_timeout=5000"]);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pooler_that_shares_sessions_is_refused() {
+    let database = TestDatabase::create().await.unwrap();
+    for settings in [&["default_pool_size = 1"][..], &[], &["server_round_robin = 1"]] {
+        let bouncer = PgBouncer::start(PoolMode::Transaction, settings).unwrap();
+        let url = bouncer.url(&database).unwrap();
+        // The first refusal must not make the second start look well.
+        for _ in 0..2 {
+            let Err(error) = connect(&url).await else { panic!("accepted: {settings:?}") };
+            assert!(matches!(error, ConnectError::Pooler(_)) && !error.may_pass(), "{settings:?}: {error}");
+            assert!(error.to_string().contains("pool_mode=session"), "{error}");
+        }
+    }
+    let unreset = PgBouncer::start(PoolMode::Session, &["server_reset_query ="]).unwrap();
+    let url = unreset.url(&database).unwrap();
+    connect(&url).await.unwrap();
+    let Err(error) = connect(&url).await else { panic!("accepted") };
+    assert!(error.to_string().contains("server_reset_query=DISCARD ALL"), "{error}");
+}
+
+/// Every connection of the program is checked, not only the first ones: the mode of a pooler may change while the program runs.
+#[tokio::test(flavor = "multi_thread")]
+async fn new_connections_to_a_used_session_are_refused() {
+    let database = TestDatabase::create().await.unwrap();
+    let store = connect(&database.url).await.unwrap();
+    store.schema_state().await.unwrap();
+    // From now on a session begins as one does that a pooler passes on without a reset.
+    let sql = format!("ALTER DATABASE {} SET movie_booking.connection = 'of another'", database.name);
+    database.execute(&sql).await.unwrap();
+    let error = store.schema_state().await.unwrap_err().to_string();
+    assert!(error.contains("shares PostgreSQL sessions"), "{error}");
+    let error = store.batch_store().lines("SELECT 1::text AS line").await.unwrap_err();
+    assert!(std::error::Error::source(&error).unwrap().to_string().contains("shares PostgreSQL sessions"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn options_that_pgbouncer_does_not_pass_on_are_refused_with_advice() {
     let database = TestDatabase::create_empty().await.unwrap();
     let bouncer = PgBouncer::start(PoolMode::Session, &[]).unwrap();
-    let (client, connection) = tokio_postgres::connect(&bouncer.url(&database).unwrap(), NoTls).await.unwrap();
-    tokio::spawn(connection);
-    let row = client.query_one("SELECT current_database()::text", &[]).await.unwrap();
-    assert_eq!(row.get::<_, String>(0), database.name);
+    let url = format!("{}?options=-c%20geqo%3Doff", bouncer.url(&database).unwrap());
+    let Err(error) = connect(&url).await else { panic!("accepted") };
+    assert!(matches!(error, ConnectError::Refused(_)) && error.to_string().contains("ALTER ROLE"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn migrate_gives_its_lock_back_to_sessions_that_a_pooler_keeps() {
+    let database = TestDatabase::create_empty().await.unwrap();
+    // All that this program needs to be reset, and not the locks.
+    let bouncer = PgBouncer::start(PoolMode::Session, &["server_reset_query = RESET ALL; DEALLOCATE ALL"]).unwrap();
+    let store = connect(&bouncer.url(&database).unwrap()).await.unwrap();
+    assert!(store.migrate().await.unwrap() > 0);
+    assert_eq!(store.migrate().await.unwrap(), 0);
+    let direct = connect(&database.url).await.unwrap();
+    let sql = "SELECT count(*)::text AS line FROM pg_locks WHERE locktype = 'advisory'
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    assert_eq!(direct.batch_store().lines(sql).await.unwrap(), ["0"]);
+    assert_eq!(direct.migrate().await.unwrap(), 0);
 }

@@ -125,3 +125,29 @@ async fn who_insists_on_tls_never_talks_without_it() {
         assert_eq!(connected, connects, "{mode}");
     }
 }
+
+/// Every form of a connection string that asks for TLS has it, or fails.
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_is_required_by_every_form_of_a_connection_string() {
+    let fixture = Fixture::start().await;
+    let (_, rest) = fixture.database.url.split_once('@').unwrap();
+    let plain_port: u16 = rest.split_once('/').unwrap().0.rsplit_once(':').unwrap().1.parse().unwrap();
+    let name = &fixture.database.name;
+    for (port, connects) in [(fixture.port, true), (plain_port, false)] {
+        for text in [
+            format!("host=127.0.0.1 port={port} user=booking password=p?w dbname={name} sslmode=require"),
+            format!("postgres://booking:p%3Fw@127.0.0.1:{port}/{name}?sslmode=require"),
+            format!("postgresql:///{name}?host=127.0.0.1&port={port}&user=booking&sslmode=require"),
+            format!("postgres://booking@nowhere.invalid:{port}/{name}?hostaddr=127.0.0.1&sslmode=require"),
+        ] {
+            let connected = PostgresStore::connect(PostgresSettings::parse(&text, 1).unwrap()).await.map(|_| ());
+            assert_eq!(connected.is_ok(), connects, "{text}: {connected:?}");
+            assert!(connects || matches!(connected, Err(ConnectError::Refused(_))), "{text}: {connected:?}");
+        }
+        let port = port.to_string();
+        let parts =
+            [("host", "127.0.0.1"), ("port", &port), ("user", "booking"), ("dbname", name), ("sslmode", "require")];
+        let connected = PostgresStore::connect(PostgresSettings::from_parts(parts, 1).unwrap()).await.map(|_| ());
+        assert_eq!(connected.is_ok(), connects, "{connected:?}");
+    }
+}
