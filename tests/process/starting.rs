@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use adapters_postgres::testing::TestDatabase;
 use diesel::connection::SimpleConnection as _;
 use diesel::{Connection as _, SqliteConnection};
 
@@ -238,12 +239,104 @@ async fn postgres_needs_a_secret() {
 fn a_postgres_that_cannot_be_reached_ends_the_start() {
     let site = Site::embedded().with("JWT_SECRET", JWT_SECRET);
     let site = site.with("DATABASE_URL", "postgres://somebody:Pa55word@127.0.0.1:1/nothing");
+    let site = site.with("DB_START_TIMEOUT", "1s");
     for command in ["serve", "migrate", "seed"] {
         let began = Instant::now();
         let told = site.run(&[command], "").failed(1);
         assert!(told.contains("PostgreSQL cannot be reached") && !told.contains("Pa55word"), "{told}");
-        assert!(began.elapsed() < Duration::from_secs(10));
+        assert!(told.contains("waiting up to ") && told.contains("127.0.0.1 port 1"), "{told}");
+        assert!(began.elapsed() >= Duration::from_millis(500));
     }
+    let shown = site.run(&["check-config"], "").succeeded();
+    assert!(shown.contains("The database was not checked: PostgreSQL cannot be reached"), "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_not_utf8_is_refused_by_every_command() {
+    let empty = TestDatabase::create_empty().await.unwrap();
+    let latin = empty.sibling("ENCODING 'LATIN1' TEMPLATE template0 LOCALE 'C'").await.unwrap();
+    let site = Site::on(latin);
+    for command in [&["serve"][..], &["serve", "--migrate"], &["migrate"], &["seed"], &["check-config"]] {
+        let told = site.run(command, "").failed(1);
+        assert!(told.contains("has the encoding LATIN1, but must have UTF8"), "{command:?}: {told}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_waits_for_a_database_that_comes_later() {
+    let site = Site::postgres().await;
+    let database = site.database.as_ref().unwrap();
+    database.take_down().await.unwrap();
+    let starting = site.begin_to_serve(&[]);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    database.bring_up().await.unwrap();
+    let server = starting.listening();
+    server.client.get("/readyz").await.expect(200);
+    let told = server.stop().stderr;
+    assert!(told.contains("waiting up to ") && told.contains("PostgreSQL is not ready"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_config_says_whether_the_database_can_be_used() {
+    let site = Site::empty_postgres().await;
+    let shown = site.run(&["check-config"], "").succeeded();
+    assert!(shown.contains("run `movie-booking migrate`"), "{shown}");
+    site.run(&["migrate"], "").succeeded();
+    let shown = site.run(&["check-config"], "").succeeded();
+    assert!(shown.contains("The database can be used, and its schema is up to date"), "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn migrate_says_who_holds_the_schema_lock_while_it_waits() {
+    let site = Site::empty_postgres().await;
+    let url = site.database.as_ref().unwrap().url.clone();
+    let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+    let driver = tokio::spawn(connection);
+    let row = client.query_one("SELECT pg_advisory_lock(120325495416179), pg_backend_pid()", &[]).await.unwrap();
+    let pid: i32 = row.get(1);
+    let release = tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        drop(client);
+        driver.await.unwrap().unwrap();
+    });
+    let ended = tokio::task::spawn_blocking(move || site.run(&["migrate"], "")).await.unwrap();
+    release.await.unwrap();
+    assert!(ended.stderr.contains(&format!("waiting for the schema lock held by pid {pid}")), "{ended:?}");
+    ended.succeeded();
+}
+
+/// `migrate` by the owner, everything else by a role that can only read and write rows.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_that_only_reads_and_writes_rows_serves() {
+    let site = Site::postgres().await;
+    let database = site.database.as_ref().unwrap();
+    let (role, name) = (format!("server_of_{}", database.name), &database.name);
+    database
+        .execute(&format!(
+            "REVOKE CREATE ON SCHEMA public FROM PUBLIC; CREATE ROLE {role} LOGIN;
+             GRANT CONNECT ON DATABASE {name} TO {role};
+             GRANT USAGE ON SCHEMA public TO {role};
+             GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role};
+             GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {role}"
+        ))
+        .await
+        .unwrap();
+    let url = format!("postgres://{role}@{}", database.url.split_once('@').unwrap().1);
+    let site = site.with("DATABASE_URL", &url);
+    assert_eq!(site.run(&["migrate"], "").succeeded(), "0 migrations run; the schema is up to date.\n");
+    site.run(&["seed"], "").succeeded();
+    let server = site.serve_with(&["serve", "--migrate"]);
+    server.client.get("/readyz").await.expect(200);
+    let token = server.client.sign_up("ana@example.org").await;
+    let show = server.client.shows(1).await[0];
+    let seat = server.client.free_seats(show).await[0];
+    server.client.book(&token, "a-key", seat).await.expect(201);
+    drop(server);
+    let database = site.database.as_ref().unwrap();
+    database.execute("DELETE FROM __diesel_schema_migrations WHERE version = (SELECT max(version) FROM __diesel_schema_migrations)").await.unwrap();
+    let told = site.run(&["migrate"], "").failed(1);
+    assert!(told.contains("permission denied") || told.contains("must be owner"), "{told}");
+    assert!(told.contains("with the role that owns the tables"), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -168,6 +168,9 @@ async fn run(command: Command, loaded: &Loaded) -> Outcome {
         Command::Backup { file } => backup(config, file).await,
         Command::CheckConfig => {
             print(&format!("{}\n", config::describe(loaded)));
+            if let Some(found) = OpenStore::probe(&loaded.config).await? {
+                print(&format!("\n{found}.\n"));
+            }
             Ok(())
         }
         // These two are over before there is a runtime.

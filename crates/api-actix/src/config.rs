@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use actix_web::http::Uri;
-use adapters_postgres::PostgresSettings;
+use adapters_postgres::{PostgresSettings, SettingsError as PostgresError};
 use adapters_redis::{RedisSettings, SettingsError};
 use chrono::TimeDelta;
 use domain::booking::{Hold, Rules, SeatGapRule};
@@ -64,6 +64,8 @@ pub struct Config {
     pub port: u16,
     /// Where bookings are kept.
     pub store: StoreConfig,
+    /// How long a start waits for PostgreSQL.
+    pub db_start_timeout: Duration,
     /// Redis, which servers share.
     pub redis: Option<RedisSettings>,
     /// What signs access tokens. Always there on PostgreSQL; made and kept on the embedded store where it is not given.
@@ -130,11 +132,16 @@ pub const SETTINGS: &[Setting] = &[
     secret(
         "DATABASE_URL",
         "",
-        "postgres://user:password@host:5432/database?sslmode=…&sslrootcert=…",
-        "PostgreSQL. Without it and DB_HOST the embedded store is used. sslmode: disable, prefer, require, verify-ca or verify-full.",
+        "postgres://user:password@host:5432/database?sslmode=…&sslrootcert=… or host=… user=… password=… dbname=… sslmode=…",
+        "PostgreSQL. Without it and DB_HOST the embedded store is used. docs/operating/postgresql.md lists the parameters; any other is an error.",
     ),
-    setting("DB_HOST", "", "a host name", "PostgreSQL by parts, instead of DATABASE_URL."),
-    setting("DB_PORT", "5432", "1 to 65535", "With DB_HOST."),
+    setting(
+        "DB_HOST",
+        "",
+        "a host name, an IP address or the directory of a Unix socket; several are separated by commas",
+        "PostgreSQL by parts, instead of DATABASE_URL. Nothing in them needs percent-encoding.",
+    ),
+    setting("DB_PORT", "5432", "1 to 65535; one for all hosts, or one for each, separated by commas", "With DB_HOST."),
     setting("DB_NAME", "", "a database's name", "With DB_HOST; needed."),
     setting("DB_USER", "", "a role's name", "With DB_HOST; needed."),
     secret("DB_PASSWORD", "", "a password", "With DB_HOST."),
@@ -145,6 +152,12 @@ pub const SETTINGS: &[Setting] = &[
         "8",
         "1 to 200",
         "Connections for reading. More than the database has cores for makes it slower.",
+    ),
+    setting(
+        "DB_START_TIMEOUT",
+        "30s",
+        "a time from 0s to 1h",
+        "How long a start waits for PostgreSQL while it cannot be reached, is starting or cannot be written to.",
     ),
     setting("DATA_DIR", "./data", "a directory", "Where the embedded store is."),
     secret(
@@ -488,6 +501,7 @@ pub fn check(values: BTreeMap<&'static str, String>, mut errors: Vec<String>) ->
         host: reader.parsed("HOST"),
         port: reader.parsed("PORT"),
         store: store.unwrap_or_else(|| StoreConfig::Embedded { data_dir: PathBuf::new() }),
+        db_start_timeout: reader.duration_within("DB_START_TIMEOUT", Duration::ZERO, Duration::from_secs(3600)),
         redis: reader.redis(),
         jwt_secret,
         jwt_secret_previous: reader.signing_secret("JWT_SECRET_PREVIOUS"),
@@ -571,6 +585,17 @@ fn trimmed(name: &'static str, value: &str, errors: &mut Vec<String>) -> Option<
     (!trimmed.is_empty()).then(|| trimmed.to_owned())
 }
 
+/// The parts of the database's address, each with libpq's name for it.
+const DATABASE_PARTS: [(&str, &str); 7] = [
+    ("DB_HOST", "host"),
+    ("DB_PORT", "port"),
+    ("DB_NAME", "dbname"),
+    ("DB_USER", "user"),
+    ("DB_PASSWORD", "password"),
+    ("DB_SSLMODE", "sslmode"),
+    ("DB_SSLROOTCERT", "sslrootcert"),
+];
+
 struct Reader {
     values: BTreeMap<&'static str, String>,
     errors: Vec<String>,
@@ -653,22 +678,36 @@ impl Reader {
 
     fn store(&mut self) -> Option<StoreConfig> {
         let pool_size = self.number("DB_POOL_SIZE", 1, 200);
-        let (name, url) = match (self.values.get("DATABASE_URL").cloned(), self.values.contains_key("DB_HOST")) {
+        let settings = match (self.values.get("DATABASE_URL").cloned(), self.values.contains_key("DB_HOST")) {
             (Some(_), true) => {
                 self.errors.push("DATABASE_URL and DB_HOST are both given: give one of them.".to_owned());
                 return None;
             }
-            (Some(url), false) => ("DATABASE_URL", url),
-            (None, true) => ("DB_HOST", self.url_of_parts()?),
+            (Some(url), false) => PostgresSettings::parse(&url, pool_size).map_err(|error| match error {
+                PostgresError::Parameter { .. } | PostgresError::Tls(_) => format!("DATABASE_URL: {error}."),
+                PostgresError::Syntax(problem) => format!("DATABASE_URL cannot be read: {problem}."),
+            }),
+            (None, true) => {
+                let parts = self.database_parts()?;
+                let named = parts.iter().map(|(_, parameter, value)| (*parameter, value.as_str()));
+                PostgresSettings::from_parts(named, pool_size).map_err(|error| match error {
+                    PostgresError::Parameter { name, problem } => {
+                        let part = DATABASE_PARTS.iter().find(|(_, parameter)| *parameter == name);
+                        format!("{} {problem}.", part.map_or("DB_HOST", |(part, _)| part))
+                    }
+                    PostgresError::Tls(problem) => format!("DB_SSLROOTCERT: {problem}."),
+                    PostgresError::Syntax(problem) => format!("DB_HOST: {problem}."),
+                })
+            }
             (None, false) => {
                 self.parts_need_a_host();
                 return Some(StoreConfig::Embedded { data_dir: self.text("DATA_DIR").unwrap_or_default().into() });
             }
         };
-        match PostgresSettings::parse(&url, pool_size) {
+        match settings {
             Ok(settings) => Some(StoreConfig::Postgres(Box::new(settings))),
             Err(error) => {
-                self.errors.push(format!("{name}: {error}."));
+                self.errors.push(error);
                 None
             }
         }
@@ -697,34 +736,25 @@ impl Reader {
     }
 
     fn parts_need_a_host(&mut self) {
-        let parts = ["DB_NAME", "DB_USER", "DB_PASSWORD", "DB_PORT", "DB_SSLMODE", "DB_SSLROOTCERT"];
+        let parts = DATABASE_PARTS.into_iter().map(|(part, _)| part);
         if let Some(part) = parts.into_iter().find(|part| self.values.contains_key(part)) {
             self.errors.push(format!("{part} is given without DB_HOST: give DB_HOST too, or none of them."));
         }
     }
 
-    fn url_of_parts(&mut self) -> Option<String> {
-        let port = self.parsed_by("DB_PORT", 0_u16, |text| text.parse().ok().filter(|port| *port > 0));
-        let mut needed = |name: &'static str| {
-            let value = self.values.get(name).cloned();
-            if value.is_none() {
-                self.errors.push(format!("{name} is missing: DB_HOST needs it."));
+    /// The parts of the database's address that are given, each with libpq's name for it.
+    fn database_parts(&mut self) -> Option<Vec<(&'static str, &'static str, String)>> {
+        for needed in ["DB_USER", "DB_NAME"] {
+            if !self.values.contains_key(needed) {
+                self.errors.push(format!("{needed} is missing: DB_HOST needs it."));
             }
-            value
-        };
-        let (host, user, database) = (needed("DB_HOST"), needed("DB_USER"), needed("DB_NAME"));
-        let (host, user, database) = (host?, user?, database?);
-        let password = self.values.get("DB_PASSWORD").map(|password| format!(":{}", escaped(password)));
-        let mode = self.text("DB_SSLMODE").unwrap_or_default();
-        let root_cert = self.values.get("DB_SSLROOTCERT").map(|file| format!("&sslrootcert={}", escaped(file)));
-        Some(format!(
-            "postgres://{}{}@{host}:{port}/{}?sslmode={}{}",
-            escaped(&user),
-            password.unwrap_or_default(),
-            escaped(&database),
-            mode.trim(),
-            root_cert.unwrap_or_default()
-        ))
+        }
+        let parts: Vec<_> = DATABASE_PARTS
+            .into_iter()
+            .filter_map(|(part, parameter)| Some((part, parameter, self.text(part)?)))
+            .collect();
+        let has = |name: &str| parts.iter().any(|(part, ..)| *part == name);
+        (has("DB_USER") && has("DB_NAME")).then_some(parts)
     }
 
     fn origins(&mut self) -> Vec<String> {
@@ -821,18 +851,6 @@ impl Fallback for u16 {
     fn fallback() -> Self {
         0
     }
-}
-
-/// As a part of a URL: what is neither a letter nor a digit is percent-encoded.
-fn escaped(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut escaped, byte| {
-        if byte.is_ascii_alphanumeric() {
-            escaped.push(char::from(byte));
-        } else {
-            escaped.push_str(&format!("%{byte:02X}"));
-        }
-        escaped
-    })
 }
 
 #[cfg(test)]

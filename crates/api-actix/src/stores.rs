@@ -103,7 +103,7 @@ impl OpenStore {
         match &config.store {
             StoreConfig::Embedded { data_dir } => Self::open_embedded(data_dir, purpose).await,
             StoreConfig::Postgres(settings) => {
-                let store = PostgresStore::connect(settings.as_ref().clone()).await?;
+                let store = PostgresStore::connect_within(settings.as_ref().clone(), config.db_start_timeout).await?;
                 let migrated = match purpose {
                     Purpose::ServeAndMigrate | Purpose::Migrate => store.migrate().await?,
                     Purpose::Serve | Purpose::Administer => check_schema(&store).await?,
@@ -114,6 +114,25 @@ impl OpenStore {
                 Ok(Self { ports, data_dir: None, migrated, embedded: None, _lock: None })
             }
         }
+    }
+
+    /// Asks PostgreSQL once whether it can be served from, for `check-config`: what is found, or `None` for the embedded store. A
+    /// database that is not there at the moment is no mistake in the settings.
+    pub async fn probe(config: &Config) -> Result<Option<String>, StoreStartError> {
+        let StoreConfig::Postgres(settings) = &config.store else { return Ok(None) };
+        let store = match PostgresStore::connect(settings.as_ref().clone()).await {
+            Ok(store) => store,
+            Err(error) if error.may_pass() => return Ok(Some(format!("The database was not checked: {error}"))),
+            Err(error) => return Err(error.into()),
+        };
+        let found = match store.schema_state().await? {
+            adapters_postgres::SchemaState::Current => "The database can be used, and its schema is up to date",
+            adapters_postgres::SchemaState::Older => {
+                "The database can be used once its schema is up to date: run `movie-booking migrate`"
+            }
+            adapters_postgres::SchemaState::Newer => return Err(MigrateError::Newer.into()),
+        };
+        Ok(Some(found.to_owned()))
     }
 
     /// Closes the embedded store's file, whoever still has a hand on the store, and lets others have the directory. Blocks until
