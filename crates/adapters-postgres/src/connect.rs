@@ -175,31 +175,38 @@ impl PostgresSettings {
 }
 
 impl PostgresStore {
-    /// Reaches the database once, checks that it can be written to and keeps what it acknowledges, and makes a pool for it.
+    /// Reaches the database once, checks that it keeps what it acknowledges, and makes a pool for it. It may be a standby.
     pub async fn connect(settings: PostgresSettings) -> Result<Self, ConnectError> {
+        Self::connect_as(settings, Role::Any).await
+    }
+
+    async fn connect_as(settings: PostgresSettings, role: Role) -> Result<Self, ConnectError> {
         let store = Self::unconnected(settings)?;
         let settings = store.settings();
-        let first = settings.client(Role::Writer).await?;
+        let first = settings.client(role).await?;
         // A pooler that shares sessions gives the session of the first connection to the second, or another one to the first.
-        let second = settings.client(Role::Writer).await;
-        if let Err(error @ ConnectError::Pooler(_)) = second {
+        let apart = match settings.client(role).await {
+            Ok(second) => session::check_apart(&first, &second).await,
+            // Where there is no second connection at the moment, the next one is checked as well.
+            Err(error) if error.may_pass() => Ok(()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = apart {
             session::clean_up(&first).await;
             return Err(error);
         }
-        drop(second?);
-        session::check_again(&first).await?;
         Ok(store)
     }
 
-    /// As [`PostgresStore::connect`], but waits for a database that cannot be reached or is not ready, at most for `patience`. Logs
-    /// every second what it waits for.
+    /// As [`PostgresStore::connect`], but the database must accept writes. Waits for one that cannot be reached or is not ready, at
+    /// most for `patience`, and logs every second what it waits for.
     pub async fn connect_within(settings: PostgresSettings, patience: Duration) -> Result<Self, ConnectError> {
         let began = Instant::now();
         let deadline = began + patience;
         let mut report_at = began;
         let mut cause = ConnectError::Unreachable("no answer yet".to_owned());
         loop {
-            let attempt = Self::connect(settings.clone());
+            let attempt = Self::connect_as(settings.clone(), Role::Writer);
             tokio::pin!(attempt);
             loop {
                 tokio::select! {
@@ -336,6 +343,12 @@ pub(crate) fn connect_error(error: &tokio_postgres::Error, place: &dyn Display) 
     }
     if message.contains("no such database") {
         return ConnectError::Refused(text(". Add it to the section [databases] of PgBouncer"));
+    }
+    if ["password authentication failed", "SASL authentication failed", "no such user"]
+        .iter()
+        .any(|text| message.contains(text))
+    {
+        return ConnectError::Refused(text(". Check the user and the password"));
     }
     match refusal.code() {
         &SqlState::INVALID_PASSWORD => ConnectError::Refused(text(". Check the user and the password")),

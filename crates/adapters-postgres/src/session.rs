@@ -137,13 +137,21 @@ async fn read_back(client: &Client, set: &HashMap<String, String>) -> Result<(),
     Ok(())
 }
 
-/// Whether the connection still has the session that it was set up in.
-pub(crate) async fn check_again(client: &Client) -> Result<(), ConnectError> {
-    let sql = format!("SELECT coalesce(current_setting('{MARK}', true), '')");
-    match client.query_one(&sql, &[]).await.and_then(|row| row.try_get::<_, String>(0)) {
-        Ok(mark) if mark.is_empty() => Err(ConnectError::Pooler("settings get lost between two statements")),
-        Ok(_) => Ok(()),
-        Err(error) => Err(connect_error(&error, &"a new connection")),
+/// Whether two connections have a session each, and keep it.
+pub(crate) async fn check_apart(first: &Client, second: &Client) -> Result<(), ConnectError> {
+    let mut processes = Vec::with_capacity(4);
+    // A pooler gives away the session that was used last, or each in turn: twice in a row shows the one, both show the other.
+    for client in [first, second, first, first] {
+        let answer = client.simple_query("SELECT pg_backend_pid() AS pid").await;
+        let messages = answer.map_err(|error| connect_error(&error, &"a new connection"))?;
+        processes.extend(messages.iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => Some(text(row, "pid")),
+            _ => None,
+        }));
+    }
+    match processes.as_slice() {
+        [own, other, again, last] if own != other && own == again && own == last => Ok(()),
+        _ => Err(ConnectError::Pooler("two connections have the same session")),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use adapters_postgres::{ConnectError, MigrateError, PostgresStore};
 use adapters_sqlite::{OpenError, SchemaError, ServeLock, ServeLockError, SqliteStore};
@@ -120,7 +121,7 @@ impl OpenStore {
     /// database that is not there at the moment is no mistake in the settings.
     pub async fn probe(config: &Config) -> Result<Option<String>, StoreStartError> {
         let StoreConfig::Postgres(settings) = &config.store else { return Ok(None) };
-        let store = match PostgresStore::connect(settings.as_ref().clone()).await {
+        let store = match PostgresStore::connect_within(settings.as_ref().clone(), Duration::ZERO).await {
             Ok(store) => store,
             Err(error) if error.may_pass() => return Ok(Some(format!("The database was not checked: {error}"))),
             Err(error) => return Err(error.into()),

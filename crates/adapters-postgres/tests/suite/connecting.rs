@@ -66,7 +66,8 @@ async fn of_several_hosts_only_one_that_can_be_written_to_is_used() {
     any.schema_state().await.unwrap();
     single.schema_state().await.unwrap();
     // A start needs a database that can be written to, whatever the hosts are.
-    let error = refusal(&database.url).await;
+    let settings = PostgresSettings::parse(&database.url, 1).unwrap();
+    let error = PostgresStore::connect_within(settings, Duration::ZERO).await.err().unwrap();
     assert!(error.may_pass() && error.to_string().contains("default_transaction_read_only"), "{error}");
 }
 
