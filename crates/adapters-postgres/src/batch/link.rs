@@ -4,6 +4,7 @@ use std::iter;
 use std::task::Poll;
 
 use domain::StoreError;
+use futures::future::ready;
 use futures::{FutureExt as _, TryStreamExt as _, poll};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row};
@@ -73,10 +74,13 @@ impl Link {
         let mut sent = Vec::with_capacity(script.len() + 2);
         for (statement, parameters) in bare(Statement::Begin).chain(script).chain(bare(Statement::Commit)) {
             let mut request = self.client.execute_raw(self.prepared.get(statement), parameters).boxed();
-            // A request is sent when it is first polled; one that has failed by then was not.
+            // A request is sent when it is first polled. The server may have answered by then; an error that is not the server's
+            // means that the request was not sent, or that the connection was lost: COMMIT must not follow.
             match poll!(&mut request) {
-                Poll::Ready(Err(error)) => return Err(TransactionError::Unsent(DriverError(error))),
-                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) if error.code().is_none() && statement != Statement::Commit => {
+                    return Err(TransactionError::Unsent(DriverError(error)));
+                }
+                Poll::Ready(outcome) => sent.push((statement, ready(outcome).boxed())),
                 Poll::Pending => sent.push((statement, request)),
             }
         }
