@@ -258,7 +258,9 @@ mod tests {
     fn slow_run_warns_beyond_the_budget_and_fails_beyond_the_limit() {
         assert_eq!(total(10, 0, Duration::from_secs(2400)).unwrap(), "10 steps passed, in 2400.0 s (budget 2400 s).");
         assert!(total(7, 3, Duration::from_secs(1)).unwrap().starts_with("7 steps passed, 3 skipped, in 1.0 s"));
-        assert!(total(10, 0, Duration::from_secs(2401)).unwrap().starts_with("warning: slower than the budget: 10 steps"));
+        assert!(
+            total(10, 0, Duration::from_secs(2401)).unwrap().starts_with("warning: slower than the budget: 10 steps")
+        );
         assert!(total(10, 0, Duration::from_secs(4501)).unwrap_err().contains("limit of 4500 s"));
     }
 
