@@ -142,6 +142,9 @@ where
             .h1::<_, FollowedBody>(followed);
         fn_service(move |stream: TcpStream| {
             let peer = stream.peer_addr().ok();
+            // A response is written in several parts. With Nagle's algorithm the last one would wait for the client's delayed
+            // acknowledgement of the one before, for 40 ms.
+            let _ = stream.set_nodelay(true);
             let guarded = Guarded::new(stream, peer, keep_alive, state.clone());
             async move { Ok((guarded, peer)) }
         })
