@@ -1,11 +1,12 @@
 //! Holds, and what can be done with a booking afterwards.
 
+use chrono::{DateTime, Utc};
 use port_contracts::Fixture as _;
 use port_contracts::world::block;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, NOBODY, TestApp, User};
+use crate::harness::{Answer, Call, NOBODY, TestApp, User};
 
 on_both_stores!(
     a_hold_keeps_seats_until_it_is_booked,
@@ -23,6 +24,11 @@ on_both_stores!(
     a_booking_is_cancelled_once_and_stays_in_the_history,
     a_booking_is_cancelled_until_its_cutoff with ["CANCELLATION_CUTOFF" = "4h"],
     a_booking_gets_other_seats,
+    an_account_holds_a_limited_number_of_seats_over_all_shows,
+    the_limit_of_held_seats_tells_when_to_come_again with ["MAX_SEATS_PER_BOOKING" = "4", "MAX_HELD_SEATS" = "7"],
+    holding_and_releasing_never_keeps_a_seat_beyond_thirty_minutes with ["HOLD_TTL" = "30min"],
+    a_seat_whose_hold_time_is_used_up_is_refused_for_ten_minutes,
+    booking_and_cancelling_ends_at_the_limit_of_a_day with ["CANCELLATIONS_PER_DAY" = "3"],
 );
 
 mod two_servers {
@@ -142,7 +148,7 @@ async fn a_hold_is_extended_to_thirty_minutes_at_most(app: &TestApp) {
     let user = app.sign_up().await;
     let hold = held(app, &user, &[0]).await;
     let extend = async || app.post(&format!("{}/extend", path(&hold))).by(&user).send().await.ok(200).json();
-    let ends = |hold: &Value| hold["expires_at"].as_str().unwrap().parse::<chrono::DateTime<chrono::Utc>>().unwrap();
+    let ends = |hold: &Value| hold["expires_at"].as_str().unwrap().parse::<DateTime<Utc>>().unwrap();
     let longer = extend().await;
     assert!(ends(&longer) > ends(&hold), "{longer}");
     assert_eq!((&longer["id"], &longer["seats"]), (&hold["id"], &hold["seats"]));
@@ -155,7 +161,7 @@ async fn a_hold_is_extended_to_thirty_minutes_at_most(app: &TestApp) {
     app.backend.execute(&format!("UPDATE holds SET expires_at = {soon}")).await;
     app.backend.execute("UPDATE seat_claims SET expires_at = (SELECT expires_at FROM holds)").await;
     let last = extend().await;
-    let left = (ends(&last) - chrono::Utc::now()).num_seconds();
+    let left = (ends(&last) - Utc::now()).num_seconds();
     assert!((30..=60).contains(&left), "{left} seconds of thirty minutes are left");
 }
 
@@ -386,4 +392,124 @@ async fn holds_of_one_caller_count_on_every_server(app: &TestApp) {
     }
     assert_eq!(app.rows("hold_seats").await, 8);
     other.stop().await.unwrap();
+}
+
+/// The seconds after which a refused client may come again.
+fn retry_after(answer: &Answer) -> i64 {
+    answer.header("retry-after").unwrap().parse().unwrap()
+}
+
+fn release(app: &TestApp, user: &User, hold: &Value) -> Call {
+    app.call(Method::DELETE, &path(hold)).by(user)
+}
+
+fn time(instant: &Value) -> DateTime<Utc> {
+    instant.as_str().unwrap().parse().unwrap()
+}
+
+async fn an_account_holds_a_limited_number_of_seats_over_all_shows(app: &TestApp) {
+    let user = app.sign_up().await;
+    let mut made = Vec::new();
+    for (show, key) in [app.world.soon, app.world.later, app.world.tomorrow].into_iter().cycle().zip(0..60) {
+        let call = app.post(&format!("/api/shows/{show}/holds")).by(&user).key(&format!("{key}"));
+        let answer = call.json(&json!({ "quantity": 2 })).send().await;
+        match answer.status {
+            201 => made.push(answer.json()),
+            // A show of which as many are held as a booking may have, or all seats are.
+            409 | 422 => {}
+            _ => _ = answer.problem(429, "held_seats_limit"),
+        }
+    }
+    assert_eq!((made.len(), app.rows("hold_seats").await), (10, 20));
+    // All are listed, on whichever show, those that run out first in front.
+    assert_eq!(app.get("/api/holds").by(&user).send().await.ok(200).list(), made);
+    assert!(made.iter().any(|hold| hold["show_id"] != made[0]["show_id"]));
+}
+
+async fn the_limit_of_held_seats_tells_when_to_come_again(app: &TestApp) {
+    let user = app.sign_up().await;
+    let later = format!("/api/shows/{}/holds", app.world.later);
+    let hold_later = async |key: &str, quantity: i64| {
+        app.post(&later).by(&user).key(key).json(&json!({ "quantity": quantity })).send().await
+    };
+    let first = held(app, &user, &[0, 1, 2, 3]).await;
+    hold_later("three", 3).await.ok(201);
+    let refused = hold_later("one", 1).await.problem(429, "held_seats_limit").snapshot("held_seats_limit");
+    assert!((1..=600).contains(&retry_after(&refused)), "{refused:?}");
+    // What else stands in the way is told first.
+    hold(app, &user, "k", &json!({ "seat_ids": [seat(app, 4)] })).await.problem(422, "too_many_seats");
+    hold(app, &user, "k", &json!({ "seat_ids": [app.world.beta[0].id.0] })).await.problem(404, "seat_not_found");
+    app.post(&format!("{}/extend", path(&first))).by(&user).send().await.ok(200);
+    // A booking holds nothing.
+    redeem(app, &user, "redeem", &first).await.ok(201);
+    hold_later("one", 1).await.ok(201);
+}
+
+async fn holding_and_releasing_never_keeps_a_seat_beyond_thirty_minutes(app: &TestApp) {
+    let user = app.sign_up().await;
+    let again = async |key: usize, body: &Value| hold(app, &user, &format!("{key}"), body).await.ok(201).json();
+    let these = json!({ "seat_ids": seats(app, [0, 1]) });
+    let first = again(0, &these).await;
+    release(app, &user, &first).send().await.ok(204);
+    for key in 1..20 {
+        let next = again(key, &these).await;
+        assert!(time(&next["expires_at"]) <= time(&first["expires_at"]), "{next} after {first}");
+        let extended = app.post(&format!("{}/extend", path(&next))).by(&user).send().await.ok(200).json();
+        assert_eq!(extended["expires_at"], next["expires_at"]);
+        release(app, &user, &next).send().await.ok(204);
+    }
+    // Booked and cancelled in between as well.
+    let booking = redeem(app, &user, "redeem", &again(20, &these).await).await.booking();
+    app.post(&format!("/api/bookings/{}/cancel", booking["id"])).by(&user).send().await.ok(200);
+    let next = again(21, &these).await;
+    assert!(time(&next["expires_at"]) <= time(&first["expires_at"]), "{next} after {first}");
+    release(app, &user, &next).send().await.ok(204);
+    // The best seats are others then, which last as long as any.
+    let best = again(22, &json!({ "quantity": 2 })).await;
+    assert!(time(&best["expires_at"]) > time(&first["expires_at"]), "{best} after {first}");
+}
+
+async fn a_seat_whose_hold_time_is_used_up_is_refused_for_ten_minutes(app: &TestApp) {
+    let (ana, bo) = (app.sign_up().await, app.sign_up().await);
+    let first = held(app, &ana, &[0, 1]).await;
+    let began = app.backend.instant(-30 * 60);
+    app.backend.execute(&format!("UPDATE holds SET created_at = {began}")).await;
+    release(app, &ana, &first).send().await.ok(204);
+    let these = json!({ "seat_ids": seats(app, [2, 1, 0]) });
+    let refused = hold(app, &ana, "k", &these).await.problem(429, "seat_hold_time_used");
+    let refused = refused.snapshot("seat_hold_time_used");
+    assert_eq!(refused.json()["seat_ids"], json!(seats(app, [1, 0])));
+    assert!((1..=600).contains(&retry_after(&refused)), "{refused:?}");
+    // The key is free, other seats are, and so are these for somebody else or to be booked.
+    hold(app, &ana, "k", &json!({ "seat_ids": [seat(app, 2)] })).await.ok(201);
+    let others = hold(app, &bo, "k", &json!({ "seat_ids": [seat(app, 0)] })).await.ok(201).json();
+    release(app, &bo, &others).send().await.ok(204);
+    booked(app, &ana, &[1]).await;
+    // Ten minutes after it was let go of it can be held again.
+    let ended = app.backend.instant(-10 * 60 - 1);
+    app.backend.execute(&format!("UPDATE seat_tenures SET until = {ended} WHERE user_id = {}", ana.id)).await;
+    held(app, &ana, &[0]).await;
+}
+
+async fn booking_and_cancelling_ends_at_the_limit_of_a_day(app: &TestApp) {
+    let (ana, bo) = (app.sign_up().await, app.sign_up().await);
+    let body = json!({ "show_id": app.world.soon.0, "seat_id": seat(app, 0) });
+    let cancel = async |user: &User, booking: &Value| {
+        app.post(&format!("/api/bookings/{}/cancel", booking["id"])).by(user).send().await
+    };
+    let mut cancelled = Value::Null;
+    for key in 0..3 {
+        let booking = app.book(&ana, &format!("{key}"), &body).await.booking();
+        cancelled = cancel(&ana, &booking).await.ok(200).json();
+    }
+    let booking = app.book(&ana, "last", &body).await.booking();
+    let refused = cancel(&ana, &booking).await.problem(429, "cancellation_limit").snapshot("cancellation_limit");
+    let day = 24 * 3600;
+    assert!((day - 120..=day).contains(&retry_after(&refused)), "{refused:?}");
+    let path = format!("/api/bookings/{}", booking["id"]);
+    assert_eq!(app.get(&path).by(&ana).send().await.ok(200).json()["status"], "confirmed");
+    // What is cancelled is so however often it is asked for, and others have limits of their own.
+    assert_eq!(cancel(&ana, &cancelled).await.ok(200).json(), cancelled);
+    let theirs = booked(app, &bo, &[1]).await;
+    cancel(&bo, &theirs).await.ok(200);
 }

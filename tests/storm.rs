@@ -28,15 +28,19 @@ use crate::harness::{Answer, Call, TestApp, User, http_client};
 
 mod sqlite {
     on_both_stores!(@tests Sqlite
-        a_storm_leaves_everything_whole [("HOLD_TTL", "2s"), ("MAX_SEATS_PER_BOOKING", "4")]
-        a_storm_of_long_holds_leaves_everything_whole [("MAX_SEATS_PER_BOOKING", "4")]
+        a_storm_leaves_everything_whole
+            [("HOLD_TTL", "2s"), ("MAX_SEATS_PER_BOOKING", "4"), ("CANCELLATIONS_PER_DAY", "1000")]
+        a_storm_of_long_holds_leaves_everything_whole
+            [("MAX_SEATS_PER_BOOKING", "4"), ("CANCELLATIONS_PER_DAY", "1000")]
     );
 }
 
 mod postgres {
     on_both_stores!(@tests Postgres
-        a_storm_leaves_everything_whole [("HOLD_TTL", "2s"), ("MAX_SEATS_PER_BOOKING", "4")]
-        a_storm_over_two_servers_leaves_everything_whole [("HOLD_TTL", "2s"), ("MAX_SEATS_PER_BOOKING", "4")]
+        a_storm_leaves_everything_whole
+            [("HOLD_TTL", "2s"), ("MAX_SEATS_PER_BOOKING", "4"), ("CANCELLATIONS_PER_DAY", "1000")]
+        a_storm_over_two_servers_leaves_everything_whole
+            [("HOLD_TTL", "2s"), ("MAX_SEATS_PER_BOOKING", "4"), ("CANCELLATIONS_PER_DAY", "1000")]
     );
 }
 

@@ -41,6 +41,17 @@ statement!(DeleteHolds: BigInt = "
     ), swept AS (DELETE FROM holds USING old WHERE holds.id = old.id RETURNING 1)
     SELECT count(*) FROM swept");
 
+// A row that was written again meanwhile is looked at again once it is locked.
+statement!(DeleteTenures: BigInt = "
+    WITH old AS MATERIALIZED (
+        SELECT show_id, user_id, seat_id FROM seat_tenures WHERE until < now() - $1
+        ORDER BY until LIMIT $2 FOR UPDATE SKIP LOCKED
+    ), swept AS (
+        DELETE FROM seat_tenures AS t USING old
+        WHERE t.show_id = old.show_id AND t.user_id = old.user_id AND t.seat_id = old.seat_id RETURNING 1
+    )
+    SELECT count(*) FROM swept");
+
 // Ids are in the order of writing, so the oldest rows are found by the primary key: an index over the time would cost each booking
 // an entry.
 statement!(DeleteEvents: BigInt = "
@@ -76,6 +87,7 @@ impl RetentionStore for PostgresStore {
                 self.first(bind!(ForgetAnswers, Interval = keep, BigInt = rows_max, Text = own)).await?
             }
             Sweep::Holds => self.first(bind!(DeleteHolds, Interval = keep, BigInt = rows_max)).await?,
+            Sweep::Tenures => self.first(bind!(DeleteTenures, Interval = keep, BigInt = rows_max)).await?,
             Sweep::Events => self.first(bind!(DeleteEvents, Interval = keep, BigInt = rows_max)).await?,
             Sweep::RefreshTokens => Some(self.delete_tokens(keep, rows_max).await?),
         };

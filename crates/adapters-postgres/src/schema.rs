@@ -20,6 +20,7 @@ diesel::table! {
         currency -> Text,
         booked_at -> Timestamptz,
         cancelled_at -> Nullable<Timestamptz>,
+        counts_as_cancellation -> Bool,
     }
 }
 
@@ -126,6 +127,16 @@ diesel::table! {
         booking_id -> Nullable<BigInt>,
         hold_id -> Nullable<Text>,
         expires_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    seat_tenures (show_id, user_id, seat_id) {
+        show_id -> BigInt,
+        user_id -> BigInt,
+        seat_id -> BigInt,
+        since -> Timestamptz,
+        until -> Timestamptz,
     }
 }
 

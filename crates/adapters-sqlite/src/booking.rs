@@ -3,14 +3,16 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
+use chrono::TimeDelta;
 use diesel::prelude::*;
 use diesel::sqlite::Sqlite;
 use domain::StoreError;
 use domain::booking::{
     BatchState, BatchStore, Booking, BookingFilter, BookingIdBlock, BookingPlace, BookingState, BookingStatus,
-    BookingStore, ChangedBooking, ChangedHold, Changes, ClaimRow, Fingerprint, HeldGuard, Hold, HoldId, HoldStore,
-    KeyName, KeyRow, Made, Named, NewClaim, NewKey, NewOutboxEvent, RemovedClaim, RowGuard, ShowGuard, ShowOffer,
-    SoldSeat, StoredAnswer, UserGuard, UserRow, When, WriteError,
+    BookingStore, CancellationGuard, ChangedBooking, ChangedHold, Changes, ClaimRow, EndedTenure, Fingerprint,
+    HeldGuard, Hold, HoldId, HoldStore, KeyName, KeyRow, Made, Named, NewClaim, NewKey, NewOutboxEvent, RemovedClaim,
+    RowGuard, Rules, ShowGuard, ShowOffer, SoldSeat, StoredAnswer, Tenure, TenurePlace, UserGuard, UserRow, When,
+    WriteError,
 };
 use domain::catalog::ShowStatus;
 use domain::ids::{BookingId, LayoutId, SeatId, SessionId, ShowId, UserId};
@@ -21,8 +23,8 @@ use domain::seating::ClaimStatus;
 use crate::failure::{Failure, write_error};
 use crate::row::{currency, hold_id, instant, micros, parsed, small};
 use crate::schema::{
-    booking_seats, bookings, halls, hold_seats, holds, id_blocks, idempotency_keys, movies, outbox, seat_claims, seats,
-    sessions, show_prices, shows, theatres, users,
+    booking_seats, bookings, halls, hold_seats, holds, id_blocks, idempotency_keys, movies, outbox, seat_claims,
+    seat_tenures, seats, sessions, show_prices, shows, theatres, users,
 };
 use crate::store::SqliteStore;
 
@@ -69,7 +71,9 @@ fn batch_state(connection: &mut SqliteConnection, named: Named, now: i64) -> Res
         seats,
         holds: hold_ids,
         holders,
+        tenants,
         bookings: booking_ids,
+        cancellers,
     } = named;
     for name in keys {
         if let Some(row) = key_row(connection, &name)? {
@@ -107,15 +111,63 @@ fn batch_state(connection: &mut SqliteConnection, named: Named, now: i64) -> Res
         let found = holds_of(connection, WhichHolds::One(&id))?;
         state.holds.extend(found.into_iter().map(|hold| (hold.id.clone(), hold)));
     }
-    for (show_id, user_id) in holders {
-        let found = holds_of(connection, WhichHolds::Live { user_id, show_id: Some(show_id), now })?;
+    for user_id in holders {
+        let found = holds_of(connection, WhichHolds::OfUser { user_id, show_id: None, after: now })?;
         state.holds.extend(found.into_iter().map(|hold| (hold.id.clone(), hold)));
+    }
+    let counted = now.saturating_sub(length(Tenure::COUNTED));
+    for (show_id, user_id) in tenants {
+        let found = holds_of(connection, WhichHolds::OfUser { user_id, show_id: Some(show_id), after: counted })?;
+        state.holds.extend(found.into_iter().map(|hold| (hold.id.clone(), hold)));
+        state.tenures.extend(tenures_of(connection, show_id, user_id, counted)?);
     }
     for id in booking_ids {
         let found = bookings_of(connection, None, Which::One(id), now)?;
         state.bookings.extend(found.into_iter().map(|booking| (booking.id, booking)));
     }
+    for user_id in cancellers {
+        let times: Vec<Option<i64>> =
+            counted_cancellations(user_id, now).select(bookings::cancelled_at).load(connection)?;
+        let times = times.into_iter().flatten().map(|at| instant(at, "cancelled_at")).collect::<Result<_, _>>()?;
+        state.cancellations.insert(user_id, times);
+    }
     Ok(state)
+}
+
+/// A length of time in the unit in which instants are kept.
+fn length(time: TimeDelta) -> i64 {
+    time.num_microseconds().unwrap_or(i64::MAX)
+}
+
+/// A user's tenures of a show's seats that a command ended after an instant.
+fn tenures_of(
+    connection: &mut SqliteConnection,
+    show_id: ShowId,
+    user_id: UserId,
+    after: i64,
+) -> Result<Vec<(TenurePlace, Tenure)>, Failure> {
+    let rows: Vec<(i64, i64, i64)> = seat_tenures::table
+        .filter(seat_tenures::show_id.eq(show_id.0))
+        .filter(seat_tenures::user_id.eq(user_id.0))
+        .filter(seat_tenures::until.gt(after))
+        .select((seat_tenures::seat_id, seat_tenures::since, seat_tenures::until))
+        .load(connection)?;
+    let tenure = |(seat, since, until)| -> Result<_, Failure> {
+        let place = TenurePlace { show_id, user_id, seat_id: SeatId(seat) };
+        Ok((place, Tenure { since: instant(since, "since")?, until: instant(until, "until")? }))
+    };
+    rows.into_iter().map(tenure).collect()
+}
+
+/// The bookings whose cancellations count towards their owner's limit at an instant.
+#[diesel::dsl::auto_type(no_type_alias)]
+fn counted_cancellations(user_id: UserId, now: i64) -> _ {
+    let user: i64 = user_id.0;
+    let after: i64 = now.saturating_sub(length(Rules::CANCELLATIONS_COUNTED));
+    bookings::table
+        .filter(bookings::user_id.eq(user))
+        .filter(bookings::cancelled_at.gt(after))
+        .filter(bookings::counts_as_cancellation.eq(1_i64))
 }
 
 /// Whose session it is, if it lasts.
@@ -231,6 +283,7 @@ fn write_changes(connection: &mut SqliteConnection, changes: &Changes) -> Result
         at,
         shows,
         held,
+        cancellations,
         rows,
         users,
         sessions,
@@ -239,13 +292,16 @@ fn write_changes(connection: &mut SqliteConnection, changes: &Changes) -> Result
         holds,
         changed_bookings,
         bookings,
+        counted_cancellations,
         removed_claims,
         claims,
+        tenures,
         outbox,
     } = changes;
     let at = micros(*at);
     shows.iter().try_for_each(|guard| check_show(connection, guard))?;
     held.iter().try_for_each(|guard| check_held(connection, guard, at))?;
+    cancellations.iter().try_for_each(|guard| check_cancellations(connection, guard, at))?;
     rows.iter().try_for_each(|guard| check_row(connection, guard, at))?;
     users.iter().try_for_each(|guard| check_user(connection, guard))?;
     sessions.iter().try_for_each(|id| check_session(connection, *id))?;
@@ -254,8 +310,10 @@ fn write_changes(connection: &mut SqliteConnection, changes: &Changes) -> Result
     holds.iter().try_for_each(|hold| insert_hold(connection, hold))?;
     changed_bookings.iter().try_for_each(|changed| change_booking(connection, changed))?;
     bookings.iter().try_for_each(|booking| insert_booking(connection, booking))?;
+    counted_cancellations.iter().try_for_each(|id| count_cancellation(connection, *id))?;
     removed_claims.iter().try_for_each(|removed| delete_claim(connection, removed))?;
     claims.iter().try_for_each(|claim| insert_claim(connection, claim))?;
+    tenures.iter().try_for_each(|ended| put_tenure(connection, ended))?;
     outbox.iter().try_for_each(|event| insert_event(connection, event, at))
 }
 
@@ -268,11 +326,34 @@ fn check_held(connection: &mut SqliteConnection, guard: &HeldGuard, at: i64) -> 
     let held: i64 = hold_seats::table
         .inner_join(holds::table.on(holds::id.eq(hold_seats::hold_id)))
         .filter(holds::user_id.eq(guard.user_id.0))
-        .filter(holds::show_id.eq(guard.show_id.0))
         .filter(holds::expires_at.gt(at))
         .count()
         .get_result(connection)?;
     if held == guard.seats { Ok(()) } else { Err(Failure::Stale("a user holds other seats")) }
+}
+
+fn check_cancellations(connection: &mut SqliteConnection, guard: &CancellationGuard, at: i64) -> Result<(), Failure> {
+    let cancelled: i64 = counted_cancellations(guard.user_id, at).count().get_result(connection)?;
+    if cancelled == guard.bookings { Ok(()) } else { Err(Failure::Stale("a user has cancelled other bookings")) }
+}
+
+fn count_cancellation(connection: &mut SqliteConnection, id: BookingId) -> Result<(), Failure> {
+    diesel::update(bookings::table.find(id.0)).set(bookings::counts_as_cancellation.eq(1)).execute(connection)?;
+    Ok(())
+}
+
+fn put_tenure(connection: &mut SqliteConnection, ended: &EndedTenure) -> Result<(), Failure> {
+    let EndedTenure { place, tenure } = ended;
+    diesel::replace_into(seat_tenures::table)
+        .values((
+            seat_tenures::show_id.eq(place.show_id.0),
+            seat_tenures::user_id.eq(place.user_id.0),
+            seat_tenures::seat_id.eq(place.seat_id.0),
+            seat_tenures::since.eq(micros(tenure.since)),
+            seat_tenures::until.eq(micros(tenure.until)),
+        ))
+        .execute(connection)?;
+    Ok(())
 }
 
 fn check_row(connection: &mut SqliteConnection, guard: &RowGuard, at: i64) -> Result<(), Failure> {
@@ -586,7 +667,7 @@ impl HoldStore for SqliteStore {
     async fn holds(&self, user_id: UserId) -> Result<Vec<Hold>, StoreError> {
         let clock = self.clock();
         let live = move |connection: &mut SqliteConnection| {
-            holds_of(connection, WhichHolds::Live { user_id, show_id: None, now: clock.now() })
+            holds_of(connection, WhichHolds::List { user_id, now: clock.now() })
         };
         Ok(self.read(live).await?)
     }
@@ -606,11 +687,13 @@ impl HoldStore for SqliteStore {
 enum WhichHolds<'a> {
     /// This one, whoever's it is and whether or not it has run out.
     One(&'a HoldId),
-    /// A user's live ones, on one show or on all.
-    Live { user_id: UserId, show_id: Option<ShowId>, now: i64 },
+    /// A user's live ones, those that run out first in front, [`HOLDS_MAX`] at most.
+    List { user_id: UserId, now: i64 },
+    /// All of a user's that run out after an instant, on one show or on all.
+    OfUser { user_id: UserId, show_id: Option<ShowId>, after: i64 },
 }
 
-/// How many holds are read at most.
+/// How many holds are listed at most.
 const HOLDS_MAX: i64 = 100;
 
 fn holds_of(connection: &mut SqliteConnection, which: WhichHolds<'_>) -> Result<Vec<Hold>, Failure> {
@@ -620,12 +703,16 @@ fn holds_of(connection: &mut SqliteConnection, which: WhichHolds<'_>) -> Result<
         .into_boxed::<Sqlite>();
     query = match which {
         WhichHolds::One(id) => query.filter(holds::id.eq(id.as_str().to_owned())),
-        WhichHolds::Live { user_id, show_id, now } => {
-            query = query.filter(holds::user_id.eq(user_id.0)).filter(holds::expires_at.gt(now));
-            if let Some(show_id) = show_id {
-                query = query.filter(holds::show_id.eq(show_id.0));
+        WhichHolds::List { user_id, now } => {
+            let live = query.filter(holds::user_id.eq(user_id.0)).filter(holds::expires_at.gt(now));
+            live.order((holds::expires_at, holds::id)).limit(HOLDS_MAX)
+        }
+        WhichHolds::OfUser { user_id, show_id, after } => {
+            query = query.filter(holds::user_id.eq(user_id.0)).filter(holds::expires_at.gt(after));
+            match show_id {
+                Some(show_id) => query.filter(holds::show_id.eq(show_id.0)),
+                None => query,
             }
-            query.order((holds::expires_at, holds::id)).limit(HOLDS_MAX)
         }
     };
     let rows: Vec<(String, i64, i64, String, i64, i64)> = query.load(connection)?;

@@ -26,6 +26,7 @@ impl RetentionStore for SqliteStore {
                 Sweep::Answers => forget_answers(connection, before, rows_max),
                 Sweep::Events => delete_events(connection, before, rows_max),
                 Sweep::Holds => delete_holds(connection, before, rows_max),
+                Sweep::Tenures => delete_tenures(connection, before, rows_max),
                 Sweep::RefreshTokens => delete_tokens(connection, before, rows_max),
             }
         });
@@ -82,6 +83,12 @@ fn delete_holds(connection: &mut SqliteConnection, before: i64, rows_max: i64) -
         diesel::delete(holds::table.find(id.as_str())).execute(connection)?;
     }
     Ok(old.len())
+}
+
+fn delete_tenures(connection: &mut SqliteConnection, before: i64, rows_max: i64) -> Result<usize, Failure> {
+    let sql = "DELETE FROM seat_tenures WHERE (show_id, user_id, seat_id) IN (
+        SELECT show_id, user_id, seat_id FROM seat_tenures WHERE until < ? ORDER BY until LIMIT ?)";
+    Ok(diesel::sql_query(sql).bind::<BigInt, _>(before).bind::<BigInt, _>(rows_max).execute(connection)?)
 }
 
 /// Ids are in the order of writing, so the oldest rows are found by the primary key: an index over the time would cost each

@@ -21,6 +21,7 @@ diesel::table! {
         currency -> Text,
         booked_at -> BigInt,
         cancelled_at -> Nullable<BigInt>,
+        counts_as_cancellation -> BigInt,
     }
 }
 
@@ -137,6 +138,16 @@ diesel::table! {
 }
 
 diesel::table! {
+    seat_tenures (show_id, user_id, seat_id) {
+        show_id -> BigInt,
+        user_id -> BigInt,
+        seat_id -> BigInt,
+        since -> BigInt,
+        until -> BigInt,
+    }
+}
+
+diesel::table! {
     seats (id) {
         id -> BigInt,
         layout_id -> BigInt,
@@ -222,6 +233,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     outbox,
     refresh_tokens,
     seat_claims,
+    seat_tenures,
     seats,
     sessions,
     show_prices,

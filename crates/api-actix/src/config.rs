@@ -217,6 +217,18 @@ pub const SETTINGS: &[Setting] = &[
         "How many seats a booking may have, and all live holds of a caller on one show together.",
     ),
     setting(
+        "MAX_HELD_SEATS",
+        "20",
+        "1 to 100, and at least MAX_SEATS_PER_BOOKING",
+        "How many seats a caller may hold over all shows. The default grows with MAX_SEATS_PER_BOOKING.",
+    ),
+    setting(
+        "CANCELLATIONS_PER_DAY",
+        "10",
+        "1 to 1000",
+        "How many bookings a caller may cancel within 24 hours. Those of cancelled shows do not count.",
+    ),
+    setting(
         "SEAT_GAP_RULE",
         "off",
         "off or forbid",
@@ -826,13 +838,30 @@ impl Reader {
         let life_max = Hold::LIFE_MAX.to_std().unwrap_or_default();
         let hold_ttl = self.duration_within("HOLD_TTL", Duration::from_secs(1), life_max);
         let cutoff = self.duration("CANCELLATION_CUTOFF", Duration::ZERO);
+        let seats_max = self.number("MAX_SEATS_PER_BOOKING", 1, 100);
         Rules {
-            seats_max: self.number("MAX_SEATS_PER_BOOKING", 1, 100),
+            seats_max,
+            held_seats_max: self.held_seats_max(seats_max),
             // Both are years at most.
             hold_ttl: TimeDelta::from_std(hold_ttl).unwrap_or_default(),
             cancellation_cutoff: TimeDelta::from_std(cutoff).unwrap_or_default(),
+            cancellations_max: self.number("CANCELLATIONS_PER_DAY", 1, 1_000),
             seat_gaps: self.one_of("SEAT_GAP_RULE", &[("off", SeatGapRule::Off), ("forbid", SeatGapRule::Forbid)]),
         }
+    }
+
+    /// No more than `GET /api/holds` lists. A limit below a booking's would forbid holds that a booking may be made of.
+    fn held_seats_max(&mut self, seats_max: usize) -> usize {
+        let held_max: usize = self.number("MAX_HELD_SEATS", 1, 100);
+        if held_max >= seats_max {
+            return held_max;
+        }
+        if held_max > 0 && self.values.contains_key("MAX_HELD_SEATS") {
+            self.errors.push(format!(
+                "MAX_HELD_SEATS is {held_max}, less than MAX_SEATS_PER_BOOKING ({seats_max}): raise the one, or lower the other."
+            ));
+        }
+        seats_max
     }
 }
 
@@ -956,6 +985,8 @@ mod tests {
             ("TRUSTED_PROXIES", "10.0.0.0/33"),
             ("HOLD_TTL", "-1"),
             ("MAX_SEATS_PER_BOOKING", "101"),
+            ("MAX_HELD_SEATS", "101"),
+            ("CANCELLATIONS_PER_DAY", "0"),
             ("SEAT_GAP_RULE", "maybe"),
             ("IDEMPOTENCY_TTL", "23h"),
             ("KEEP_ALIVE", "0s"),
@@ -1061,6 +1092,13 @@ mod tests {
             ..Rules::default()
         };
         assert_eq!(checked(&values).unwrap().rules, rules);
+        // A house that lets a booking have more seats than can be held by default lets as many be held.
+        let held_max = |values: &[_]| checked(values).map(|config| config.rules.held_seats_max);
+        assert_eq!(held_max(&[("MAX_SEATS_PER_BOOKING", "30")]), Ok(30));
+        assert_eq!(held_max(&[("MAX_SEATS_PER_BOOKING", "30"), ("MAX_HELD_SEATS", "30")]), Ok(30));
+        assert_eq!(held_max(&[("MAX_SEATS_PER_BOOKING", "3")]), Ok(20));
+        let ConfigErrors(errors) = held_max(&[("MAX_HELD_SEATS", "9")]).unwrap_err();
+        assert!(errors.len() == 1 && errors[0].starts_with("MAX_HELD_SEATS is 9"), "{errors:?}");
         for (name, wrong) in [("HOLD_TTL", "31min"), ("HOLD_TTL", "0s"), ("SEAT_GAP_RULE", "on")] {
             let ConfigErrors(errors) = checked(&[(name, wrong)]).unwrap_err();
             assert!(errors.len() == 1 && errors[0].starts_with(name), "{errors:?}");

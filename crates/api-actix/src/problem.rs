@@ -106,6 +106,12 @@ codes! {
     RateLimited = 429, "rate_limited", "Rate limited";
     /// Too many sign-ups from one address in an hour.
     TooManySignUps = 429, "too_many_sign_ups", "Too many sign-ups";
+    /// The caller would hold more seats over all shows than one may.
+    HeldSeatsLimit = 429, "held_seats_limit", "Held seats limit";
+    /// The caller has held a seat for as long as one may; `seat_ids` names those.
+    SeatHoldTimeUsed = 429, "seat_hold_time_used", "Seat hold time used";
+    /// The caller has cancelled as many bookings within a day as one may.
+    CancellationLimit = 429, "cancellation_limit", "Cancellation limit";
     /// The request line and the headers are larger than any that make sense; the connection is closed.
     HeadersTooLarge = 431, "headers_too_large", "Headers too large";
     /// A mistake of ours.
@@ -578,6 +584,29 @@ impl From<Refusal> for Problem {
                 format!("At most {max} seats of a show can be held; you hold {held}. Book or release a hold first."),
             )
             .with("max", max.into()),
+            Refusal::HeldSeatsLimit { held, max, retry_in } => Self::new(
+                Code::HeldSeatsLimit,
+                format!(
+                    "At most {max} seats can be held over all shows; you hold {held}. Book or release a hold, or wait \
+                    until enough of them run out."
+                ),
+            )
+            .with("max", max.into())
+            .retry_after(retry_in.to_std().unwrap_or_default()),
+            Refusal::SeatHoldTimeUsed { seat_ids, retry_in } => Self::new(
+                Code::SeatHoldTimeUsed,
+                "You have had these seats for as long as a seat can be held. Book them, choose others, or wait.",
+            )
+            .with("seat_ids", seat_list(&seat_ids))
+            .retry_after(retry_in.to_std().unwrap_or_default()),
+            Refusal::CancellationLimit { max, retry_in } => Self::new(
+                Code::CancellationLimit,
+                format!(
+                    "At most {max} bookings can be cancelled within 24 hours, and you have cancelled as many. Wait."
+                ),
+            )
+            .with("max", max.into())
+            .retry_after(retry_in.to_std().unwrap_or_default()),
             Refusal::SeatsLeaveGap { seat_ids } => Self::new(
                 Code::SeatsLeaveGap,
                 "This selection leaves a single seat empty. Choose so that none stays alone.",

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::booking::Tenure;
 use crate::error::StoreError;
 
 /// How many rows one step takes away at most: nobody who books waits longer than a step takes.
@@ -29,6 +30,8 @@ pub enum Sweep {
     Answers,
     /// Holds, by when they ran out, with their seats and with those of their claims that nobody has taken over.
     Holds,
+    /// Tenures that a command ended, by when it did: they count for [`Tenure::COUNTED`].
+    Tenures,
     /// Events that others were to be told of, by when they were written.
     Events,
     /// Refresh tokens, by when they ran out. A session goes with its last token.
@@ -41,6 +44,7 @@ impl Sweep {
         match self {
             Self::Answers => "answers",
             Self::Holds => "holds",
+            Self::Tenures => "tenures",
             Self::Events => "events",
             Self::RefreshTokens => "refresh_tokens",
         }
@@ -95,6 +99,7 @@ impl RetentionService {
         let rules = vec![
             Rule { what: Sweep::Answers, keep: idempotency_ttl },
             Rule { what: Sweep::Holds, keep: HOLDS_KEPT },
+            Rule { what: Sweep::Tenures, keep: Tenure::COUNTED.to_std().unwrap_or(HOLDS_KEPT) },
             Rule { what: Sweep::Events, keep: EVENTS_KEPT },
             Rule { what: Sweep::RefreshTokens, keep: REFRESH_TOKENS_KEPT },
         ];
@@ -141,7 +146,7 @@ mod tests {
     type Told = (Sweep, u64, bool);
 
     /// Runs over a store in which this many rows of each kind are old, and one kind fails from its second step on.
-    fn run(old: [u64; 4], failing: Option<Sweep>) -> (Vec<Told>, Vec<(Sweep, Duration)>) {
+    fn run(old: [u64; 5], failing: Option<Sweep>) -> (Vec<Told>, Vec<(Sweep, Duration)>) {
         let calls = Arc::new(Mutex::new(Vec::new()));
         let (asked, left) = (Arc::clone(&calls), Mutex::new(old));
         let mut store = MockRetentionStore::new();
@@ -152,7 +157,7 @@ mod tests {
             if again && failing == Some(what) {
                 return Err(StoreError::unavailable("gone"));
             }
-            let index = [Sweep::Answers, Sweep::Holds, Sweep::Events, Sweep::RefreshTokens]
+            let index = [Sweep::Answers, Sweep::Holds, Sweep::Tenures, Sweep::Events, Sweep::RefreshTokens]
                 .iter()
                 .position(|at| *at == what)
                 .unwrap();
@@ -168,10 +173,11 @@ mod tests {
 
     #[test]
     fn each_rule_is_run_until_a_step_is_not_full() {
-        let (swept, calls) = run([2_500, 30, 0, 1_000], None);
+        let (swept, calls) = run([2_500, 30, 7, 0, 1_000], None);
         let expected = [
             (Sweep::Answers, 2_500, false),
             (Sweep::Holds, 30, false),
+            (Sweep::Tenures, 7, false),
             (Sweep::Events, 0, false),
             (Sweep::RefreshTokens, 1_000, false),
         ];
@@ -180,18 +186,28 @@ mod tests {
         let tokens = [(Sweep::RefreshTokens, REFRESH_TOKENS_KEPT); 2];
         assert_eq!(
             calls,
-            [&answers[..], &[(Sweep::Holds, HOLDS_KEPT), (Sweep::Events, EVENTS_KEPT)], &tokens].concat()
+            [
+                &answers[..],
+                &[
+                    (Sweep::Holds, HOLDS_KEPT),
+                    (Sweep::Tenures, Duration::from_secs(40 * 60)),
+                    (Sweep::Events, EVENTS_KEPT)
+                ],
+                &tokens
+            ]
+            .concat()
         );
     }
 
     #[test]
     fn a_failure_ends_its_rule_alone_and_what_was_done_before_it_counts() {
-        let (swept, _) = run([1_500, 5, 10, 20], Some(Sweep::Answers));
+        let (swept, _) = run([1_500, 5, 6, 10, 20], Some(Sweep::Answers));
         assert_eq!(
             swept,
             [
                 (Sweep::Answers, 1_000, true),
                 (Sweep::Holds, 5, false),
+                (Sweep::Tenures, 6, false),
                 (Sweep::Events, 10, false),
                 (Sweep::RefreshTokens, 20, false)
             ]
@@ -200,7 +216,7 @@ mod tests {
 
     #[test]
     fn a_run_ends_however_much_there_is() {
-        let (swept, _) = run([u64::MAX, 0, 0, 0], None);
+        let (swept, _) = run([u64::MAX, 0, 0, 0, 0], None);
         assert_eq!(swept[0], (Sweep::Answers, u64::from(STEP_ROWS_MAX) * u64::from(STEPS_MAX), false));
     }
 }

@@ -201,6 +201,12 @@ macro_rules! contract_tests {
                 what_changed_before_the_write_is_stale,
                 sales_open_and_close_by_the_shows_own_times,
                 opposite_selections_at_two_servers_are_all_settled,
+                a_caller_holds_a_limited_number_of_seats_over_all_shows,
+                a_seat_that_was_let_go_of_counts_on_if_it_is_held_again,
+                holding_and_releasing_in_turn_binds_no_seat_for_longer_than_thirty_minutes,
+                a_caller_cancels_a_limited_number_of_bookings_a_day,
+                what_the_house_cancels_counts_for_nobody,
+                limits_that_changed_before_the_write_are_stale,
             }
             seed {
                 a_new_store_is_empty,
@@ -216,6 +222,7 @@ macro_rules! contract_tests {
                 keys_that_no_booking_stays_for_go_with_their_answers,
                 a_step_takes_the_oldest_and_is_bounded,
                 old_events_go_and_nothing_else,
+                tenures_go_once_they_count_no_longer,
                 a_session_goes_with_its_last_token,
                 sweeps_at_once_take_each_row_once,
                 sweeping_beside_retries_books_nothing_twice,

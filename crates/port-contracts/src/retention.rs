@@ -10,7 +10,7 @@ use domain::seating::SeatWish;
 use futures::future::join_all;
 
 use crate::Fixture;
-use crate::tools::{SIMPLE, Tally, book, booked, command, held, sell, tally};
+use crate::tools::{SIMPLE, Tally, book, booked, command, held, selection, sell, tally};
 use crate::world::{World, customer, customers, token};
 
 /// What the cases keep, in seconds.
@@ -117,6 +117,31 @@ pub async fn old_events_go_and_nothing_else(fixture: &dyn Fixture) {
     assert_eq!((answers(fixture).await, tally(fixture).await), (4, Tally { outbox: 2, ..before }));
 }
 
+/// Tenures that a command ended go by when it did. One that began again since stays.
+pub async fn tenures_go_once_they_count_no_longer(fixture: &dyn Fixture) {
+    let world = World::build(fixture).await;
+    let ana = customer(fixture).await;
+    sell(fixture.stores(), SIMPLE, async |sellers| {
+        for seats in world.main[..6].chunks(2) {
+            let seats = WantedSeats::These(selection(&[seats[0].id, seats[1].id]));
+            let hold = Action::Hold(HoldSeats { show_id: world.soon, seats });
+            let (id, ..) = held(&sellers.submit(command(ana, hold, "")).await);
+            held(&sellers.submit(command(ana, Action::Release(id), "")).await);
+        }
+    })
+    .await;
+    for (seats, seconds) in [(0..3, KEPT + 60), (3..5, KEPT - 60)] {
+        for seat in &world.main[seats] {
+            let until = fixture.instant(-seconds);
+            fixture.execute(&format!("UPDATE seat_tenures SET until = {until} WHERE seat_id = {}", seat.id)).await;
+        }
+    }
+    assert_eq!(sweep(fixture, Sweep::Tenures, 2).await, 2);
+    assert_eq!(sweep(fixture, Sweep::Tenures, 2).await, 1);
+    assert_eq!(sweep(fixture, Sweep::Tenures, 2).await, 0);
+    assert_eq!(rows(fixture, "seat_tenures").await, 3);
+}
+
 async fn user(fixture: &dyn Fixture, caller: Caller) -> User {
     fixture.stores().users.by_id(caller.user_id).await.unwrap().unwrap()
 }
@@ -205,7 +230,7 @@ pub async fn sweeping_beside_retries_books_nothing_twice(fixture: &dyn Fixture) 
 /// A store that is gone is told, and is no end of anything.
 pub async fn sweeping_tells_that_the_store_is_gone(fixture: &dyn Fixture) {
     fixture.break_backend().await;
-    for what in [Sweep::Answers, Sweep::Holds, Sweep::Events, Sweep::RefreshTokens] {
+    for what in [Sweep::Answers, Sweep::Holds, Sweep::Tenures, Sweep::Events, Sweep::RefreshTokens] {
         let outcome = fixture.stores().retention.sweep(what, Duration::ZERO, 10).await;
         assert!(matches!(outcome, Err(StoreError::Unavailable(_))), "{what:?}: {outcome:?}");
     }

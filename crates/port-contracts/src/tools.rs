@@ -103,8 +103,10 @@ const fn mode(queues: usize, committers: usize, batch_max: usize) -> Mode {
 /// What the houses of the cases allow.
 pub const RULES: Rules = Rules {
     seats_max: 10,
+    held_seats_max: 20,
     hold_ttl: TimeDelta::minutes(10),
     cancellation_cutoff: TimeDelta::hours(2),
+    cancellations_max: 10,
     seat_gaps: SeatGapRule::Off,
 };
 

@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use domain::booking::{
-    Booking, ChangedBooking, ChangedHold, Changes, HeldGuard, Hold, HoldId, NewClaim, NewKey, NewOutboxEvent,
-    RemovedClaim, RowGuard, ShowGuard, SoldSeat, UserGuard,
+    Booking, CancellationGuard, ChangedBooking, ChangedHold, Changes, EndedTenure, HeldGuard, Hold, HoldId, NewClaim,
+    NewKey, NewOutboxEvent, RemovedClaim, RowGuard, Rules, ShowGuard, SoldSeat, UserGuard,
 };
 use domain::ids::SessionId;
 
@@ -20,6 +20,7 @@ pub(super) fn script(changes: &Changes) -> Vec<Bound<'_>> {
         at,
         shows,
         held,
+        cancellations,
         rows,
         users,
         sessions,
@@ -28,19 +29,24 @@ pub(super) fn script(changes: &Changes) -> Vec<Bound<'_>> {
         holds,
         changed_bookings,
         bookings,
+        counted_cancellations,
         removed_claims,
         claims,
+        tenures,
         outbox,
     } = changes;
     let mut script = Vec::with_capacity(16);
-    if !held.is_empty() || !rows.is_empty() {
-        script.push(lock_names(held, rows));
+    if !held.is_empty() || !cancellations.is_empty() || !rows.is_empty() {
+        script.push(lock_names(changes));
     }
     if !shows.is_empty() {
         script.push(lock_shows(shows));
     }
     if !held.is_empty() {
         script.push(check_held(held, at));
+    }
+    if !cancellations.is_empty() {
+        script.push(check_cancellations(cancellations, at));
     }
     if !rows.is_empty() {
         script.push(check_rows(rows, at));
@@ -60,6 +66,9 @@ pub(super) fn script(changes: &Changes) -> Vec<Bound<'_>> {
     if !bookings.is_empty() {
         script.push(insert_bookings(bookings, at));
     }
+    if !counted_cancellations.is_empty() {
+        script.push((CountCancellations, parameters![column(counted_cancellations, |id| id.0)]));
+    }
     if !removed_claims.is_empty() {
         script.push(delete_claims(removed_claims));
     }
@@ -70,6 +79,9 @@ pub(super) fn script(changes: &Changes) -> Vec<Bound<'_>> {
     let sold: Vec<_> = bookings.iter().chain(with_new_seats.map(|changed| &changed.booking)).collect();
     if !sold.is_empty() {
         script.push(insert_booking_seats(&sold));
+    }
+    if !tenures.is_empty() {
+        script.push(put_tenures(tenures, at));
     }
     if !outbox.is_empty() {
         script.push(insert_outbox(outbox, at));
@@ -82,11 +94,16 @@ fn column<'a, Item, Value>(items: &'a [Item], value: impl Fn(&'a Item) -> Value)
     items.iter().map(value).collect()
 }
 
-/// Whose holds on which show, and which rows, nobody else may change until the commit.
-fn lock_names<'a>(held: &[HeldGuard], rows: &[RowGuard]) -> Bound<'a> {
-    let held = held.iter().map(|guard| format!("held {} {}", guard.show_id, guard.user_id));
-    let rows = rows.iter().map(|guard| format!("row {} {}", guard.show_id, guard.row));
-    (LockNames, parameters![held.chain(rows).collect::<Vec<_>>()])
+/// Locks the accounts whose limits count, and the rows whose seats do, until the commit.
+fn lock_names(changes: &Changes) -> Bound<'_> {
+    let limited = changes.held.iter().map(|guard| guard.user_id);
+    let limited = limited.chain(changes.cancellations.iter().map(|guard| guard.user_id));
+    let accounts = limited.map(|user_id| format!("account {user_id}"));
+    // Servers of the release before lock an account's holds show by show: by this name they and those of this release exclude
+    // each other.
+    let held = changes.holds.iter().map(|hold| format!("held {} {}", hold.show_id, hold.user_id));
+    let rows = changes.rows.iter().map(|guard| format!("row {} {}", guard.show_id, guard.row));
+    (LockNames, parameters![accounts.chain(held).chain(rows).collect::<Vec<_>>()])
 }
 
 fn lock_shows(shows: &[ShowGuard]) -> Bound<'_> {
@@ -94,13 +111,17 @@ fn lock_shows(shows: &[ShowGuard]) -> Bound<'_> {
 }
 
 fn check_held<'a>(held: &'a [HeldGuard], at: &'a DateTime<Utc>) -> Bound<'a> {
+    (CheckHeld, parameters![column(held, |guard| guard.user_id.0), column(held, |guard| guard.seats), at])
+}
+
+fn check_cancellations<'a>(cancellations: &'a [CancellationGuard], at: &'a DateTime<Utc>) -> Bound<'a> {
     let parameters = parameters![
-        column(held, |guard| guard.show_id.0),
-        column(held, |guard| guard.user_id.0),
-        column(held, |guard| guard.seats),
+        column(cancellations, |guard| guard.user_id.0),
+        column(cancellations, |guard| guard.bookings),
         at,
+        Rules::CANCELLATIONS_COUNTED.num_seconds(),
     ];
-    (CheckHeld, parameters)
+    (CheckCancellations, parameters)
 }
 
 fn check_rows<'a>(rows: &'a [RowGuard], at: &'a DateTime<Utc>) -> Bound<'a> {
@@ -251,6 +272,18 @@ fn insert_claims(claims: &[NewClaim]) -> Bound<'_> {
         column(claims, |new| new.claim.expires_at()),
     ];
     (InsertClaims, parameters)
+}
+
+/// Each tenure ends at the instant of the batch.
+fn put_tenures<'a>(tenures: &'a [EndedTenure], at: &'a DateTime<Utc>) -> Bound<'a> {
+    let parameters = parameters![
+        column(tenures, |ended| ended.place.show_id.0),
+        column(tenures, |ended| ended.place.user_id.0),
+        column(tenures, |ended| ended.place.seat_id.0),
+        column(tenures, |ended| ended.tenure.since),
+        at,
+    ];
+    (PutTenures, parameters)
 }
 
 fn insert_outbox<'a>(outbox: &'a [NewOutboxEvent], at: &'a DateTime<Utc>) -> Bound<'a> {

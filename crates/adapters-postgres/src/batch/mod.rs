@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::StoreError;
-use domain::booking::{BatchState, BatchStore, BookingIdBlock, Changes, HoldId, Named, WriteError};
+use domain::booking::{BatchState, BatchStore, BookingIdBlock, Changes, HoldId, Named, Rules, Tenure, WriteError};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::{Instant, timeout_at};
 use tokio_postgres::Row;
@@ -69,8 +69,15 @@ impl BatchStore for PostgresBatchStore {
     }
 
     async fn read(&self, named: &Named) -> Result<BatchState, StoreError> {
-        let Named { keys, users, sessions, shows, whole_shows, seats, holds, holders, bookings } = named;
-        let seats_only = whole_shows.is_empty() && holds.is_empty() && holders.is_empty() && bookings.is_empty();
+        // Every field by name: one that is added is read, or this does not compile.
+        let Named { keys, users, sessions, shows, whole_shows, seats, holds, holders, tenants, bookings, cancellers } =
+            named;
+        let seats_only = whole_shows.is_empty()
+            && holds.is_empty()
+            && holders.is_empty()
+            && tenants.is_empty()
+            && bookings.is_empty()
+            && cancellers.is_empty();
         let mut parameters = parameters![
             column(keys, |key| key.user_id.0),
             column(keys, |key| key.scope.0.as_str()),
@@ -87,9 +94,13 @@ impl BatchStore for PostgresBatchStore {
         parameters.extend(parameters![
             column(whole_shows, |show| show.0),
             column(holds, HoldId::as_str),
-            column(holders, |(show, _)| show.0),
-            column(holders, |(_, user)| user.0),
+            column(holders, |user| user.0),
+            column(tenants, |(show, _)| show.0),
+            column(tenants, |(_, user)| user.0),
             column(bookings, |booking| booking.0),
+            column(cancellers, |user| user.0),
+            Tenure::COUNTED.num_seconds(),
+            Rules::CANCELLATIONS_COUNTED.num_seconds(),
         ]);
         batch_state(&self.query((Statement::ReadWholeBatch, parameters)).await?)
     }

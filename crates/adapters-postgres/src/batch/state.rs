@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use domain::StoreError;
 use domain::booking::{
     BatchState, Booking, BookingState, ClaimRow, Fingerprint, Hold, HoldId, IdempotencyKey, KeyName, KeyRow, Made,
-    Scope, ShowOffer, SoldSeat, StoredAnswer, UserRow,
+    Scope, ShowOffer, SoldSeat, StoredAnswer, Tenure, TenurePlace, UserRow,
 };
 use domain::catalog::ShowStatus;
 use domain::ids::{BookingId, LayoutId, SeatId, SessionId, ShowId, UserId};
@@ -234,6 +234,15 @@ fn add(state: &mut BatchState, parts: &mut Parts, row: &ReadRow<'_>) -> Result<(
         10 => {
             state.sessions.insert(SessionId(row.number(0)?), UserId(row.number(1)?));
         }
+        11 => {
+            let place = TenurePlace {
+                show_id: ShowId(row.number(0)?),
+                user_id: UserId(row.number(1)?),
+                seat_id: SeatId(row.number(2)?),
+            };
+            state.tenures.insert(place, Tenure { since: row.instant(0)?, until: row.instant(1)? });
+        }
+        12 => state.cancellations.entry(UserId(row.number(0)?)).or_default().push(row.instant(0)?),
         kind => return Err(bad_row(format!("a row of the batch read is of the unknown kind {kind}"))),
     }
     Ok(())

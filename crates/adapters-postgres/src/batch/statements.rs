@@ -56,10 +56,12 @@ macro_rules! statements {
 // 8 booking       | booking  user     show              | booked     cancelled         | reference status currency       |
 // 9 booked seat   | booking  seat     minor    position |                              | category row    number          |
 // 10 session      | session  user                       |                              |                                 |
+// 11 tenure       | show     user     seat              | since      until             |                                 |
+// 12 cancellation | user                                | cancelled                    |                                 |
 
 /// What every batch reads, and what more some do.
 macro_rules! read_batch {
-    ($($more:literal),*) => {
+    ($($more:expr),*) => {
         concat!(
             "
     SELECT 0::smallint, NULL::bigint, NULL::bigint, NULL::bigint, NULL::bigint,
@@ -107,6 +109,28 @@ macro_rules! read_batch {
     };
 }
 
+/// The ids of the holds that a batch reads, each once: those that are named, the live ones of the holders, and those of the tenants
+/// that are live or ran out lately.
+macro_rules! read_holds {
+    () => {
+        "(
+        SELECT id FROM unnest($10::text[]) AS named (id)
+        UNION
+        SELECT h.id FROM unnest($11::bigint[]) AS named (user_id)
+        CROSS JOIN LATERAL (
+            SELECT h.id FROM holds h WHERE h.user_id = named.user_id AND h.expires_at > now() OFFSET 0
+        ) h
+        UNION
+        SELECT h.id FROM unnest($12::bigint[], $13::bigint[]) AS named (show_id, user_id)
+        CROSS JOIN LATERAL (
+            SELECT h.id FROM holds h
+            WHERE h.user_id = named.user_id AND h.show_id = named.show_id
+                AND h.expires_at > now() - $16::bigint * interval '1 s' OFFSET 0
+        ) h
+    )"
+    };
+}
+
 statements! {
     ReserveIds = "SELECT nextval('booking_id_blocks')";
 
@@ -121,47 +145,44 @@ statements! {
     UNION ALL
     SELECT 6::smallint, h.user_id, h.show_id, NULL, NULL, h.created_at, h.expires_at, NULL, h.id, s.currency, NULL, NULL,
         NULL, NULL, NULL, NULL
-    FROM unnest($10::text[]) AS named (id)
+    FROM ", read_holds!(), " named
     CROSS JOIN LATERAL (SELECT * FROM holds h WHERE h.id = named.id OFFSET 0) h
     CROSS JOIN LATERAL (SELECT s.currency FROM shows s WHERE s.id = h.show_id OFFSET 0) s
     UNION ALL
     SELECT 7::smallint, hs.seat_id, hs.price_minor, seats.number::bigint, hs.position::bigint, NULL, NULL, NULL,
         hs.hold_id, hs.category, seats.row_label, NULL, NULL, NULL, NULL, NULL
-    FROM unnest($10::text[]) AS named (id)
+    FROM ", read_holds!(), " named
     CROSS JOIN LATERAL (SELECT * FROM hold_seats hs WHERE hs.hold_id = named.id OFFSET 0) hs
     CROSS JOIN LATERAL (SELECT * FROM seats WHERE seats.id = hs.seat_id OFFSET 0) seats
     UNION ALL
-    SELECT 6::smallint, h.user_id, h.show_id, NULL, NULL, h.created_at, h.expires_at, NULL, h.id, s.currency, NULL, NULL,
-        NULL, NULL, NULL, NULL
-    FROM unnest($11::bigint[], $12::bigint[]) AS named (show_id, user_id)
-    CROSS JOIN LATERAL (
-        SELECT * FROM holds h
-        WHERE h.user_id = named.user_id AND h.show_id = named.show_id AND h.expires_at > now() OFFSET 0
-    ) h
-    CROSS JOIN LATERAL (SELECT s.currency FROM shows s WHERE s.id = h.show_id OFFSET 0) s
-    WHERE h.id <> ALL ($10::text[])
-    UNION ALL
-    SELECT 7::smallint, hs.seat_id, hs.price_minor, seats.number::bigint, hs.position::bigint, NULL, NULL, NULL,
-        hs.hold_id, hs.category, seats.row_label, NULL, NULL, NULL, NULL, NULL
-    FROM unnest($11::bigint[], $12::bigint[]) AS named (show_id, user_id)
-    CROSS JOIN LATERAL (
-        SELECT * FROM holds h
-        WHERE h.user_id = named.user_id AND h.show_id = named.show_id AND h.expires_at > now() OFFSET 0
-    ) h
-    CROSS JOIN LATERAL (SELECT * FROM hold_seats hs WHERE hs.hold_id = h.id OFFSET 0) hs
-    CROSS JOIN LATERAL (SELECT * FROM seats WHERE seats.id = hs.seat_id OFFSET 0) seats
-    WHERE h.id <> ALL ($10::text[])
-    UNION ALL
     SELECT 8::smallint, b.id, b.user_id, b.show_id, NULL, b.booked_at, b.cancelled_at, NULL, b.reference, b.status,
         b.currency, NULL, NULL, NULL, NULL, NULL
-    FROM unnest($13::bigint[]) AS named (id)
+    FROM unnest($14::bigint[]) AS named (id)
     CROSS JOIN LATERAL (SELECT * FROM bookings b WHERE b.id = named.id OFFSET 0) b
     UNION ALL
     SELECT 9::smallint, bs.booking_id, bs.seat_id, bs.price_minor, bs.position::bigint, NULL, NULL, NULL,
         bs.category, seats.row_label, seats.number::text, NULL, NULL, NULL, NULL, NULL
-    FROM unnest($13::bigint[]) AS named (id)
+    FROM unnest($14::bigint[]) AS named (id)
     CROSS JOIN LATERAL (SELECT * FROM booking_seats bs WHERE bs.booking_id = named.id OFFSET 0) bs
-    CROSS JOIN LATERAL (SELECT * FROM seats WHERE seats.id = bs.seat_id OFFSET 0) seats");
+    CROSS JOIN LATERAL (SELECT * FROM seats WHERE seats.id = bs.seat_id OFFSET 0) seats
+    UNION ALL
+    SELECT 11::smallint, t.show_id, t.user_id, t.seat_id, NULL, t.since, t.until, NULL, NULL, NULL, NULL, NULL, NULL,
+        NULL, NULL, NULL
+    FROM unnest($12::bigint[], $13::bigint[]) AS named (show_id, user_id)
+    CROSS JOIN LATERAL (
+        SELECT * FROM seat_tenures t
+        WHERE t.show_id = named.show_id AND t.user_id = named.user_id AND t.until > now() - $16::bigint * interval '1 s'
+        OFFSET 0
+    ) t
+    UNION ALL
+    SELECT 12::smallint, b.user_id, NULL, NULL, NULL, b.cancelled_at, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+        NULL, NULL, NULL
+    FROM unnest($15::bigint[]) AS named (user_id)
+    CROSS JOIN LATERAL (
+        SELECT * FROM bookings b
+        WHERE b.user_id = named.user_id AND b.counts_as_cancellation
+            AND b.cancelled_at > now() - $17::bigint * interval '1 s' OFFSET 0
+    ) b");
 
     Begin = "BEGIN ISOLATION LEVEL READ COMMITTED";
     Commit = "COMMIT";
@@ -176,14 +197,18 @@ statements! {
     ) = cardinality($1::bigint[]))";
     CheckHeld = "
     SELECT must(NOT EXISTS (
-        SELECT 1 FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS named (show_id, user_id, seats)
+        SELECT 1 FROM unnest($1::bigint[], $2::bigint[]) AS named (user_id, seats)
         WHERE named.seats <> (
             SELECT count(*)
-            FROM (
-                SELECT h.id FROM holds h
-                WHERE h.user_id = named.user_id AND h.show_id = named.show_id AND h.expires_at > $4 OFFSET 0
-            ) h
+            FROM (SELECT h.id FROM holds h WHERE h.user_id = named.user_id AND h.expires_at > $3 OFFSET 0) h
             CROSS JOIN LATERAL (SELECT 1 FROM hold_seats hs WHERE hs.hold_id = h.id OFFSET 0) hs)))";
+    CheckCancellations = "
+    SELECT must(NOT EXISTS (
+        SELECT 1 FROM unnest($1::bigint[], $2::bigint[]) AS named (user_id, bookings)
+        WHERE named.bookings <> (
+            SELECT count(*) FROM bookings b
+            WHERE b.user_id = named.user_id AND b.counts_as_cancellation
+                AND b.cancelled_at > $3::timestamptz - $4::bigint * interval '1 s')))";
     CheckRows = "
     SELECT must(NOT EXISTS (
         SELECT 1
@@ -260,6 +285,7 @@ statements! {
     FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::timestamptz[])
         AS new (id, reference, user_id, show_id, status, currency, cancelled_at)
     ORDER BY id";
+    CountCancellations = "UPDATE bookings SET counts_as_cancellation = true WHERE id = ANY ($1::bigint[])";
     DeleteClaims = "
     WITH locked AS MATERIALIZED (
         SELECT c.ctid
@@ -287,6 +313,12 @@ statements! {
     InsertBookingSeats = "
     INSERT INTO booking_seats (booking_id, seat_id, position, category, price_minor)
     SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::text[], $5::bigint[])";
+    PutTenures = "
+    INSERT INTO seat_tenures (show_id, user_id, seat_id, since, until)
+    SELECT show_id, user_id, seat_id, since, $5
+    FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::timestamptz[]) AS ended (show_id, user_id, seat_id, since)
+    ORDER BY show_id, user_id, seat_id
+    ON CONFLICT (show_id, user_id, seat_id) DO UPDATE SET since = excluded.since, until = excluded.until";
     InsertOutbox = "
     INSERT INTO outbox (kind, show_id, booking_id, created_at)
     SELECT kind, show_id, booking_id, $4

@@ -161,9 +161,18 @@ async fn on_a_new_installation_every_statement_finds_its_rows_by_an_index() {
             }
         }
     }
-    for table in
-        ["idempotency_keys", "users", "shows", "show_prices", "seat_claims", "holds", "hold_seats", "bookings", "seats"]
-    {
+    for table in [
+        "idempotency_keys",
+        "users",
+        "shows",
+        "show_prices",
+        "seat_claims",
+        "holds",
+        "hold_seats",
+        "seat_tenures",
+        "bookings",
+        "seats",
+    ] {
         assert!(tables.iter().any(|read| read == table), "{table} is read by no statement, so nothing was shown of it");
     }
 }

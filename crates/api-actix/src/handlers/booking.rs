@@ -114,6 +114,7 @@ pub fn answered(status: StatusCode, answer: CommandAnswer) -> Answer {
     (status = 404, description = "`booking_not_found`: there is none, or it is someone else's", body = ProblemView),
     (status = 409, description = "`booking_not_cancellable`: the show is too near", body = ProblemView),
     (status = 422, description = "`idempotency_key_reused`", body = ProblemView),
+    (status = 429, description = "`rate_limited`; `cancellation_limit`: too many bookings cancelled within 24 hours. With `Retry-After`", body = ProblemView),
     (status = 503, description = "`unavailable`, `overloaded`; `outcome_unknown`: the same request tells", body = ProblemView)))]
 pub async fn cancel(request: HttpRequest, payload: Payload, state: Data<AppState>) -> Answer {
     // Nothing in it is asked for; it is read so that the client gets to read the answer.

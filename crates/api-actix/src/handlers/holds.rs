@@ -30,6 +30,7 @@ use crate::views::{HoldBody, HoldView, ProblemView};
     (status = 404, description = "`show_not_found`, `seat_not_found`", body = ProblemView),
     (status = 409, description = "`sales_closed`; `seat_unavailable` with the lost `seat_ids` and, for several seats, `alternatives`; with no `seat_ids` where not as many are left", body = ProblemView),
     (status = 422, description = "`idempotency_key_reused`, `seats_leave_gap`; `too_many_seats`: also those that are held already count", body = ProblemView),
+    (status = 429, description = "`rate_limited`; `held_seats_limit`: too many seats over all shows; `seat_hold_time_used` with `seat_ids`: seats that the caller had for 30 minutes in all, and let go of within the last 10. With `Retry-After`", body = ProblemView),
     (status = 503, description = "`unavailable`, `overloaded`; `outcome_unknown`: the same key tells", body = ProblemView)))]
 pub async fn make(request: HttpRequest, payload: Payload, state: Data<AppState>) -> Answer {
     let body = receive(payload).await;

@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use proptest::prelude::*;
 
 use super::decide_tests::{
-    OPEN, acting, command, commit, decide_by, layout, new_state, now, place, prepare_nth, selection,
+    OPEN, OTHER, acting, command, commit, decide_by, layout, new_state, now, place, prepare_nth, selection,
 };
 use super::*;
 use crate::ids::{BookingId, SeatId, ShowId, UserId};
@@ -77,7 +77,11 @@ fn made(answer: Answer) -> Made {
 }
 
 fn hold_seats(seats: &[i64]) -> Action {
-    Action::Hold(HoldSeats { show_id: ShowId(OPEN), seats: WantedSeats::These(selection(seats)) })
+    hold_seats_of(OPEN, seats)
+}
+
+fn hold_seats_of(show: i64, seats: &[i64]) -> Action {
+    Action::Hold(HoldSeats { show_id: ShowId(show), seats: WantedSeats::These(selection(seats)) })
 }
 
 fn best(quantity: usize) -> Action {
@@ -196,6 +200,208 @@ fn a_caller_holds_as_many_seats_of_a_show_as_a_booking_may_have() {
     assert!(house.hold(1, &[31]).is_ok());
     house.pass(TimeDelta::minutes(10));
     assert!(house.ask(1, best(10)).is_ok());
+}
+
+#[test]
+fn a_caller_holds_a_limited_number_of_seats_over_all_shows() {
+    let mut house = House::new();
+    house.rules.held_seats_max = 12;
+    let first = house.hold(1, &[1, 2]).unwrap();
+    house.pass(TimeDelta::minutes(4));
+    assert!(house.ask(1, hold_seats_of(OTHER, &[1, 2, 3, 4, 5, 6, 7])).is_ok());
+    house.pass(TimeDelta::minutes(1));
+    let limit = |held, retry_in| Err(Refusal::HeldSeatsLimit { held, max: 12, retry_in });
+    // Of 9 two run out in five minutes, and the other seven four minutes later.
+    assert_eq!(house.ask(1, hold_seats(&[11, 12, 13, 14])), limit(9, TimeDelta::minutes(5)));
+    assert_eq!(house.ask(1, best(6)), limit(9, TimeDelta::minutes(9)));
+    // Whatever else stands in the way comes first.
+    house.hold(2, &[11]).unwrap();
+    assert_eq!(house.ask(1, hold_seats(&[11, 12, 13, 14])), Err(unavailable(&[11], None)));
+    assert!(house.ask(1, hold_seats(&[12, 13, 14])).is_ok());
+    assert!(house.ask(1, Action::Extend(first.clone())).is_ok(), "a hold that is extended holds no more seats");
+    assert_eq!(house.ask(1, hold_seats(&[21])), limit(12, TimeDelta::minutes(9)));
+    // A hold that is booked counts no longer.
+    assert!(house.ask(1, Action::Redeem(first)).is_ok());
+    assert!(house.ask(1, hold_seats(&[21, 22])).is_ok());
+    assert_eq!(house.ask(1, hold_seats(&[23])), limit(12, TimeDelta::minutes(9)));
+    house.pass(TimeDelta::minutes(9));
+    assert!(house.ask(1, hold_seats(&[23])).is_ok());
+}
+
+fn used_up(ids: &[i64], minutes: i64) -> Refusal {
+    Refusal::SeatHoldTimeUsed { seat_ids: seats(ids), retry_in: TimeDelta::minutes(minutes) }
+}
+
+impl House {
+    /// Holds seats, and returns in how many minutes the hold runs out.
+    fn hold_for(&mut self, user: i64, ids: &[i64]) -> Result<i64, Refusal> {
+        let hold = self.hold(user, ids)?;
+        Ok((self.state.holds[&hold].expires_at - self.state.now).num_minutes())
+    }
+
+    fn release_all(&mut self, user: i64) {
+        let mine = |hold: &&Hold| hold.user_id == UserId(user) && hold.is_live(self.state.now);
+        let mine: Vec<_> = self.state.holds.values().filter(mine).map(|hold| hold.id.clone()).collect();
+        for hold in mine {
+            self.ask(user, Action::Release(hold)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_seat_that_is_released_and_held_again_is_held_thirty_minutes_in_all() {
+    let mut house = House::new();
+    house.rules.hold_ttl = TimeDelta::minutes(20);
+    house.show().start_time = now() + TimeDelta::hours(9);
+    let mut left = Vec::new();
+    for _ in 0..6 {
+        left.push(house.hold_for(1, &[1]).unwrap());
+        house.pass(TimeDelta::minutes(5));
+        house.release_all(1);
+    }
+    assert_eq!(left, [20, 20, 20, 15, 10, 5]);
+    assert_eq!(house.hold(1, &[1]), Err(used_up(&[1], 10)));
+    // The seat is anybody else's, and another seat, or the seat at another show, is another one.
+    assert_eq!(house.hold_for(2, &[1]), Ok(20));
+    house.release_all(2);
+    assert!(house.ask(1, hold_seats_of(OTHER, &[1])).is_ok());
+    assert_eq!(house.hold_for(1, &[2]), Ok(20));
+    // A hold of several seats ends with the first that must.
+    house.pass(TimeDelta::minutes(10) - TimeDelta::microseconds(1));
+    let refused = Refusal::SeatHoldTimeUsed { seat_ids: seats(&[1]), retry_in: TimeDelta::microseconds(1) };
+    assert_eq!(house.hold(1, &[3, 1]), Err(refused));
+    house.pass(TimeDelta::microseconds(1));
+    house.release_all(1);
+    assert_eq!(house.hold_for(1, &[1, 2]), Ok(20));
+    house.pass(TimeDelta::minutes(10));
+    house.release_all(1);
+    assert_eq!(house.hold_for(1, &[3, 2]), Ok(10), "the second seat was held for twenty minutes");
+}
+
+#[test]
+fn a_seat_whose_hold_ran_out_and_is_held_again_is_held_thirty_minutes_in_all() {
+    let mut house = House::new();
+    let hold = house.hold(1, &[1]).unwrap();
+    house.pass(TimeDelta::minutes(9));
+    assert!(house.ask(1, Action::Extend(hold)).is_ok());
+    house.pass(TimeDelta::minutes(14));
+    let hold = house.hold(1, &[1]).unwrap();
+    let ends = house.state.holds[&hold].expires_at;
+    assert_eq!((ends - now()).num_minutes(), 30, "nineteen minutes, four between, and the seven that are left");
+    // Nor does it last longer by being extended.
+    assert!(house.ask(1, Action::Extend(hold.clone())).is_ok());
+    assert_eq!(house.state.holds[&hold].expires_at, ends);
+    house.pass(TimeDelta::minutes(16));
+    assert_eq!(house.hold(1, &[1]), Err(used_up(&[1], 1)));
+    house.pass(TimeDelta::minutes(1));
+    assert_eq!(house.hold_for(1, &[1]), Ok(10));
+}
+
+#[test]
+fn a_seat_that_was_booked_and_cancelled_counts_from_its_hold() {
+    let mut house = House::new();
+    house.show().start_time = now() + TimeDelta::hours(9);
+    let hold = house.hold(1, &[1, 2]).unwrap();
+    house.pass(TimeDelta::minutes(8));
+    let booking_id = made(house.ask(1, Action::Redeem(hold)).unwrap()).booking_id().unwrap();
+    house.pass(TimeDelta::minutes(17));
+    let booking = ShowBooking { show_id: ShowId(OPEN), booking_id };
+    assert!(house.ask(1, Action::Cancel(booking)).is_ok());
+    house.pass(TimeDelta::minutes(2));
+    assert_eq!(house.hold_for(1, &[1]), Ok(3));
+    house.pass(TimeDelta::minutes(3));
+    assert_eq!(house.hold(1, &[1, 2]), Err(used_up(&[1, 2], 10)));
+    // Without a hold before it, a booking counts from its own beginning, and it can be made again at any time.
+    let booking = house.book(1, &[3]);
+    house.pass(TimeDelta::minutes(29));
+    assert!(house.ask(1, Action::Cancel(booking)).is_ok());
+    assert_eq!(house.hold_for(1, &[3]), Ok(1));
+    house.release_all(1);
+    house.pass(TimeDelta::minutes(1));
+    assert_eq!(house.hold(1, &[3]), Err(used_up(&[3], 9)));
+    house.book(1, &[3]);
+}
+
+#[test]
+fn a_seat_that_was_changed_for_another_counts_from_its_booking() {
+    let mut house = House::new();
+    let booking = house.book(1, &[1, 2]);
+    house.pass(TimeDelta::minutes(25));
+    assert!(house.ask(1, Action::Change(booking, selection(&[2, 3]))).is_ok());
+    assert_eq!(house.hold_for(1, &[1]), Ok(5));
+    house.pass(TimeDelta::minutes(5));
+    assert_eq!(house.hold(1, &[1]), Err(used_up(&[1], 10)));
+    // A booking takes it all the same.
+    assert!(house.ask(1, Action::Change(booking, selection(&[1, 3]))).is_ok());
+}
+
+#[test]
+fn the_best_seats_are_those_that_can_be_held_for_longest() {
+    let mut house = House::new();
+    let held = |house: &mut House, quantity| -> Result<(Vec<i64>, i64), Refusal> {
+        let id = made(house.ask(1, best(quantity))?).hold_id().cloned().unwrap();
+        let hold = &house.state.holds[&id];
+        let ids = hold.seats.iter().map(|seat| seat.id.0).collect();
+        Ok((ids, (hold.expires_at - house.state.now).num_minutes()))
+    };
+    // All but a few are the house's.
+    for seat in (1..=100).filter(|seat| ![10, 11, 20].contains(seat)) {
+        house.state.claims.insert(place(seat), ClaimRow::Blocked);
+    }
+    assert_eq!(held(&mut house, 2), Ok((vec![10, 11], 10)));
+    house.pass(TimeDelta::minutes(9));
+    house.release_all(1);
+    assert_eq!(held(&mut house, 2), Ok((vec![10, 11], 10)), "they last a whole time yet");
+    house.pass(TimeDelta::minutes(9));
+    house.release_all(1);
+    house.pass(TimeDelta::minutes(5));
+    assert_eq!(held(&mut house, 1), Ok((vec![20], 10)), "seven minutes are left of the others");
+    house.release_all(1);
+    assert_eq!(held(&mut house, 2), Ok((vec![10, 11], 7)));
+    house.pass(TimeDelta::minutes(7));
+    assert_eq!(held(&mut house, 2), Err(used_up(&[10, 11], 10)));
+    assert_eq!(held(&mut house, 4), Err(unavailable(&[], None)));
+    assert_eq!(held(&mut house, 1), Ok((vec![20], 10)));
+}
+
+#[test]
+fn a_caller_cancels_a_limited_number_of_bookings_a_day() {
+    let mut house = House::new();
+    house.rules.cancellations_max = 2;
+    house.show().start_time = now() + TimeDelta::days(9);
+    let bookings = [1, 2, 3, 4].map(|seat| house.book(1, &[seat]));
+    assert!(house.ask(1, Action::Cancel(bookings[0])).is_ok());
+    house.pass(TimeDelta::hours(3));
+    assert!(house.ask(1, Action::Cancel(bookings[1])).is_ok());
+    let limit = |retry_in| Err(Refusal::CancellationLimit { max: 2, retry_in });
+    assert_eq!(house.ask(1, Action::Cancel(bookings[2])), limit(TimeDelta::hours(21)));
+    assert_eq!(house.claims(), [(3, 1, "booked"), (4, 1, "booked")]);
+    // One that is cancelled already is answered, and other callers have limits of their own.
+    assert!(house.ask(1, Action::Cancel(bookings[0])).is_ok());
+    let other = house.book(2, &[9]);
+    assert!(house.ask(2, Action::Cancel(other)).is_ok());
+    // A show that does not take place has no limit, and its cancellations count for nothing.
+    house.show().status = crate::catalog::ShowStatus::Cancelled;
+    assert!(house.ask(1, Action::Cancel(bookings[3])).is_ok());
+    house.show().status = crate::catalog::ShowStatus::Scheduled;
+    house.pass(TimeDelta::hours(21) - TimeDelta::microseconds(1));
+    assert_eq!(house.ask(1, Action::Cancel(bookings[2])), limit(TimeDelta::microseconds(1)));
+    house.pass(TimeDelta::microseconds(1));
+    assert!(house.ask(1, Action::Cancel(bookings[2])).is_ok());
+}
+
+#[test]
+fn cancellations_of_one_batch_count_together() {
+    let mut house = House::new();
+    house.rules.cancellations_max = 2;
+    house.show().start_time = now() + TimeDelta::days(1);
+    let bookings = [1, 2, 3].map(|seat| house.book(1, &[seat]));
+    let prepared: Vec<_> =
+        (50..).zip(bookings).map(|(nth, booking)| prepare_nth(acting(1, Action::Cancel(booking), ""), nth)).collect();
+    let Decision { changes, outcomes } = decide_by(&house.rules, &house.state, &prepared);
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 2, "{outcomes:?}");
+    assert_eq!(changes.cancellations, [CancellationGuard { user_id: UserId(1), bookings: 0 }]);
+    assert_eq!(changes.counted_cancellations, bookings[..2].iter().map(|at| at.booking_id).collect::<Vec<_>>());
 }
 
 #[test]
@@ -348,7 +554,7 @@ fn a_command_without_a_key_is_known_by_its_run() {
 #[derive(Clone, Debug)]
 enum Ask {
     Book(Vec<i64>),
-    Hold(Vec<i64>),
+    Hold(i64, Vec<i64>),
     Best(usize),
     OnHold(u8, usize),
     Cancel(usize),
@@ -359,7 +565,7 @@ fn any_ask() -> impl Strategy<Value = (i64, u8, Ask)> {
     let some = || prop::sample::subsequence((1_i64..=12).collect::<Vec<_>>(), 1..=3);
     let ask = prop_oneof![
         some().prop_map(Ask::Book),
-        some().prop_map(Ask::Hold),
+        (OPEN..=OTHER, some()).prop_map(|(show, seats)| Ask::Hold(show, seats)),
         (1_usize..=4).prop_map(Ask::Best),
         (0..3_u8, 0..8_usize).prop_map(|(what, which)| Ask::OnHold(what, which)),
         (0..8_usize).prop_map(Ask::Cancel),
@@ -381,7 +587,7 @@ fn commands_of(asked: &[(i64, u8, Ask)]) -> Vec<PreparedCommand> {
         let booking = |which| ShowBooking { show_id: ShowId(OPEN), booking_id: earlier(which) };
         let action = match ask {
             Ask::Book(ids) => Action::Book(BookSeats { show_id: ShowId(OPEN), seats: selection(ids) }),
-            Ask::Hold(ids) => hold_seats(ids),
+            Ask::Hold(show, ids) => hold_seats_of(*show, ids),
             Ask::Best(quantity) => best(*quantity),
             Ask::OnHold(0, which) => Action::Redeem(hold_of(*which)),
             Ask::OnHold(1, which) => Action::Extend(hold_of(*which)),
@@ -398,24 +604,64 @@ fn commands_of(asked: &[(i64, u8, Ask)]) -> Vec<PreparedCommand> {
 
 /// What is always so, whatever was asked.
 fn check(state: &BatchState, rules: &Rules) {
-    let mut seats_of: HashMap<SeatId, usize> = HashMap::new();
+    let mut seats_of: HashMap<(ShowId, SeatId), usize> = HashMap::new();
     let live = state.bookings.values().filter(|booking| booking.state.is_live());
     for (seat, booking) in live.flat_map(|booking| booking.seats.iter().map(move |seat| (seat, booking))) {
-        *seats_of.entry(seat.id).or_default() += 1;
+        *seats_of.entry((booking.show_id, seat.id)).or_default() += 1;
         assert_eq!(state.claims.get(&(booking.show_id, seat.id)).and_then(ClaimRow::booking_id), Some(booking.id));
     }
     for hold in state.holds.values().filter(|hold| hold.is_live(state.now)) {
         for seat in &hold.seats {
-            *seats_of.entry(seat.id).or_default() += 1;
+            *seats_of.entry((hold.show_id, seat.id)).or_default() += 1;
             assert_eq!(state.claims.get(&(hold.show_id, seat.id)).and_then(ClaimRow::hold_id), Some(&hold.id));
         }
-        let mine = state.holds.values().filter(|other| other.user_id == hold.user_id && other.is_live(state.now));
-        assert!(mine.map(|other| other.seats.len()).sum::<usize>() <= rules.seats_max);
+        let mine = || state.holds.values().filter(|other| other.user_id == hold.user_id && other.is_live(state.now));
+        let here = mine().filter(|other| other.show_id == hold.show_id);
+        assert!(here.map(|other| other.seats.len()).sum::<usize>() <= rules.seats_max);
+        assert!(mine().map(|other| other.seats.len()).sum::<usize>() <= rules.held_seats_max);
         assert!(hold.expires_at - hold.created_at <= Hold::LIFE_MAX);
     }
     assert!(seats_of.values().all(|owners| *owners == 1), "a seat has two owners: {seats_of:?}");
     let live = state.claims.values().filter(|claim| claim.is_live(state.now)).count();
     assert_eq!(live, seats_of.len(), "a claim without an owner");
+    let day = |at: &&chrono::DateTime<chrono::Utc>| **at + Rules::CANCELLATIONS_COUNTED > state.now;
+    assert!(state.cancellations.values().all(|times| times.iter().filter(day).count() <= rules.cancellations_max));
+}
+
+/// What a bystander sees of who keeps which seat from when until when, with gaps that are too short to count.
+#[derive(Default)]
+struct Watch(HashMap<(ShowId, UserId, SeatId), Tenure>);
+
+impl Watch {
+    /// Looks after a batch, and checks that no seat is held for longer than one may.
+    fn look(&mut self, state: &BatchState) {
+        let holds = state.holds.values().filter(|hold| hold.is_live(state.now));
+        let held = holds.flat_map(|hold| {
+            let (until, place) = (hold.expires_at, (hold.show_id, hold.user_id));
+            hold.seats.iter().map(move |seat| (place, seat.id, Tenure { since: hold.created_at, until }))
+        });
+        let bookings = state.bookings.values().filter(|booking| booking.state.is_live());
+        let booked = bookings.flat_map(|booking| {
+            let (since, place) = (booking.booked_at, (booking.show_id, booking.user_id));
+            let tenure = Tenure { since, until: chrono::DateTime::<chrono::Utc>::MAX_UTC };
+            booking.seats.iter().map(move |seat| (place, seat.id, tenure))
+        });
+        let kept: HashMap<_, _> =
+            held.chain(booked).map(|((show, user), seat, tenure)| ((show, user, seat), tenure)).collect();
+        for (place, before) in &mut self.0 {
+            if !kept.contains_key(place) {
+                before.until = before.until.min(state.now);
+            }
+        }
+        for (place, mut tenure) in kept {
+            if let Some(before) = self.0.get(&place).filter(|before| before.until > tenure.since - Tenure::GAP) {
+                tenure.since = tenure.since.min(before.since);
+            }
+            let is_held = state.claims[&(place.0, place.2)].expires_at().is_some();
+            assert!(!is_held || tenure.until - tenure.since <= Hold::LIFE_MAX, "{place:?}: {tenure:?}");
+            self.0.insert(place, tenure);
+        }
+    }
 }
 
 proptest! {
@@ -424,15 +670,23 @@ proptest! {
     #[test]
     fn any_commands_keep_the_invariants_and_equal_one_by_one(
         asked in prop::collection::vec(any_ask(), 0..30),
-        cuts in prop::collection::vec((0..30_usize, 0..12_i64), 0..4),
+        cuts in prop::collection::vec((0..12_usize, 0..12_i64), 0..8),
         forbid in any::<bool>(),
     ) {
         let seat_gaps = if forbid { SeatGapRule::Forbid } else { SeatGapRule::Off };
-        let rules = Rules { seat_gaps, seats_max: 5, cancellation_cutoff: TimeDelta::minutes(40), ..Rules::default() };
+        let rules = Rules {
+            seat_gaps,
+            seats_max: 5,
+            held_seats_max: 7,
+            cancellation_cutoff: TimeDelta::zero(),
+            cancellations_max: 2,
+            ..Rules::default()
+        };
         let prepared = commands_of(&asked);
         let (mut together, mut alone) = (new_state(), new_state());
         let mut rest = &prepared[..];
         let mut cuts = cuts;
+        let mut watch = Watch::default();
         cuts.push((30, 0));
         for (size, minutes) in cuts {
             let (batch, later) = rest.split_at(size.min(rest.len()));
@@ -446,6 +700,7 @@ proptest! {
             }
             prop_assert_eq!(&together, &alone);
             check(&together, &rules);
+            watch.look(&together);
             together.now += TimeDelta::minutes(minutes);
             alone.now = together.now;
         }

@@ -3,22 +3,23 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use thiserror::Error;
 
 use super::command::{Action, BookSeats, HoldSeats, KeyName, PreparedCommand, ShowBooking, WantedSeats};
 use super::ports::{
-    AnswerEncoder, BatchState, ChangedBooking, ChangedHold, Changes, ClaimRow, HeldGuard, KeyRow, Made, NewClaim,
-    NewKey, NewOutboxEvent, OutboxKind, RemovedClaim, RowGuard, ShowGuard, ShowOffer, StoredAnswer, UserGuard,
+    AnswerEncoder, BatchState, CancellationGuard, ChangedBooking, ChangedHold, Changes, ClaimRow, EndedTenure,
+    HeldGuard, KeyRow, Made, NewClaim, NewKey, NewOutboxEvent, OutboxKind, RemovedClaim, RowGuard, ShowGuard,
+    ShowOffer, StoredAnswer, TenurePlace, UserGuard,
 };
 use super::rules::{Rules, SeatGapRule};
 use super::state::{BookingState, Confirmed};
-use super::types::{Booking, Hold, HoldId, SoldSeat};
+use super::types::{Booking, Hold, HoldId, SoldSeat, Tenure};
 use crate::catalog::ShowStatus;
 use crate::identity::Bearer;
 use crate::ids::{BookingId, LayoutId, SeatId, SessionId, ShowId, UserId};
 use crate::money::Money;
-use crate::seating::{Layout, SeatSelection, best_seats, forbidden_gaps};
+use crate::seating::{Layout, SeatSelection, SeatWish, best_seats, forbidden_gaps};
 
 /// A command's success.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -82,6 +83,32 @@ pub enum Refusal {
         held: usize,
         /// How many may be held.
         max: usize,
+    },
+    /// The caller would hold more seats over all shows than one may.
+    #[error("too many seats are held over all shows")]
+    HeldSeatsLimit {
+        /// How many the caller holds already.
+        held: usize,
+        /// How many may be held.
+        max: usize,
+        /// After how long enough of them will have run out.
+        retry_in: TimeDelta,
+    },
+    /// The caller has had some seats for as long as one may, and let go of them too short a time ago.
+    #[error("some seats were held for as long as one may")]
+    SeatHoldTimeUsed {
+        /// Those seats, in the order they were asked for.
+        seat_ids: Vec<SeatId>,
+        /// After how long they can all be held again.
+        retry_in: TimeDelta,
+    },
+    /// The caller has cancelled as many bookings lately as one may.
+    #[error("too many bookings were cancelled lately")]
+    CancellationLimit {
+        /// How many may be cancelled within [`Rules::CANCELLATIONS_COUNTED`].
+        max: usize,
+        /// After how long the next one may.
+        retry_in: TimeDelta,
     },
     /// Some seats are claimed. None is named where the best were asked for and not as many are left.
     #[error("some seats are claimed")]
@@ -165,14 +192,18 @@ struct Desk<'house> {
     house: House<'house>,
     state: BatchState,
     shows: HashMap<ShowId, Arc<ShowOffer>>,
-    /// How many seats each user holds of a show, as it was read.
-    held: HashMap<(ShowId, UserId), usize>,
+    /// How many seats each user holds, as it was read.
+    held: HashMap<UserId, usize>,
     // As they were read, those that have changed.
     old_claims: BTreeMap<(ShowId, SeatId), Option<ClaimRow>>,
     old_holds: BTreeMap<HoldId, Option<Hold>>,
     old_bookings: BTreeMap<BookingId, Option<Booking>>,
     shows_guarded: BTreeSet<ShowGuard>,
     held_guarded: BTreeSet<HeldGuard>,
+    /// How many bookings each user who cancels one had cancelled, as it was read.
+    cancellations_read: BTreeMap<UserId, usize>,
+    counted_cancellations: BTreeSet<BookingId>,
+    ended_tenures: BTreeSet<TenurePlace>,
     rows_guarded: BTreeSet<RowGuard>,
     users_guarded: BTreeSet<UserGuard>,
     sessions_guarded: BTreeSet<SessionId>,
@@ -185,7 +216,7 @@ impl<'house> Desk<'house> {
         let now = state.now;
         let mut held = HashMap::new();
         for hold in state.holds.values().filter(|hold| hold.is_live(now)) {
-            *held.entry((hold.show_id, hold.user_id)).or_default() += hold.seats.len();
+            *held.entry(hold.user_id).or_default() += hold.seats.len();
             for seat in &hold.seats {
                 let claim = held_claim(hold);
                 state.claims.entry((hold.show_id, seat.id)).or_insert(claim);
@@ -206,6 +237,9 @@ impl<'house> Desk<'house> {
             old_bookings: BTreeMap::new(),
             shows_guarded: BTreeSet::new(),
             held_guarded: BTreeSet::new(),
+            cancellations_read: BTreeMap::new(),
+            counted_cancellations: BTreeSet::new(),
+            ended_tenures: BTreeSet::new(),
             rows_guarded: BTreeSet::new(),
             users_guarded: BTreeSet::new(),
             sessions_guarded: BTreeSet::new(),
@@ -277,6 +311,8 @@ impl<'house> Desk<'house> {
         let show_id = hold.show_id;
         let (show, layout) = self.show(show_id)?;
         let user_id = prepared.command.bearer.caller.user_id;
+        let hold_times = HoldTimes::new(&self.state, show_id, user_id);
+        let longest = (self.state.now + self.house.rules.hold_ttl).min(sale_ends(&show));
         let seats = match &hold.seats {
             WantedSeats::These(wanted) => {
                 let seats = priced(&show, layout, wanted.seats())?;
@@ -289,15 +325,13 @@ impl<'house> Desk<'house> {
             WantedSeats::Best(wish) => {
                 self.check_on_sale(&show)?;
                 self.check_held(show_id, user_id, wish.quantity)?;
-                let mut taken = self.taken(show_id);
-                taken.extend(
-                    layout.seats().iter().filter(|seat| !show.prices.contains_key(&seat.category)).map(|seat| seat.id),
-                );
-                let best = best_seats(layout, &taken, wish)
-                    .ok_or(Refusal::SeatUnavailable { seat_ids: Vec::new(), hold_id: None })?;
+                let best = self.best(show_id, &show, layout, wish, &hold_times, longest)?;
                 priced(&show, layout, &best)?
             }
         };
+        // The account's own limits come last: whoever is refused by one would have got the seats otherwise.
+        self.check_held_everywhere(user_id, seats.len())?;
+        let time_ends = hold_times.check(&seats, self.state.now)?;
         let hold = Hold {
             id: prepared.drawn.hold_id.clone(),
             user_id,
@@ -305,12 +339,11 @@ impl<'house> Desk<'house> {
             seats,
             currency: show.currency,
             created_at: self.state.now,
-            expires_at: (self.state.now + self.house.rules.hold_ttl).min(sale_ends(&show)),
+            expires_at: longest.min(time_ends),
         };
         self.shows_guarded.insert(ShowGuard { show_id });
-        let seats_read = self.held.get(&(show_id, user_id)).copied().unwrap_or_default();
-        let seats_read = i64::try_from(seats_read).unwrap_or(i64::MAX);
-        self.held_guarded.insert(HeldGuard { show_id, user_id, seats: seats_read });
+        let seats_read = self.held.get(&user_id).copied().unwrap_or_default();
+        self.held_guarded.insert(HeldGuard { user_id, seats: i64::try_from(seats_read).unwrap_or(i64::MAX) });
         self.put_claims(show_id, &hold.seats, &held_claim(&hold));
         let done = self.held(&hold, Some(OutboxKind::SeatsHeld));
         self.put_hold(hold);
@@ -321,6 +354,7 @@ impl<'house> Desk<'house> {
         let hold = self.live_hold(prepared.command.bearer.caller.user_id, hold_id)?;
         let (show, _) = self.show(hold.show_id)?;
         self.check_on_sale(&show)?;
+        self.end_hold_tenures(&hold);
         self.remove_hold(hold_id);
         Ok(self.sell(prepared, hold.show_id, &show, hold.seats))
     }
@@ -329,7 +363,9 @@ impl<'house> Desk<'house> {
         let hold = self.live_hold(user_id, hold_id)?;
         let (show, _) = self.show(hold.show_id)?;
         self.check_on_sale(&show)?;
-        let longest = (hold.created_at + Hold::LIFE_MAX).min(sale_ends(&show));
+        let hold_times = HoldTimes::new(&self.state, hold.show_id, user_id);
+        let since = hold.seats.iter().map(|seat| hold_times.begin(seat.id, hold.created_at)).min();
+        let longest = (since.unwrap_or(hold.created_at) + Hold::LIFE_MAX).min(sale_ends(&show));
         let expires_at = (self.state.now + self.house.rules.hold_ttl).min(longest);
         if expires_at <= hold.expires_at {
             return Ok(self.held(&hold, None));
@@ -344,6 +380,7 @@ impl<'house> Desk<'house> {
 
     fn release(&mut self, user_id: UserId, hold_id: &HoldId) -> Result<Done, Refusal> {
         let hold = self.live_hold(user_id, hold_id).map_err(|_| Refusal::HoldNotFound)?;
+        self.end_hold_tenures(&hold);
         self.remove_claims(hold.show_id, hold.seats.iter().map(|seat| seat.id));
         self.remove_hold(hold_id);
         Ok(Done { made: Made::Hold(hold.id), body: Vec::new(), told: Some(OutboxKind::SeatsReleased) })
@@ -363,6 +400,10 @@ impl<'house> Desk<'house> {
         if takes_place && booking.start_time - self.house.rules.cancellation_cutoff <= now {
             return Err(Refusal::NotCancellable);
         }
+        if takes_place {
+            self.count_cancellation(user_id, booking.id)?;
+        }
+        self.end_booking_tenures(&booking, booking.seats.iter().map(|seat| seat.id));
         let booking = Booking { state: BookingState::Cancelled(cancelled), ..booking };
         self.remove_claims(booking.show_id, booking.seats.iter().map(|seat| seat.id));
         let done = self.booked(&booking, Some(OutboxKind::BookingCancelled));
@@ -406,10 +447,9 @@ impl<'house> Desk<'house> {
         }
         self.shows_guarded.insert(ShowGuard { show_id: booking.show_id });
         let kept: HashSet<SeatId> = seats.seats().iter().copied().collect();
-        self.remove_claims(
-            booking.show_id,
-            booking.seats.iter().map(|seat| seat.id).filter(|seat| !kept.contains(seat)),
-        );
+        let given_up = || booking.seats.iter().map(|seat| seat.id).filter(|seat| !kept.contains(seat));
+        self.end_booking_tenures(&booking, given_up());
+        self.remove_claims(booking.show_id, given_up());
         let booking = Booking { seats: chosen, ..booking };
         self.put_claims(booking.show_id, &booking.seats, &booked_claim(&booking));
         let done = self.booked(&booking, Some(OutboxKind::BookingChanged));
@@ -483,6 +523,70 @@ impl<'house> Desk<'house> {
         let held = self.state.holds.values().filter(mine).map(|hold| hold.seats.len()).sum::<usize>();
         let max = self.house.rules.seats_max;
         if held.saturating_add(more) > max { Err(Refusal::TooManyHeld { held, max }) } else { Ok(()) }
+    }
+
+    /// All that a user keeps from others without having bought it has at most as many seats as the house allows, whichever the shows.
+    fn check_held_everywhere(&self, user_id: UserId, more: usize) -> Result<(), Refusal> {
+        let now = self.state.now;
+        let mine = self.state.holds.values().filter(|hold| hold.user_id == user_id && hold.is_live(now));
+        let mut ends: Vec<_> = mine.map(|hold| (hold.expires_at, hold.seats.len())).collect();
+        let held = ends.iter().map(|(_, seats)| seats).sum::<usize>();
+        let max = self.house.rules.held_seats_max;
+        let mut excess = held.saturating_add(more).saturating_sub(max);
+        if excess == 0 {
+            return Ok(());
+        }
+        ends.sort_unstable();
+        let frees_enough = |(_, seats): &&(DateTime<Utc>, usize)| {
+            excess = excess.saturating_sub(*seats);
+            excess == 0
+        };
+        let retry_at = ends.iter().find(frees_enough).map_or(now, |(at, _)| *at);
+        Err(Refusal::HeldSeatsLimit { held, max, retry_in: retry_at - now })
+    }
+
+    /// Counts a cancellation by the booking's owner, if the owner may cancel one more.
+    fn count_cancellation(&mut self, user_id: UserId, booking_id: BookingId) -> Result<(), Refusal> {
+        let (now, max) = (self.state.now, self.house.rules.cancellations_max);
+        let times = self.state.cancellations.entry(user_id).or_default();
+        times.retain(|at| *at + Rules::CANCELLATIONS_COUNTED > now);
+        if times.len() >= max {
+            times.sort_unstable();
+            // Once all but `max - 1` are too old to count.
+            let next = times.get(times.len() - max).map_or(now, |at| *at + Rules::CANCELLATIONS_COUNTED);
+            return Err(Refusal::CancellationLimit { max, retry_in: next - now });
+        }
+        self.cancellations_read.entry(user_id).or_insert(times.len());
+        times.push(now);
+        self.counted_cancellations.insert(booking_id);
+        Ok(())
+    }
+
+    /// The best seats for a user. Those that the user had so lately that a hold of them ends earlier come second, and those whose time
+    /// is used up are none.
+    fn best(
+        &self,
+        show_id: ShowId,
+        show: &ShowOffer,
+        layout: &Layout,
+        wish: &SeatWish,
+        hold_times: &HoldTimes,
+        longest: DateTime<Utc>,
+    ) -> Result<Vec<SeatId>, Refusal> {
+        let now = self.state.now;
+        let mut taken = self.taken(show_id);
+        taken
+            .extend(layout.seats().iter().filter(|seat| !show.prices.contains_key(&seat.category)).map(|seat| seat.id));
+        let best_without = |too_short: &dyn Fn(DateTime<Utc>) -> bool| {
+            let mut taken = taken.clone();
+            taken.extend(hold_times.seats().filter(|seat| too_short(hold_times.ends(*seat, now))));
+            best_seats(layout, &taken, wish)
+        };
+        best_without(&|ends| ends < longest)
+            .or_else(|| best_without(&|ends| ends <= now))
+            // Only with seats whose time is used up: the caller learns that, and not that there are none.
+            .or_else(|| best_without(&|_| false))
+            .ok_or(Refusal::SeatUnavailable { seat_ids: Vec::new(), hold_id: None })
     }
 
     /// Every seat is free, or `but`'s own.
@@ -575,6 +679,34 @@ impl<'house> Desk<'house> {
         }
     }
 
+    /// Ends the tenures of a hold's seats. A booking that redeems the hold is another tenure, which continues them.
+    fn end_hold_tenures(&mut self, hold: &Hold) {
+        let seats = hold.seats.iter().map(|seat| seat.id);
+        self.end_tenures(hold.show_id, hold.user_id, hold.created_at, seats);
+    }
+
+    /// Ends the tenures of some of a booking's seats. A seat that the booking got by a change counts from `booked_at` as well: when it was
+    /// changed is not stored.
+    fn end_booking_tenures(&mut self, booking: &Booking, seats: impl Iterator<Item = SeatId>) {
+        self.end_tenures(booking.show_id, booking.user_id, booking.booked_at, seats);
+    }
+
+    fn end_tenures(
+        &mut self,
+        show_id: ShowId,
+        user_id: UserId,
+        since: DateTime<Utc>,
+        seats: impl Iterator<Item = SeatId>,
+    ) {
+        let hold_times = HoldTimes::new(&self.state, show_id, user_id);
+        for seat_id in seats {
+            let place = TenurePlace { show_id, user_id, seat_id };
+            let tenure = Tenure { since: hold_times.begin(seat_id, since), until: self.state.now };
+            self.state.tenures.insert(place, tenure);
+            self.ended_tenures.insert(place);
+        }
+    }
+
     fn put_hold(&mut self, hold: Hold) {
         let id = hold.id.clone();
         let before = self.state.holds.insert(id.clone(), hold);
@@ -614,10 +746,19 @@ impl<'house> Desk<'house> {
     fn changes(self) -> Changes {
         let Self { state, shows, mut keys, .. } = self;
         keys.sort_by(|a, b| a.name.cmp(&b.name));
+        let cancellations = self.cancellations_read.into_iter().map(|(user_id, bookings)| {
+            let bookings = i64::try_from(bookings).unwrap_or(i64::MAX);
+            CancellationGuard { user_id, bookings }
+        });
+        let ended = self.ended_tenures.into_iter();
+        let tenures = ended.filter_map(|place| Some(EndedTenure { place, tenure: *state.tenures.get(&place)? }));
         let mut changes = Changes {
             at: state.now,
             shows: self.shows_guarded.into_iter().collect(),
             held: self.held_guarded.into_iter().collect(),
+            cancellations: cancellations.collect(),
+            counted_cancellations: self.counted_cancellations.into_iter().collect(),
+            tenures: tenures.collect(),
             rows: self.rows_guarded.into_iter().collect(),
             users: self.users_guarded.into_iter().collect(),
             sessions: self.sessions_guarded.into_iter().collect(),
@@ -661,6 +802,55 @@ impl<'house> Desk<'house> {
             }
         }
         changes
+    }
+}
+
+/// How long a user can hold which seats of a show: what remains of [`Hold::LIFE_MAX`] for those that the user had lately.
+struct HoldTimes {
+    tenures: HashMap<SeatId, Vec<Tenure>>,
+}
+
+impl HoldTimes {
+    fn new(state: &BatchState, show_id: ShowId, user_id: UserId) -> Self {
+        let ended = state.tenures.iter().filter(|(place, _)| (place.show_id, place.user_id) == (show_id, user_id));
+        let ended = ended.map(|(place, tenure)| (place.seat_id, *tenure));
+        // A hold that ran out has written nothing since: it is there still.
+        let holds = state.holds.values().filter(|hold| (hold.show_id, hold.user_id) == (show_id, user_id));
+        let held = holds.flat_map(|hold| {
+            let tenure = Tenure { since: hold.created_at, until: hold.expires_at };
+            hold.seats.iter().map(move |seat| (seat.id, tenure))
+        });
+        let mut tenures: HashMap<SeatId, Vec<Tenure>> = HashMap::new();
+        for (seat, tenure) in ended.chain(held) {
+            tenures.entry(seat).or_default().push(tenure);
+        }
+        Self { tenures }
+    }
+
+    /// The seats that the user had or has.
+    fn seats(&self) -> impl Iterator<Item = SeatId> {
+        self.tenures.keys().copied()
+    }
+
+    /// When a tenure of a seat that begins at `from` began, with those before it that count on.
+    fn begin(&self, seat: SeatId, from: DateTime<Utc>) -> DateTime<Utc> {
+        self.tenures.get(&seat).map_or(from, |earlier| Tenure::begin(earlier, from))
+    }
+
+    /// Until when the user can hold a seat from `from` on. Not after `from` if the time is used up.
+    fn ends(&self, seat: SeatId, from: DateTime<Utc>) -> DateTime<Utc> {
+        self.begin(seat, from) + Hold::LIFE_MAX
+    }
+
+    /// Until when the user can hold these seats, if that is later than `now` for all of them.
+    fn check(&self, seats: &[SoldSeat], now: DateTime<Utc>) -> Result<DateTime<Utc>, Refusal> {
+        let used_up = seats.iter().map(|seat| seat.id).filter(|seat| self.ends(*seat, now) <= now);
+        let seat_ids: Vec<SeatId> = used_up.collect();
+        let tenures = seat_ids.iter().filter_map(|seat| self.tenures.get(seat)).flatten();
+        match tenures.map(|tenure| tenure.until + Tenure::GAP).max() {
+            Some(again_at) => Err(Refusal::SeatHoldTimeUsed { seat_ids, retry_in: again_at - now }),
+            None => Ok(seats.iter().map(|seat| self.ends(seat.id, now)).min().unwrap_or(now)),
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::seating::{Layout, Seat, SeatSelection};
 
 /// A show that is for sale.
 pub(super) const OPEN: i64 = 1;
-const OTHER: i64 = 2;
+pub(super) const OTHER: i64 = 2;
 const CANCELLED: i64 = 3;
 const STARTED: i64 = 4;
 const SEATS: i64 = 100;
@@ -187,10 +187,17 @@ pub(super) fn commit(changes: &Changes, state: &mut BatchState) {
     }
     assert!(changes.sessions.iter().all(|session| state.sessions.contains_key(session)));
     for guard in &changes.held {
-        let mine =
-            |hold: &&Hold| (hold.show_id, hold.user_id) == (guard.show_id, guard.user_id) && hold.is_live(changes.at);
+        let mine = |hold: &&Hold| hold.user_id == guard.user_id && hold.is_live(changes.at);
         let seats: usize = state.holds.values().filter(mine).map(|hold| hold.seats.len()).sum();
         assert_eq!(i64::try_from(seats).unwrap(), guard.seats);
+    }
+    for guard in &changes.cancellations {
+        let times = state.cancellations.get(&guard.user_id).map(Vec::as_slice).unwrap_or_default();
+        let counted = times.iter().filter(|at| **at + Rules::CANCELLATIONS_COUNTED > changes.at).count();
+        assert_eq!(i64::try_from(counted).unwrap(), guard.bookings);
+    }
+    for ended in &changes.tenures {
+        state.tenures.insert(ended.place, ended.tenure);
     }
     for guard in &changes.rows {
         let taken = (1..=SEATS)
@@ -216,6 +223,10 @@ pub(super) fn commit(changes: &Changes, state: &mut BatchState) {
     }
     for booking in &changes.bookings {
         assert_eq!(state.bookings.insert(booking.id, booking.clone()), None);
+    }
+    for id in &changes.counted_cancellations {
+        let booking = &state.bookings[id];
+        state.cancellations.entry(booking.user_id).or_default().extend(booking.state.cancelled_at());
     }
     for removed in &changes.removed_claims {
         let before = state.claims.remove(&(removed.show_id, removed.seat_id));

@@ -33,10 +33,10 @@ pub use committer::{CommandError, CommandQueue, Committer, CommitterLimits, Comm
 pub use decide::{Answer, Decision, House, Refusal, decide};
 pub use meter::{BookingMeter, NoMeter, Rerun, Settled};
 pub use ports::{
-    AnswerEncoder, BatchState, BatchStore, BookingFilter, BookingIdBlock, BookingPlace, BookingStore, ChangedBooking,
-    ChangedHold, Changes, ClaimRow, ClaimRowError, HeldGuard, HoldStore, KeyRow, Made, Named, NewClaim, NewKey,
-    NewOutboxEvent, OutboxKind, RemovedClaim, RowGuard, ShowGuard, ShowOffer, StoredAnswer, UserGuard, UserRow,
-    WriteError,
+    AnswerEncoder, BatchState, BatchStore, BookingFilter, BookingIdBlock, BookingPlace, BookingStore,
+    CancellationGuard, ChangedBooking, ChangedHold, Changes, ClaimRow, ClaimRowError, EndedTenure, HeldGuard,
+    HoldStore, KeyRow, Made, Named, NewClaim, NewKey, NewOutboxEvent, OutboxKind, RemovedClaim, RowGuard, ShowGuard,
+    ShowOffer, StoredAnswer, TenurePlace, UserGuard, UserRow, WriteError,
 };
 #[cfg(feature = "mock")]
 pub use ports::{MockBatchStore, MockBookingStore, MockHoldStore};
@@ -49,4 +49,4 @@ pub use state::{
     BookingState, BookingStateError, BookingStatus, BookingStatusError, Cancelled, Confirmed, Expired, PendingPayment,
     Refunded,
 };
-pub use types::{Booking, Hold, HoldId, HoldIdError, SoldSeat, When};
+pub use types::{Booking, Hold, HoldId, HoldIdError, SoldSeat, Tenure, When};

@@ -10,7 +10,7 @@ use thiserror::Error;
 use super::command::{Action, BookSeats, Fingerprint, HoldSeats, KeyName, PreparedCommand, WantedSeats};
 use super::rules::{Rules, SeatGapRule};
 use super::state::BookingStatus;
-use super::types::{Booking, Hold, HoldId, When};
+use super::types::{Booking, Hold, HoldId, Tenure, When};
 use crate::catalog::ShowStatus;
 use crate::error::{Cause, StoreError};
 use crate::ids::{BookingId, LayoutId, SeatId, SessionId, ShowId, UserId};
@@ -36,10 +36,14 @@ pub struct Named {
     pub seats: BTreeSet<(ShowId, SeatId)>,
     /// The holds.
     pub holds: BTreeSet<HoldId>,
-    /// Who wants to hold seats of which show: every live hold of theirs on it matters.
-    pub holders: BTreeSet<(ShowId, UserId)>,
+    /// Users who want to hold seats: all their live holds matter, on whichever show.
+    pub holders: BTreeSet<UserId>,
+    /// Users whose tenures of a show's seats matter: those that a command ended, and their holds on the show that ran out.
+    pub tenants: BTreeSet<(ShowId, UserId)>,
     /// The bookings.
     pub bookings: BTreeSet<BookingId>,
+    /// Users who want to cancel a booking: their recent cancellations matter.
+    pub cancellers: BTreeSet<UserId>,
 }
 
 impl Named {
@@ -57,7 +61,8 @@ impl Named {
             let chosen = match &command.action {
                 Action::Book(BookSeats { seats, .. }) => Some(seats),
                 Action::Hold(HoldSeats { seats, .. }) => {
-                    named.holders.insert((show_id, user_id));
+                    named.holders.insert(user_id);
+                    named.tenants.insert((show_id, user_id));
                     match seats {
                         WantedSeats::These(seats) => Some(seats),
                         WantedSeats::Best(_) => {
@@ -68,14 +73,18 @@ impl Named {
                 }
                 Action::Redeem(hold_id) | Action::Extend(hold_id) | Action::Release(hold_id) => {
                     named.holds.insert(hold_id.clone());
+                    named.tenants.insert((show_id, user_id));
                     None
                 }
                 Action::Cancel(booking) => {
                     named.bookings.insert(booking.booking_id);
+                    named.tenants.insert((show_id, user_id));
+                    named.cancellers.insert(user_id);
                     None
                 }
                 Action::Change(booking, seats) => {
                     named.bookings.insert(booking.booking_id);
+                    named.tenants.insert((show_id, user_id));
                     Some(seats)
                 }
             };
@@ -285,10 +294,27 @@ pub struct BatchState {
     pub shows: HashMap<ShowId, ShowOffer>,
     /// The claims: those of the seats that are named, and all of the shows that are named whole.
     pub claims: HashMap<(ShowId, SeatId), ClaimRow>,
-    /// The holds that are named, run out or not, and every live hold of the holders.
+    /// The holds that are named, run out or not, every live hold of the holders, and every hold of a tenant on the show that is live
+    /// or ran out within [`Tenure::COUNTED`].
     pub holds: HashMap<HoldId, Hold>,
+    /// Tenures that a command ended within [`Tenure::COUNTED`], the last one of each seat. Those of holds that ran out are told by the
+    /// holds.
+    pub tenures: HashMap<TenurePlace, Tenure>,
     /// The bookings.
     pub bookings: HashMap<BookingId, Booking>,
+    /// When the cancellers cancelled bookings within [`Rules::CANCELLATIONS_COUNTED`], in any order. Without those that do not count.
+    pub cancellations: HashMap<UserId, Vec<DateTime<Utc>>>,
+}
+
+/// Whose tenure of which seat.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct TenurePlace {
+    /// The show.
+    pub show_id: ShowId,
+    /// The user.
+    pub user_id: UserId,
+    /// The seat.
+    pub seat_id: SeatId,
 }
 
 impl BatchState {
@@ -302,7 +328,9 @@ impl BatchState {
             shows: HashMap::new(),
             claims: HashMap::new(),
             holds: HashMap::new(),
+            tenures: HashMap::new(),
             bookings: HashMap::new(),
+            cancellations: HashMap::new(),
         }
     }
 }
@@ -314,15 +342,22 @@ pub struct ShowGuard {
     pub show_id: ShowId,
 }
 
-/// A user's live holds on a show that must still have as many seats, until the batch is written.
+/// A user's live holds, on all shows, that must still have as many seats until the batch is written.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct HeldGuard {
-    /// The show.
-    pub show_id: ShowId,
     /// The user.
     pub user_id: UserId,
     /// How many seats.
     pub seats: i64,
+}
+
+/// A user who must still have cancelled as many bookings within [`Rules::CANCELLATIONS_COUNTED`] until the batch is written.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct CancellationGuard {
+    /// The user.
+    pub user_id: UserId,
+    /// How many.
+    pub bookings: i64,
 }
 
 /// A row of seats that must still be taken as it was read, until the batch is written.
@@ -408,6 +443,17 @@ pub struct NewClaim {
     pub claim: ClaimRow,
 }
 
+/// A tenure that ends, in place of the one that the user had of the seat before.
+///
+/// Nothing guards the row itself: only whoever ends the hold or the booking that has the seat writes it, and those are guarded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct EndedTenure {
+    /// Whose, of which seat.
+    pub place: TenurePlace,
+    /// The tenure.
+    pub tenure: Tenure,
+}
+
 /// What others must be told of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum OutboxKind {
@@ -454,8 +500,10 @@ pub struct Changes {
     pub at: DateTime<Utc>,
     /// Shows that must still take place, by id. They stay so until the batch is written.
     pub shows: Vec<ShowGuard>,
-    /// Users who must still hold as many seats, by show and user. Nobody else changes that until the batch is written.
+    /// Users who must still hold as many seats, by id. Nobody else changes that until the batch is written.
     pub held: Vec<HeldGuard>,
+    /// Users who must still have cancelled as many bookings, by id. Nobody else changes that until the batch is written.
+    pub cancellations: Vec<CancellationGuard>,
     /// Rows that must still be taken as they were, by show and row. Nobody else changes that until the batch is written.
     pub rows: Vec<RowGuard>,
     /// Accounts that must still be as they were read, by id.
@@ -472,10 +520,15 @@ pub struct Changes {
     pub changed_bookings: Vec<ChangedBooking>,
     /// Bookings to be made, by id, each with its seats in the order they were asked for.
     pub bookings: Vec<Booking>,
+    /// Bookings whose cancellation counts towards their owner's limit from now on, by id: their owner cancels them, and their show takes
+    /// place. What the house cancels is never among them.
+    pub counted_cancellations: Vec<BookingId>,
     /// Claims that go, by show and seat.
     pub removed_claims: Vec<RemovedClaim>,
     /// Claims that must be new, by show and seat.
     pub claims: Vec<NewClaim>,
+    /// Tenures that end, by show, user and seat.
+    pub tenures: Vec<EndedTenure>,
     /// Events for others, in the order of the commands.
     pub outbox: Vec<NewOutboxEvent>,
 }

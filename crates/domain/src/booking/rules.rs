@@ -17,12 +17,21 @@ pub enum SeatGapRule {
 pub struct Rules {
     /// How many seats a booking may have, and all live holds of a user on one show together.
     pub seats_max: usize,
+    /// How many seats a user may keep from others without having bought them, over all shows. At least `seats_max`.
+    pub held_seats_max: usize,
     /// How long a hold keeps its seats, from when it was made or extended.
     pub hold_ttl: TimeDelta,
     /// Until how long before its show a booking can be cancelled.
     pub cancellation_cutoff: TimeDelta,
+    /// How many of their bookings a user may cancel within [`Rules::CANCELLATIONS_COUNTED`].
+    pub cancellations_max: usize,
     /// Whether a selection may leave a single seat empty.
     pub seat_gaps: SeatGapRule,
+}
+
+impl Rules {
+    /// How long a cancellation counts towards `cancellations_max`.
+    pub const CANCELLATIONS_COUNTED: TimeDelta = TimeDelta::hours(24);
 }
 
 impl Default for Rules {
@@ -30,8 +39,10 @@ impl Default for Rules {
     fn default() -> Self {
         Self {
             seats_max: 10,
+            held_seats_max: 20,
             hold_ttl: TimeDelta::minutes(10),
             cancellation_cutoff: TimeDelta::hours(2),
+            cancellations_max: 10,
             seat_gaps: SeatGapRule::Off,
         }
     }

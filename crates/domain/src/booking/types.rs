@@ -120,6 +120,38 @@ impl Hold {
     }
 }
 
+/// A time during which a user kept a seat of a show from others, by a hold or a booking.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Tenure {
+    /// When it began.
+    pub since: DateTime<Utc>,
+    /// When the seat was let go of.
+    pub until: DateTime<Utc>,
+}
+
+impl Tenure {
+    /// A seat that is held again before it was let go of for this long was never given a chance to be somebody else's: the earlier
+    /// tenure counts on towards [`Hold::LIFE_MAX`].
+    pub const GAP: TimeDelta = TimeDelta::minutes(10);
+    /// How long a tenure that has ended can shorten a later hold. One that ended longer ago joins only a tenure whose own beginning is
+    /// `Hold::LIFE_MAX` ago, and whose time is used up without it.
+    pub const COUNTED: TimeDelta = TimeDelta::minutes(40);
+
+    /// Returns when a tenure that begins at `from` began if those before it that count on are included.
+    ///
+    /// For example, a seat held from 12:00 to 12:08 and from 12:15 to 12:20 and again from 12:25 has been held since 12:00.
+    pub fn begin(earlier: &[Self], from: DateTime<Utc>) -> DateTime<Utc> {
+        let mut since = from;
+        loop {
+            let joined = earlier.iter().filter(|tenure| tenure.since < since && tenure.until + Self::GAP > since);
+            match joined.map(|tenure| tenure.since).min() {
+                Some(earlier) => since = earlier,
+                None => return since,
+            }
+        }
+    }
+}
+
 /// A booking, with what a ticket shows.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Booking {
