@@ -11,6 +11,7 @@ on_postgres!(
     calls_that_need_the_database_are_unavailable_until_it_is_back,
     calls_that_need_no_database_go_on,
     bookings_through_an_outage_are_made_once,
+    database_that_was_read_only_for_a_moment_is_used_again,
 );
 
 fn seat(app: &TestApp, at: usize) -> serde_json::Value {
@@ -120,4 +121,30 @@ fn seat_anywhere(app: &TestApp, at: usize) -> serde_json::Value {
     } else {
         json!({ "show_id": app.world.later.0, "seat_id": app.world.beta[at].id.0 })
     }
+}
+
+/// As during a switchover: sessions that were opened meanwhile would stay read-only.
+async fn database_that_was_read_only_for_a_moment_is_used_again(app: &TestApp) {
+    let user = app.sign_up().await;
+    let book = |at: usize| app.post("/api/bookings").by(&user).key(&format!("key-{at}")).json(&seat(app, at));
+    book(0).send().await.ok(201);
+    let database = app.backend.database();
+    let name = &database.name;
+    app.backend.execute(&format!("ALTER DATABASE {name} SET default_transaction_read_only = on")).await;
+    database.take_down().await.unwrap();
+    database.bring_up().await.unwrap();
+    for _ in 0..3 {
+        app.get(&format!("/api/shows/{}", app.world.soon)).send().await.ok(200);
+        book(1).send().await.problem(503, "unavailable");
+        let profile = json!({ "name": "Ana" });
+        app.call(Method::PATCH, "/api/me").by(&user).json(&profile).send().await.problem(503, "unavailable");
+        let ready = app.get("/readyz").send().await.ok(503);
+        assert_eq!(ready.json()["dependencies"]["postgresql"], "unavailable");
+    }
+    let reset = format!("SET transaction_read_only = off; ALTER DATABASE {name} RESET default_transaction_read_only");
+    app.backend.execute(&reset).await;
+    book(1).send().await.ok(201);
+    app.call(Method::PATCH, "/api/me").by(&user).json(&json!({ "name": "Ana" })).send().await.ok(200);
+    app.get("/readyz").send().await.ok(200);
+    assert_eq!(app.rows("bookings").await, 2);
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool::Runtime;
@@ -18,6 +19,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect, TlsStream};
 use tokio_postgres::{Client, Config, Connection, NoTls, Socket};
 
+use crate::durability::{ServerState, observe};
 use crate::error::DriverError;
 use crate::session::{self, Role};
 use crate::settings::{PostgresSettings, Server};
@@ -58,6 +60,15 @@ pub enum ConnectError {
         "PostgreSQL runs with synchronous_commit=off: an acknowledged booking could be lost. Set it to on for this database or role"
     )]
     AsynchronousCommit,
+    /// Its commits are acknowledged before they are replicated, which they must be.
+    #[error(
+        "PostgreSQL runs with synchronous_commit={setting}, but DB_DURABILITY is replicated: set it to on or remote_apply for this \
+         database or role"
+    )]
+    NotReplicated {
+        /// The value of the setting.
+        setting: String,
+    },
     /// Its errors are not in English. diesel passes on most of them by their text alone, so they could not be told apart.
     #[error(
         "PostgreSQL reports errors in another language (lc_messages = '{setting}'), and the server must tell them apart. Run: \
@@ -195,6 +206,13 @@ impl PostgresStore {
             session::clean_up(&first).await;
             return Err(error);
         }
+        let observed = observe(&first).await.map_err(|error| ConnectError::Unreachable(error.to_string()))?;
+        if store.server().durability().refuses(&observed.1) {
+            return Err(ConnectError::NotReplicated { setting: observed.1 });
+        }
+        // A server that takes no writes yet may do so in a moment: readiness tells.
+        let _ = store.server().note(observed);
+        store.keep_watch();
         Ok(store)
     }
 
@@ -238,14 +256,20 @@ impl PostgresStore {
     }
 
     fn unconnected(settings: PostgresSettings) -> Result<Self, ConnectError> {
-        let for_pool = settings.clone();
+        let server = ServerState::new(settings.durability);
+        let (for_pool, for_observing) = (settings.clone(), Arc::clone(&server));
         let mut config = ManagerConfig::<AsyncPgConnection>::default();
         // The default asks the server at each checkout: a round trip for nothing.
         config.recycling_method = RecyclingMethod::Fast;
         config.custom_setup = Box::new(move |_| {
-            let settings = for_pool.clone();
+            let (settings, server) = (for_pool.clone(), Arc::clone(&for_observing));
             async move {
-                settings.establish_one().await.map_err(|error| ConnectionError::BadConnection(error.to_string()))
+                let bad = |error: &dyn Display| ConnectionError::BadConnection(error.to_string());
+                let client = settings.client(Role::Any).await.map_err(|error| bad(&error))?;
+                let observed = observe(&client).await.map_err(|error| bad(&error))?;
+                // One that cannot write can read. Whoever writes asks again.
+                let _ = server.note(observed);
+                AsyncPgConnection::try_from(client).await
             }
             .boxed()
         });
@@ -260,7 +284,7 @@ impl PostgresStore {
             .recycle_timeout(Some(CONNECT_MAX))
             .build()
             .map_err(|error| ConnectError::Pool(error.to_string()))?;
-        Ok(Self::new(pool, settings))
+        Ok(Self::new(pool, settings, server))
     }
 }
 

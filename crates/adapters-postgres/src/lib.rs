@@ -8,6 +8,7 @@ mod batch;
 mod booking;
 mod catalog;
 mod connect;
+mod durability;
 mod error;
 mod identity;
 mod migrations;
@@ -27,6 +28,7 @@ mod tls;
 
 pub use batch::PostgresBatchStore;
 pub use connect::ConnectError;
+pub use durability::Durability;
 pub use migrations::{MigrateError, SchemaState};
 pub use settings::{PostgresSettings, SettingsError};
 pub use store::PostgresStore;

@@ -10,6 +10,7 @@ use tokio_postgres::config::{ChannelBinding, SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::connect::CONNECT_MAX;
+use crate::durability::Durability;
 use crate::parameters::{self, Parameters};
 use crate::store::CALL_MAX;
 use crate::tls::{Verification, client_config};
@@ -93,6 +94,7 @@ pub struct PostgresSettings {
     tls: Tls,
     root_cert: Option<PathBuf>,
     pub(crate) pool_size: usize,
+    pub(crate) durability: Durability,
 }
 
 impl PostgresSettings {
@@ -109,6 +111,13 @@ impl PostgresSettings {
     ) -> Result<Self, SettingsError> {
         let own = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
         Self::from_parameters(parts.into_iter().map(own).collect(), pool_size)
+    }
+
+    /// Sets how durable commits must be. Without it a commit must be on the disk of the primary.
+    #[must_use]
+    pub fn with_durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
     }
 
     fn from_parameters(parameters: Parameters, pool_size: usize) -> Result<Self, SettingsError> {
@@ -147,6 +156,7 @@ impl PostgresSettings {
             tls,
             root_cert,
             pool_size,
+            durability: Durability::default(),
         };
         if let Some(options) = given.take("options") {
             settings.own_options = option_names(&options);

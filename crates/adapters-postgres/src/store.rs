@@ -1,42 +1,61 @@
 //! The pool of connections, transactions on it, and the rule that a lost connection is tried once more.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use diesel::sql_types::Bool;
 use diesel_async::methods::LoadQuery;
 use diesel_async::pooled_connection::deadpool::{Object, Pool};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _};
 use domain::StoreError;
+use domain::booking::{History, HistorySource};
 use domain::health::{Degradation, Dependency, PoolUse};
 use tokio::time::timeout;
 
 use crate::connect::{CONNECT_MAX, with_cause};
+use crate::durability::{OBSERVED_EVERY, Observe, Observed, ServerState};
 use crate::error::{condition, store_error};
 use crate::settings::PostgresSettings;
-use crate::statement::{bind, statement};
+use crate::statement::bind;
 
 /// How long a call to the database may take, waiting for a connection included.
 pub const CALL_MAX: Duration = Duration::from_secs(5);
 /// How long `/readyz` waits.
 const CHECK_MAX: Duration = Duration::from_secs(2);
 
-/// What the log says of a server that takes no writes.
-const READ_ONLY: &str = "PostgreSQL accepts no writes: it is a standby, or default_transaction_read_only is on";
-
-statement!(CanWrite: Bool = "SELECT NOT pg_is_in_recovery() AND NOT current_setting('transaction_read_only')::boolean");
-
 /// Every store port but [`domain::booking::BatchStore`], on a pool of connections. Cheap to clone.
 #[derive(Clone)]
 pub struct PostgresStore {
     pool: Pool<AsyncPgConnection>,
     settings: PostgresSettings,
+    server: Arc<ServerState>,
 }
 
 impl PostgresStore {
     /// A store on a pool that was made with these settings.
-    pub(crate) fn new(pool: Pool<AsyncPgConnection>, settings: PostgresSettings) -> Self {
-        Self { pool, settings }
+    pub(crate) fn new(pool: Pool<AsyncPgConnection>, settings: PostgresSettings, server: Arc<ServerState>) -> Self {
+        Self { pool, settings, server }
+    }
+
+    /// What is known about the server.
+    pub(crate) fn server(&self) -> &Arc<ServerState> {
+        &self.server
+    }
+
+    /// Looks at the server every second until all users of the store are gone, so that a change is noticed, logged and measured
+    /// while nobody asks for anything.
+    pub(crate) fn keep_watch(&self) {
+        let (pool, settings, server) = (self.pool.clone(), self.settings.clone(), Arc::downgrade(&self.server));
+        let (pool, settings) = (pool.weak(), settings);
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(OBSERVED_EVERY).await;
+                let (Some(pool), Some(server)) = (pool.upgrade(), server.upgrade()) else { return };
+                let store = Self { pool, settings: settings.clone(), server };
+                // What it finds is noted; readiness tells who asks.
+                let _ = timeout(CHECK_MAX, store.writable()).await;
+            }
+        });
     }
 
     /// How the database is reached.
@@ -96,9 +115,11 @@ impl PostgresStore {
         let mut failure = StoreError::unavailable("no connection answers");
         for _ in 0..=self.pool.status().size {
             let mut connection = self.checkout().await?;
-            match timeout(CONNECT_MAX, bind!(CanWrite).load::<bool>(&mut *connection)).await {
-                Ok(Ok(answer)) if answer == [true] => return Ok(connection),
-                Ok(Ok(_)) => failure = StoreError::unavailable(READ_ONLY),
+            match timeout(CONNECT_MAX, bind!(Observe).get_result::<Observed>(&mut *connection)).await {
+                Ok(Ok(observed)) => match self.server.note(observed) {
+                    Ok(_) => return Ok(connection),
+                    Err(error) => failure = error,
+                },
                 Ok(Err(error)) => failure = store_error(error),
                 Err(elapsed) => failure = StoreError::unavailable(elapsed),
             }
@@ -194,6 +215,12 @@ impl<E> From<diesel::result::Error> for WriteFailure<E> {
     }
 }
 
+impl HistorySource for PostgresStore {
+    fn history(&self) -> History {
+        self.server.history()
+    }
+}
+
 #[async_trait]
 impl Dependency for PostgresStore {
     fn name(&self) -> &'static str {
@@ -206,7 +233,12 @@ impl Dependency for PostgresStore {
         vec![PoolUse { name: "postgresql", size_max: status.max_size, in_use, waiting: status.waiting }]
     }
 
+    fn is_replicated(&self) -> Option<bool> {
+        self.server.is_replicated()
+    }
+
     async fn check(&self) -> Result<Vec<Degradation>, StoreError> {
-        timeout(CHECK_MAX, self.writable()).await.map_err(StoreError::unavailable)?.map(|_| Vec::new())
+        drop(timeout(CHECK_MAX, self.writable()).await.map_err(StoreError::unavailable)??);
+        Ok(self.server.degradations())
     }
 }

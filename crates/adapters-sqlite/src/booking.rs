@@ -10,9 +10,9 @@ use domain::StoreError;
 use domain::booking::{
     BatchState, BatchStore, Booking, BookingFilter, BookingIdBlock, BookingPlace, BookingState, BookingStatus,
     BookingStore, CancellationGuard, ChangedBooking, ChangedHold, Changes, ClaimRow, EndedTenure, Fingerprint,
-    HeldGuard, Hold, HoldId, HoldStore, KeyName, KeyRow, Made, Named, NewClaim, NewKey, NewOutboxEvent, RemovedClaim,
-    RowGuard, Rules, ShowGuard, ShowOffer, SoldSeat, StoredAnswer, Tenure, TenurePlace, UserGuard, UserRow, When,
-    WriteError,
+    HeldGuard, History, HistorySource, Hold, HoldId, HoldStore, KeyName, KeyRow, Made, Named, NewClaim, NewKey,
+    NewOutboxEvent, RemovedClaim, RowGuard, Rules, ShowGuard, ShowOffer, SoldSeat, StoredAnswer, Tenure, TenurePlace,
+    UserGuard, UserRow, When, WriteError,
 };
 use domain::catalog::ShowStatus;
 use domain::ids::{BookingId, LayoutId, SeatId, SessionId, ShowId, UserId};
@@ -53,6 +53,18 @@ impl BatchStore for SqliteStore {
         let changes = changes.clone();
         let written = self.write(move |connection| write_changes(connection, &changes));
         written.await.map_err(write_error)
+    }
+
+    /// What another connection sees is on the disk: a commit is acknowledged behind its fsync, and there is one writer.
+    async fn confirm(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+impl HistorySource for SqliteStore {
+    /// One file, one server: there is no other server to take over.
+    fn history(&self) -> History {
+        History::default()
     }
 }
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use actix_web::http::Uri;
-use adapters_postgres::{PostgresSettings, SettingsError as PostgresError};
+use adapters_postgres::{Durability, PostgresSettings, SettingsError as PostgresError};
 use adapters_redis::{RedisSettings, SettingsError};
 use chrono::TimeDelta;
 use domain::booking::{Hold, Rules, SeatGapRule};
@@ -158,6 +158,12 @@ pub const SETTINGS: &[Setting] = &[
         "30s",
         "a time from 0s to 1h",
         "How long a start waits for PostgreSQL while it cannot be reached, is starting or cannot be written to.",
+    ),
+    setting(
+        "DB_DURABILITY",
+        "local",
+        "local or replicated",
+        "How durable a booking must be before it is acknowledged: on the database's disk, or on a synchronous standby as well.",
     ),
     setting("DATA_DIR", "./data", "a directory", "Where the embedded store is."),
     secret(
@@ -690,6 +696,8 @@ impl Reader {
 
     fn store(&mut self) -> Option<StoreConfig> {
         let pool_size = self.number("DB_POOL_SIZE", 1, 200);
+        let durability =
+            self.one_of("DB_DURABILITY", &[("local", Durability::Local), ("replicated", Durability::Replicated)]);
         let settings = match (self.values.get("DATABASE_URL").cloned(), self.values.contains_key("DB_HOST")) {
             (Some(_), true) => {
                 self.errors.push("DATABASE_URL and DB_HOST are both given: give one of them.".to_owned());
@@ -717,7 +725,7 @@ impl Reader {
             }
         };
         match settings {
-            Ok(settings) => Some(StoreConfig::Postgres(Box::new(settings))),
+            Ok(settings) => Some(StoreConfig::Postgres(Box::new(settings.with_durability(durability)))),
             Err(error) => {
                 self.errors.push(error);
                 None
@@ -978,6 +986,7 @@ mod tests {
             ("HOST", "localhost:80"),
             ("DATABASE_URL", "mysql://x"),
             ("DB_POOL_SIZE", "0"),
+            ("DB_DURABILITY", "remote"),
             ("JWT_SECRET", "short"),
             ("ACCESS_TOKEN_TTL", "soon"),
             ("REFRESH_TOKEN_TTL", "0s"),

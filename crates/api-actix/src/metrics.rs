@@ -67,6 +67,8 @@ pub struct Readings {
     pub queue_length: usize,
     /// How connections to the store are used.
     pub pools: Vec<PoolUse>,
+    /// Whether commits of the database are replicated; `None` where this is not asked for.
+    pub replicated: Option<bool>,
     /// How busy the hashing of passwords is.
     pub passwords: PasswordLoad,
     /// What Redis was used for; `None` without Redis.
@@ -216,6 +218,10 @@ impl Readings {
         let mut to = Registry::default();
         to.register("booking_queue_length", "Commands that wait for a committer", ConstGauge::new(self.queue_length));
         self.register_pools(&mut to);
+        if let Some(replicated) = self.replicated {
+            let help = "1 while commits wait for a synchronous standby, as DB_DURABILITY=replicated asks for";
+            to.register("database_replicated", help, ConstGauge::new(u32::from(replicated)));
+        }
         to.register(
             "password_hashing_waiting",
             "Callers that wait for a password to be hashed",
@@ -313,6 +319,7 @@ mod tests {
         Readings {
             queue_length: 7,
             pools: vec![pool("one", 1), pool("two", 2)],
+            replicated: None,
             passwords: PasswordLoad { waiting: 5, running: 1 },
             redis,
             log_lines_dropped: 6,
@@ -324,6 +331,14 @@ mod tests {
         for line in lines {
             assert!(text.lines().any(|found| found == *line), "{line} is not in\n{text}");
         }
+    }
+
+    #[test]
+    fn replication_is_measured_where_it_is_asked_for() {
+        let text = |replicated| Metrics::default().encode(&Readings { replicated, ..readings(None) }).unwrap();
+        assert_has(&text(Some(true)), &["database_replicated 1"]);
+        assert_has(&text(Some(false)), &["database_replicated 0"]);
+        assert!(!text(None).contains("database_replicated"));
     }
 
     #[test]

@@ -279,6 +279,7 @@ fn wire(
             sessions: store.ports.sessions.clone(),
             encoder,
             replays,
+            history: store.ports.history.clone(),
             meter,
         },
         limiter,

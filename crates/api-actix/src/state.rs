@@ -72,6 +72,7 @@ impl AppState {
         Readings {
             queue_length: self.booking.queue.waiting(),
             pools: self.dependencies.iter().flat_map(|dependency| dependency.pools()).collect(),
+            replicated: self.dependencies.iter().find_map(|dependency| dependency.is_replicated()),
             passwords: self.passwords.load(),
             redis: self.redis.as_ref().map(|redis| redis.report()),
             log_lines_dropped: telemetry::lines_dropped(),

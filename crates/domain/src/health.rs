@@ -44,6 +44,11 @@ pub trait Dependency: Send + Sync {
         Vec::new()
     }
 
+    /// Whether commits are replicated before they are acknowledged; `None` where this is not asked for.
+    fn is_replicated(&self) -> Option<bool> {
+        None
+    }
+
     /// Checks that the dependency can do its work, and returns the defects that it can work with. MUST end within two seconds.
     async fn check(&self) -> Result<Vec<Degradation>, StoreError>;
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::booking::{BatchStore, BookingStore, HoldStore};
+use crate::booking::{BatchStore, BookingStore, HistorySource, HoldStore};
 use crate::catalog::CatalogStore;
 use crate::health::Dependency;
 use crate::identity::{SessionStore, UserStore};
@@ -27,6 +27,8 @@ pub struct Stores {
     pub bookings: Arc<dyn BookingStore>,
     /// Holds.
     pub holds: Arc<dyn HoldStore>,
+    /// The history of all of it.
+    pub history: Arc<dyn HistorySource>,
     /// Plans.
     pub seeder: Arc<dyn Seeder>,
     /// What is not kept for ever.
@@ -48,6 +50,7 @@ impl Stores {
             + LayoutStore
             + BookingStore
             + HoldStore
+            + HistorySource
             + Seeder
             + RetentionStore
             + Dependency
@@ -61,6 +64,7 @@ impl Stores {
             layouts: store.clone(),
             bookings: store.clone(),
             holds: store.clone(),
+            history: store.clone(),
             seeder: store.clone(),
             retention: store.clone(),
             batches,

@@ -2,8 +2,10 @@
 
 use std::iter;
 use std::task::Poll;
+use std::time::Instant;
 
 use domain::StoreError;
+use domain::booking::History;
 use futures::future::ready;
 use futures::{FutureExt as _, TryStreamExt as _, poll};
 use tokio_postgres::types::ToSql;
@@ -11,6 +13,7 @@ use tokio_postgres::{Client, Row};
 
 use super::flight::Bound;
 use super::statements::{Prepared, Statement};
+use crate::durability::{OBSERVED_EVERY, ServerState, observe};
 use crate::error::{Condition, DriverError};
 use crate::settings::PostgresSettings;
 
@@ -41,17 +44,37 @@ pub(super) enum TransactionError {
 pub(super) struct Link {
     client: Client,
     prepared: Prepared,
+    /// The history that its session continues.
+    history: History,
+    observed_at: Instant,
 }
 
 impl Link {
     /// Connects, and prepares the statements in one round trip.
-    pub(super) async fn connect(settings: &PostgresSettings) -> Result<Self, StoreError> {
+    pub(super) async fn connect(settings: &PostgresSettings, server: &ServerState) -> Result<Self, StoreError> {
         let client = settings.establish_for_committer().await.map_err(StoreError::unavailable)?;
         let prepared = Prepared::on(&client).await.map_err(|error| {
             let error = DriverError(error);
             error.condition().failure(error)
         })?;
-        Ok(Self { client, prepared })
+        let mut link = Self { client, prepared, history: History::default(), observed_at: Instant::now() };
+        link.observe(server).await?;
+        Ok(link)
+    }
+
+    /// Asks the session what the server is. Fails if it does not answer, or must not write.
+    async fn observe(&mut self, server: &ServerState) -> Result<(), StoreError> {
+        let observed = observe(&self.client).await.map_err(|error| error.condition().failure(error))?;
+        self.history = server.note(observed)?;
+        self.observed_at = Instant::now();
+        Ok(())
+    }
+
+    /// Whether the session may go on. It is asked once a second, because settings change while it lasts; it ends if another session
+    /// has found another history.
+    pub(super) async fn is_fit(&mut self, server: &ServerState) -> bool {
+        self.history == server.history()
+            && (self.observed_at.elapsed() < OBSERVED_EVERY || self.observe(server).await.is_ok())
     }
 
     /// The connection, for everything but the booking path's statements.

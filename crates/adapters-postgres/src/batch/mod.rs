@@ -21,6 +21,7 @@ use self::state::batch_state;
 #[cfg(feature = "testing")]
 pub use self::statements::BOOKING_STATEMENTS;
 use self::statements::Statement;
+use crate::durability::ServerState;
 use crate::error::{Condition, DriverError, bad_row};
 use crate::settings::PostgresSettings;
 use crate::store::PostgresStore;
@@ -48,13 +49,18 @@ const GENERATED: [&str; 3] = ["bookings_pkey", "bookings_reference_unique", "hol
 /// The booking path of one committer, on a connection of its own outside the pool.
 pub struct PostgresBatchStore {
     settings: PostgresSettings,
+    server: Arc<ServerState>,
     link: Mutex<Option<Link>>,
 }
 
 impl PostgresStore {
     /// A batch store on the same database, for one committer. It connects at its first use, and again whenever its connection is lost.
     pub fn batch_store(&self) -> PostgresBatchStore {
-        PostgresBatchStore { settings: self.settings().clone(), link: Mutex::new(None) }
+        PostgresBatchStore {
+            settings: self.settings().clone(),
+            server: Arc::clone(self.server()),
+            link: Mutex::new(None),
+        }
     }
 }
 
@@ -89,7 +95,7 @@ impl BatchStore for PostgresBatchStore {
             column(sessions, |session| session.0),
         ];
         if seats_only {
-            return batch_state(&self.query((Statement::ReadBatch, parameters)).await?);
+            return self.state_of((Statement::ReadBatch, parameters)).await;
         }
         parameters.extend(parameters![
             column(whole_shows, |show| show.0),
@@ -102,7 +108,11 @@ impl BatchStore for PostgresBatchStore {
             Tenure::COUNTED.num_seconds(),
             Rules::CANCELLATIONS_COUNTED.num_seconds(),
         ]);
-        batch_state(&self.query((Statement::ReadWholeBatch, parameters)).await?)
+        self.state_of((Statement::ReadWholeBatch, parameters)).await
+    }
+
+    async fn confirm(&self) -> Result<(), StoreError> {
+        self.query((Statement::Confirm, Vec::new())).await.map(drop)
     }
 
     async fn write(&self, changes: &Changes) -> Result<(), WriteError> {
@@ -169,11 +179,23 @@ fn write_error(error: DriverError) -> WriteError {
 impl PostgresBatchStore {
     async fn connected(&self, deadline: Instant) -> Result<MutexGuard<'_, Option<Link>>, StoreError> {
         let mut slot = self.link.lock().await;
+        if let Some(link) = slot.as_mut() {
+            let checked = timeout_at(deadline, link.is_fit(&self.server)).await;
+            if !checked.is_ok_and(|is_fit| is_fit) {
+                *slot = None;
+            }
+        }
         if slot.is_none() {
-            let connecting = timeout_at(deadline, Link::connect(&self.settings));
+            let connecting = timeout_at(deadline, Link::connect(&self.settings, &self.server));
             *slot = Some(connecting.await.map_err(StoreError::unavailable)??);
         }
         Ok(slot)
+    }
+
+    /// Reads a batch.
+    async fn state_of(&self, bound: Bound<'_>) -> Result<BatchState, StoreError> {
+        let rows = self.query(bound).await?;
+        Ok(BatchState { history: self.server.history(), ..batch_state(&rows)? })
     }
 
     /// Reads. A connection that turns out to be lost is replaced once: nothing was written.

@@ -134,6 +134,9 @@ macro_rules! read_holds {
 statements! {
     ReserveIds = "SELECT nextval('booking_id_blocks')";
 
+    // A transaction that writes nothing but to the log: its commit waits for the standbys as any other does.
+    Confirm = "SELECT pg_logical_emit_message(true, 'barrier', '')";
+
     // A batch that books seats by their ids names nothing else.
     ReadBatch = read_batch!();
     ReadWholeBatch = read_batch!("

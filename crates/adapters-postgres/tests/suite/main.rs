@@ -13,6 +13,7 @@ mod connecting;
 mod contracts;
 mod faults;
 mod migrations;
+mod pair;
 mod pgbouncer;
 mod plans;
 mod proxy;

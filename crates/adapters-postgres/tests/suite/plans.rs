@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use adapters_postgres::testing::{BOOKING_STATEMENTS, TestDatabase};
 use adapters_postgres::{PostgresBatchStore, PostgresSettings, PostgresStore};
-use domain::booking::{Action, HoldSeats, Rules, SeatGapRule, ShowBooking, WantedSeats};
+use domain::booking::{Action, BatchStore as _, HoldSeats, Rules, SeatGapRule, ShowBooking, WantedSeats};
 use domain::identity::Caller;
 use domain::seating::SeatWish;
 use port_contracts::tools::{Mode, RULES, SIMPLE, book, booked, command, held, selection, sell};
@@ -48,6 +48,9 @@ async fn each_statement_is_prepared_once_and_never_planned_for_one_batch() {
     })
     .await;
     after_sale(&stores, &world, ana).await;
+    for _ in 0..2 {
+        store.confirm().await.unwrap();
+    }
     for sql in BOOKING_STATEMENTS {
         let quoted = sql.replace('\'', "''");
         let counted = format!(

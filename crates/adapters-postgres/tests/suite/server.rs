@@ -109,6 +109,11 @@ impl Server {
         self.stop("QUIT");
     }
 
+    /// Ends it in order.
+    pub fn stop_in_order(&mut self) {
+        self.stop("INT");
+    }
+
     /// Starts it again on the same port, ending it in order if it runs.
     pub fn restart(&mut self) {
         if self.process.try_wait().unwrap().is_none() {

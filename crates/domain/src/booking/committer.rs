@@ -16,6 +16,7 @@ use super::command::{Command, Drawn, PreparedCommand};
 use super::decide::{Answer, House, Refusal, decide};
 use super::meter::{BookingMeter, Rerun};
 use super::ports::{AnswerEncoder, BatchState, BatchStore, BookingIdBlock, Named, WriteError};
+use super::replays::History;
 use super::rules::Rules;
 use crate::clock::Timer;
 use crate::error::StoreError;
@@ -217,7 +218,7 @@ pub struct Committer {
 enum RunError {
     /// A row has changed since it was read; or the outcome of the write is not known.
     Again { unknown: Option<Vec<bool>> },
-    /// A generated id is in use already; nothing was written.
+    /// A generated id is in use already, or may be since the store's history has changed; nothing was written.
     UsedId,
     /// The store failed before anything was written.
     Store(StoreError),
@@ -227,7 +228,7 @@ impl Committer {
     /// Works the queue off until it is dropped.
     pub async fn run(self) {
         let Self { entries, waiting, store, parts, batch_max } = self;
-        let mut desk = CommitterDesk { store, parts, ids: None };
+        let mut desk = CommitterDesk { store, parts, ids: None, history: None };
         // All that wait, up to the limit, and no timer: an idle system adds no delay.
         let mut batches = entries.ready_chunks(batch_max.max(1));
         while let Some(batch) = batches.next().await {
@@ -241,6 +242,8 @@ struct CommitterDesk {
     store: Arc<dyn BatchStore>,
     parts: CommitterParts,
     ids: Option<BookingIdBlock>,
+    /// The history that the last batch was read in.
+    history: Option<History>,
 }
 
 impl CommitterDesk {
@@ -328,10 +331,15 @@ impl CommitterDesk {
         batch
     }
 
-    async fn run_once(&self, batch: &[Taken]) -> Result<Vec<Outcome>, RunError> {
+    async fn run_once(&mut self, batch: &[Taken]) -> Result<Vec<Outcome>, RunError> {
         let commands: Vec<_> = batch.iter().map(|taken| taken.prepared.clone()).collect();
+        let state = self.store.read(&Named::by(&commands, &self.parts.rules)).await.map_err(RunError::Store)?;
+        let earlier = self.history.replace(state.history.clone());
+        if earlier.is_some_and(|earlier| earlier != state.history) {
+            return Err(RunError::UsedId);
+        }
         let CommitterParts { rules, encoder, .. } = &self.parts;
-        let state = self.store.read(&Named::by(&commands, rules)).await.map_err(RunError::Store)?;
+        let used: Vec<_> = commands.iter().map(|command| state.keys.contains_key(&command.key)).collect();
         let layouts = self.layouts(&state).await.map_err(RunError::Store)?;
         let house = House { rules, layouts: &layouts, encoder: encoder.as_ref() };
         let decision = decide(state, &commands, house);
@@ -345,6 +353,10 @@ impl CommitterDesk {
                 }
                 WriteError::Store(error) => RunError::Store(error),
             })?;
+        } else if batch.iter().any(|taken| taken.sent) || replays_read(&used, &decision.outcomes) {
+            // A batch that writes is committed behind everything that it has read. One that only repeats what others have
+            // committed must not say more than the store would still know after a failover.
+            self.store.confirm().await.map_err(RunError::Store)?;
         }
         Ok(batch.iter().zip(decision.outcomes).map(|(taken, outcome)| trusted(taken, outcome)).collect())
     }
@@ -407,6 +419,11 @@ impl CommitterDesk {
         self.ids = Some(BookingIdBlock { first: block.first + 1, count: block.count.saturating_sub(1) });
         Ok(Drawn::draw(show_id, BookingId(block.first), self.parts.random.as_ref()))
     }
+}
+
+/// Whether a replay is answered whose key was read, rather than written by an earlier command of the same batch.
+fn replays_read(used: &[bool], outcomes: &[Result<Answer, Refusal>]) -> bool {
+    used.iter().zip(outcomes).any(|(used, outcome)| *used && outcome.is_ok())
 }
 
 /// What may be said of a command: after a write whose outcome is not known, a refusal is the truth only if the

@@ -89,6 +89,8 @@ struct Seen {
     writes: Vec<Changes>,
     /// How often ids were reserved.
     blocks: u32,
+    /// How often what was read was confirmed.
+    confirmations: u32,
 }
 
 /// A committed state, what was asked of it, and a clock.
@@ -129,6 +131,11 @@ impl Bench {
             let mut seen = seen.lock().unwrap();
             seen.writes.push(changes.clone());
             write(seen.writes.len() - 1, changes, &mut state.lock().unwrap())
+        });
+        let seen = Arc::clone(&self.seen);
+        store.expect_confirm().returning(move || {
+            seen.lock().unwrap().confirmations += 1;
+            Ok(())
         });
         let seen = Arc::clone(&self.seen);
         store.expect_reserve_booking_ids().returning(move || {
@@ -185,6 +192,10 @@ impl Bench {
 
     fn reads(&self) -> Vec<usize> {
         self.seen.lock().unwrap().reads.clone()
+    }
+
+    fn confirmations(&self) -> u32 {
+        self.seen.lock().unwrap().confirmations
     }
 
     fn writes(&self) -> Vec<Changes> {
@@ -268,6 +279,69 @@ fn used_id_discards_the_block_and_generates_new_ids() {
     assert_ne!(references(&writes[0]), references(&writes[1]));
     let operations = |changes: &Changes| changes.keys.iter().map(|key| key.operation_id).collect::<Vec<_>>();
     assert_eq!(operations(&writes[0]), operations(&writes[1]), "it is the same run of the commands");
+}
+
+#[test]
+fn replay_that_was_read_is_confirmed_before_it_is_answered() {
+    let bench = Bench::new();
+    let store = bench.writing(|_, changes, state| done(changes, state));
+    let outcomes = bench.serve_in_turn(store, LIMITS, vec![vec![seat(1), seat(1)], vec![seat(1)]]);
+    assert_eq!(words(&outcomes), ["booked", "replayed", "replayed"]);
+    assert_eq!(bench.confirmations(), 1, "the first two are committed by themselves");
+    // A batch that writes is committed behind what it has read.
+    let store = bench.writing(|_, changes, state| done(changes, state));
+    assert_eq!(words(&bench.serve(store, vec![seat(1), seat(2)])), ["replayed", "booked"]);
+    assert_eq!(bench.confirmations(), 1);
+}
+
+#[test]
+fn replay_that_cannot_be_confirmed_is_unavailable() {
+    let bench = Bench::new();
+    let store = bench.writing(|_, changes, state| done(changes, state));
+    assert_eq!(words(&bench.serve(store, vec![seat(1)])), ["booked"]);
+    let mut store = MockBatchStore::new();
+    let state = bench.state.clone();
+    store.expect_read().returning(move |_| Ok(state.lock().unwrap().clone()));
+    store.expect_reserve_booking_ids().returning(|| Ok(BookingIdBlock { first: 900, count: 3 }));
+    store.expect_confirm().returning(|| Err(down()));
+    assert_eq!(words(&bench.serve(store, vec![seat(1)])), ["down"]);
+}
+
+#[test]
+fn found_write_of_unknown_outcome_is_confirmed_before_it_is_answered() {
+    for confirmed in [true, false] {
+        let bench = Bench::new();
+        let mut store = MockBatchStore::new();
+        let state = bench.state.clone();
+        store.expect_read().returning(move |_| Ok(state.lock().unwrap().clone()));
+        store.expect_reserve_booking_ids().returning(|| Ok(BookingIdBlock { first: 900, count: 3 }));
+        let state = bench.state.clone();
+        store.expect_write().times(1).returning(move |changes| {
+            commit(changes, &mut state.lock().unwrap());
+            unknown()
+        });
+        let mut calls = 0;
+        store.expect_confirm().returning(move || {
+            calls += 1;
+            if confirmed && calls == 3 { Ok(()) } else { Err(down()) }
+        });
+        let expected = if confirmed { "booked" } else { "unknown" };
+        assert_eq!(words(&bench.serve(store, vec![seat(1)])), [expected]);
+    }
+}
+
+#[test]
+fn another_history_discards_the_block_of_ids() {
+    let bench = Bench::new();
+    let store = bench.writing(|_, changes, state| {
+        commit(changes, state);
+        state.history = History(Arc::from("promoted"));
+        Ok(())
+    });
+    let outcomes = bench.serve_in_turn(store, LIMITS, vec![vec![seat(1)], vec![seat(2)]]);
+    assert_eq!(words(&outcomes), ["booked", "booked"]);
+    let ids: Vec<_> = bench.writes().iter().map(|changes| changes.bookings[0].id.0).collect();
+    assert_eq!(ids, [100, 200], "the second of another block");
 }
 
 #[test]
@@ -585,6 +659,10 @@ impl BatchStore for Gate {
             let _ = opened.await;
         }
         self.store.write(changes).await
+    }
+
+    async fn confirm(&self) -> Result<(), StoreError> {
+        self.store.confirm().await
     }
 }
 

@@ -40,9 +40,9 @@ pub use ports::{
 };
 #[cfg(feature = "mock")]
 pub use ports::{MockBatchStore, MockBookingStore, MockHoldStore};
+pub use replays::{History, HistorySource, Replay, ReplayCache};
 #[cfg(feature = "mock")]
-pub use replays::MockReplayCache;
-pub use replays::{Replay, ReplayCache};
+pub use replays::{MockHistorySource, MockReplayCache};
 pub use rules::{Rules, SeatGapRule};
 pub use service::{BookingAction, BookingService, CommandAnswer, CommandRequest, ReadBookingError};
 pub use state::{

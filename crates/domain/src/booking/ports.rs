@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use thiserror::Error;
 
 use super::command::{Action, BookSeats, Fingerprint, HoldSeats, KeyName, PreparedCommand, WantedSeats};
+use super::replays::History;
 use super::rules::{Rules, SeatGapRule};
 use super::state::BookingStatus;
 use super::types::{Booking, Hold, HoldId, Tenure, When};
@@ -284,6 +285,8 @@ impl ClaimRow {
 pub struct BatchState {
     /// The store's clock.
     pub now: DateTime<Utc>,
+    /// The history that the rows are of. Ids that were reserved in another one may be used in this one.
+    pub history: History,
     /// The keys that were used.
     pub keys: HashMap<KeyName, KeyRow>,
     /// The accounts.
@@ -322,6 +325,7 @@ impl BatchState {
     pub fn at(now: DateTime<Utc>) -> Self {
         Self {
             now,
+            history: History::default(),
             keys: HashMap::new(),
             users: HashMap::new(),
             sessions: HashMap::new(),
@@ -585,6 +589,12 @@ pub trait BatchStore: Send + Sync {
     /// MUST return `Stale`, having written nothing, if any row is not as `changes` expects it; `UsedId` if an id that the caller
     /// generated is taken; `Unknown` if it can't tell whether it was written. If an earlier write of the same key is still on its way, MUST wait for that one's outcome.
     async fn write(&self, changes: &Changes) -> Result<(), WriteError>;
+
+    /// Returns once everything that an earlier read has seen is as durable as a write that has returned.
+    ///
+    /// A commit can become visible before it is durable: while it waits for a standby its connection may break. MUST fail if the
+    /// store cannot tell in time.
+    async fn confirm(&self) -> Result<(), StoreError>;
 }
 
 /// Writes the answers that keys remember. What it makes is stored, and sent again to the byte.

@@ -9,7 +9,7 @@ use super::committer::{CommandError, CommandQueue};
 use super::decide::{Answer, Refusal};
 use super::meter::{BookingMeter, Settled};
 use super::ports::{AnswerEncoder, BookingFilter, BookingPlace, BookingStore, HoldStore, Made};
-use super::replays::{Replay, ReplayCache};
+use super::replays::{HistorySource, Replay, ReplayCache};
 use super::types::{Booking, Hold, HoldId};
 use crate::error::StoreError;
 use crate::identity::{Bearer, SessionStore};
@@ -83,6 +83,8 @@ pub struct BookingService {
     pub encoder: Arc<dyn AnswerEncoder>,
     /// Knows the answers of retries without asking the store.
     pub replays: Arc<dyn ReplayCache>,
+    /// Knows whether the store still continues the history that an answer was cached in.
+    pub history: Arc<dyn HistorySource>,
     /// Is told what becomes of each request.
     pub meter: Arc<dyn BookingMeter>,
 }
@@ -157,24 +159,32 @@ impl BookingService {
         fingerprint: Fingerprint,
     ) -> Result<Option<CommandAnswer>, CommandError> {
         let Some(key) = key else { return Ok(None) };
+        let history = self.history.history();
         // Another request with the same key is for the store to refuse.
-        let Some(replay) = self.replays.recall(key).await.filter(|replay| replay.fingerprint == fingerprint) else {
+        let found = self.replays.recall(&history.name(key)).await;
+        let Some(replay) = found.filter(|replay| replay.fingerprint == fingerprint) else {
             return Ok(None);
         };
         if !self.sessions.lasts(bearer).await.map_err(CommandError::Store)? {
             return Err(CommandError::Refused(Refusal::SessionEnded));
+        }
+        // The store has answered just now: if it failed over since the answer was cached, its history is another one.
+        if self.history.history() != history {
+            return Ok(None);
         }
         Ok(Some(CommandAnswer { made: replay.made, body: replay.body, replayed: true }))
     }
 
     async fn submit(&self, command: Command) -> Result<CommandAnswer, CommandError> {
         let Command { bearer, key, fingerprint, action } = command.clone();
+        let history = self.history.history();
         match self.queue.submit(command).await? {
             Answer::Done { made, body, replayed } => {
                 // Committed, so never before it is true. A replay is left out: how old its answer is nobody has told.
-                if let Some(key) = key.filter(|_| !replayed) {
+                // One during which the history changed was committed in either.
+                if let Some(key) = key.filter(|_| !replayed && self.history.history() == history) {
                     let replay = Replay { fingerprint, made: made.clone(), body: Arc::clone(&body) };
-                    self.replays.remember(&key, &replay).await;
+                    self.replays.remember(&history.name(&key), &replay).await;
                 }
                 Ok(CommandAnswer { made, body, replayed })
             }

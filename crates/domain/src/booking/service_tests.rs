@@ -35,10 +35,29 @@ struct Served {
 
 /// Serves a request: the cache knows `known`, sessions of this generation last.
 fn serve(bench: &Bench, store: MockBatchStore, known: Option<Replay>, generation: i64, command: Command) -> Served {
+    serve_in(bench, store, known, generation, command, ["1", "1", "1"])
+}
+
+/// The same, while the store's history is asked for and found to be these.
+fn serve_in(
+    bench: &Bench,
+    store: MockBatchStore,
+    known: Option<Replay>,
+    generation: i64,
+    command: Command,
+    histories: [&'static str; 3],
+) -> Served {
+    let first = History(Arc::from(histories[0]));
+    let mut asked = 0;
+    let mut history = MockHistorySource::new();
+    history.expect_history().returning(move || {
+        asked += 1;
+        History(Arc::from(*histories.get(asked - 1).unwrap_or(&histories[2])))
+    });
     let (queue, committer) = bench.queue(store, LIMITS);
     let remembered = Arc::new(Mutex::new(Vec::new()));
     let mut replays = MockReplayCache::new();
-    replays.expect_recall().with(mockall::predicate::eq(key_of(&command))).times(1).return_const(known);
+    replays.expect_recall().with(mockall::predicate::eq(first.name(&key_of(&command)))).times(1).return_const(known);
     let notes = Arc::clone(&remembered);
     replays.expect_remember().with(always(), always()).returning(move |key, replay| {
         notes.lock().unwrap().push((key.clone(), replay.clone()));
@@ -53,6 +72,7 @@ fn serve(bench: &Bench, store: MockBatchStore, known: Option<Replay>, generation
         sessions: Arc::new(sessions),
         encoder: Arc::new(TestEncoder),
         replays: Arc::new(replays),
+        history: Arc::new(history),
         meter: told.clone(),
     };
     let KeyName { scope, key, .. } = key_of(&command);
@@ -70,6 +90,42 @@ fn known(command: &Command) -> Replay {
         made: Made::Booking(BookingId(41)),
         body: Arc::from(&b"the first answer"[..]),
     }
+}
+
+#[test]
+fn replay_of_another_history_is_not_answered_from_the_cache() {
+    let bench = Bench::new();
+    // The session is looked up on a connection to the server that took over.
+    let retry = seat(1);
+    let store = bench.writing(|_, changes, state| {
+        commit(changes, state);
+        Ok(())
+    });
+    let served = serve_in(&bench, store, Some(known(&retry)), 7, retry, ["1", "2", "2"]);
+    let answer = served.outcome.unwrap();
+    assert!(!answer.replayed, "the booking was lost, and is made again");
+    assert_eq!(served.told, [Settled::Done]);
+}
+
+#[test]
+fn answer_is_not_cached_if_the_history_changed_meanwhile() {
+    let bench = Bench::new();
+    let store = bench.writing(|_, changes, state| {
+        commit(changes, state);
+        Ok(())
+    });
+    let served = serve_in(&bench, store, None, 7, seat(1), ["1", "1", "2"]);
+    assert!(!served.outcome.unwrap().replayed);
+    assert_eq!(served.remembered, []);
+}
+
+#[test]
+fn cached_name_depends_on_the_history() {
+    let key = key_of(&seat(1));
+    let named = |history: &str| History(Arc::from(history)).name(&key);
+    assert_ne!(named("1"), named("2"));
+    assert_ne!(named("1"), named(""));
+    assert_eq!(named("1"), named("1"));
 }
 
 #[test]
@@ -121,7 +177,7 @@ fn what_was_committed_is_remembered_and_nothing_else() {
     let first = serve(&bench, written(&bench), None, 7, seat(1));
     let answer = first.outcome.unwrap();
     let replay = Replay { fingerprint: seat(1).fingerprint, made: answer.made.clone(), body: Arc::clone(&answer.body) };
-    assert_eq!(first.remembered, [(key_of(&seat(1)), replay)]);
+    assert_eq!(first.remembered, [(History(Arc::from("1")).name(&key_of(&seat(1))), replay)]);
 
     let again = serve(&bench, written(&bench), None, 7, seat(1));
     assert_eq!(

@@ -1,0 +1,157 @@
+//! What a session says about the server behind it: whether it can write, how durable its commits are, and which history it continues.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use diesel::sql_types::{Bool, Text};
+use domain::StoreError;
+use domain::booking::History;
+use domain::health::Degradation;
+use tokio_postgres::{Client, Row};
+
+use crate::error::DriverError;
+use crate::statement::statement;
+
+/// How old what a session has said may be before the session is asked again.
+pub(crate) const OBSERVED_EVERY: Duration = Duration::from_secs(1);
+
+/// How durable a commit must be before it is acknowledged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Durability {
+    /// On the disk of the primary: a failover to an asynchronous standby may lose it.
+    #[default]
+    Local,
+    /// On a synchronous standby as well.
+    Replicated,
+}
+
+impl Durability {
+    /// Whether this value of `synchronous_commit` is too weak.
+    pub(crate) fn refuses(self, synchronous_commit: &str) -> bool {
+        match self {
+            Self::Local => synchronous_commit == "off",
+            Self::Replicated => ["off", "local", "remote_write"].contains(&synchronous_commit),
+        }
+    }
+}
+
+// A standby knows no current position in the log, and so no history that it could be asked for.
+statement!(Observe: (Bool, Text, Bool, Text) = "
+    SELECT NOT pg_is_in_recovery() AND NOT current_setting('transaction_read_only')::boolean,
+        current_setting('synchronous_commit'),
+        current_setting('synchronous_standby_names') <> '',
+        CASE WHEN pg_is_in_recovery() THEN '' ELSE
+            (SELECT system_identifier::text FROM pg_control_system())
+            || ':' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END");
+
+/// The columns of [`Observe`].
+pub(crate) type Observed = (bool, String, bool, String);
+
+/// Asks a session.
+pub(crate) async fn observe(client: &Client) -> Result<Observed, DriverError> {
+    use crate::statement::Statement as _;
+    let columns = |row: Row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?));
+    client.query_one(Observe::SQL, &[]).await.and_then(columns).map_err(DriverError)
+}
+
+/// Why a server takes no writes from us.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+enum Refusal {
+    #[error("PostgreSQL accepts no writes: it is a standby, or default_transaction_read_only is on")]
+    ReadOnly,
+    #[error("PostgreSQL runs with synchronous_commit={0}, which DB_DURABILITY does not allow: set it to on")]
+    NotDurable(String),
+}
+
+/// What is known about the server, shared by all connections to it.
+#[derive(Debug)]
+pub(crate) struct ServerState {
+    durability: Durability,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    history: History,
+    refusal: Option<Refusal>,
+    /// Whether commits wait for a standby. `None` before the first session, and where it is not asked for.
+    replicated: Option<bool>,
+}
+
+impl ServerState {
+    pub(crate) fn new(durability: Durability) -> Arc<Self> {
+        Arc::new(Self { durability, known: Mutex::default() })
+    }
+
+    pub(crate) fn durability(&self) -> Durability {
+        self.durability
+    }
+
+    /// The history that the newest session has seen.
+    pub(crate) fn history(&self) -> History {
+        self.known().history.clone()
+    }
+
+    /// Whether commits are replicated, if they are to be.
+    pub(crate) fn is_replicated(&self) -> Option<bool> {
+        self.known().replicated
+    }
+
+    /// Takes note of what a session has said, logs what has changed, and returns the history that the session continues. Fails if the
+    /// session must not write.
+    pub(crate) fn note(&self, observed: Observed) -> Result<History, StoreError> {
+        let (can_write, synchronous_commit, has_standbys, history) = observed;
+        let refusal = if !can_write {
+            Some(Refusal::ReadOnly)
+        } else if self.durability.refuses(&synchronous_commit) {
+            Some(Refusal::NotDurable(synchronous_commit))
+        } else {
+            None
+        };
+        let mut known = self.known();
+        if !history.is_empty() && *known.history.0 != *history {
+            let earlier = std::mem::replace(&mut known.history, History(history.into()));
+            if !earlier.0.is_empty() {
+                tracing::warn!(earlier = %earlier.0, now = %known.history.0, "postgresql.history.changed");
+            }
+        }
+        if known.refusal != refusal {
+            match &refusal {
+                Some(refusal) => tracing::error!(%refusal, "postgresql.not_writable"),
+                None => tracing::info!("postgresql.writable"),
+            }
+            known.refusal.clone_from(&refusal);
+        }
+        if self.durability == Durability::Replicated && can_write && known.replicated != Some(has_standbys) {
+            if !has_standbys {
+                tracing::error!("postgresql.not_replicated");
+            } else if known.replicated.is_some() {
+                tracing::info!("postgresql.replicated");
+            }
+            known.replicated = Some(has_standbys);
+        }
+        match refusal {
+            Some(refusal) => Err(StoreError::unavailable(refusal)),
+            None => Ok(known.history.clone()),
+        }
+    }
+
+    /// The defects that the server can be used with.
+    pub(crate) fn degradations(&self) -> Vec<Degradation> {
+        let unreplicated = self.is_replicated() == Some(false);
+        let none = || {
+            Degradation {
+            name: "replication",
+            state: "none",
+            message: "Commits are not replicated: synchronous_standby_names of PostgreSQL is empty, but DB_DURABILITY is replicated."
+                .to_owned(),
+        }
+        };
+        unreplicated.then(none).into_iter().collect()
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+        // Nobody panics while holding it.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
