@@ -6,11 +6,11 @@ use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, Text, Timestampt
 use domain::StoreError;
 use domain::booking::{Booking, BookingFilter, BookingPlace, BookingStore, Hold, HoldId, HoldStore, SoldSeat, When};
 use domain::ids::{BookingId, SeatId, ShowId, UserId};
-use domain::page::PageRequest;
+use domain::page::{Filling, PageRequest};
 use domain::random::Reference;
 
 use crate::error::bad_row;
-use crate::rows::{booking_state, currency, hold_id, parse_all};
+use crate::rows::{booking_state, currency, hold_id, listed};
 use crate::statement::{bind, statement};
 use crate::store::PostgresStore;
 
@@ -65,11 +65,11 @@ macro_rules! booking_columns {
             JOIN theatres t ON t.id = s.theatre_id
             JOIN halls h ON h.id = s.hall_id
             CROSS JOIN LATERAL (
-                SELECT array_agg(bs.seat_id ORDER BY bs.position) AS seat_ids,
-                    array_agg(seats.row_label ORDER BY bs.position) AS row_labels,
-                    array_agg(seats.number ORDER BY bs.position) AS numbers,
-                    array_agg(bs.category ORDER BY bs.position) AS categories,
-                    array_agg(bs.price_minor ORDER BY bs.position) AS prices
+                SELECT coalesce(array_agg(bs.seat_id ORDER BY bs.position), '{}') AS seat_ids,
+                    coalesce(array_agg(seats.row_label ORDER BY bs.position), '{}') AS row_labels,
+                    coalesce(array_agg(seats.number ORDER BY bs.position), '{}') AS numbers,
+                    coalesce(array_agg(bs.category ORDER BY bs.position), '{}') AS categories,
+                    coalesce(array_agg(bs.price_minor ORDER BY bs.position), '{}') AS prices
                 FROM booking_seats bs JOIN seats ON seats.id = bs.seat_id WHERE bs.booking_id = b.id
             ) sold
             ORDER BY b.booked_at DESC, b.id DESC"
@@ -94,18 +94,23 @@ impl BookingStore for PostgresStore {
         filter: &BookingFilter,
         page: &PageRequest<BookingPlace>,
     ) -> Result<Vec<Booking>, StoreError> {
-        let rows: Vec<BookingRow> = self
-            .load(bind!(
-                ListBookings,
-                BigInt = user_id.0,
-                Nullable<Text> = filter.status.map(|status| status.as_str().to_owned()),
-                Nullable<Bool> = filter.when.map(|when| when == When::Upcoming),
-                Nullable<Timestamptz> = page.after.map(|place| place.booked_at),
-                Nullable<BigInt> = page.after.map(|place| place.id.0),
-                BigInt = page.rows(),
-            ))
-            .await?;
-        parse_all(rows, |row| booking(user_id, row))
+        let mut filling = Filling::of(page);
+        while let Some(page) = filling.next() {
+            let rows: Vec<BookingRow> = self
+                .load(bind!(
+                    ListBookings,
+                    BigInt = user_id.0,
+                    Nullable<Text> = filter.status.map(|status| status.as_str().to_owned()),
+                    Nullable<Bool> = filter.when.map(|when| when == When::Upcoming),
+                    Nullable<Timestamptz> = page.after.map(|place| place.booked_at),
+                    Nullable<BigInt> = page.after.map(|place| place.id.0),
+                    BigInt = page.rows(),
+                ))
+                .await?;
+            let place = |row: &BookingRow| BookingPlace { booked_at: row.5, id: BookingId(row.0) };
+            filling.add(rows, place, |row| listed("bookings", row.0, booking(user_id, row)));
+        }
+        Ok(filling.into_items())
     }
 
     async fn booking(&self, user_id: UserId, id: BookingId) -> Result<Option<Booking>, StoreError> {
@@ -123,7 +128,7 @@ fn booking(user_id: UserId, row: BookingRow) -> Result<Booking, StoreError> {
         reference: Reference::parse(&reference).map_err(bad_row)?,
         user_id,
         show_id: ShowId(show_id),
-        seats: sold_seats(seat_ids, row_labels, numbers, categories, prices),
+        seats: sold_seats(seat_ids, row_labels, numbers, categories, prices)?,
         state: booking_state(&status, cancelled_at)?,
         currency: currency(&code)?,
         booked_at,
@@ -140,7 +145,10 @@ fn sold_seats(
     numbers: Vec<i32>,
     categories: Vec<String>,
     prices: Vec<i64>,
-) -> Vec<SoldSeat> {
+) -> Result<Vec<SoldSeat>, StoreError> {
+    if seat_ids.is_empty() {
+        return Err(bad_row("no seats"));
+    }
     let seats = seat_ids.into_iter().zip(row_labels).zip(numbers).zip(categories).zip(prices);
     let seat = |((((id, row), number), category), price_minor)| SoldSeat {
         id: SeatId(id),
@@ -149,7 +157,7 @@ fn sold_seats(
         category,
         price_minor,
     };
-    seats.map(seat).collect()
+    Ok(seats.map(seat).collect())
 }
 
 statement!(ListHolds: (
@@ -160,11 +168,11 @@ statement!(ListHolds: (
     FROM holds h
     JOIN shows s ON s.id = h.show_id
     CROSS JOIN LATERAL (
-        SELECT array_agg(hs.seat_id ORDER BY hs.position) AS seat_ids,
-            array_agg(seats.row_label ORDER BY hs.position) AS row_labels,
-            array_agg(seats.number ORDER BY hs.position) AS numbers,
-            array_agg(hs.category ORDER BY hs.position) AS categories,
-            array_agg(hs.price_minor ORDER BY hs.position) AS prices
+        SELECT coalesce(array_agg(hs.seat_id ORDER BY hs.position), '{}') AS seat_ids,
+            coalesce(array_agg(seats.row_label ORDER BY hs.position), '{}') AS row_labels,
+            coalesce(array_agg(seats.number ORDER BY hs.position), '{}') AS numbers,
+            coalesce(array_agg(hs.category ORDER BY hs.position), '{}') AS categories,
+            coalesce(array_agg(hs.price_minor ORDER BY hs.position), '{}') AS prices
         FROM hold_seats hs JOIN seats ON seats.id = hs.seat_id WHERE hs.hold_id = h.id
     ) kept
     WHERE h.user_id = $1 AND ($2::text IS NULL OR h.id = $2) AND h.expires_at > now()
@@ -179,7 +187,9 @@ impl HoldStore for PostgresStore {
     async fn holds(&self, user_id: UserId) -> Result<Vec<Hold>, StoreError> {
         let rows: Vec<HoldRow> =
             self.load(bind!(ListHolds, BigInt = user_id.0, Nullable<Text> = None::<String>)).await?;
-        parse_all(rows, |row| hold(user_id, row))
+        // Named by its owner and show: a hold's id is secret.
+        let named = |row: &HoldRow| format!("of user {user_id}, show {}", row.1);
+        Ok(rows.into_iter().filter_map(|row| listed("holds", named(&row), hold(user_id, row))).collect())
     }
 
     async fn hold(&self, user_id: UserId, id: &HoldId) -> Result<Option<Hold>, StoreError> {
@@ -195,7 +205,7 @@ fn hold(user_id: UserId, row: HoldRow) -> Result<Hold, StoreError> {
         id: hold_id(&id)?,
         user_id,
         show_id: ShowId(show_id),
-        seats: sold_seats(seat_ids, row_labels, numbers, categories, prices),
+        seats: sold_seats(seat_ids, row_labels, numbers, categories, prices)?,
         currency: currency(&code)?,
         created_at,
         expires_at,

@@ -11,22 +11,35 @@ use domain::catalog::{
 };
 use domain::ids::{HallId, MovieId, ShowId, TheatreId};
 use domain::money::Money;
-use domain::page::PageRequest;
+use domain::page::{Filling, PageRequest};
 
 use crate::error::bad_row;
-use crate::rows::{currency, parse_all};
+use crate::rows::{currency, listed};
 use crate::statement::{bind, statement};
 use crate::store::PostgresStore;
 
 type MovieColumns =
-    (BigInt, Text, Text, Integer, Array<Text>, Text, Text, Nullable<Text>, Date, Timestamptz, Timestamptz);
-type MovieRow =
-    (i64, String, String, i32, Vec<String>, String, String, Option<String>, NaiveDate, DateTime<Utc>, DateTime<Utc>);
+    (BigInt, Text, Text, Integer, Array<Text>, Text, Text, Nullable<Text>, Nullable<Date>, Timestamptz, Timestamptz);
+type MovieRow = (
+    i64,
+    String,
+    String,
+    i32,
+    Vec<String>,
+    String,
+    String,
+    Option<String>,
+    Option<NaiveDate>,
+    DateTime<Utc>,
+    DateTime<Utc>,
+);
 
+// A date that is out of range (`infinity` is one for PostgreSQL) would fail the whole statement.
 macro_rules! movie_columns {
     () => {
         "SELECT m.id, m.title, m.description, m.duration_minutes, m.genres, m.language, m.certificate, m.poster_url, \
-         m.release_date, m.created_at, m.updated_at FROM movies m "
+         CASE WHEN m.release_date BETWEEN '0001-01-01' AND '9999-12-31' THEN m.release_date END, m.created_at, m.updated_at \
+         FROM movies m "
     };
 }
 
@@ -60,7 +73,7 @@ type ShowColumns = (
     Text,
     Text,
     Text,
-    BigInt,
+    Nullable<BigInt>,
     Integer,
     BigInt,
     Text,
@@ -78,7 +91,7 @@ type ShowRow = (
     String,
     String,
     String,
-    i64,
+    Option<i64>,
     i32,
     i64,
     String,
@@ -93,7 +106,7 @@ macro_rules! show_columns {
             ")
             SELECT s.id, s.movie_id, m.title, s.theatre_id, t.name, s.hall_id, h.name, s.start_time, s.end_time,
                 s.format, s.language, s.currency,
-                (SELECT coalesce(min(p.price_minor), 0) FROM show_prices p WHERE p.show_id = s.id),
+                (SELECT min(p.price_minor) FROM show_prices p WHERE p.show_id = s.id),
                 l.seats_total,
                 l.seats_total - (SELECT count(*) FROM seat_claims c WHERE c.show_id = s.id
                     AND (c.status <> 'held' OR c.expires_at > now())),
@@ -135,8 +148,8 @@ macro_rules! theatre_columns {
             coalesce(array_agg(h.seats_total ORDER BY h.name, h.id) FILTER (WHERE h.id IS NOT NULL), '{}')
         FROM theatres t
         LEFT JOIN LATERAL (
-            SELECT h.id, h.name, (SELECT l.seats_total FROM layouts l WHERE l.hall_id = h.id
-                ORDER BY l.version DESC LIMIT 1) AS seats_total
+            SELECT h.id, h.name, coalesce((SELECT l.seats_total FROM layouts l WHERE l.hall_id = h.id
+                ORDER BY l.version DESC LIMIT 1), 0) AS seats_total
             FROM halls h WHERE h.theatre_id = t.id
         ) h ON true "
     };
@@ -153,48 +166,58 @@ statement!(OneTheatre: TheatreColumns = concat!(theatre_columns!(), "WHERE t.id 
 impl CatalogStore for PostgresStore {
     async fn movies(&self, filter: &MovieFilter, page: &PageRequest<MoviePlace>) -> Result<Vec<Movie>, StoreError> {
         let (theatres, from, to) = columns_of(filter.shown_during.as_deref());
-        let rows: Vec<MovieRow> = self
-            .load(bind!(
-                ListMovies,
-                Nullable<Text> = filter.search.clone(),
-                Nullable<Text> = filter.genre.clone(),
-                Nullable<Text> = filter.language.clone(),
-                Nullable<BigInt> = filter.shown_in.map(|id| id.0),
-                Nullable<Array<BigInt>> = theatres,
-                Nullable<Array<Timestamptz>> = from,
-                Nullable<Array<Timestamptz>> = to,
-                Nullable<Text> = page.after.as_ref().map(|place| place.title.clone()),
-                Nullable<BigInt> = page.after.as_ref().map(|place| place.id.0),
-                BigInt = page.rows(),
-            ))
-            .await?;
-        Ok(rows.into_iter().map(movie).collect())
+        let mut filling = Filling::of(page);
+        while let Some(page) = filling.next() {
+            let rows: Vec<MovieRow> = self
+                .load(bind!(
+                    ListMovies,
+                    Nullable<Text> = filter.search.clone(),
+                    Nullable<Text> = filter.genre.clone(),
+                    Nullable<Text> = filter.language.clone(),
+                    Nullable<BigInt> = filter.shown_in.map(|id| id.0),
+                    Nullable<Array<BigInt>> = theatres.clone(),
+                    Nullable<Array<Timestamptz>> = from.clone(),
+                    Nullable<Array<Timestamptz>> = to.clone(),
+                    Nullable<Text> = page.after.as_ref().map(|place| place.title.clone()),
+                    Nullable<BigInt> = page.after.as_ref().map(|place| place.id.0),
+                    BigInt = page.rows(),
+                ))
+                .await?;
+            let place = |row: &MovieRow| MoviePlace { title: row.1.clone(), id: MovieId(row.0) };
+            filling.add(rows, place, |row| listed("movies", row.0, movie(row)));
+        }
+        Ok(filling.into_items())
     }
 
     async fn movie(&self, id: MovieId) -> Result<Option<Movie>, StoreError> {
         let rows: Vec<MovieRow> = self.load(bind!(OneMovie, BigInt = id.0)).await?;
-        Ok(rows.into_iter().next().map(movie))
+        rows.into_iter().next().map(movie).transpose()
     }
 
     async fn shows(&self, filter: &ShowFilter, page: &PageRequest<ShowPlace>) -> Result<Vec<Show>, StoreError> {
         let (theatres, from, to) = columns_of(filter.during.as_deref());
-        let rows: Vec<ShowRow> = self
-            .load(bind!(
-                ListShows,
-                Nullable<BigInt> = filter.movie_id.map(|id| id.0),
-                Nullable<BigInt> = filter.theatre_id.map(|id| id.0),
-                Nullable<Array<BigInt>> = theatres,
-                Nullable<Array<Timestamptz>> = from,
-                Nullable<Array<Timestamptz>> = to,
-                Nullable<Timestamptz> = filter.from,
-                Nullable<Timestamptz> = filter.to,
-                Bool = filter.upcoming,
-                Nullable<Timestamptz> = page.after.map(|place| place.start_time),
-                Nullable<BigInt> = page.after.map(|place| place.id.0),
-                BigInt = page.rows(),
-            ))
-            .await?;
-        parse_all(rows, show)
+        let mut filling = Filling::of(page);
+        while let Some(page) = filling.next() {
+            let rows: Vec<ShowRow> = self
+                .load(bind!(
+                    ListShows,
+                    Nullable<BigInt> = filter.movie_id.map(|id| id.0),
+                    Nullable<BigInt> = filter.theatre_id.map(|id| id.0),
+                    Nullable<Array<BigInt>> = theatres.clone(),
+                    Nullable<Array<Timestamptz>> = from.clone(),
+                    Nullable<Array<Timestamptz>> = to.clone(),
+                    Nullable<Timestamptz> = filter.from,
+                    Nullable<Timestamptz> = filter.to,
+                    Bool = filter.upcoming,
+                    Nullable<Timestamptz> = page.after.map(|place| place.start_time),
+                    Nullable<BigInt> = page.after.map(|place| place.id.0),
+                    BigInt = page.rows(),
+                ))
+                .await?;
+            let place = |row: &ShowRow| ShowPlace { start_time: row.7, id: ShowId(row.0) };
+            filling.add(rows, place, |row| listed("shows", row.0, show(row)));
+        }
+        Ok(filling.into_items())
     }
 
     async fn show(&self, id: ShowId) -> Result<Option<Show>, StoreError> {
@@ -203,15 +226,20 @@ impl CatalogStore for PostgresStore {
     }
 
     async fn theatres(&self, page: &PageRequest<TheatrePlace>) -> Result<Vec<Theatre>, StoreError> {
-        let rows: Vec<TheatreRow> = self
-            .load(bind!(
-                ListTheatres,
-                Nullable<Text> = page.after.as_ref().map(|place| place.name.clone()),
-                Nullable<BigInt> = page.after.as_ref().map(|place| place.id.0),
-                BigInt = page.rows(),
-            ))
-            .await?;
-        parse_all(rows, theatre)
+        let mut filling = Filling::of(page);
+        while let Some(page) = filling.next() {
+            let rows: Vec<TheatreRow> = self
+                .load(bind!(
+                    ListTheatres,
+                    Nullable<Text> = page.after.as_ref().map(|place| place.name.clone()),
+                    Nullable<BigInt> = page.after.as_ref().map(|place| place.id.0),
+                    BigInt = page.rows(),
+                ))
+                .await?;
+            let place = |row: &TheatreRow| TheatrePlace { name: row.1.clone(), id: TheatreId(row.0) };
+            filling.add(rows, place, |row| listed("theatres", row.0, theatre(row)));
+        }
+        Ok(filling.into_items())
     }
 
     async fn theatre(&self, id: TheatreId) -> Result<Option<Theatre>, StoreError> {
@@ -231,7 +259,7 @@ fn columns_of(windows: Option<&[DayWindow]>) -> WindowColumns {
     )
 }
 
-fn movie(row: MovieRow) -> Movie {
+fn movie(row: MovieRow) -> Result<Movie, StoreError> {
     let (
         id,
         title,
@@ -245,7 +273,7 @@ fn movie(row: MovieRow) -> Movie {
         made,
         changed,
     ) = row;
-    Movie {
+    Ok(Movie {
         id: MovieId(id),
         title,
         description,
@@ -254,10 +282,10 @@ fn movie(row: MovieRow) -> Movie {
         language,
         certificate,
         poster_url,
-        release_date,
+        release_date: release_date.ok_or_else(|| bad_row("a release date out of range"))?,
         created_at: made,
         updated_at: changed,
-    }
+    })
 }
 
 fn show(row: ShowRow) -> Result<Show, StoreError> {
@@ -276,7 +304,7 @@ fn show(row: ShowRow) -> Result<Show, StoreError> {
         end_time,
         format,
         language,
-        price_from: Money::new(price_from, currency(&code)?),
+        price_from: Money::new(price_from.ok_or_else(|| bad_row("a show without prices"))?, currency(&code)?),
         seats_total: i64::from(seats_total),
         seats_available,
         status: ShowStatus::parse(&status).map_err(bad_row)?,

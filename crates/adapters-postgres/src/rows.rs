@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use domain::StoreError;
 use domain::booking::{BookingState, BookingStatus, HoldId};
+use domain::error::with_sources;
 use domain::money::Currency;
 
 use crate::error::bad_row;
@@ -10,6 +11,11 @@ use crate::error::bad_row;
 /// Turns each row into what the domain calls it.
 pub fn parse_all<Row, T>(rows: Vec<Row>, parse: impl Fn(Row) -> Result<T, StoreError>) -> Result<Vec<T>, StoreError> {
     rows.into_iter().map(parse).collect()
+}
+
+/// What a row of a list is, or `None` and a line in the log if it is not as it should be: one bad row must not take a list down.
+pub fn listed<T>(table: &'static str, id: impl std::fmt::Display, row: Result<T, StoreError>) -> Option<T> {
+    row.inspect_err(|error| tracing::error!(table, %id, error = with_sources(error), "row.left_out")).ok()
 }
 
 /// A currency's letters.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
 use diesel::sqlite::Sqlite;
 use domain::StoreError;
@@ -16,12 +16,12 @@ use domain::booking::{
 };
 use domain::catalog::ShowStatus;
 use domain::ids::{BookingId, LayoutId, SeatId, SessionId, ShowId, UserId};
-use domain::page::PageRequest;
+use domain::page::{Filling, PageRequest};
 use domain::random::{OperationId, Reference};
 use domain::seating::ClaimStatus;
 
 use crate::failure::{Failure, write_error};
-use crate::row::{currency, hold_id, instant, micros, parsed, small};
+use crate::row::{currency, hold_id, instant, listed, micros, parsed, small};
 use crate::schema::{
     booking_seats, bookings, halls, hold_seats, holds, id_blocks, idempotency_keys, movies, outbox, seat_claims,
     seat_tenures, seats, sessions, show_prices, shows, theatres, users,
@@ -134,7 +134,7 @@ fn batch_state(connection: &mut SqliteConnection, named: Named, now: i64) -> Res
         state.tenures.extend(tenures_of(connection, show_id, user_id, counted)?);
     }
     for id in booking_ids {
-        let found = bookings_of(connection, None, Which::One(id), now)?;
+        let found = one_booking(connection, None, id, now)?;
         state.bookings.extend(found.into_iter().map(|booking| (booking.id, booking)));
     }
     for user_id in cancellers {
@@ -557,14 +557,23 @@ impl BookingStore for SqliteStore {
         filter: &BookingFilter,
         page: &PageRequest<BookingPlace>,
     ) -> Result<Vec<Booking>, StoreError> {
-        let (which, clock) = (Which::Page(*filter, page.clone()), self.clock());
-        Ok(self.read(move |connection| bookings_of(connection, Some(user_id), which, clock.now())).await?)
+        let (filter, mut filling, clock) = (*filter, Filling::of(page), self.clock());
+        let found = self.read(move |connection| {
+            let now = clock.now();
+            while let Some(page) = filling.next() {
+                let rows = bookings_of(connection, Some(user_id), Which::Page(filter, page), now)?;
+                let mut seats_of = seats_of(connection, &rows)?;
+                filling
+                    .add(rows, BookingRow::place, |row| listed("bookings", row.booking.0, booking(row, &mut seats_of)));
+            }
+            Ok(filling.into_items())
+        });
+        Ok(found.await?)
     }
 
     async fn booking(&self, user_id: UserId, id: BookingId) -> Result<Option<Booking>, StoreError> {
         let clock = self.clock();
-        let found = self.read(move |connection| bookings_of(connection, Some(user_id), Which::One(id), clock.now()));
-        Ok(found.await?.pop())
+        Ok(self.read(move |connection| one_booking(connection, Some(user_id), id, clock.now())).await?)
     }
 }
 
@@ -581,12 +590,32 @@ struct BookingRow {
     names: (String, String, String, i64),
 }
 
+/// One booking, whoever's it is unless a user is given.
+fn one_booking(
+    connection: &mut SqliteConnection,
+    user_id: Option<UserId>,
+    id: BookingId,
+    now: i64,
+) -> Result<Option<Booking>, Failure> {
+    let rows = bookings_of(connection, user_id, Which::One(id), now)?;
+    let mut seats_of = seats_of(connection, &rows)?;
+    rows.into_iter().next().map(|row| booking(row, &mut seats_of)).transpose()
+}
+
+impl BookingRow {
+    /// Where it is in the list. A time that is no instant is before all others, and is left out.
+    fn place(&self) -> BookingPlace {
+        let booked_at = instant(self.booking.6, "booked_at").unwrap_or(DateTime::<Utc>::MAX_UTC);
+        BookingPlace { booked_at, id: BookingId(self.booking.0) }
+    }
+}
+
 fn bookings_of(
     connection: &mut SqliteConnection,
     user_id: Option<UserId>,
     which: Which,
     now: i64,
-) -> Result<Vec<Booking>, Failure> {
+) -> Result<Vec<BookingRow>, Failure> {
     let booking = (bookings::id, bookings::reference, bookings::user_id, bookings::show_id, bookings::status);
     let (id, reference, user, show, status) = booking;
     let mut query = bookings::table
@@ -621,11 +650,13 @@ fn bookings_of(
             query = query.order((bookings::booked_at.desc(), bookings::id.desc())).limit(page.rows());
         }
     }
-    let rows: Vec<BookingRow> = query.load(connection)?;
-    with_seats(connection, rows)
+    Ok(query.load(connection)?)
 }
 
-fn with_seats(connection: &mut SqliteConnection, rows: Vec<BookingRow>) -> Result<Vec<Booking>, Failure> {
+/// The seats of each of the bookings. A seat that is not as it should be spoils its booking alone.
+type SeatsOf = HashMap<i64, Result<Vec<SoldSeat>, Failure>>;
+
+fn seats_of(connection: &mut SqliteConnection, rows: &[BookingRow]) -> Result<SeatsOf, Failure> {
     let ids: Vec<i64> = rows.iter().map(|row| row.booking.0).collect();
     let sold: Vec<(i64, i64, String, i64, String, i64)> = booking_seats::table
         .inner_join(seats::table.on(seats::id.eq(booking_seats::seat_id)))
@@ -640,20 +671,22 @@ fn with_seats(connection: &mut SqliteConnection, rows: Vec<BookingRow>) -> Resul
         ))
         .order((booking_seats::booking_id, booking_seats::position))
         .load(connection)?;
-    let mut seats_of: HashMap<i64, Vec<SoldSeat>> = HashMap::new();
+    let mut seats_of = SeatsOf::new();
     for (booking_id, id, row, number, category, price_minor) in sold {
-        let seat = SoldSeat { id: SeatId(id), row, number: small(number, "number")?, category, price_minor };
-        seats_of.entry(booking_id).or_default().push(seat);
+        let seats = seats_of.entry(booking_id).or_insert_with(|| Ok(Vec::new()));
+        match small(number, "number") {
+            Ok(number) => {
+                let seat = SoldSeat { id: SeatId(id), row, number, category, price_minor };
+                let _ = seats.as_mut().map(|seats| seats.push(seat));
+            }
+            Err(failure) => *seats = Err(failure),
+        }
     }
-    rows.into_iter()
-        .map(|row| {
-            let seats = seats_of.remove(&row.booking.0).ok_or(Failure::BadRow("booking_seats"))?;
-            booking(row, seats)
-        })
-        .collect()
+    Ok(seats_of)
 }
 
-fn booking(row: BookingRow, seats: Vec<SoldSeat>) -> Result<Booking, Failure> {
+fn booking(row: BookingRow, seats_of: &mut SeatsOf) -> Result<Booking, Failure> {
+    let seats = seats_of.remove(&row.booking.0).ok_or(Failure::BadRow("booking_seats"))??;
     let (id, reference, user_id, show_id, status, code, booked_at, cancelled_at) = row.booking;
     let (movie_title, theatre_name, hall_name, start_time) = row.names;
     let status = parsed(BookingStatus::parse(&status), "status")?;
@@ -679,7 +712,15 @@ impl HoldStore for SqliteStore {
     async fn holds(&self, user_id: UserId) -> Result<Vec<Hold>, StoreError> {
         let clock = self.clock();
         let live = move |connection: &mut SqliteConnection| {
-            holds_of(connection, WhichHolds::List { user_id, now: clock.now() })
+            let rows = hold_rows(connection, WhichHolds::List { user_id, now: clock.now() })?;
+            let mut found = Vec::new();
+            for row in rows {
+                // Named by its owner and show: a hold's id is secret.
+                let named = format!("of user {}, show {}", row.1, row.2);
+                let seats = seats_of_hold(connection, &row.0)?;
+                found.extend(listed("holds", named, hold(row, seats)));
+            }
+            Ok(found)
         };
         Ok(self.read(live).await?)
     }
@@ -708,7 +749,21 @@ enum WhichHolds<'a> {
 /// How many holds are listed at most.
 const HOLDS_MAX: i64 = 100;
 
+/// Id, user, show, currency, when it was made and when it runs out.
+type HoldRow = (String, i64, i64, String, i64, i64);
+
+/// The holds; a bad row of one is an error: what is decided by them must not be decided without it.
 fn holds_of(connection: &mut SqliteConnection, which: WhichHolds<'_>) -> Result<Vec<Hold>, Failure> {
+    let rows = hold_rows(connection, which)?;
+    rows.into_iter()
+        .map(|row| {
+            let seats = seats_of_hold(connection, &row.0)?;
+            hold(row, seats)
+        })
+        .collect()
+}
+
+fn hold_rows(connection: &mut SqliteConnection, which: WhichHolds<'_>) -> Result<Vec<HoldRow>, Failure> {
     let mut query = holds::table
         .inner_join(shows::table.on(shows::id.eq(holds::show_id)))
         .select((holds::id, holds::user_id, holds::show_id, shows::currency, holds::created_at, holds::expires_at))
@@ -727,31 +782,37 @@ fn holds_of(connection: &mut SqliteConnection, which: WhichHolds<'_>) -> Result<
             }
         }
     };
-    let rows: Vec<(String, i64, i64, String, i64, i64)> = query.load(connection)?;
-    rows.into_iter()
-        .map(|(id, user_id, show_id, code, created_at, expires_at)| {
-            Ok(Hold {
-                seats: seats_of_hold(connection, &id)?,
-                id: hold_id(&id)?,
-                user_id: UserId(user_id),
-                show_id: ShowId(show_id),
-                currency: currency(&code)?,
-                created_at: instant(created_at, "created_at")?,
-                expires_at: instant(expires_at, "expires_at")?,
-            })
-        })
-        .collect()
+    Ok(query.load(connection)?)
 }
 
-fn seats_of_hold(connection: &mut SqliteConnection, id: &str) -> Result<Vec<SoldSeat>, Failure> {
-    let rows: Vec<(i64, String, i64, String, i64)> = hold_seats::table
+fn hold(row: HoldRow, seats: Vec<StoredSeat>) -> Result<Hold, Failure> {
+    let (id, user_id, show_id, code, created_at, expires_at) = row;
+    if seats.is_empty() {
+        return Err(Failure::BadRow("hold_seats"));
+    }
+    let seat = |(id, row, number, category, price_minor)| -> Result<SoldSeat, Failure> {
+        Ok(SoldSeat { id: SeatId(id), row, number: small(number, "number")?, category, price_minor })
+    };
+    Ok(Hold {
+        seats: seats.into_iter().map(seat).collect::<Result<_, _>>()?,
+        id: hold_id(&id)?,
+        user_id: UserId(user_id),
+        show_id: ShowId(show_id),
+        currency: currency(&code)?,
+        created_at: instant(created_at, "created_at")?,
+        expires_at: instant(expires_at, "expires_at")?,
+    })
+}
+
+/// Id, row, number, category and price.
+type StoredSeat = (i64, String, i64, String, i64);
+
+fn seats_of_hold(connection: &mut SqliteConnection, id: &str) -> Result<Vec<StoredSeat>, Failure> {
+    let rows = hold_seats::table
         .inner_join(seats::table.on(seats::id.eq(hold_seats::seat_id)))
         .filter(hold_seats::hold_id.eq(id))
         .select((seats::id, seats::row_label, seats::number, hold_seats::category, hold_seats::price_minor))
         .order(hold_seats::position)
         .load(connection)?;
-    let seat = |(id, row, number, category, price_minor)| -> Result<SoldSeat, Failure> {
-        Ok(SoldSeat { id: SeatId(id), row, number: small(number, "number")?, category, price_minor })
-    };
-    rows.into_iter().map(seat).collect()
+    Ok(rows)
 }

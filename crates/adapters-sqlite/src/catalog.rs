@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, Utc};
 use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Nullable, Text};
@@ -15,10 +15,10 @@ use domain::catalog::{
 };
 use domain::ids::{HallId, MovieId, ShowId, TheatreId};
 use domain::money::Money;
-use domain::page::PageRequest;
+use domain::page::{Filling, PageRequest};
 
 use crate::failure::Failure;
-use crate::row::{currency, instant, micros, parsed, small};
+use crate::row::{currency, instant, listed, micros, parsed, small};
 use crate::schema::{halls, layouts, movies, shows, theatres};
 use crate::store::SqliteStore;
 
@@ -28,8 +28,17 @@ impl CatalogStore for SqliteStore {
         if is_nothing(filter.shown_during.as_deref()) {
             return Ok(Vec::new());
         }
-        let (filter, page, clock) = (filter.clone(), page.clone(), self.clock());
-        Ok(self.read(move |connection| movies_page(connection, filter, page, clock.now())).await?)
+        let (filter, mut filling, clock) = (filter.clone(), Filling::of(page), self.clock());
+        let found = self.read(move |connection| {
+            let now = clock.now();
+            while let Some(page) = filling.next() {
+                let rows = movies_page(connection, filter.clone(), page, now)?;
+                let place = |row: &MovieRow| MoviePlace { title: row.title.clone(), id: MovieId(row.id) };
+                filling.add(rows, place, |row| listed("movies", row.id, Movie::try_from(row)));
+            }
+            Ok(filling.into_items())
+        });
+        Ok(found.await?)
     }
 
     async fn movie(&self, id: MovieId) -> Result<Option<Movie>, StoreError> {
@@ -44,37 +53,52 @@ impl CatalogStore for SqliteStore {
         if is_nothing(filter.during.as_deref()) {
             return Ok(Vec::new());
         }
-        let (which, clock) = (Which::Page(filter.clone(), page.clone()), self.clock());
-        Ok(self.read(move |connection| shows_with_names(connection, which, clock.now())).await?)
+        let (filter, mut filling, clock) = (filter.clone(), Filling::of(page), self.clock());
+        let found = self.read(move |connection| {
+            let now = clock.now();
+            while let Some(page) = filling.next() {
+                let rows = shows_with_names(connection, Which::Page(filter.clone(), page), now)?;
+                filling.add(rows, ShowRow::place, |row| listed("shows", row.names.0, Show::try_from(row)));
+            }
+            Ok(filling.into_items())
+        });
+        Ok(found.await?)
     }
 
     async fn show(&self, id: ShowId) -> Result<Option<Show>, StoreError> {
         let clock = self.clock();
         let found = self.read(move |connection| {
             let now = clock.now();
-            Ok(shows_with_names(connection, Which::One(id), now)?.pop())
+            shows_with_names(connection, Which::One(id), now)?.pop().map(Show::try_from).transpose()
         });
         Ok(found.await?)
     }
 
     async fn theatres(&self, page: &PageRequest<TheatrePlace>) -> Result<Vec<Theatre>, StoreError> {
-        let page = page.clone();
+        let mut filling = Filling::of(page);
         let found = self.read(move |connection| {
-            let mut query = theatres::table.select(TheatreRow::as_select()).into_boxed::<Sqlite>();
-            if let Some(TheatrePlace { name, id }) = page.after.clone() {
-                let behind = theatres::name.eq(name.clone()).and(theatres::id.gt(id.0));
-                query = query.filter(theatres::name.gt(name).or(behind));
+            while let Some(page) = filling.next() {
+                let mut query = theatres::table.select(TheatreRow::as_select()).into_boxed::<Sqlite>();
+                if let Some(TheatrePlace { name, id }) = page.after.clone() {
+                    let behind = theatres::name.eq(name.clone()).and(theatres::id.gt(id.0));
+                    query = query.filter(theatres::name.gt(name).or(behind));
+                }
+                let rows: Vec<TheatreRow> =
+                    query.order((theatres::name, theatres::id)).limit(page.rows()).load(connection)?;
+                let mut halls_of = halls_of(connection, &rows)?;
+                let place = |row: &TheatreRow| TheatrePlace { name: row.name.clone(), id: TheatreId(row.id) };
+                filling.add(rows, place, |row| listed("theatres", row.id, theatre(row, &mut halls_of)));
             }
-            let rows = query.order((theatres::name, theatres::id)).limit(page.rows()).load(connection)?;
-            with_halls(connection, rows)
+            Ok(filling.into_items())
         });
         Ok(found.await?)
     }
 
     async fn theatre(&self, id: TheatreId) -> Result<Option<Theatre>, StoreError> {
         let found = self.read(move |connection| {
-            let row = theatres::table.find(id.0).select(TheatreRow::as_select()).load(connection)?;
-            Ok(with_halls(connection, row)?.pop())
+            let rows: Vec<TheatreRow> = theatres::table.find(id.0).select(TheatreRow::as_select()).load(connection)?;
+            let mut halls_of = halls_of(connection, &rows)?;
+            rows.into_iter().next().map(|row| theatre(row, &mut halls_of)).transpose()
         });
         Ok(found.await?)
     }
@@ -133,7 +157,7 @@ fn movies_page(
     filter: MovieFilter,
     page: PageRequest<MoviePlace>,
     now: i64,
-) -> Result<Vec<Movie>, Failure> {
+) -> Result<Vec<MovieRow>, Failure> {
     let limit = page.rows();
     let MovieFilter { search, genre, language, shown_in, shown_during } = filter;
     let mut query = movies::table.select(MovieRow::as_select()).into_boxed::<Sqlite>();
@@ -168,8 +192,7 @@ fn movies_page(
         let behind = movies::title.eq(title.clone()).and(movies::id.gt(id.0));
         query = query.filter(movies::title.gt(title).or(behind));
     }
-    let rows = query.order((movies::title, movies::id)).limit(limit).load(connection)?;
-    rows.into_iter().map(Movie::try_from).collect()
+    Ok(query.order((movies::title, movies::id)).limit(limit).load(connection)?)
 }
 
 /// In the order of [`shows_with_names`].
@@ -178,6 +201,14 @@ struct ShowRow {
     names: (i64, i64, String, i64, String, i64, String),
     facts: (i64, i64, String, String, String, String),
     counts: (i64, Option<i64>, i64),
+}
+
+impl ShowRow {
+    /// Where it is in a list. A start that is no instant is after all others, and is left out.
+    fn place(&self) -> ShowPlace {
+        let start_time = instant(self.facts.0, "start_time").unwrap_or(DateTime::<Utc>::MAX_UTC);
+        ShowPlace { start_time, id: ShowId(self.names.0) }
+    }
 }
 
 impl TryFrom<ShowRow> for Show {
@@ -215,7 +246,7 @@ enum Which {
 }
 
 /// Shows with the names, prices and counts of a list. The counts go through keys that begin with the show.
-fn shows_with_names(connection: &mut SqliteConnection, which: Which, now: i64) -> Result<Vec<Show>, Failure> {
+fn shows_with_names(connection: &mut SqliteConnection, which: Which, now: i64) -> Result<Vec<ShowRow>, Failure> {
     let price_from = sql::<Nullable<BigInt>>(
         "(SELECT min(price.price_minor) FROM show_prices AS price WHERE price.show_id = shows.id)",
     );
@@ -265,8 +296,7 @@ fn shows_with_names(connection: &mut SqliteConnection, which: Which, now: i64) -
             query = query.order((shows::start_time, shows::id)).limit(limit);
         }
     }
-    let rows: Vec<ShowRow> = query.load(connection)?;
-    rows.into_iter().map(Show::try_from).collect()
+    Ok(query.load(connection)?)
 }
 
 /// Between which instants shows on the page can start, by all that is asked: what the index can use.
@@ -291,8 +321,10 @@ struct TheatreRow {
     timezone: String,
 }
 
-/// The theatres, each with its halls by name, then id.
-fn with_halls(connection: &mut SqliteConnection, rows: Vec<TheatreRow>) -> Result<Vec<Theatre>, Failure> {
+/// The halls of each of the theatres, by name, then id.
+type HallsOf = HashMap<i64, Vec<HallSummary>>;
+
+fn halls_of(connection: &mut SqliteConnection, rows: &[TheatreRow]) -> Result<HallsOf, Failure> {
     let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
     let seats_total = sql::<BigInt>(
         "coalesce((SELECT layout.seats_total FROM layouts AS layout WHERE layout.hall_id = halls.id \
@@ -303,18 +335,19 @@ fn with_halls(connection: &mut SqliteConnection, rows: Vec<TheatreRow>) -> Resul
         .select((halls::theatre_id, halls::id, halls::name, seats_total))
         .order((halls::theatre_id, halls::name, halls::id))
         .load(connection)?;
-    let mut halls_of: HashMap<i64, Vec<HallSummary>> = HashMap::new();
+    let mut halls_of = HallsOf::new();
     for (theatre_id, id, name, seats_total) in found {
         halls_of.entry(theatre_id).or_default().push(HallSummary { id: HallId(id), name, seats_total });
     }
-    let theatre = |row: TheatreRow| {
-        Ok(Theatre {
-            id: TheatreId(row.id),
-            name: row.name,
-            location: row.location,
-            timezone: parsed(row.timezone.parse(), "timezone")?,
-            halls: halls_of.remove(&row.id).unwrap_or_default(),
-        })
-    };
-    rows.into_iter().map(theatre).collect()
+    Ok(halls_of)
+}
+
+fn theatre(row: TheatreRow, halls_of: &mut HallsOf) -> Result<Theatre, Failure> {
+    Ok(Theatre {
+        id: TheatreId(row.id),
+        name: row.name,
+        location: row.location,
+        timezone: parsed(row.timezone.parse(), "timezone")?,
+        halls: halls_of.remove(&row.id).unwrap_or_default(),
+    })
 }

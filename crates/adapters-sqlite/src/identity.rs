@@ -1,6 +1,7 @@
 //! Accounts and sessions.
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use domain::StoreError;
 use domain::identity::{
@@ -9,10 +10,10 @@ use domain::identity::{
     UserStoreError,
 };
 use domain::ids::{SessionId, UserId};
-use domain::page::PageRequest;
+use domain::page::{Filling, PageRequest};
 
 use crate::failure::Failure;
-use crate::row::{after, instant, micros, parsed};
+use crate::row::{after, instant, listed, micros, parsed};
 use crate::schema::{refresh_tokens, sessions, users};
 use crate::store::SqliteStore;
 
@@ -331,8 +332,19 @@ impl SessionStore for SqliteStore {
     }
 
     async fn sessions(&self, user: UserId, page: &PageRequest<SessionPlace>) -> Result<Vec<Session>, StoreError> {
-        let (page, clock) = (page.clone(), self.clock());
-        let found = self.read(move |connection| live_sessions(connection, user, &page, clock.now()));
+        let (mut filling, clock) = (Filling::of(page), self.clock());
+        let found = self.read(move |connection| {
+            let now = clock.now();
+            while let Some(page) = filling.next() {
+                let rows = live_sessions(connection, user, &page, now)?;
+                let place = |row: &SessionRow| SessionPlace {
+                    created_at: instant(row.1, "created_at").unwrap_or(DateTime::<Utc>::MAX_UTC),
+                    id: SessionId(row.0),
+                };
+                filling.add(rows, place, |row| listed("sessions", row.0, session(row)));
+            }
+            Ok(filling.into_items())
+        });
         Ok(found.await?)
     }
 
@@ -342,13 +354,25 @@ impl SessionStore for SqliteStore {
     }
 }
 
+/// Id, when it was opened, when it was used last, and when it runs out.
+type SessionRow = (i64, i64, i64, i64);
+
+fn session((id, created_at, last_used_at, expires_at): SessionRow) -> Result<Session, Failure> {
+    Ok(Session {
+        id: SessionId(id),
+        created_at: instant(created_at, "created_at")?,
+        last_used_at: instant(last_used_at, "created_at")?,
+        expires_at: instant(expires_at, "expires_at")?,
+    })
+}
+
 /// A session lasts by the one token of it that was not used yet: with it came the last pair, and with it the session runs out.
 fn live_sessions(
     connection: &mut SqliteConnection,
     user: UserId,
     page: &PageRequest<SessionPlace>,
     now: i64,
-) -> Result<Vec<Session>, Failure> {
+) -> Result<Vec<SessionRow>, Failure> {
     let mut query = sessions::table
         .inner_join(refresh_tokens::table.on(refresh_tokens::session_id.eq(sessions::id)))
         .filter(sessions::user_id.eq(user.0))
@@ -360,21 +384,12 @@ fn live_sessions(
         let at = micros(created_at);
         query = query.filter(sessions::created_at.lt(at).or(sessions::created_at.eq(at).and(sessions::id.lt(id.0))));
     }
-    let rows: Vec<(i64, i64, i64, i64)> = query
+    let rows = query
         .order((sessions::created_at.desc(), sessions::id.desc()))
         .limit(page.rows())
         .select((sessions::id, sessions::created_at, refresh_tokens::created_at, refresh_tokens::expires_at))
         .load(connection)?;
-    rows.into_iter()
-        .map(|(id, created_at, last_used_at, expires_at)| {
-            Ok(Session {
-                id: SessionId(id),
-                created_at: instant(created_at, "created_at")?,
-                last_used_at: instant(last_used_at, "created_at")?,
-                expires_at: instant(expires_at, "expires_at")?,
-            })
-        })
-        .collect()
+    Ok(rows)
 }
 
 /// A token with its session: the session's id, when the token runs out, when it was used, when the session was ended.

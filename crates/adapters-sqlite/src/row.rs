@@ -42,3 +42,8 @@ pub(crate) fn parsed<T, E>(outcome: Result<T, E>, column: &'static str) -> Resul
 pub(crate) fn hold_id(text: &str) -> Result<HoldId, Failure> {
     parsed(HoldId::parse(text), "hold_id")
 }
+
+/// What a row of a list is, or `None` and a line in the log if it is not as it should be: one bad row must not take a list down.
+pub(crate) fn listed<T>(table: &'static str, id: impl std::fmt::Display, row: Result<T, Failure>) -> Option<T> {
+    row.inspect_err(|error| tracing::error!(table, %id, %error, "row.left_out")).ok()
+}

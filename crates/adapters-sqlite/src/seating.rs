@@ -9,7 +9,7 @@ use domain::ids::{LayoutId, SeatId, ShowId, UserId};
 use domain::seating::{CategoryPrice, Claim, ClaimStatus, Layout, LayoutStore, Seat, SeatingStore, ShowSeating};
 
 use crate::failure::Failure;
-use crate::row::{currency, parsed, small};
+use crate::row::{currency, listed, parsed, small};
 use crate::schema::{seat_claims, seats, show_prices, shows};
 use crate::store::SqliteStore;
 
@@ -87,7 +87,8 @@ impl LayoutStore for SqliteStore {
             if rows.is_empty() {
                 return Ok(None);
             }
-            let seats = rows.into_iter().map(Seat::try_from).collect::<Result<_, _>>()?;
+            // A seat that is left out cannot be sold.
+            let seats = rows.into_iter().filter_map(|row| listed("seats", row.id, Seat::try_from(row))).collect();
             Ok(Some(Arc::new(parsed(Layout::new(id, seats), "layout_id")?)))
         });
         Ok(found.await?)

@@ -30,3 +30,37 @@ impl StoreError {
         Self::Internal(Arc::from(cause.into()))
     }
 }
+
+/// An error with its causes, in one line. A cause that an error already names in its own text is not repeated.
+pub fn with_sources(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let own = error.to_string();
+        if !text.contains(&own) {
+            text.push_str(": ");
+            text.push_str(&own);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_shown_with_its_causes_each_once() {
+        #[derive(Debug, ThisError)]
+        #[error("{what}: {source}")]
+        struct Outer {
+            what: &'static str,
+            source: StoreError,
+        }
+        let full = StoreError::unavailable("the disk is full");
+        assert_eq!(with_sources(&full), "the store is unavailable: the disk is full");
+        let outer = Outer { what: "no backup", source: full };
+        assert_eq!(with_sources(&outer), "no backup: the store is unavailable: the disk is full");
+    }
+}

@@ -46,6 +46,42 @@ impl<Place> PageRequest<Place> {
     }
 }
 
+/// A page that is read from a store in which some rows are not as they should be: they are left out, and the page is filled with the
+/// rows that follow. Otherwise it would be short, and the list would seem to end with it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Filling<Place, Item> {
+    next: Option<PageRequest<Place>>,
+    items: Vec<Item>,
+}
+
+impl<Place: Clone, Item> Filling<Place, Item> {
+    /// Begins to read a page.
+    pub fn of(page: &PageRequest<Place>) -> Self {
+        Self { next: Some(page.clone()), items: Vec::new() }
+    }
+
+    /// The rows to read next; `None` once the page is full or the list is at its end.
+    pub fn next(&self) -> Option<PageRequest<Place>> {
+        self.next.clone()
+    }
+
+    /// Takes the rows that were read. `parse` leaves a row out by `None`.
+    pub fn add<Row>(&mut self, rows: Vec<Row>, place: impl Fn(&Row) -> Place, parse: impl FnMut(Row) -> Option<Item>) {
+        let Some(page) = self.next.take() else { return };
+        let wanted = usize::from(page.limit.0) + 1;
+        let last = rows.last().filter(|_| rows.len() >= wanted).map(place);
+        self.items.extend(rows.into_iter().filter_map(parse));
+        let is_full = self.items.len() >= wanted;
+        self.items.truncate(wanted);
+        self.next = last.filter(|_| !is_full).map(|last| PageRequest { limit: page.limit, after: Some(last) });
+    }
+
+    /// The items of the page, and one more if another page follows.
+    pub fn into_items(self) -> Vec<Item> {
+        self.items
+    }
+}
+
 /// One page of a list.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Page<Item, Place> {
@@ -72,5 +108,26 @@ mod tests {
         let request = PageRequest { limit: PageLimit::parse(2).unwrap(), after: None };
         assert_eq!(request.cut(vec![1, 2, 3], |i| *i), Page { items: vec![1, 2], next: Some(2) });
         assert_eq!(request.cut(vec![1, 2], |i| *i), Page { items: vec![1, 2], next: None });
+    }
+
+    #[test]
+    fn a_page_with_rows_left_out_is_filled_with_those_that_follow() {
+        let table: Vec<u32> = (1..=20).collect();
+        let read = |limit: i64, is_good: fn(&u32) -> bool| {
+            let page = PageRequest { limit: PageLimit::parse(limit).unwrap(), after: None };
+            let (mut filling, mut rounds) = (Filling::of(&page), 0);
+            while let Some(page) = filling.next() {
+                let rows = table.iter().copied().filter(|row| page.after.is_none_or(|after| *row > after));
+                let rows = rows.take(usize::try_from(page.rows()).unwrap()).collect();
+                filling.add(rows, |row| *row, |row| is_good(&row).then_some(row));
+                rounds += 1;
+            }
+            (filling.into_items(), rounds)
+        };
+        assert_eq!(read(3, |_| true), (vec![1, 2, 3, 4], 1));
+        assert_eq!(read(3, |row| row % 2 == 0), (vec![2, 4, 6, 8], 2));
+        assert_eq!(read(3, |row| *row > 17), (vec![18, 19, 20], 6));
+        assert_eq!(read(100, |row| *row != 7).0.len(), 19);
+        assert_eq!(read(3, |_| false), (Vec::new(), 6));
     }
 }

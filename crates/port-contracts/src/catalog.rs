@@ -1,8 +1,10 @@
 //! Movies, theatres and shows as they are listed.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use domain::StoreError;
 use domain::catalog::{
-    DayWindow, Movie, MovieFilter, MoviePlace, Show, ShowFilter, ShowPlace, ShowStatus, Theatre, TheatrePlace,
+    CatalogService, DayWindow, Movie, MovieFilter, MoviePlace, MovieQuery, Show, ShowFilter, ShowPlace, ShowQuery,
+    ShowStatus, Theatre, TheatrePlace,
 };
 use domain::ids::{MovieId, ShowId, TheatreId};
 use domain::money::{Currency, Money};
@@ -429,4 +431,67 @@ pub async fn what_is_not_there_is_none(fixture: &dyn Fixture) {
         assert_eq!(catalog.show(ShowId(id)).await.unwrap(), None);
         assert_eq!(catalog.theatre(TheatreId(id)).await.unwrap(), None);
     }
+}
+
+/// A theatre whose time zone nobody knows, in lists and alone.
+pub async fn a_theatre_with_an_unknown_time_zone_is_in_no_list(fixture: &dyn Fixture) {
+    World::build(fixture).await;
+    let (alpha, beta) = (theatre_id(fixture, ALPHA).await, theatre_id(fixture, BETA).await);
+    fixture.execute("UPDATE theatres SET timezone = 'Mars/Olympus' WHERE name = 'Alpha'").await;
+    let catalog = &fixture.stores().catalog;
+    let listed = catalog.theatres(&first_page(10)).await.unwrap();
+    assert_eq!(listed.iter().map(|theatre| theatre.id).collect::<Vec<_>>(), [beta]);
+    assert!(matches!(catalog.theatre(alpha).await, Err(StoreError::Internal(_))));
+    assert!(catalog.theatre(beta).await.unwrap().is_some());
+    // Days need every theatre's time zone.
+    let service = CatalogService { store: catalog.clone() };
+    let date = |theatre_id| ShowQuery { date: Some(now().date_naive()), theatre_id, ..ShowQuery::default() };
+    service.shows(date(None), &first_page(10)).await.unwrap();
+    assert_eq!(service.shows(date(Some(alpha)), &first_page(10)).await.unwrap().items, []);
+    let movies = MovieQuery { date: Some(now().date_naive()), ..MovieQuery::default() };
+    service.movies(movies, &first_page(10)).await.unwrap();
+    // What needs no time zone is listed on.
+    assert_eq!(shows(fixture, &ShowFilter::default()).await.len(), 6);
+}
+
+/// Pages are as long as ever, and the list goes on behind the bad rows.
+pub async fn a_page_is_filled_past_rows_that_are_left_out(fixture: &dyn Fixture) {
+    let names: Vec<String> = (10..40).map(|number| format!("Theatre {number}")).collect();
+    let theatres = names.iter().map(|name| theatre(name, chrono_tz::UTC, Vec::new())).collect();
+    seed(fixture, SeedPlan { theatres, ..SeedPlan::default() }).await;
+    fixture.execute("UPDATE theatres SET timezone = 'nowhere' WHERE name LIKE '%_1' OR name LIKE '% 2_'").await;
+    let list = async |page: &_| fixture.stores().catalog.theatres(page).await.unwrap();
+    let listed = paged(list, |theatre| TheatrePlace { name: theatre.name.clone(), id: theatre.id }).await;
+    let good = names.iter().filter(|name| !name.ends_with('1') && !name.contains(" 2"));
+    assert_eq!(listed.iter().map(|theatre| &theatre.name).collect::<Vec<_>>(), good.collect::<Vec<_>>());
+    assert_eq!(list(&first_page(5)).await.len(), 6, "five, and one that says that there are more");
+}
+
+/// A show that nothing can be paid for.
+pub async fn a_show_without_prices_is_in_no_list(fixture: &dyn Fixture) {
+    let world = World::build(fixture).await;
+    fixture.execute(&format!("DELETE FROM show_prices WHERE show_id = {}", world.soon)).await;
+    let listed: Vec<_> = shows(fixture, &ShowFilter::default()).await.iter().map(|show| show.id).collect();
+    assert_eq!(listed.len(), 5);
+    assert!(!listed.contains(&world.soon));
+    assert!(matches!(fixture.stores().catalog.show(world.soon).await, Err(StoreError::Internal(_))));
+    let caller = customer(fixture).await;
+    let seats = world.row(0);
+    let outcome = sell(fixture.stores(), SIMPLE, async |sellers| {
+        sellers.submit(book(caller, world.soon, &seats[..1], "unpriced")).await
+    });
+    assert!(outcome.await.is_err(), "nothing is sold without a price");
+}
+
+/// A hall that has no seats yet.
+pub async fn a_hall_without_a_layout_has_no_seats(fixture: &dyn Fixture) {
+    seed(fixture, SeedPlan { theatres: vec![theatre("Empty", chrono_tz::UTC, Vec::new())], ..SeedPlan::default() })
+        .await;
+    let id = theatre_id(fixture, "Empty").await;
+    let made = fixture.instant(0);
+    fixture.execute(&format!("INSERT INTO halls (theatre_id, name, created_at) VALUES ({id}, 'Bare', {made})")).await;
+    let [theatre] = &fixture.stores().catalog.theatres(&first_page(10)).await.unwrap()[..] else {
+        panic!("one theatre")
+    };
+    assert_eq!(theatre.halls.iter().map(|hall| hall.seats_total).collect::<Vec<_>>(), [0]);
 }

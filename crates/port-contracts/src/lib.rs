@@ -144,6 +144,10 @@ macro_rules! contract_tests {
                 seats_available_counts_what_is_claimed_now,
                 theatres_have_their_halls_in_order_and_are_paged,
                 a_halls_seats_are_those_of_its_newest_layout,
+                a_hall_without_a_layout_has_no_seats,
+                a_theatre_with_an_unknown_time_zone_is_in_no_list,
+                a_show_without_prices_is_in_no_list,
+                a_page_is_filled_past_rows_that_are_left_out,
                 what_is_not_there_is_none,
             }
             seating {
@@ -189,6 +193,8 @@ macro_rules! contract_tests {
                 a_history_is_newest_first_and_paged,
                 a_history_is_filtered_by_time_and_status,
                 a_booking_is_its_owners_alone,
+                a_booking_with_a_bad_row_is_in_no_list,
+                a_hold_with_a_bad_row_is_in_no_list,
                 a_hold_is_stored_whole,
                 a_hold_is_redeemed_once,
                 a_hold_that_ran_out_is_told_so_until_it_is_swept,

@@ -116,6 +116,9 @@ pub(super) fn batch_state(rows: &[Row]) -> Result<BatchState, StoreError> {
             hold.seats = in_order(seats);
         }
     }
+    if state.holds.values().any(|hold| hold.seats.is_empty()) {
+        return Err(bad_row("a hold without seats"));
+    }
     for BookingPart { id, reference, user_id, show_id, state: of_booking, currency, booked_at } in parts.bookings {
         // Whoever names a booking names its show.
         let Some(show) = state.shows.get(&show_id) else { continue };
@@ -124,7 +127,7 @@ pub(super) fn batch_state(rows: &[Row]) -> Result<BatchState, StoreError> {
             reference,
             user_id,
             show_id,
-            seats: in_order(parts.booking_seats.remove(&id).unwrap_or_default()),
+            seats: in_order(parts.booking_seats.remove(&id).ok_or_else(|| bad_row("a booking without seats"))?),
             state: of_booking,
             currency,
             booked_at,

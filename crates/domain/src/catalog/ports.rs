@@ -80,7 +80,8 @@ pub struct TheatrePlace {
 
 /// Reads the catalog.
 ///
-/// Lists MUST return the first [`PageRequest::rows`] items after the place that is given, in the list's order.
+/// Lists MUST return the first [`PageRequest::rows`] items after the place that is given, in the list's order. A row that is not as it
+/// should be (an unknown time zone, a show without prices) MUST be left out of lists and logged; asked for alone it is an error.
 /// `seats_available` MUST count at the time of the call, with holds that ran out as free.
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]

@@ -1,12 +1,13 @@
 //! What callers see of their bookings.
 
-use domain::booking::{Booking, BookingFilter, BookingPlace, BookingStatus, When};
+use domain::StoreError;
+use domain::booking::{Action, Booking, BookingFilter, BookingPlace, BookingStatus, ShowBooking, When};
 use domain::identity::Caller;
 use domain::ids::{BookingId, UserId};
 
 use crate::Fixture;
-use crate::tools::{SIMPLE, book, booked, paged, sell};
-use crate::world::{World, customer, customers};
+use crate::tools::{SIMPLE, book, booked, command, paged, sell};
+use crate::world::{World, customer, customers, hold};
 
 async fn history(fixture: &dyn Fixture, caller: Caller, filter: BookingFilter) -> Vec<Booking> {
     let list = async |page: &_| fixture.stores().bookings.bookings(caller.user_id, &filter, page).await.unwrap();
@@ -111,4 +112,39 @@ pub async fn a_booking_is_its_owners_alone(fixture: &dyn Fixture) {
         assert_eq!(find(callers[0].user_id, id).await, None);
     }
     assert_eq!(find(UserId(987_654), made[0]).await, None);
+}
+
+/// A booking whose seats are gone is left out, the others are listed; nothing is decided by it.
+pub async fn a_booking_with_a_bad_row_is_in_no_list(fixture: &dyn Fixture) {
+    let world = World::build(fixture).await;
+    let caller = customers(fixture, 1).await[0];
+    let made = bookings(fixture, &world, caller, false, 3).await;
+    fixture.execute(&format!("DELETE FROM booking_seats WHERE booking_id = {}", made[1])).await;
+    let mut listed: Vec<_> =
+        history(fixture, caller, BookingFilter::default()).await.into_iter().map(|booking| booking.id).collect();
+    listed.sort_unstable();
+    assert_eq!(listed, [made[0], made[2]]);
+    let stores = fixture.stores();
+    assert!(matches!(stores.bookings.booking(caller.user_id, made[1]).await, Err(StoreError::Internal(_))));
+    assert!(stores.bookings.booking(caller.user_id, made[0]).await.unwrap().is_some());
+    let cancel = command(caller, Action::Cancel(ShowBooking { show_id: world.soon, booking_id: made[1] }), "");
+    let outcome = sell(stores, SIMPLE, async |sellers| sellers.submit(cancel).await).await;
+    assert!(outcome.is_err(), "{outcome:?}");
+}
+
+/// The same of holds.
+pub async fn a_hold_with_a_bad_row_is_in_no_list(fixture: &dyn Fixture) {
+    let world = World::build(fixture).await;
+    let caller = customers(fixture, 1).await[0];
+    let seats = world.row(0);
+    for (index, name) in ["first", "second"].into_iter().enumerate() {
+        hold(fixture, world.soon, seats[index], caller, name, 600).await;
+    }
+    let live = async || fixture.stores().holds.holds(caller.user_id).await.unwrap();
+    let before: Vec<_> = live().await.into_iter().map(|hold| hold.id).collect();
+    assert_eq!(before.len(), 2);
+    fixture.execute(&format!("DELETE FROM hold_seats WHERE hold_id = '{}'", before[0].as_str())).await;
+    assert_eq!(live().await.into_iter().map(|hold| hold.id).collect::<Vec<_>>(), before[1..]);
+    let alone = fixture.stores().holds.hold(caller.user_id, &before[0]).await;
+    assert!(matches!(alone, Err(StoreError::Internal(_))), "{alone:?}");
 }
