@@ -4,6 +4,7 @@ mod backups;
 mod commands;
 mod connections;
 mod crashes;
+mod disks;
 mod logs;
 mod observed;
 mod proxies;

@@ -1,22 +1,24 @@
 //! The pool of connections, transactions on it, and the rule that a lost connection is tried once more.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
+use chrono::{DateTime, TimeDelta, Utc};
+use diesel::sql_types::Timestamptz;
 use diesel_async::methods::LoadQuery;
 use diesel_async::pooled_connection::deadpool::{Object, Pool};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _};
 use domain::StoreError;
 use domain::booking::{History, HistorySource};
 use domain::health::{Degradation, Dependency, PoolUse};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::connect::{CONNECT_MAX, with_cause};
 use crate::durability::{OBSERVED_EVERY, Observe, Observed, ServerState};
 use crate::error::{condition, store_error};
 use crate::settings::PostgresSettings;
-use crate::statement::bind;
+use crate::statement::{bind, statement};
 
 /// How long a call to the database may take, waiting for a connection included.
 pub const CALL_MAX: Duration = Duration::from_secs(5);
@@ -221,6 +223,25 @@ impl HistorySource for PostgresStore {
     }
 }
 
+statement!(DatabaseClock: Timestamptz = "SELECT clock_timestamp()");
+
+/// How far the clocks of the database and of this server may be apart.
+const CLOCKS_APART_MAX: TimeDelta = TimeDelta::minutes(5);
+
+/// What to tell an operator of clocks that are too far apart: holds and shows go by the database's, access tokens by the server's.
+fn clock_difference(database: DateTime<Utc>, server: DateTime<Utc>) -> Option<Degradation> {
+    if (database - server).abs() <= CLOCKS_APART_MAX {
+        return None;
+    }
+    let show = |instant: DateTime<Utc>| instant.format("%Y-%m-%dT%H:%M:%SZ");
+    let message = format!(
+        "the database's clock says {}, this server's clock says {}: correct the one that is wrong",
+        show(database),
+        show(server)
+    );
+    Some(Degradation { name: "clock", state: "differs", message })
+}
+
 #[async_trait]
 impl Dependency for PostgresStore {
     fn name(&self) -> &'static str {
@@ -238,7 +259,38 @@ impl Dependency for PostgresStore {
     }
 
     async fn check(&self) -> Result<Vec<Degradation>, StoreError> {
-        drop(timeout(CHECK_MAX, self.writable()).await.map_err(StoreError::unavailable)??);
-        Ok(self.server.degradations())
+        let deadline = Instant::now() + CHECK_MAX;
+        let mut connection = timeout_at(deadline, self.writable()).await.map_err(StoreError::unavailable)??;
+        let answer = timeout_at(deadline, bind!(DatabaseClock).load(&mut *connection)).await;
+        let instants: Vec<DateTime<Utc>> = match answer.map_err(StoreError::unavailable) {
+            Ok(Ok(instants)) => instants,
+            Ok(Err(error)) => return Err(store_error(error)),
+            Err(late) => {
+                // It may still be answering.
+                drop(Object::take(connection));
+                return Err(late);
+            }
+        };
+        let difference =
+            instants.into_iter().next().and_then(|database| clock_difference(database, SystemTime::now().into()));
+        Ok(self.server.degradations().into_iter().chain(difference).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clocks_more_than_five_minutes_apart_are_reported() {
+        let server: DateTime<Utc> = "2026-11-27T09:00:00Z".parse().unwrap();
+        for minutes in [-5, 0, 5] {
+            assert_eq!(clock_difference(server + TimeDelta::minutes(minutes), server), None);
+        }
+        for minutes in [-6, 6] {
+            let found = clock_difference(server + TimeDelta::minutes(minutes), server).unwrap();
+            assert_eq!((found.name, found.state), ("clock", "differs"));
+            assert!(found.message.contains("server's clock says 2026-11-27T09:00:00Z"), "{}", found.message);
+        }
     }
 }

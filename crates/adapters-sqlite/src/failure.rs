@@ -15,6 +15,9 @@ pub(crate) enum Failure {
     /// The database file is not there (any more).
     #[error("the database file is missing")]
     FileMissing(#[source] std::io::Error),
+    /// The disk takes nothing.
+    #[error("the disk of the database cannot be written")]
+    Disk(#[source] std::io::Error),
     /// A statement failed. The transaction is rolled back.
     #[error("a statement failed")]
     Statement(#[from] DieselError),
@@ -119,12 +122,33 @@ impl Failure {
         matches!(self, Self::Statement(error) | Self::Commit(error) if trouble(error) == Trouble::Busy)
     }
 
+    /// The failure with its cause, in one line.
+    pub(crate) fn with_cause(&self) -> String {
+        match std::error::Error::source(self) {
+            Some(cause) => format!("{self}: {cause}"),
+            None => self.to_string(),
+        }
+    }
+
+    /// Whether the file or its disk could not be written: the next write fails as well, unless somebody does something.
+    pub(crate) fn is_of_the_disk(&self) -> bool {
+        match self {
+            Self::Connect(_) | Self::FileMissing(_) | Self::Disk(_) => true,
+            Self::Statement(error) | Self::Commit(error) => matches!(trouble(error), Trouble::Full | Trouble::Disk),
+            _ => false,
+        }
+    }
+
     /// What the connection is good for now.
     pub(crate) fn aftermath(&self) -> Aftermath {
         match self {
-            Self::Connect(_) | Self::FileMissing(_) | Self::QueueFull | Self::Late | Self::Closed | Self::Lost => {
-                Aftermath::Keep
-            }
+            Self::Connect(_)
+            | Self::FileMissing(_)
+            | Self::Disk(_)
+            | Self::QueueFull
+            | Self::Late
+            | Self::Closed
+            | Self::Lost => Aftermath::Keep,
             Self::BadRow(_) | Self::Stale(_) => Aftermath::Settle,
             Self::Statement(error) if matches!(trouble(error), Trouble::Conflict | Trouble::Busy | Trouble::Full) => {
                 Aftermath::Settle
@@ -138,9 +162,12 @@ impl Failure {
 impl From<Failure> for StoreError {
     fn from(failure: Failure) -> Self {
         let unavailable = match &failure {
-            Failure::Connect(_) | Failure::FileMissing(_) | Failure::QueueFull | Failure::Late | Failure::Closed => {
-                true
-            }
+            Failure::Connect(_)
+            | Failure::FileMissing(_)
+            | Failure::Disk(_)
+            | Failure::QueueFull
+            | Failure::Late
+            | Failure::Closed => true,
             Failure::Statement(error) | Failure::Commit(error) => {
                 matches!(trouble(error), Trouble::Busy | Trouble::Full | Trouble::Disk)
             }

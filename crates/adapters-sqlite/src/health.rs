@@ -1,11 +1,19 @@
-//! Whether the database answers.
+//! Whether the database can be read and written.
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use diesel::{RunQueryDsl as _, sql_query};
 use domain::StoreError;
 use domain::health::{Degradation, Dependency, PoolUse};
 
-use crate::store::SqliteStore;
+use crate::failure::Failure;
+use crate::store::{SqliteStore, reset_busy_timeout, set_busy_timeout};
+use crate::workers::in_transaction;
+
+/// How long a trial waits for the writer, and then for another process: both together are under the two seconds of a check.
+const TRIAL_PATIENCE: Duration = Duration::from_millis(900);
 
 #[async_trait]
 impl Dependency for SqliteStore {
@@ -17,6 +25,7 @@ impl Dependency for SqliteStore {
         self.workers_use()
     }
 
+    /// A read, and what is known of the disk. A write is tried only where the last one failed, or hardly anything is free.
     async fn check(&self) -> Result<Vec<Degradation>, StoreError> {
         self.read(|connection| {
             // Naming the schema makes SQLite look at the file; a bare `SELECT 1` would not.
@@ -24,6 +33,37 @@ impl Dependency for SqliteStore {
             Ok(())
         })
         .await?;
-        Ok(Vec::new())
+        let disk = self.disk();
+        if disk.failed().is_some() || disk.is_nearly_full() {
+            self.try_to_write().await?;
+        }
+        Ok(disk.degradation().into_iter().chain(self.clock().degradation()).collect())
+    }
+}
+
+impl SqliteStore {
+    async fn try_to_write(&self) -> Result<(), StoreError> {
+        let disk = self.disk();
+        let trial = {
+            let disk = Arc::clone(&disk);
+            self.on_writer_within(TRIAL_PATIENCE, move |connection| {
+                disk.try_to_write().map_err(Failure::Disk)?;
+                set_busy_timeout(connection, TRIAL_PATIENCE)?;
+                let written = in_transaction(connection, |connection| {
+                    // Changes nothing, and is written all the same.
+                    sql_query("UPDATE id_blocks SET next = next WHERE name = 'bookings'").execute(connection)?;
+                    Ok(())
+                });
+                reset_busy_timeout(connection)?;
+                written
+            })
+            .await
+        };
+        disk.note(&trial);
+        match trial {
+            // The writer is busy, with writes: it can write.
+            Err(failure) if !failure.is_of_the_disk() && disk.failed().is_none() => Ok(()),
+            trial => Ok(trial?),
+        }
     }
 }

@@ -8,6 +8,8 @@
 mod booking;
 mod catalog;
 mod clock;
+mod dates;
+mod disk;
 mod failure;
 mod health;
 mod identity;
@@ -25,6 +27,8 @@ mod workers;
 // Bundled: the library is built with this program, the same everywhere.
 use libsqlite3_sys as _;
 
+pub use clock::ClockError;
+pub use dates::Redated;
 pub use migrations::{SchemaError, SchemaState};
 pub use serve_lock::{ServeLock, ServeLockError};
 pub use store::{BackupError, OpenError, SqliteStore};

@@ -24,7 +24,7 @@ pub enum ServeLockError {
         directory: PathBuf,
     },
     /// The lock file can't be made or locked.
-    #[error("the data directory {} can't be locked", directory.display())]
+    #[error("the data directory {} cannot be locked: {source}", directory.display())]
     Io {
         /// The directory.
         directory: PathBuf,

@@ -1,7 +1,7 @@
 //! The store: one file, a thread that writes and some that read.
 
 use std::fs::{File, OpenOptions};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,12 +9,14 @@ use std::time::Duration;
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use domain::StoreError;
+use domain::clock::Clock;
 use domain::health::PoolUse;
 use thiserror::Error;
 
-use crate::clock::StoreClock;
+use crate::clock::{ClockError, StoreClock, SystemClock};
+use crate::dates::newest_instant;
+use crate::disk::Disk;
 use crate::failure::Failure;
-use crate::schema::{bookings, outbox};
 use crate::workers::{Source, Workers, WorkersLimits, in_snapshot, in_transaction};
 
 /// One writer: SQLite has one write lock. A job that finds another process holding it waits as long as `BUSY` says, one
@@ -33,17 +35,14 @@ const OPEN_TRIES: u32 = 50;
 /// How long to wait between those tries.
 const OPEN_PAUSE: Duration = Duration::from_millis(20);
 
-/// How many bookings are looked at for the newest one: ids are given in blocks, so the last id need not be it.
-const NEWEST_BOOKINGS: i64 = 256;
-
 /// Why there is no store.
 #[derive(Debug, Error)]
 pub enum OpenError {
     /// The path means nothing to the system.
-    #[error("the path of the database is not valid")]
+    #[error("the path of the database is not valid: {0}")]
     Path(#[source] std::io::Error),
     /// The system gives no threads.
-    #[error("the threads of the database can't be started")]
+    #[error("the threads of the database cannot be started: {0}")]
     Threads(#[source] std::io::Error),
 }
 
@@ -64,9 +63,14 @@ pub enum BackupError {
         /// What the system says.
         source: std::io::Error,
     },
-    /// The store failed, or the disk of the file.
-    #[error(transparent)]
-    Store(#[from] StoreError),
+    /// The copy fails, and the file's disk is not why.
+    #[error("the store cannot be copied to {}", file.display())]
+    Store {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: StoreError,
+    },
 }
 
 /// A file that is not whole yet. Removed when it is dropped.
@@ -117,6 +121,7 @@ pub struct SqliteStore(Arc<Parts>);
 struct Parts {
     path: PathBuf,
     clock: Arc<StoreClock>,
+    disk: Arc<Disk>,
     // In the order of `close`.
     readers: Workers,
     writer: Workers,
@@ -125,15 +130,21 @@ struct Parts {
 impl SqliteStore {
     /// The store in the file at `path`. Makes no file and changes none: [`SqliteStore::migrate`] does.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
+        Self::open_with_clock(path, Arc::new(SystemClock))
+    }
+
+    /// The same, where `system` is the clock of the system.
+    pub fn open_with_clock(path: &Path, system: Arc<dyn Clock>) -> Result<Self, OpenError> {
         let path = std::path::absolute(path).map_err(OpenError::Path)?;
-        let clock = Arc::new(StoreClock::default());
+        let clock = Arc::new(StoreClock::new(system));
+        let disk = Arc::new(Disk::of(&path));
         let source = |open: fn(&Path, &StoreClock) -> Result<SqliteConnection, Failure>| {
             let clock = Arc::clone(&clock);
             Source { path: path.clone(), open: Box::new(move |path| open(path, &clock)) }
         };
         let writer = Workers::start("sqlite-writer", WRITER, source(open_writer)).map_err(OpenError::Threads)?;
         let readers = Workers::start("sqlite-reader", READERS, source(open_reader)).map_err(OpenError::Threads)?;
-        Ok(Self(Arc::new(Parts { path, clock, readers, writer })))
+        Ok(Self(Arc::new(Parts { path, clock, disk, readers, writer })))
     }
 
     /// Does what waits, closes the file and folds its log into it, whoever else has the store: to all of them it can't be reached
@@ -161,8 +172,12 @@ impl SqliteStore {
         let mut name = absolute.clone().into_os_string();
         name.push(format!(".{}.unfinished", std::process::id()));
         let unfinished = Unfinished(PathBuf::from(name));
-        let copy = unfinished.create().map_err(failed)?;
-        self.copy_to(&unfinished.0)?;
+        let mut copy = unfinished.create().map_err(failed)?;
+        if let Err(failure) = self.copy_to(&unfinished.0) {
+            // SQLite does not pass on what the system says. The system says it again where the file is as long as the copy would be.
+            fill(&mut copy, self.0.disk.bytes()).map_err(failed)?;
+            return Err(BackupError::Store { file: file.to_owned(), source: failure.into() });
+        }
         copy.sync_all().map_err(failed)?;
         let bytes = copy.metadata().map_err(failed)?.len();
         unfinished.publish(&absolute).map_err(|source| match source.kind() {
@@ -173,14 +188,19 @@ impl SqliteStore {
     }
 
     /// Copies into a file that is there, and empty.
-    fn copy_to(&self, file: &Path) -> Result<(), StoreError> {
-        let target = file.to_str().ok_or_else(|| StoreError::unavailable("the name of the backup is not UTF-8"))?;
-        let copy = || -> Result<(), Failure> {
-            let mut connection = connect(&self.0.path, READER_BUSY)?;
-            diesel::sql_query("VACUUM INTO ?").bind::<diesel::sql_types::Text, _>(target).execute(&mut connection)?;
-            Ok(())
-        };
-        Ok(copy()?)
+    fn copy_to(&self, file: &Path) -> Result<(), Failure> {
+        let mut connection = connect(&self.0.path, READER_BUSY)?;
+        // As a URI, as the store's own name is: a name that is not UTF-8 is a name.
+        let target = format!("file:{}", percent_encoded(file));
+        diesel::sql_query("VACUUM INTO ?").bind::<diesel::sql_types::Text, _>(target).execute(&mut connection)?;
+        Ok(())
+    }
+
+    /// Refuses a store that has instants more than five minutes later than the system's clock.
+    pub async fn check_clock(&self) -> Result<(), ClockError> {
+        // Opens a connection, if none is open yet: with it the newest stored instant is read. A store that fails is reported elsewhere.
+        let _ = self.on_writer(|_| Ok(())).await;
+        self.0.clock.check()
     }
 
     /// Keeps the writer's connection from making the file longer than `pages`, until it is opened again. For tests: it fails as
@@ -200,6 +220,10 @@ impl SqliteStore {
 
     pub(crate) fn clock(&self) -> Arc<StoreClock> {
         Arc::clone(&self.0.clock)
+    }
+
+    pub(crate) fn disk(&self) -> Arc<Disk> {
+        Arc::clone(&self.0.disk)
     }
 
     pub(crate) fn workers_use(&self) -> Vec<PoolUse> {
@@ -235,8 +259,31 @@ impl SqliteStore {
         &self,
         work: impl FnOnce(&mut SqliteConnection) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
-        self.0.writer.run(work).await
+        let done = self.0.writer.run(work).await;
+        self.0.disk.note(&done);
+        done
     }
+
+    /// The same, for work that must begin within `patience`, and whose failure is no news.
+    pub(crate) async fn on_writer_within<T: Send + 'static>(
+        &self,
+        patience: Duration,
+        work: impl FnOnce(&mut SqliteConnection) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        self.0.writer.run_within(patience, work).await
+    }
+}
+
+/// Writes zeros up to `length` bytes.
+fn fill(file: &mut File, length: u64) -> std::io::Result<()> {
+    static CHUNK: [u8; 64 * 1024] = [0; 64 * 1024];
+    file.rewind()?;
+    let mut written = 0;
+    while written < length {
+        file.write_all(&CHUNK)?;
+        written = written.saturating_add(u64::try_from(CHUNK.len()).unwrap_or(u64::MAX));
+    }
+    file.sync_all()
 }
 
 fn open_writer(path: &Path, clock: &StoreClock) -> Result<SqliteConnection, Failure> {
@@ -301,18 +348,8 @@ fn log_ahead(connection: &mut SqliteConnection) -> Result<(), Failure> {
 
 /// The clock goes on from the newest of what is stored, even if the machine's clock was set back meanwhile.
 fn raise_clock(connection: &mut SqliteConnection, clock: &StoreClock) -> Result<(), Failure> {
-    if !crate::migrations::has_table(connection, "outbox")? {
-        return Ok(());
-    }
-    let told: Option<i64> =
-        outbox::table.select(outbox::created_at).order(outbox::id.desc()).first(connection).optional()?;
-    let booked: Vec<i64> = bookings::table
-        .select(bookings::booked_at)
-        .order(bookings::id.desc())
-        .limit(NEWEST_BOOKINGS)
-        .load(connection)?;
-    if let Some(newest) = booked.into_iter().chain(told).max() {
-        clock.at_least(newest);
+    if let Some(newest) = newest_instant(connection)? {
+        clock.continue_from(newest);
     }
     Ok(())
 }

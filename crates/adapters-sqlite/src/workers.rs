@@ -104,6 +104,15 @@ impl Workers {
         &self,
         work: impl FnOnce(&mut SqliteConnection) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
+        self.run_within(self.patience, work).await
+    }
+
+    /// The same, unless its turn takes longer than `patience` to come.
+    pub(crate) async fn run_within<T: Send + 'static>(
+        &self,
+        patience: Duration,
+        work: impl FnOnce(&mut SqliteConnection) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
         let (reply, answered) = oneshot::channel();
         let work: Work = Box::new(move |turn| {
             if reply.is_canceled() {
@@ -115,7 +124,7 @@ impl Workers {
             let _ = reply.send(outcome);
             aftermath
         });
-        self.hand_in(Job { deadline: Instant::now() + self.patience, work })?;
+        self.hand_in(Job { deadline: Instant::now() + patience, work })?;
         answered.await.unwrap_or(Err(Failure::Lost))
     }
 

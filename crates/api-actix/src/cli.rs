@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use adapters_auth::Argon2Passwords;
-use adapters_sqlite::BackupError;
+use adapters_auth::{Argon2Passwords, SystemClock};
+use adapters_sqlite::Redated;
 use clap::{Parser, Subcommand};
+use domain::clock::Clock as _;
+use domain::error::with_sources;
 use domain::identity::{
     CreatedUser, Email, Name, NewUser, Password, PasswordHasher as _, Requester, Role, UserStoreError,
 };
@@ -17,7 +19,7 @@ use crate::config::{self, Config, Loaded, SETTINGS, StoreConfig};
 use crate::secrets::{DEMO_ACCOUNTS_FILE, DemoAccounts, JWT_SECRET_FILE};
 use crate::seeding::{seed_demo, top_up};
 use crate::server::{RunningServer, start, told_to_stop};
-use crate::stores::{DATABASE_FILE, OpenStore, Purpose, with_source};
+use crate::stores::{DATABASE_FILE, OpenStore, Purpose};
 use crate::{healthcheck, openapi, telemetry};
 
 /// What a mistake in the settings ends with. Other failures end with 1.
@@ -65,6 +67,13 @@ enum Command {
     Backup {
         /// The file to make. It must not be there.
         file: PathBuf,
+    },
+    /// Show what the embedded store has dated later than the system's clock; with --confirm, date it now. For a store that was written
+    /// to while the clock was ahead. Not while a server runs.
+    AcceptClock {
+        /// Do it.
+        #[arg(long)]
+        confirm: bool,
     },
     /// Read the settings, report every mistake, and show each setting with its value and where it came from.
     CheckConfig,
@@ -138,7 +147,7 @@ pub fn main() -> ExitCode {
 }
 
 fn fail(error: &dyn std::error::Error) -> ExitCode {
-    telemetry::print_error(&format!("movie-booking: {error}."));
+    telemetry::print_error(&format!("movie-booking: {}.", with_sources(error)));
     ExitCode::FAILURE
 }
 
@@ -166,6 +175,7 @@ async fn run(command: Command, loaded: &Loaded) -> Outcome {
         Command::Seed { demo } => seed(config, demo).await,
         Command::Admin { command } => admin(config, command).await,
         Command::Backup { file } => backup(config, file).await,
+        Command::AcceptClock { confirm } => accept_clock(config, confirm).await,
         Command::CheckConfig => {
             print(&format!("{}\n", config::describe(loaded)));
             if let Some(found) = OpenStore::probe(&loaded.config).await? {
@@ -265,11 +275,7 @@ async fn admin(config: &Config, command: AdminCommand) -> Outcome {
 async fn backup(config: &Config, file: PathBuf) -> Outcome {
     let (store, data_dir) = OpenStore::to_be_copied(config).await?;
     let target = file.clone();
-    let copied = tokio::task::spawn_blocking(move || store.backup(&target)).await?;
-    let bytes = copied.map_err(|error| match error {
-        BackupError::Store(error) => with_source(&error),
-        other => other.to_string(),
-    })?;
+    let bytes = tokio::task::spawn_blocking(move || store.backup(&target)).await??;
     let (file, data_dir) = (file.display(), data_dir.display());
     print(&format!(
         "Copied the store to {file}: {bytes} bytes.\n\
@@ -278,6 +284,30 @@ async fn backup(config: &Config, file: PathBuf) -> Outcome {
          {data_dir}/{JWT_SECRET_FILE}: without it access tokens end early, and clients refresh them\n  \
          {data_dir}/{DEMO_ACCOUNTS_FILE}, in a demo: without it no more demo shows are added\n"
     ));
+    Ok(())
+}
+
+async fn accept_clock(config: &Config, confirm: bool) -> Outcome {
+    let (store, _lock) = OpenStore::with_any_clock(config).await?;
+    let now = SystemClock.now().format("%Y-%m-%dT%H:%M:%SZ");
+    let Redated { rows } = if confirm { store.date_now().await? } else { store.dated_later().await? };
+    if rows.is_empty() {
+        print(&format!("The system's clock says {now}, and nothing in the store is dated later.\n"));
+        return Ok(());
+    }
+    let rows: Vec<_> = rows.into_iter().map(|(table, rows)| format!("  {table}  {rows}\n")).collect();
+    let rows = rows.concat();
+    if confirm {
+        print(&format!(
+            "Dated now, {now}:\n{rows}Holds and sessions that were made later end as much earlier. Shows keep their times.\n"
+        ));
+    } else {
+        print(&format!(
+            "The system's clock says {now}. Rows that are dated later, by table:\n{rows}\
+             If the clock is right, `movie-booking accept-clock --confirm` dates them now. Holds and sessions among them end as much\n\
+             earlier; shows keep their times. Make a backup first. If the clock is wrong, correct it, and change nothing here.\n"
+        ));
+    }
     Ok(())
 }
 

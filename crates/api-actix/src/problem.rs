@@ -14,6 +14,7 @@ use chrono::SecondsFormat;
 use domain::StoreError;
 use domain::booking::{CommandError, ReadBookingError, Refusal};
 use domain::catalog::MovieShowsError;
+use domain::error::with_sources;
 use domain::identity::{
     DeleteAccountError, EndSessionError, LoginError, PasswordHasherError, ProofError, RefreshError, RegisterError,
     TooManyFailures, UpdateProfileError, WhoAmIError,
@@ -301,18 +302,6 @@ pub fn rate_limit_headers(limit: Limit, allowance: Allowance) -> Vec<(HeaderName
         .into_iter()
         .filter_map(|(name, value)| Some((HeaderName::from_static(name), HeaderValue::from_str(&value).ok()?)))
         .collect()
-}
-
-/// An error with everything behind it, for the log.
-fn with_sources(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 impl fmt::Display for Problem {

@@ -20,7 +20,7 @@ pub enum SeedError {
     #[error(transparent)]
     Password(#[from] PasswordHasherError),
     /// The store failed.
-    #[error("{0}: {cause}", cause = std::error::Error::source(.0).map(ToString::to_string).unwrap_or_default())]
+    #[error(transparent)]
     Store(#[from] StoreError),
 }
 

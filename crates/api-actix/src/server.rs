@@ -22,6 +22,7 @@ use domain::booking::{
     AnswerEncoder, BookingMeter, BookingService, Committer, CommitterLimits, CommitterParts, ReplayCache, command_queue,
 };
 use domain::catalog::CatalogService;
+use domain::error::with_sources;
 use domain::health::Dependency;
 use domain::identity::{AuthenticationLimit, IdentityService, KnownSites, PasswordHasher, SignUpLimit};
 use domain::limits::RateLimiter;
@@ -215,7 +216,7 @@ fn keep_topped_up(seeder: Arc<dyn Seeder>) -> Task<()> {
             tokio::time::sleep(TOP_UP_EVERY).await;
             match top_up(seeder.as_ref()).await {
                 Ok(seeded) => tracing::info!(shows = seeded.shows, "demo.topped_up"),
-                Err(error) => tracing::warn!(%error, "demo.not_topped_up"),
+                Err(error) => tracing::warn!(error = with_sources(&error), "demo.not_topped_up"),
             }
         }
     })

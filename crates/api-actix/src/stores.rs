@@ -5,19 +5,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adapters_postgres::{ConnectError, MigrateError, PostgresStore};
-use adapters_sqlite::{OpenError, SchemaError, ServeLock, ServeLockError, SqliteStore};
+use adapters_sqlite::{ClockError, OpenError, SchemaError, ServeLock, ServeLockError, SqliteStore};
 use domain::StoreError;
 use domain::booking::BatchStore;
 use domain::stores::Stores;
 use thiserror::Error;
 
 use crate::config::{Config, StoreConfig};
+use crate::secrets::{DEMO_ACCOUNTS_FILE, JWT_SECRET_FILE};
 
 /// How many committers write to PostgreSQL, each on a connection of its own. Two use two cores of the database; a third
 /// only waits. SQLite has one writer.
 const POSTGRES_COMMITTERS: usize = 2;
 /// The file of the embedded store.
 pub const DATABASE_FILE: &str = "movie-booking.db";
+/// The file that says that there is an embedded store, so that one that is gone is not replaced by an empty one unnoticed.
+const MADE_FILE: &str = "database-made";
+/// The log of changes of the embedded store, which SQLite keeps beside it.
+const WAL_FILE: &str = "movie-booking.db-wal";
 
 /// Why the store can't be used.
 #[derive(Debug, Error)]
@@ -38,6 +43,9 @@ pub enum StoreStartError {
         "the store is PostgreSQL, which is backed up by its own tools: `pg_dump --format=custom --file=FILE DATABASE_URL`"
     )]
     NotEmbedded,
+    /// The store isn't the embedded one, which alone keeps the time itself.
+    #[error("the store is PostgreSQL, which has the clock of its own machine: correct that one")]
+    NotEmbeddedClock,
     /// There is no embedded store.
     #[error("there is no store in {}: set DATA_DIR to where it is", path.display())]
     Missing {
@@ -62,14 +70,23 @@ pub enum StoreStartError {
     )]
     Older,
     /// A call failed.
-    #[error("{}", with_source(.0))]
+    #[error(transparent)]
     Store(#[from] StoreError),
-}
-
-/// An error of a store with its cause, in one line.
-pub fn with_source(error: &StoreError) -> String {
-    let source = std::error::Error::source(error).map(|source| format!(": {source}"));
-    format!("{error}{}", source.unwrap_or_default())
+    /// The system's clock is too far behind what the embedded store has.
+    #[error(transparent)]
+    Clock(#[from] ClockError),
+    /// The database file is gone.
+    #[error(
+        "the database {} is missing or empty, but {trace} beside it shows that there was one. Restore it: put a copy \
+         (`movie-booking backup` makes them) there. To begin with a new store instead, set DATA_DIR to an empty directory, or remove {trace}",
+        database.display()
+    )]
+    Vanished {
+        /// The file that is missing.
+        database: PathBuf,
+        /// A file that is made only after it.
+        trace: &'static str,
+    },
 }
 
 /// What a store is opened for.
@@ -144,6 +161,19 @@ impl OpenStore {
         }
     }
 
+    /// The embedded store, which no server has meanwhile, whatever the clock says.
+    pub async fn with_any_clock(config: &Config) -> Result<(Arc<SqliteStore>, ServeLock), StoreStartError> {
+        let StoreConfig::Embedded { data_dir } = &config.store else { return Err(StoreStartError::NotEmbeddedClock) };
+        let file = data_dir.join(DATABASE_FILE);
+        if !file.is_file() {
+            return Err(StoreStartError::Missing { path: data_dir.clone() });
+        }
+        let lock = ServeLock::acquire(data_dir)?;
+        let store = Arc::new(SqliteStore::open(&file)?);
+        store.check_schema().await?;
+        Ok((store, lock))
+    }
+
     /// The embedded store as it is, to be copied, and its directory: nothing is made, migrated or locked.
     pub async fn to_be_copied(config: &Config) -> Result<(SqliteStore, &Path), StoreStartError> {
         let StoreConfig::Embedded { data_dir } = &config.store else { return Err(StoreStartError::NotEmbedded) };
@@ -164,12 +194,47 @@ impl OpenStore {
         make_private_directory(data_dir).map_err(unusable)?;
         let serves = matches!(purpose, Purpose::Serve | Purpose::ServeAndMigrate);
         let lock = serves.then(|| ServeLock::acquire(data_dir)).transpose()?;
+        refuse_vanished(data_dir).map_err(unusable)?.map_or(Ok(()), Err)?;
         let store = Arc::new(SqliteStore::open(&data_dir.join(DATABASE_FILE))?);
         // One file and one program: there is no other version that a migration could be in the way of.
         let migrated = store.migrate().await?;
+        if serves {
+            store.check_clock().await?;
+        }
+        remember_made(data_dir).map_err(unusable)?;
         let ports = Stores::of(Arc::clone(&store), vec![store.clone()]);
         Ok(Self { ports, data_dir: Some(data_dir.to_owned()), migrated, embedded: Some(store), _lock: lock })
     }
+}
+
+/// Finds out whether the directory had a database that is gone: one of the files is there that are made after it.
+fn refuse_vanished(data_dir: &Path) -> std::io::Result<Option<StoreStartError>> {
+    let database = data_dir.join(DATABASE_FILE);
+    let is_there = match std::fs::metadata(&database) {
+        Ok(found) => found.len() > 0,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
+        Err(error) => return Err(error),
+    };
+    if is_there {
+        return Ok(None);
+    }
+    for trace in [MADE_FILE, WAL_FILE, JWT_SECRET_FILE, DEMO_ACCOUNTS_FILE] {
+        if data_dir.join(trace).try_exists()? {
+            return Ok(Some(StoreStartError::Vanished { database, trace }));
+        }
+    }
+    Ok(None)
+}
+
+fn remember_made(data_dir: &Path) -> std::io::Result<()> {
+    let path = data_dir.join(MADE_FILE);
+    if path.try_exists()? {
+        return Ok(());
+    }
+    std::fs::write(
+        path,
+        format!("{DATABASE_FILE} was made. While this file is here, a missing one is reported and not replaced.\n"),
+    )
 }
 
 async fn check_schema(store: &PostgresStore) -> Result<usize, StoreStartError> {

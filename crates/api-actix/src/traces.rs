@@ -6,6 +6,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use domain::error::with_sources;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::{Protocol, WithExportConfig as _};
@@ -107,7 +108,7 @@ impl<E: SpanExporter> SpanExporter for OneWarning<E> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let exported = self.exporter.export(batch).await;
         match (&exported, self.fails.swap(exported.is_err(), Ordering::Relaxed)) {
-            (Err(error), false) => tracing::warn!(%error, "traces.lost"),
+            (Err(error), false) => tracing::warn!(error = with_sources(error), "traces.lost"),
             (Ok(()), true) => tracing::info!("traces.taken_again"),
             _ => {}
         }

@@ -2,11 +2,12 @@
 
 use adapters_auth::{RandomRefreshTokens, SystemClock};
 use api_actix::config;
-use api_actix::stores::{OpenStore, Purpose, with_source};
+use api_actix::stores::{OpenStore, Purpose};
 use chrono::{DateTime, Duration, NaiveDate, SubsecRound as _, Utc};
 use chrono_tz::Tz;
 use domain::StoreError;
 use domain::clock::Clock as _;
+use domain::error::with_sources;
 use domain::identity::{Email, Name, NewRefreshToken, NewUser, PasswordHash, RefreshTokens as _, Role};
 use domain::ids::{SessionId, UserId};
 use domain::money::Currency;
@@ -27,17 +28,17 @@ const HOURS: i32 = 4;
 /// Fills the store that the settings name; how many shows and users it has now.
 pub async fn fill() -> Result<String, Failure> {
     let config = config::load(None).map_err(|errors| errors.to_string())?.config;
-    let store = OpenStore::open(&config, Purpose::Administer).await.map_err(|error| error.to_string())?;
+    let store = OpenStore::open(&config, Purpose::Administer).await.map_err(|error| with_sources(&error))?;
     let seeder = &store.ports.seeder;
-    if !seeder.is_empty().await.map_err(|error| with_source(&error))? {
+    if !seeder.is_empty().await.map_err(|error| with_sources(&error))? {
         return Err("the store is not a new one: the ids in it would be others than those that are booked".to_owned());
     }
     let plan = plan(SystemClock.now())?;
-    let seeded = seeder.seed(&plan).await.map_err(|error| with_source(&error))?;
+    let seeded = seeder.seed(&plan).await.map_err(|error| with_sources(&error))?;
     if (seeded.users, seeded.shows) != (plan.users.len(), plan.shows.len()) {
         return Err(format!("not everything was added, but {seeded:?}"));
     }
-    open_sessions(&store).await.map_err(|error| with_source(&error))?;
+    open_sessions(&store).await.map_err(|error| with_sources(&error))?;
     Ok(format!("{} shows, {} users", seeded.shows, seeded.users))
 }
 

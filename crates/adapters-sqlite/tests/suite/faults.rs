@@ -1,12 +1,18 @@
 //! What the store does when its file fails, and afterwards.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
+use adapters_sqlite::{Redated, SqliteStore};
+use chrono::{DateTime, TimeDelta, Utc};
 use diesel::connection::SimpleConnection as _;
 use domain::StoreError;
 use domain::booking::{BatchStore, Changes, Named, NewKey, WriteError};
 use domain::booking::{Fingerprint, IdempotencyKey, KeyName, Made, Scope};
-use domain::health::Dependency as _;
+use domain::clock::Clock;
+use domain::health::{Degradation, Dependency as _};
+use domain::identity::UserStore as _;
 use domain::ids::{BookingId, UserId};
 use domain::random::OperationId;
 use domain::seed::{SeedPlan, Seeder as _};
@@ -117,13 +123,130 @@ async fn a_commit_over_a_failed_statement_leaves_the_writer_usable() {
     database.store.reserve_booking_ids().await.unwrap();
 }
 
+/// The clock of the system, so many minutes ahead.
+struct Shifted(AtomicI64);
+
+impl Clock for Shifted {
+    fn now(&self) -> DateTime<Utc> {
+        let now: DateTime<Utc> = std::time::SystemTime::now().into();
+        now + TimeDelta::minutes(self.0.load(Ordering::Relaxed))
+    }
+}
+
+const YEAR: i64 = 365 * 24 * 60;
+
+async fn now(store: &SqliteStore) -> i64 {
+    BatchStore::read(store, &Named::default()).await.unwrap().now.timestamp_micros()
+}
+
 #[tokio::test]
 async fn the_clock_goes_on_from_what_is_stored() {
     let database = Database::migrated().await;
-    let ahead = micros_from_now(3_600);
+    let ahead = micros_from_now(240);
     database
         .execute(&format!("INSERT INTO outbox (kind, show_id, created_at) VALUES ('booking_confirmed', 1, {ahead})"));
-    let reopened = adapters_sqlite::SqliteStore::open(&database.file()).unwrap();
-    let state = BatchStore::read(&reopened, &Named::default()).await.unwrap();
-    assert!(state.now.timestamp_micros() >= ahead);
+    let reopened = SqliteStore::open(&database.file()).unwrap();
+    assert!(now(&reopened).await >= ahead);
+    assert_eq!(reopened.check_clock().await, Ok(()));
+    assert_eq!(clock_degradation(&reopened).await, None);
+}
+
+async fn clock_degradation(store: &SqliteStore) -> Option<Degradation> {
+    store.check().await.unwrap().into_iter().find(|degradation| degradation.name == "clock")
+}
+
+#[tokio::test]
+async fn instants_more_than_five_minutes_ahead_are_refused_until_they_are_accepted() {
+    let database = Database::new();
+    // Written while the clock was a year ahead.
+    let ahead = SqliteStore::open_with_clock(&database.file(), Arc::new(Shifted(YEAR.into()))).unwrap();
+    ahead.migrate().await.unwrap();
+    let plan = SeedPlan { movies: vec![port_contracts::world::movie("Solaris", "", &[], "ru")], ..SeedPlan::default() };
+    ahead.seed(&plan).await.unwrap();
+    let email = port_contracts::world::new_user("ana@example.org");
+    let user = ahead.create(&email, Some(&port_contracts::world::token(1))).await.unwrap().user;
+    let (user, wrong) = (user.id, now(&ahead).await);
+    let hold = format!(
+        "INSERT INTO holds VALUES ('1-00000000000000000000000001', {user}, 1, {wrong}, {})",
+        wrong + 600_000_000
+    );
+    database.connect().batch_execute(&format!("PRAGMA foreign_keys = OFF; {hold}")).unwrap();
+    ahead.close();
+
+    let store = SqliteStore::open(&database.file()).unwrap();
+    let error = store.check_clock().await.unwrap_err();
+    assert!((error.stored - error.system).num_days() >= 364, "{error}");
+    assert!(error.to_string().contains("accept-clock"), "{error}");
+    assert!(now(&store).await < micros_from_now(60), "the time is not the wrong one");
+    assert_eq!(clock_degradation(&store).await.map(|degradation| degradation.state), Some("behind"));
+
+    let later = store.dated_later().await.unwrap();
+    assert!(
+        ["users", "sessions", "refresh_tokens", "movies", "holds"].iter().all(|table| later.rows.contains_key(*table)),
+        "{later:?}"
+    );
+    assert_eq!(store.date_now().await.unwrap(), later);
+    assert_eq!(store.dated_later().await.unwrap(), Redated::default());
+    let soon = micros_from_now(660);
+    assert_eq!(database.count(&format!("SELECT count(*) FROM holds WHERE expires_at < {soon}")), 1, "it ends in time");
+    let day = micros_from_now(24 * 3600);
+    assert_eq!(database.count(&format!("SELECT count(*) FROM refresh_tokens WHERE expires_at > {day}")), 0);
+    let reopened = SqliteStore::open(&database.file()).unwrap();
+    assert_eq!(reopened.check_clock().await, Ok(()));
+    assert_eq!(clock_degradation(&reopened).await, None);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_while_it_is_served_freezes_nothing_and_is_told() {
+    let database = Database::new();
+    let system = Arc::new(Shifted(0.into()));
+    let store = SqliteStore::open_with_clock(&database.file(), system.clone()).unwrap();
+    store.migrate().await.unwrap();
+    let before = now(&store).await;
+    system.0.store(-3, Ordering::Relaxed);
+    assert!(now(&store).await >= before, "never back");
+    assert_eq!(clock_degradation(&store).await, None, "small steps are absorbed");
+    system.0.store(-60, Ordering::Relaxed);
+    let degradation = clock_degradation(&store).await.unwrap();
+    assert!(
+        degradation.message.contains("59 minutes later") || degradation.message.contains("60 minutes later"),
+        "{degradation:?}"
+    );
+    let began = Instant::now();
+    let first = now(&store).await;
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    let passed = now(&store).await - first;
+    assert!(passed >= 1_300_000, "it advances: {passed} of {:?}", began.elapsed());
+    system.0.store(0, Ordering::Relaxed);
+    assert_eq!(clock_degradation(&store).await, None);
+}
+
+#[tokio::test]
+async fn a_disk_that_fails_a_write_is_unavailable_until_it_takes_writes() {
+    let database = Database::migrated().await;
+    let store = &database.store;
+    store.check().await.unwrap();
+    // What is tried in a check cannot be written: a directory is in its place.
+    let probe = database.file().with_extension("db-probe");
+    std::fs::create_dir(&probe).unwrap();
+    store.check().await.expect("nothing is tried while writes succeed");
+    let big = Changes {
+        keys: one_key().keys.into_iter().map(|key| NewKey { answer: vec![0; 4_000_000].into(), ..key }).collect(),
+        ..Changes::default()
+    };
+    store.limit_pages(100).await.unwrap();
+    assert!(BatchStore::write(store, &big).await.is_err());
+    for _ in 0..3 {
+        let checked = store.check().await;
+        let Err(error @ StoreError::Unavailable(_)) = checked else { panic!("{checked:?}") };
+        let told = domain::error::with_sources(&error);
+        assert!(told.contains("the disk of the database cannot be written: "), "{told}");
+    }
+    store.is_empty().await.expect("reads succeed");
+    std::fs::remove_dir(&probe).unwrap();
+    store.check().await.unwrap();
+    assert!(!probe.exists(), "a trial leaves nothing");
+    BatchStore::write(store, &one_key()).await.unwrap();
+    std::fs::create_dir(&probe).unwrap();
+    store.check().await.expect("nothing is tried any more");
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use actix_web::HttpResponse;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::Data;
+use domain::error::with_sources;
 use futures::future::join_all;
 
 use super::Answer;
@@ -33,7 +34,7 @@ pub async fn readyz(state: Data<AppState>) -> Answer {
     let checks = state.dependencies.iter().map(|dependency| async move {
         let checked = dependency.check().await;
         if let Err(error) = &checked {
-            tracing::warn!(dependency = dependency.name(), %error, "dependency.unavailable");
+            tracing::warn!(dependency = dependency.name(), error = with_sources(error), "dependency.unavailable");
         }
         (dependency, checked)
     });

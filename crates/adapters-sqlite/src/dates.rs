@@ -1,0 +1,151 @@
+//! Stored instants at which something was written: the newest of them, and dating those now that are later than now.
+
+use std::collections::BTreeMap;
+
+use diesel::connection::SimpleConnection as _;
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Nullable, Text};
+use domain::StoreError;
+
+use crate::failure::Failure;
+use crate::migrations::has_table;
+use crate::store::SqliteStore;
+use crate::workers::{in_snapshot, in_transaction};
+
+/// Columns that end in `_at` and say when something is to happen, not when it was written.
+const PLANNED: [&str; 4] = ["hall_free_at", "sales_open_at", "sales_close_at", "expires_at"];
+
+/// What was dated later than the system's clock says.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Redated {
+    /// Each table with its number of rows, if there are any.
+    pub rows: BTreeMap<String, usize>,
+}
+
+/// The newest instant at which something was written, of the tables that are written to most. Each is found by the end of a key: ids, and
+/// rows of tables without one, are in the order of writing.
+pub(crate) fn newest_instant(connection: &mut SqliteConnection) -> Result<Option<i64>, Failure> {
+    #[derive(QueryableByName)]
+    struct Newest {
+        #[diesel(sql_type = Nullable<BigInt>)]
+        at: Option<i64>,
+    }
+    if !has_table(connection, "outbox")? {
+        return Ok(None);
+    }
+    // Ids of bookings are reserved in blocks, so the last id need not be the newest booking.
+    let newest: Newest = diesel::sql_query(
+        "SELECT max(at) AS at FROM (
+            SELECT max(booked_at) AS at FROM (SELECT booked_at FROM bookings ORDER BY id DESC LIMIT 256)
+            UNION ALL SELECT * FROM (SELECT created_at FROM outbox ORDER BY id DESC LIMIT 1)
+            UNION ALL SELECT * FROM (SELECT created_at FROM users ORDER BY id DESC LIMIT 1)
+            UNION ALL SELECT * FROM (SELECT created_at FROM sessions ORDER BY id DESC LIMIT 1)
+            UNION ALL SELECT * FROM (SELECT created_at FROM theatres ORDER BY id DESC LIMIT 1)
+            UNION ALL SELECT * FROM (SELECT created_at FROM shows ORDER BY id DESC LIMIT 1)
+            UNION ALL SELECT * FROM (SELECT created_at FROM holds ORDER BY rowid DESC LIMIT 1)
+            UNION ALL SELECT * FROM (SELECT created_at FROM idempotency_keys ORDER BY rowid DESC LIMIT 1))",
+    )
+    .get_result(connection)?;
+    Ok(newest.at)
+}
+
+impl SqliteStore {
+    /// The rows that are dated later than the system's clock says. Changes nothing.
+    pub async fn dated_later(&self) -> Result<Redated, StoreError> {
+        let clock = self.clock();
+        Ok(self
+            .on_writer(move |connection| in_snapshot(connection, |connection| later(connection, clock.now())))
+            .await?)
+    }
+
+    /// Dates these rows now. Tokens and holds that were made then end as much earlier, so that they last as long as they should from now;
+    /// what is planned for a time (shows and their sales) stays. No server may run meanwhile.
+    pub async fn date_now(&self) -> Result<Redated, StoreError> {
+        let clock = self.clock();
+        let dated = self.on_writer(move |connection| {
+            in_transaction(connection, |connection| {
+                let now = clock.now();
+                let found = later(connection, now)?;
+                date(connection, now)?;
+                Ok(found)
+            })
+        });
+        Ok(dated.await?)
+    }
+}
+
+/// A column at which a row was written or changed, or ends.
+#[derive(QueryableByName)]
+struct Column {
+    #[diesel(sql_type = Text)]
+    table: String,
+    #[diesel(sql_type = Text)]
+    column: String,
+}
+
+/// The columns of all tables that end in `_at`, as the schema has them: tables that are added are dated as well.
+fn columns(connection: &mut SqliteConnection) -> Result<Vec<Column>, Failure> {
+    Ok(diesel::sql_query(
+        "SELECT tables.name AS \"table\", columns.name AS \"column\"
+         FROM sqlite_master AS tables, pragma_table_info(tables.name) AS columns
+         WHERE tables.type = 'table' AND columns.type = 'INTEGER' AND columns.name GLOB '*_at'
+         ORDER BY tables.name, columns.name",
+    )
+    .load(connection)?)
+}
+
+fn written(columns: Vec<Column>) -> BTreeMap<String, Vec<String>> {
+    let mut of_tables: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for Column { table, column } in columns {
+        if !PLANNED.contains(&column.as_str()) {
+            of_tables.entry(table).or_default().push(column);
+        }
+    }
+    of_tables
+}
+
+fn later(connection: &mut SqliteConnection, now: i64) -> Result<Redated, Failure> {
+    #[derive(QueryableByName)]
+    struct Count {
+        #[diesel(sql_type = BigInt)]
+        rows: i64,
+    }
+    let mut found = Redated::default();
+    for (table, columns) in written(columns(connection)?) {
+        let is_later = columns.iter().map(|column| format!("{column} > {now}")).collect::<Vec<_>>().join(" OR ");
+        let sql = format!("SELECT count(*) AS rows FROM {table} WHERE {is_later}");
+        let count: Count = diesel::sql_query(sql).get_result(connection)?;
+        if count.rows > 0 {
+            found.rows.insert(table, usize::try_from(count.rows).unwrap_or(usize::MAX));
+        }
+    }
+    Ok(found)
+}
+
+fn date(connection: &mut SqliteConnection, now: i64) -> Result<(), Failure> {
+    let all = columns(connection)?;
+    let expiring: Vec<_> =
+        all.iter().filter(|column| column.column == "expires_at").map(|column| &column.table).collect();
+    let of_tables = written(
+        all.iter().map(|Column { table, column }| Column { table: table.clone(), column: column.clone() }).collect(),
+    );
+    // Before the instants that they are counted from.
+    for table in expiring {
+        if of_tables.get(table).is_some_and(|columns| columns.iter().any(|column| column == "created_at")) {
+            connection.batch_execute(&format!(
+                "UPDATE {table} SET expires_at = expires_at - (created_at - {now}) WHERE created_at > {now}"
+            ))?;
+        }
+    }
+    // A claim of a hold ends with its hold.
+    connection.batch_execute(
+        "UPDATE seat_claims SET expires_at = (SELECT holds.expires_at FROM holds WHERE holds.id = seat_claims.hold_id)
+         WHERE hold_id IN (SELECT id FROM holds)",
+    )?;
+    for (table, columns) in &of_tables {
+        for column in columns {
+            connection.batch_execute(&format!("UPDATE {table} SET {column} = {now} WHERE {column} > {now}"))?;
+        }
+    }
+    Ok(())
+}
