@@ -78,6 +78,7 @@ impl Link {
     }
 
     /// The connection, for everything but the booking path's statements.
+    #[cfg(feature = "testing")]
     pub(super) fn client(&self) -> &Client {
         &self.client
     }
