@@ -21,7 +21,7 @@ const PROXIES_MIN: Minimum = Minimum { file: "crates/xtask/proxies.min", text: i
 /// The HTTP suite: the cases of `on_both_stores!` and `on_postgres!`. Built as for the whole workspace, which has been built before.
 const HTTP_SUITE: [&str; 6] = ["--test", "integration", "--", "sqlite::", "postgres::", "--skip=process::"];
 /// What the HTTP suite goes through.
-const PROXIES: &str = "nginx haproxy";
+const PROXIES: &str = "nginx haproxy pgbouncer";
 /// How long each storm lasts through proxies, in seconds. The whole suite has the long ones.
 const PROXIED_STORM_SECONDS: &str = "8";
 
@@ -30,7 +30,7 @@ const PROXIED_STORM_SECONDS: &str = "8";
 pub enum Suite {
     /// Every test. Those over HTTP connect to the server itself.
     Whole,
-    /// The tests over HTTP: on SQLite through nginx, on PostgreSQL through HAProxy.
+    /// The tests over HTTP: on SQLite through nginx, on PostgreSQL through HAProxy and PgBouncer.
     ThroughProxies,
 }
 
