@@ -595,10 +595,14 @@ fn trimmed(name: &'static str, value: &str, errors: &mut Vec<String>) -> Option<
     let without_breaks = value.trim_end_matches(['\r', '\n']);
     let trimmed = without_breaks.trim();
     // A blank may be part of a password, so it is neither dropped nor kept silently.
-    if name == "DB_PASSWORD" && trimmed != without_breaks && !trimmed.is_empty() {
+    if name == "DB_PASSWORD" && trimmed != without_breaks {
         errors.push(format!(
             "{name} begins or ends with a blank: remove it, or write the password into DATABASE_URL, with %20 for the blank."
         ));
+    }
+    // Without this a generated secret or none would take its place, and nobody would know.
+    if name.starts_with("JWT_SECRET") && trimmed.is_empty() && !without_breaks.is_empty() {
+        errors.push(format!("{name} consists of blanks: it must be random. `openssl rand -base64 48` makes one."));
     }
     (!trimmed.is_empty()).then(|| trimmed.to_owned())
 }
@@ -948,21 +952,20 @@ mod tests {
 
     #[test]
     fn a_secret_without_entropy_is_refused_with_a_way_to_make_one() {
-        let weak = ["0".repeat(64), "ab".repeat(40), "password".repeat(8), "1234567".repeat(9), " x".repeat(20)];
+        let weak = ["0".repeat(64), "ab".repeat(40), "password".repeat(8), "1234567".repeat(9), " x".repeat(20), " ".repeat(40)];
         for name in ["JWT_SECRET", "JWT_SECRET_PREVIOUS"] {
             for secret in &weak {
                 let ConfigErrors(errors) = checked(&[(name, secret)]).unwrap_err();
                 assert!(errors.len() == 1 && errors[0].starts_with(name), "{errors:?}");
                 assert!(
-                    errors[0].contains("openssl rand -base64 48") && !errors[0].contains(secret.trim()),
+                    errors[0].contains("openssl rand -base64 48")
+                        && (secret.trim().is_empty() || !errors[0].contains(secret.trim())),
                     "{errors:?}"
                 );
             }
-            // Blanks are nothing at all.
-            checked(&[(name, &" ".repeat(40))]).unwrap();
         }
-        let blanks = [("DATABASE_URL", "postgres://u@db/b"), ("JWT_SECRET", &" ".repeat(40))];
-        let ConfigErrors(errors) = checked(&blanks).unwrap_err();
+        let empty = [("DATABASE_URL", "postgres://u@db/b"), ("JWT_SECRET", "\n")];
+        let ConfigErrors(errors) = checked(&empty).unwrap_err();
         assert!(errors.len() == 1 && errors[0].starts_with("JWT_SECRET is missing"), "{errors:?}");
     }
 
