@@ -213,7 +213,7 @@ async fn texts_that_just_fit_are_taken(app: &TestApp) {
         }
     }
     // What no name can hurt: it is stored and told as it is.
-    for name in ["Robert'); DROP TABLE users;--", "<script>alert(1)</script>", "\u{202e}anA", "%s%n", "{{7*7}}", "👩‍👩‍👧"]
+    for name in ["Robert'); DROP TABLE users;--", "<script>alert(1)</script>", "%s%n", "{{7*7}}", "👩‍👩‍👧"]
     {
         let email = format!("n{}@example.org", name.len());
         let body = json!({ "name": name, "email": email, "password": PASSWORD });
