@@ -952,7 +952,14 @@ mod tests {
 
     #[test]
     fn a_secret_without_entropy_is_refused_with_a_way_to_make_one() {
-        let weak = ["0".repeat(64), "ab".repeat(40), "password".repeat(8), "1234567".repeat(9), " x".repeat(20), " ".repeat(40)];
+        let weak = [
+            "0".repeat(64),
+            "ab".repeat(40),
+            "password".repeat(8),
+            "1234567".repeat(9),
+            " x".repeat(20),
+            " ".repeat(40),
+        ];
         for name in ["JWT_SECRET", "JWT_SECRET_PREVIOUS"] {
             for secret in &weak {
                 let ConfigErrors(errors) = checked(&[(name, secret)]).unwrap_err();
