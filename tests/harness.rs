@@ -78,6 +78,19 @@ macro_rules! on_postgres {
     };
 }
 
+/// Makes `postgres::case` alone, for cases that take the database away and expect it back at once. No PgBouncer is in between: it refuses
+/// logins for `server_login_retry` (15 s) after one that failed.
+macro_rules! on_postgres_without_pooler {
+    ($($case:ident),* $(,)?) => {
+        mod postgres {$(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                $crate::harness::run_without_pooler(super::$case).await;
+            }
+        )*}
+    };
+}
+
 /// Which store a server has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum StoreKind {
@@ -99,7 +112,15 @@ impl StoreKind {
 
 /// Runs a case against a server of its own, and stops the server however the case ends.
 pub async fn run(kind: StoreKind, settings: &[(&'static str, &str)], case: impl AsyncFnOnce(&TestApp)) {
-    let app = TestApp::start(kind, settings).await;
+    run_on(TestApp::start(kind, settings, proxies::is_pooler_wanted()).await, case).await;
+}
+
+/// Runs a case against a server that is connected to PostgreSQL itself.
+pub async fn run_without_pooler(case: impl AsyncFnOnce(&TestApp)) {
+    run_on(TestApp::start(StoreKind::Postgres, &[], false).await, case).await;
+}
+
+async fn run_on(app: TestApp, case: impl AsyncFnOnce(&TestApp)) {
     let outcome = AssertUnwindSafe(tokio::time::timeout(PATIENCE, case(&app))).catch_unwind().await;
     let backend = app.stop().await;
     match outcome {
@@ -230,7 +251,7 @@ pub struct TestApp {
 
 impl TestApp {
     /// A server. Limits are off unless the settings say otherwise: a case makes more requests than a person.
-    async fn start(kind: StoreKind, settings: &[(&'static str, &str)]) -> Self {
+    async fn start(kind: StoreKind, settings: &[(&'static str, &str)], through_pooler: bool) -> Self {
         let mut values = BTreeMap::from([
             ("PORT", "0".to_owned()),
             ("RATE_LIMIT", "off".to_owned()),
@@ -246,7 +267,7 @@ impl TestApp {
             StoreKind::Postgres => {
                 let database = TestDatabase::create().await.unwrap();
                 let mut url = database.url.clone();
-                if proxies::is_pooler_wanted() {
+                if through_pooler {
                     let started = PgBouncer::start(PoolMode::Session, &[]).unwrap();
                     url = started.url(&database).unwrap();
                     pooler = Some(started);

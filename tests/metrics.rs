@@ -23,7 +23,7 @@ on_both_stores!(
 mod on_postgres_alone {
     use super::*;
 
-    on_postgres!(a_database_that_is_gone_is_told_by_metrics_that_still_answer);
+    on_postgres_without_pooler!(a_database_that_is_gone_is_told_by_metrics_that_still_answer);
 }
 
 /// A series: its name with its labels, as it is written.

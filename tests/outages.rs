@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::harness::{Answer, Call, PASSWORD, TestApp, User};
 
-on_postgres!(
+on_postgres_without_pooler!(
     calls_that_need_the_database_are_unavailable_until_it_is_back,
     calls_that_need_no_database_go_on,
     bookings_through_an_outage_are_made_once,
