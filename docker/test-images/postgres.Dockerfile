@@ -14,6 +14,8 @@ RUN install -d /etc/postgresql-common \
     && rm -rf /var/lib/apt/lists/* \
     && ln -s /usr/lib/postgresql/*/bin /usr/local/postgresql \
     && install -d -m 0700 -o postgres -g postgres /var/lib/postgresql/data
+# As in the official image: the encoding of a new cluster follows.
+ENV LANG=C.UTF-8
 ENV PATH=/usr/local/postgresql:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin PGDATA=/var/lib/postgresql/data
 COPY postgres-entrypoint.sh /usr/local/bin/docker-entrypoint.sh
 VOLUME ["/var/lib/postgresql/data"]
