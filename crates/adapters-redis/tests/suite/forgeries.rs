@@ -9,7 +9,7 @@ use domain::booking::{KeyName, ReplayCache as _};
 use port_contracts::replays::{key, remember, replay};
 use port_contracts::tools::SetClock;
 
-use crate::support::{LIMIT, RealTimer, SECRET, Server, settings};
+use crate::support::{LIMIT, RealTimer, SECRET, Server, only_key, set, settings, value};
 
 async fn patient(redis: &TestRedis) -> Server {
     with_secret(redis, SECRET).await
@@ -23,23 +23,6 @@ async fn with_secret(redis: &TestRedis, secret: &[u8]) -> Server {
 
 fn name(of: &str) -> KeyName {
     key(1, "POST /api/bookings", of)
-}
-
-/// The only key of Redis.
-async fn only_key(redis: &TestRedis) -> String {
-    let keys = redis.keys().await.unwrap();
-    assert_eq!(keys.len(), 1, "{keys:?}");
-    keys[0].clone()
-}
-
-async fn value(redis: &TestRedis, key: &str) -> Vec<u8> {
-    let answer = redis.command(&[b"GET", key.as_bytes()]).await.unwrap();
-    let at = answer.windows(2).position(|window| window == b"\r\n").unwrap() + 2;
-    answer[at..answer.len() - 2].to_vec()
-}
-
-async fn set(redis: &TestRedis, key: &str, value: &[u8]) {
-    assert_eq!(redis.command(&[b"SET", key.as_bytes(), value]).await.unwrap(), b"+OK\r\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]

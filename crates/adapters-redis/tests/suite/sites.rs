@@ -7,7 +7,7 @@ use adapters_redis::testing::TestRedis;
 use domain::limits::ClientNetwork;
 use port_contracts::tools::SetClock;
 
-use crate::support::{SECRET, Server};
+use crate::support::{SECRET, Server, only_key, set, value};
 
 const ACCOUNT: &str = "ana@example.org";
 
@@ -19,22 +19,6 @@ async fn server(redis: &TestRedis, secret: &[u8], clock: &Arc<SetClock>) -> Serv
     let server = Server::patient(&redis.url(), secret, clock.clone());
     server.until_well().await;
     server
-}
-
-async fn only_key(redis: &TestRedis) -> String {
-    let keys = redis.keys().await.unwrap();
-    assert_eq!(keys.len(), 1, "{keys:?}");
-    keys[0].clone()
-}
-
-async fn value(redis: &TestRedis, key: &str) -> Vec<u8> {
-    let answer = redis.command(&[b"GET", key.as_bytes()]).await.unwrap();
-    let at = answer.windows(2).position(|window| window == b"\r\n").unwrap() + 2;
-    answer[at..answer.len() - 2].to_vec()
-}
-
-async fn set(redis: &TestRedis, key: &str, value: &[u8]) {
-    assert_eq!(redis.command(&[b"SET", key.as_bytes(), value]).await.unwrap(), b"+OK\r\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]

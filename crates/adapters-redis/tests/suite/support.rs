@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use adapters_local::{LocalKnownSites, LocalRateLimiter};
+use adapters_redis::testing::TestRedis;
 use adapters_redis::{Redis, RedisKnownSites, RedisRateLimiter, RedisReplayCache, RedisSettings, ServerKey};
 use async_trait::async_trait;
 use domain::booking::{KeyName, Replay, ReplayCache};
@@ -145,4 +146,23 @@ pub async fn until(otherwise: &str, is_so: impl AsyncFn() -> bool) {
         }
     };
     assert!(tokio::time::timeout(PATIENCE, waited).await.is_ok(), "{otherwise}");
+}
+
+/// The only key of Redis.
+pub async fn only_key(redis: &TestRedis) -> String {
+    let keys = redis.keys().await.unwrap();
+    assert_eq!(keys.len(), 1, "{keys:?}");
+    keys[0].clone()
+}
+
+/// The bytes stored under a key.
+pub async fn value(redis: &TestRedis, key: &str) -> Vec<u8> {
+    let answer = redis.command(&[b"GET", key.as_bytes()]).await.unwrap();
+    let at = answer.windows(2).position(|window| window == b"\r\n").unwrap() + 2;
+    answer[at..answer.len() - 2].to_vec()
+}
+
+/// Stores bytes under a key.
+pub async fn set(redis: &TestRedis, key: &str, value: &[u8]) {
+    assert_eq!(redis.command(&[b"SET", key.as_bytes(), value]).await.unwrap(), b"+OK\r\n");
 }
