@@ -1,6 +1,6 @@
 //! One's own account: changing and deleting it, its sessions, and all that is stored about one.
 
-use api_actix::server::RunningServer;
+use api_actix::wiring::server::RunningServer;
 use futures::future::join_all;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use port_contracts::Fixture as _;

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use adapters_postgres::testing::{PgBouncer, PoolMode, TEST_DATABASE_URL, TestDatabase};
-use api_actix::config;
-use api_actix::server::{RunningServer, start};
-use api_actix::stores::{OpenStore, Purpose};
+use api_actix::settings;
+use api_actix::wiring::server::{RunningServer, start};
+use api_actix::wiring::stores::{OpenStore, Purpose};
 use chrono::{TimeDelta, Utc};
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
@@ -143,7 +143,7 @@ pub struct Backend {
 }
 
 impl Backend {
-    async fn open(place: Place, config: &config::Config) -> Self {
+    async fn open(place: Place, config: &settings::Config) -> Self {
         let open = OpenStore::open(config, Purpose::Administer).await.unwrap();
         let stores = open.ports;
         Self { place, stores }
@@ -244,7 +244,7 @@ pub struct TestApp {
     server: RunningServer,
     is_direct: AtomicBool,
     signed_up: AtomicUsize,
-    config: config::Config,
+    config: settings::Config,
     // Stopped last.
     _pooler: Option<PgBouncer>,
 }
@@ -281,7 +281,7 @@ impl TestApp {
             let others = values.get("TRUSTED_PROXIES").map(|others| format!(",{others}")).unwrap_or_default();
             values.insert("TRUSTED_PROXIES", format!("{PROXY_ADDRESS}{others}"));
         }
-        let config = config::check(values, Vec::new()).unwrap();
+        let config = settings::check(values, Vec::new()).unwrap();
         let backend = Backend::open(place, &config).await;
         // Before the server starts: an empty embedded store would be filled with the demo data.
         let world = World::build(&backend).await;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use api_actix::metrics::CONTENT_TYPE;
+use api_actix::telemetry::metrics::CONTENT_TYPE;
 use futures::future::join_all;
 use port_contracts::Fixture as _;
 use reqwest::Method;

@@ -66,7 +66,7 @@ struct Operation {
 }
 
 fn document() -> Value {
-    serde_json::from_str(&api_actix::openapi::to_json()).unwrap()
+    serde_json::from_str(&api_actix::http::openapi::to_json()).unwrap()
 }
 
 fn operations() -> &'static [Operation] {
@@ -112,7 +112,7 @@ fn is_at(template: &str, path: &str) -> bool {
 #[test]
 fn the_committed_document_is_the_generated_one() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/api-actix/openapi.json");
-    let generated = api_actix::openapi::to_json();
+    let generated = api_actix::http::openapi::to_json();
     if std::env::var_os("UPDATE_OPENAPI").is_some() {
         std::fs::write(path, &generated).unwrap();
     }
@@ -180,7 +180,7 @@ fn every_reference_leads_somewhere() {
 
 async fn the_server_serves_the_document(app: &TestApp) {
     let served = app.get("/api/openapi.json").send().await.ok(200);
-    assert_eq!(served.text(), api_actix::openapi::to_json());
+    assert_eq!(served.text(), api_actix::http::openapi::to_json());
 }
 
 /// Ids that are there, by the names they have in paths.

@@ -9,9 +9,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use adapters_redis::testing::{Fault, FaultyProxy, TestRedis};
-use api_actix::config;
-use api_actix::server::start;
-use api_actix::stores::Purpose;
+use api_actix::settings;
+use api_actix::wiring::server::start;
+use api_actix::wiring::stores::Purpose;
 use domain::seed::SeedPlan;
 use futures::FutureExt as _;
 use futures::future::join_all;
@@ -428,7 +428,7 @@ async fn two_servers_share_limits_and_answers() {
             ("RATE_LIMIT_AUTH_FAILURES_PER_MINUTE", "3".to_owned()),
             ("TRUSTED_PROXIES", "127.0.0.1".to_owned()),
         ]);
-        let config = config::check(values, Vec::new()).unwrap();
+        let config = settings::check(values, Vec::new()).unwrap();
         let other = start(&config, Purpose::Serve).await.unwrap();
         let authority = other.address.to_string();
         // A machine that is busy with other tests may be too slow for Redis now and then: some rounds must show it, and none

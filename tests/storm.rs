@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::ids::ShowId;
-use domain::seating::{Claim, SeatAvailability};
+use domain::seating::{SeatAvailability, SeatClaim};
 use domain::seed::{HallSeed, SeatSeed, SeedPlan};
 use futures::FutureExt as _;
 use futures::future::join_all;
@@ -1328,7 +1328,7 @@ impl Storm {
     /// What seats are not free, and why, by the tables.
     async fn statuses(&self, app: &TestApp) -> BTreeMap<i64, String> {
         let seating = app.backend.stores().seating.seating(ShowId(self.place.show)).await.unwrap().unwrap();
-        let status = |claim: &Claim| (claim.seat_id.0, SeatAvailability::from(claim.status).as_str().to_owned());
+        let status = |claim: &SeatClaim| (claim.seat_id.0, SeatAvailability::from(claim.status).as_str().to_owned());
         seating.claims.iter().map(status).collect()
     }
 }

@@ -1,7 +1,7 @@
 //! The commands beside `serve`.
 
 use super::support::{DATABASE_PASSWORD, JWT_SECRET, Kind, Site};
-use api_actix::config::SETTINGS;
+use api_actix::settings::SETTINGS;
 use serde_json::Value;
 
 #[tokio::test(flavor = "multi_thread")]

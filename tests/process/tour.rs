@@ -63,7 +63,7 @@ fn the_readme_names_settings_with_their_defaults() {
     let mut named = 0;
     for row in rows {
         let cells: Vec<_> = row.trim_matches('|').split('|').map(|cell| cell.trim().trim_matches('`')).collect();
-        let Some(setting) = api_actix::config::SETTINGS.iter().find(|setting| setting.name == cells[0]) else {
+        let Some(setting) = api_actix::settings::SETTINGS.iter().find(|setting| setting.name == cells[0]) else {
             continue;
         };
         named += 1;
@@ -77,10 +77,10 @@ fn the_readme_names_settings_with_their_defaults() {
 #[test]
 fn the_documentation_is_complete() {
     let documentation = include_str!("../../DOCUMENTATION.md");
-    for setting in api_actix::config::SETTINGS {
+    for setting in api_actix::settings::SETTINGS {
         assert!(documentation.contains(&format!("| `{}` |", setting.name)), "{}", setting.name);
     }
-    for code in api_actix::problem::Code::ALL {
+    for code in api_actix::http::problem::Code::ALL {
         let row = format!("| {} | `{}` |", code.status().as_u16(), code.as_str());
         assert!(documentation.contains(&row), "{row}");
     }

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, Text, Timestamptz};
 use domain::StoreError;
-use domain::booking::{Booking, BookingFilter, BookingPlace, BookingStore, Hold, HoldId, HoldStore, SoldSeat, When};
+use domain::booking::{Booking, BookingCursor, BookingFilter, BookingStore, Hold, HoldId, HoldStore, SoldSeat, When};
 use domain::ids::{BookingId, SeatId, ShowId, UserId};
 use domain::page::{Filling, PageRequest};
 use domain::random::Reference;
@@ -92,7 +92,7 @@ impl BookingStore for PostgresStore {
         &self,
         user_id: UserId,
         filter: &BookingFilter,
-        page: &PageRequest<BookingPlace>,
+        page: &PageRequest<BookingCursor>,
     ) -> Result<Vec<Booking>, StoreError> {
         let mut filling = Filling::of(page);
         while let Some(page) = filling.next() {
@@ -107,7 +107,7 @@ impl BookingStore for PostgresStore {
                     BigInt = page.rows(),
                 ))
                 .await?;
-            let place = |row: &BookingRow| BookingPlace { booked_at: row.5, id: BookingId(row.0) };
+            let place = |row: &BookingRow| BookingCursor { booked_at: row.5, id: BookingId(row.0) };
             filling.add(rows, place, |row| listed("bookings", row.0, booking(user_id, row)));
         }
         Ok(filling.into_items())

@@ -6,8 +6,8 @@ use chrono_tz::Tz;
 use diesel::sql_types::{Array, BigInt, Bool, Date, Integer, Nullable, Text, Timestamptz};
 use domain::StoreError;
 use domain::catalog::{
-    CatalogStore, DayWindow, HallSummary, Movie, MovieFilter, MoviePlace, Show, ShowFilter, ShowPlace, ShowStatus,
-    Theatre, TheatrePlace,
+    CatalogStore, DayWindow, HallSummary, Movie, MovieCursor, MovieFilter, Show, ShowCursor, ShowFilter, ShowStatus,
+    Theatre, TheatreCursor,
 };
 use domain::ids::{HallId, MovieId, ShowId, TheatreId};
 use domain::money::Money;
@@ -164,7 +164,7 @@ statement!(OneTheatre: TheatreColumns = concat!(theatre_columns!(), "WHERE t.id 
 
 #[async_trait]
 impl CatalogStore for PostgresStore {
-    async fn movies(&self, filter: &MovieFilter, page: &PageRequest<MoviePlace>) -> Result<Vec<Movie>, StoreError> {
+    async fn movies(&self, filter: &MovieFilter, page: &PageRequest<MovieCursor>) -> Result<Vec<Movie>, StoreError> {
         let (theatres, from, to) = columns_of(filter.shown_during.as_deref());
         let mut filling = Filling::of(page);
         while let Some(page) = filling.next() {
@@ -183,7 +183,7 @@ impl CatalogStore for PostgresStore {
                     BigInt = page.rows(),
                 ))
                 .await?;
-            let place = |row: &MovieRow| MoviePlace { title: row.1.clone(), id: MovieId(row.0) };
+            let place = |row: &MovieRow| MovieCursor { title: row.1.clone(), id: MovieId(row.0) };
             filling.add(rows, place, |row| listed("movies", row.0, movie(row)));
         }
         Ok(filling.into_items())
@@ -194,7 +194,7 @@ impl CatalogStore for PostgresStore {
         rows.into_iter().next().map(movie).transpose()
     }
 
-    async fn shows(&self, filter: &ShowFilter, page: &PageRequest<ShowPlace>) -> Result<Vec<Show>, StoreError> {
+    async fn shows(&self, filter: &ShowFilter, page: &PageRequest<ShowCursor>) -> Result<Vec<Show>, StoreError> {
         let (theatres, from, to) = columns_of(filter.during.as_deref());
         let mut filling = Filling::of(page);
         while let Some(page) = filling.next() {
@@ -214,7 +214,7 @@ impl CatalogStore for PostgresStore {
                     BigInt = page.rows(),
                 ))
                 .await?;
-            let place = |row: &ShowRow| ShowPlace { start_time: row.7, id: ShowId(row.0) };
+            let place = |row: &ShowRow| ShowCursor { start_time: row.7, id: ShowId(row.0) };
             filling.add(rows, place, |row| listed("shows", row.0, show(row)));
         }
         Ok(filling.into_items())
@@ -225,7 +225,7 @@ impl CatalogStore for PostgresStore {
         rows.into_iter().next().map(show).transpose()
     }
 
-    async fn theatres(&self, page: &PageRequest<TheatrePlace>) -> Result<Vec<Theatre>, StoreError> {
+    async fn theatres(&self, page: &PageRequest<TheatreCursor>) -> Result<Vec<Theatre>, StoreError> {
         let mut filling = Filling::of(page);
         while let Some(page) = filling.next() {
             let rows: Vec<TheatreRow> = self
@@ -236,7 +236,7 @@ impl CatalogStore for PostgresStore {
                     BigInt = page.rows(),
                 ))
                 .await?;
-            let place = |row: &TheatreRow| TheatrePlace { name: row.1.clone(), id: TheatreId(row.0) };
+            let place = |row: &TheatreRow| TheatreCursor { name: row.1.clone(), id: TheatreId(row.0) };
             filling.add(rows, place, |row| listed("theatres", row.0, theatre(row)));
         }
         Ok(filling.into_items())

@@ -10,7 +10,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use domain::StoreError;
 use domain::identity::{
     Account, AccountChange, AnonymiseError, Bearer, ChangeAccountError, CreatedUser, Email, NewRefreshToken, NewUser,
-    PasswordHash, RefreshTokenHash, Role, Rotation, Session, SessionPlace, SessionStore, User, UserStore,
+    PasswordHash, RefreshTokenHash, Role, Rotation, Session, SessionCursor, SessionStore, User, UserStore,
     UserStoreError,
 };
 use domain::ids::{SessionId, UserId};
@@ -354,7 +354,7 @@ impl SessionStore for PostgresStore {
         transaction.finish(outcome).await
     }
 
-    async fn sessions(&self, user: UserId, page: &PageRequest<SessionPlace>) -> Result<Vec<Session>, StoreError> {
+    async fn sessions(&self, user: UserId, page: &PageRequest<SessionCursor>) -> Result<Vec<Session>, StoreError> {
         // A session lasts by the one token of it that was not used yet: with it came the last pair, and with it the session
         // runs out.
         let live = sessions::table
@@ -368,7 +368,7 @@ impl SessionStore for PostgresStore {
             .select((sessions::id, sessions::created_at, refresh_tokens::created_at, refresh_tokens::expires_at));
         let rows: Vec<SessionRow> = match page.after {
             None => self.load(live).await?,
-            Some(SessionPlace { created_at: at, id }) => {
+            Some(SessionCursor { created_at: at, id }) => {
                 let later = sessions::created_at.lt(at).or(sessions::created_at.eq(at).and(sessions::id.lt(id.0)));
                 self.load(live.filter(later)).await?
             }

@@ -8,7 +8,7 @@ use diesel::sql_types::{Array, BigInt, Interval, Text};
 use diesel_async::RunQueryDsl as _;
 use domain::StoreError;
 use domain::booking::PreparedCommand;
-use domain::retention::{RetentionStore, Sweep};
+use domain::retention::{RetentionRule, RetentionStore};
 
 use crate::statement::{bind, statement};
 use crate::store::{PostgresStore, WriteFailure, within};
@@ -78,18 +78,18 @@ statement!(DeleteSessions: () = "
 
 #[async_trait]
 impl RetentionStore for PostgresStore {
-    async fn sweep(&self, what: Sweep, keep: Duration, rows_max: u32) -> Result<u32, StoreError> {
+    async fn sweep(&self, what: RetentionRule, keep: Duration, rows_max: u32) -> Result<u32, StoreError> {
         let keep = TimeDelta::from_std(keep).map_err(StoreError::internal)?;
         let rows_max = i64::from(rows_max);
         let swept: Option<i64> = match what {
-            Sweep::Answers => {
+            RetentionRule::Answers => {
                 let own = PreparedCommand::OWN_SCOPE.to_owned();
                 self.first(bind!(ForgetAnswers, Interval = keep, BigInt = rows_max, Text = own)).await?
             }
-            Sweep::Holds => self.first(bind!(DeleteHolds, Interval = keep, BigInt = rows_max)).await?,
-            Sweep::Tenures => self.first(bind!(DeleteTenures, Interval = keep, BigInt = rows_max)).await?,
-            Sweep::Events => self.first(bind!(DeleteEvents, Interval = keep, BigInt = rows_max)).await?,
-            Sweep::RefreshTokens => Some(self.delete_tokens(keep, rows_max).await?),
+            RetentionRule::Holds => self.first(bind!(DeleteHolds, Interval = keep, BigInt = rows_max)).await?,
+            RetentionRule::Tenures => self.first(bind!(DeleteTenures, Interval = keep, BigInt = rows_max)).await?,
+            RetentionRule::Events => self.first(bind!(DeleteEvents, Interval = keep, BigInt = rows_max)).await?,
+            RetentionRule::RefreshTokens => Some(self.delete_tokens(keep, rows_max).await?),
         };
         u32::try_from(swept.unwrap_or_default()).map_err(StoreError::internal)
     }

@@ -7,7 +7,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Nullable, Text};
 use domain::StoreError;
 use domain::ids::{LayoutId, SeatId, ShowId, UserId};
-use domain::seating::{CategoryPrice, Claim, ClaimStatus, Layout, LayoutStore, Seat, SeatingStore, ShowSeating};
+use domain::seating::{CategoryPrice, ClaimStatus, Layout, LayoutStore, Seat, SeatClaim, SeatingStore, ShowSeating};
 
 use crate::error::bad_row;
 use crate::rows::{currency, parse_all};
@@ -84,7 +84,7 @@ fn seating(show_id: ShowId, row: SeatingRow) -> Result<ShowSeating, StoreError> 
         currency: currency(&code)?,
         prices: categories.into_iter().zip(minors).map(|(category, minor)| CategoryPrice { category, minor }).collect(),
         claims: parse_all(claims, |((seat_id, status), user_id)| {
-            Ok(Claim {
+            Ok(SeatClaim {
                 seat_id: SeatId(seat_id),
                 status: ClaimStatus::parse(&status).map_err(bad_row)?,
                 user_id: user_id.map(UserId),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain::booking::{Fingerprint, HoldId, KeyName, Made, Replay, ReplayCache};
+use domain::booking::{Fingerprint, HoldId, KeyName, Replay, ReplayCache, Subject};
 use domain::clock::Clock;
 use domain::ids::BookingId;
 use fred::interfaces::KeysInterface as _;
@@ -69,8 +69,8 @@ impl RedisReplayCache {
     fn seal(&self, key: &KeyName, replay: &Replay) -> Vec<u8> {
         let Replay { fingerprint, made, body } = replay;
         let made = match made {
-            Made::Booking(id) => format!("b{id}"),
-            Made::Hold(id) => format!("h{}", id.as_str()),
+            Subject::Booking(id) => format!("b{id}"),
+            Subject::Hold(id) => format!("h{}", id.as_str()),
         };
         let ttl = i64::try_from(self.ttl.as_millis()).unwrap_or(i64::MAX);
         let expires = self.clock.now().timestamp_millis().saturating_add(ttl);
@@ -101,8 +101,8 @@ impl RedisReplayCache {
             return None;
         }
         let made = match str::from_utf8(made).ok()?.split_at_checked(1)? {
-            ("b", id) => Made::Booking(BookingId(id.parse().ok()?)),
-            ("h", id) => Made::Hold(HoldId::parse(id).ok()?),
+            ("b", id) => Subject::Booking(BookingId(id.parse().ok()?)),
+            ("h", id) => Subject::Hold(HoldId::parse(id).ok()?),
             _ => return None,
         };
         Some(Replay { fingerprint: Fingerprint(*fingerprint), made, body: body.into() })

@@ -8,11 +8,11 @@ use diesel::prelude::*;
 use diesel::sqlite::Sqlite;
 use domain::StoreError;
 use domain::booking::{
-    BatchState, BatchStore, Booking, BookingFilter, BookingIdBlock, BookingPlace, BookingState, BookingStatus,
-    BookingStore, CancellationGuard, ChangedBooking, ChangedHold, Changes, ClaimRow, EndedTenure, Fingerprint,
-    HeldGuard, History, HistorySource, Hold, HoldId, HoldStore, KeyName, KeyRow, Made, Named, NewClaim, NewKey,
-    NewOutboxEvent, RemovedClaim, RowGuard, Rules, ShowGuard, ShowOffer, SoldSeat, StoredAnswer, Tenure, TenurePlace,
-    UserGuard, UserRow, When, WriteError,
+    BatchStore, Booking, BookingCursor, BookingFilter, BookingIdBlock, BookingState, BookingStatus, BookingStore,
+    CancellationGuard, ChangedBooking, ChangedHold, Claim, EndedTenure, Fingerprint, HeldGuard, History, HistorySource,
+    Hold, HoldId, HoldStore, KeyName, NewClaim, NewKey, NewOutboxEvent, ReadSet, RemovedClaim, RowGuard, Rules,
+    ShowGuard, ShowOffer, Snapshot, SoldSeat, StoredAnswer, StoredKey, StoredUser, Subject, Tenure, TenureKey,
+    UserGuard, When, WriteError, WriteSet,
 };
 use domain::catalog::ShowStatus;
 use domain::ids::{BookingId, LayoutId, SeatId, SessionId, ShowId, UserId};
@@ -44,12 +44,12 @@ impl BatchStore for SqliteStore {
         Ok(reserved.await?)
     }
 
-    async fn read(&self, named: &Named) -> Result<BatchState, StoreError> {
+    async fn read(&self, named: &ReadSet) -> Result<Snapshot, StoreError> {
         let (named, clock) = (named.clone(), self.clock());
         Ok(self.read_on_writer(move |connection| batch_state(connection, named, clock.now())).await?)
     }
 
-    async fn write(&self, changes: &Changes) -> Result<(), WriteError> {
+    async fn write(&self, changes: &WriteSet) -> Result<(), WriteError> {
         let changes = changes.clone();
         let written = self.write(move |connection| write_changes(connection, &changes));
         written.await.map_err(write_error)
@@ -72,9 +72,9 @@ impl HistorySource for SqliteStore {
 ///
 /// By `get_result` and never by `first`: that adds a `LIMIT ?`, and SQLite plans a statement anew whenever a value is bound to its
 /// limit. It took two fifths of the writer's time.
-fn batch_state(connection: &mut SqliteConnection, named: Named, now: i64) -> Result<BatchState, Failure> {
-    let mut state = BatchState::at(instant(now, "now")?);
-    let Named {
+fn batch_state(connection: &mut SqliteConnection, named: ReadSet, now: i64) -> Result<Snapshot, Failure> {
+    let mut state = Snapshot::at(instant(now, "now")?);
+    let ReadSet {
         keys,
         users,
         sessions: session_ids,
@@ -96,7 +96,7 @@ fn batch_state(connection: &mut SqliteConnection, named: Named, now: i64) -> Res
         let generation: Option<i64> =
             users::table.find(id.0).select(users::session_generation).get_result(connection).optional()?;
         if let Some(session_generation) = generation {
-            state.users.insert(id, UserRow { session_generation });
+            state.users.insert(id, StoredUser { session_generation });
         }
     }
     for id in session_ids {
@@ -157,7 +157,7 @@ fn tenures_of(
     show_id: ShowId,
     user_id: UserId,
     after: i64,
-) -> Result<Vec<(TenurePlace, Tenure)>, Failure> {
+) -> Result<Vec<(TenureKey, Tenure)>, Failure> {
     let rows: Vec<(i64, i64, i64)> = seat_tenures::table
         .filter(seat_tenures::show_id.eq(show_id.0))
         .filter(seat_tenures::user_id.eq(user_id.0))
@@ -165,7 +165,7 @@ fn tenures_of(
         .select((seat_tenures::seat_id, seat_tenures::since, seat_tenures::until))
         .load(connection)?;
     let tenure = |(seat, since, until)| -> Result<_, Failure> {
-        let place = TenurePlace { show_id, user_id, seat_id: SeatId(seat) };
+        let place = TenureKey { show_id, user_id, seat_id: SeatId(seat) };
         Ok((place, Tenure { since: instant(since, "since")?, until: instant(until, "until")? }))
     };
     rows.into_iter().map(tenure).collect()
@@ -189,10 +189,10 @@ fn lasting_session(connection: &mut SqliteConnection, id: SessionId) -> Result<O
 }
 
 /// Fingerprint, operation id, booking, hold and answer.
-type StoredKey = (Vec<u8>, Vec<u8>, Option<i64>, Option<String>, Option<Vec<u8>>);
+type KeyColumns = (Vec<u8>, Vec<u8>, Option<i64>, Option<String>, Option<Vec<u8>>);
 
-fn key_row(connection: &mut SqliteConnection, name: &KeyName) -> Result<Option<KeyRow>, Failure> {
-    let row: Option<StoredKey> = idempotency_keys::table
+fn key_row(connection: &mut SqliteConnection, name: &KeyName) -> Result<Option<StoredKey>, Failure> {
+    let row: Option<KeyColumns> = idempotency_keys::table
         .find((name.user_id.0, name.scope.0.as_str(), name.key.as_str()))
         .select((
             idempotency_keys::fingerprint,
@@ -205,10 +205,10 @@ fn key_row(connection: &mut SqliteConnection, name: &KeyName) -> Result<Option<K
         .optional()?;
     let Some((fingerprint, operation_id, booking, hold, answer)) = row else { return Ok(None) };
     let hold = hold.as_deref().map(hold_id).transpose()?;
-    Ok(Some(KeyRow {
+    Ok(Some(StoredKey {
         fingerprint: Fingerprint(parsed(fingerprint.try_into(), "fingerprint")?),
         operation_id: OperationId(parsed(operation_id.try_into(), "operation_id")?),
-        made: Made::from_stored(booking.map(BookingId), hold).ok_or(Failure::BadRow("booking_id"))?,
+        made: Subject::from_stored(booking.map(BookingId), hold).ok_or(Failure::BadRow("booking_id"))?,
         answer: answer.map(|body| StoredAnswer { body: body.into() }),
     }))
 }
@@ -266,13 +266,13 @@ const CLAIM: (
     seat_claims::expires_at,
 ) = (seat_claims::status, seat_claims::user_id, seat_claims::booking_id, seat_claims::hold_id, seat_claims::expires_at);
 
-fn claim_row(connection: &mut SqliteConnection, show_id: ShowId, seat_id: SeatId) -> Result<Option<ClaimRow>, Failure> {
+fn claim_row(connection: &mut SqliteConnection, show_id: ShowId, seat_id: SeatId) -> Result<Option<Claim>, Failure> {
     let row: Option<StoredClaim> =
         seat_claims::table.find((show_id.0, seat_id.0)).select(CLAIM).get_result(connection).optional()?;
     row.map(claim).transpose()
 }
 
-fn claims_of(connection: &mut SqliteConnection, show_id: ShowId) -> Result<Vec<(SeatId, ClaimRow)>, Failure> {
+fn claims_of(connection: &mut SqliteConnection, show_id: ShowId) -> Result<Vec<(SeatId, Claim)>, Failure> {
     let rows: Vec<(i64, StoredClaim)> = seat_claims::table
         .filter(seat_claims::show_id.eq(show_id.0))
         .select((seat_claims::seat_id, CLAIM))
@@ -280,18 +280,18 @@ fn claims_of(connection: &mut SqliteConnection, show_id: ShowId) -> Result<Vec<(
     rows.into_iter().map(|(seat, row)| Ok((SeatId(seat), claim(row)?))).collect()
 }
 
-fn claim((status, user, booking, hold, expires_at): StoredClaim) -> Result<ClaimRow, Failure> {
+fn claim((status, user, booking, hold, expires_at): StoredClaim) -> Result<Claim, Failure> {
     let status = parsed(ClaimStatus::parse(&status), "status")?;
     let hold = hold.as_deref().map(hold_id).transpose()?;
     let expires_at = expires_at.map(|at| instant(at, "expires_at")).transpose()?;
-    let row = ClaimRow::from_stored(status, user.map(UserId), booking.map(BookingId), hold.zip(expires_at));
+    let row = Claim::from_stored(status, user.map(UserId), booking.map(BookingId), hold.zip(expires_at));
     parsed(row, "seat_claims")
 }
 
 /// Writes in the order of the fields. Nobody else writes meanwhile: what is checked stays so until the commit.
-fn write_changes(connection: &mut SqliteConnection, changes: &Changes) -> Result<(), Failure> {
+fn write_changes(connection: &mut SqliteConnection, changes: &WriteSet) -> Result<(), Failure> {
     // All of them, so that a field that is added is written too.
-    let Changes {
+    let WriteSet {
         at,
         shows,
         held,
@@ -555,7 +555,7 @@ impl BookingStore for SqliteStore {
         &self,
         user_id: UserId,
         filter: &BookingFilter,
-        page: &PageRequest<BookingPlace>,
+        page: &PageRequest<BookingCursor>,
     ) -> Result<Vec<Booking>, StoreError> {
         let (filter, mut filling, clock) = (*filter, Filling::of(page), self.clock());
         let found = self.read(move |connection| {
@@ -580,7 +580,7 @@ impl BookingStore for SqliteStore {
 /// Which bookings are read.
 enum Which {
     One(BookingId),
-    Page(BookingFilter, PageRequest<BookingPlace>),
+    Page(BookingFilter, PageRequest<BookingCursor>),
 }
 
 /// A booking without its seats. In the order of [`bookings_of`].
@@ -604,9 +604,9 @@ fn one_booking(
 
 impl BookingRow {
     /// Where it is in the list. A time that is no instant is before all others, and is left out.
-    fn place(&self) -> BookingPlace {
+    fn place(&self) -> BookingCursor {
         let booked_at = instant(self.booking.6, "booked_at").unwrap_or(DateTime::<Utc>::MAX_UTC);
-        BookingPlace { booked_at, id: BookingId(self.booking.0) }
+        BookingCursor { booked_at, id: BookingId(self.booking.0) }
     }
 }
 
@@ -642,7 +642,7 @@ fn bookings_of(
             if let Some(status) = status {
                 query = query.filter(bookings::status.eq(status.as_str()));
             }
-            if let Some(BookingPlace { booked_at, id }) = page.after {
+            if let Some(BookingCursor { booked_at, id }) = page.after {
                 let at = micros(booked_at);
                 let behind = bookings::booked_at.eq(at).and(bookings::id.lt(id.0));
                 query = query.filter(bookings::booked_at.lt(at).or(behind));

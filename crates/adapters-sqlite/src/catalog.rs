@@ -10,8 +10,8 @@ use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 use diesel::sqlite::Sqlite;
 use domain::StoreError;
 use domain::catalog::{
-    CatalogStore, DayWindow, HallSummary, Movie, MovieFilter, MoviePlace, Show, ShowFilter, ShowPlace, ShowStatus,
-    Theatre, TheatrePlace,
+    CatalogStore, DayWindow, HallSummary, Movie, MovieCursor, MovieFilter, Show, ShowCursor, ShowFilter, ShowStatus,
+    Theatre, TheatreCursor,
 };
 use domain::ids::{HallId, MovieId, ShowId, TheatreId};
 use domain::money::Money;
@@ -24,7 +24,7 @@ use crate::store::SqliteStore;
 
 #[async_trait]
 impl CatalogStore for SqliteStore {
-    async fn movies(&self, filter: &MovieFilter, page: &PageRequest<MoviePlace>) -> Result<Vec<Movie>, StoreError> {
+    async fn movies(&self, filter: &MovieFilter, page: &PageRequest<MovieCursor>) -> Result<Vec<Movie>, StoreError> {
         if is_nothing(filter.shown_during.as_deref()) {
             return Ok(Vec::new());
         }
@@ -33,7 +33,7 @@ impl CatalogStore for SqliteStore {
             let now = clock.now();
             while let Some(page) = filling.next() {
                 let rows = movies_page(connection, filter.clone(), page, now)?;
-                let place = |row: &MovieRow| MoviePlace { title: row.title.clone(), id: MovieId(row.id) };
+                let place = |row: &MovieRow| MovieCursor { title: row.title.clone(), id: MovieId(row.id) };
                 filling.add(rows, place, |row| listed("movies", row.id, Movie::try_from(row)));
             }
             Ok(filling.into_items())
@@ -49,7 +49,7 @@ impl CatalogStore for SqliteStore {
         Ok(found.await?)
     }
 
-    async fn shows(&self, filter: &ShowFilter, page: &PageRequest<ShowPlace>) -> Result<Vec<Show>, StoreError> {
+    async fn shows(&self, filter: &ShowFilter, page: &PageRequest<ShowCursor>) -> Result<Vec<Show>, StoreError> {
         if is_nothing(filter.during.as_deref()) {
             return Ok(Vec::new());
         }
@@ -74,19 +74,19 @@ impl CatalogStore for SqliteStore {
         Ok(found.await?)
     }
 
-    async fn theatres(&self, page: &PageRequest<TheatrePlace>) -> Result<Vec<Theatre>, StoreError> {
+    async fn theatres(&self, page: &PageRequest<TheatreCursor>) -> Result<Vec<Theatre>, StoreError> {
         let mut filling = Filling::of(page);
         let found = self.read(move |connection| {
             while let Some(page) = filling.next() {
                 let mut query = theatres::table.select(TheatreRow::as_select()).into_boxed::<Sqlite>();
-                if let Some(TheatrePlace { name, id }) = page.after.clone() {
+                if let Some(TheatreCursor { name, id }) = page.after.clone() {
                     let behind = theatres::name.eq(name.clone()).and(theatres::id.gt(id.0));
                     query = query.filter(theatres::name.gt(name).or(behind));
                 }
                 let rows: Vec<TheatreRow> =
                     query.order((theatres::name, theatres::id)).limit(page.rows()).load(connection)?;
                 let mut halls_of = halls_of(connection, &rows)?;
-                let place = |row: &TheatreRow| TheatrePlace { name: row.name.clone(), id: TheatreId(row.id) };
+                let place = |row: &TheatreRow| TheatreCursor { name: row.name.clone(), id: TheatreId(row.id) };
                 filling.add(rows, place, |row| listed("theatres", row.id, theatre(row, &mut halls_of)));
             }
             Ok(filling.into_items())
@@ -155,7 +155,7 @@ impl TryFrom<MovieRow> for Movie {
 fn movies_page(
     connection: &mut SqliteConnection,
     filter: MovieFilter,
-    page: PageRequest<MoviePlace>,
+    page: PageRequest<MovieCursor>,
     now: i64,
 ) -> Result<Vec<MovieRow>, Failure> {
     let limit = page.rows();
@@ -188,7 +188,7 @@ fn movies_page(
             .sql(" AND shows.start_time < json_extract(during.value, '$[2]'))");
         query = query.filter(during);
     }
-    if let Some(MoviePlace { title, id }) = page.after {
+    if let Some(MovieCursor { title, id }) = page.after {
         let behind = movies::title.eq(title.clone()).and(movies::id.gt(id.0));
         query = query.filter(movies::title.gt(title).or(behind));
     }
@@ -205,9 +205,9 @@ struct ShowRow {
 
 impl ShowRow {
     /// Where it is in a list. A start that is no instant is after all others, and is left out.
-    fn place(&self) -> ShowPlace {
+    fn place(&self) -> ShowCursor {
         let start_time = instant(self.facts.0, "start_time").unwrap_or(DateTime::<Utc>::MAX_UTC);
-        ShowPlace { start_time, id: ShowId(self.names.0) }
+        ShowCursor { start_time, id: ShowId(self.names.0) }
     }
 }
 
@@ -242,7 +242,7 @@ impl TryFrom<ShowRow> for Show {
 /// Which shows are read.
 enum Which {
     One(ShowId),
-    Page(ShowFilter, PageRequest<ShowPlace>),
+    Page(ShowFilter, PageRequest<ShowCursor>),
 }
 
 /// Shows with the names, prices and counts of a list. The counts go through keys that begin with the show.
@@ -288,7 +288,7 @@ fn shows_with_names(connection: &mut SqliteConnection, which: Which, now: i64) -
                     .sql(" AND shows.start_time < json_extract(during.value, '$[2]'))");
                 query = query.filter(during);
             }
-            if let Some(ShowPlace { start_time, id }) = page.after {
+            if let Some(ShowCursor { start_time, id }) = page.after {
                 let start = micros(start_time);
                 let behind = shows::start_time.eq(start).and(shows::id.gt(id.0));
                 query = query.filter(shows::start_time.gt(start).or(behind));
@@ -300,7 +300,7 @@ fn shows_with_names(connection: &mut SqliteConnection, which: Which, now: i64) -
 }
 
 /// Between which instants shows on the page can start, by all that is asked: what the index can use.
-fn bounds(filter: &ShowFilter, page: &PageRequest<ShowPlace>, now: i64) -> (i64, i64) {
+fn bounds(filter: &ShowFilter, page: &PageRequest<ShowCursor>, now: i64) -> (i64, i64) {
     let windows = filter.during.as_deref().unwrap_or_default();
     let from = [
         filter.from.map(micros),

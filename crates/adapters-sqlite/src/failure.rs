@@ -49,7 +49,7 @@ pub(crate) enum Failure {
 
 /// What a connection is good for after a failure.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Aftermath {
+pub(crate) enum ConnectionFate {
     /// All is as before.
     Keep,
     /// A transaction may be open: it must be rolled back.
@@ -140,7 +140,7 @@ impl Failure {
     }
 
     /// What the connection is good for now.
-    pub(crate) fn aftermath(&self) -> Aftermath {
+    pub(crate) fn aftermath(&self) -> ConnectionFate {
         match self {
             Self::Connect(_)
             | Self::FileMissing(_)
@@ -148,13 +148,13 @@ impl Failure {
             | Self::QueueFull
             | Self::Late
             | Self::Closed
-            | Self::Lost => Aftermath::Keep,
-            Self::BadRow(_) | Self::Stale(_) => Aftermath::Settle,
+            | Self::Lost => ConnectionFate::Keep,
+            Self::BadRow(_) | Self::Stale(_) => ConnectionFate::Settle,
             Self::Statement(error) if matches!(trouble(error), Trouble::Conflict | Trouble::Busy | Trouble::Full) => {
-                Aftermath::Settle
+                ConnectionFate::Settle
             }
             // Damage may be in what the connection remembers of the file.
-            Self::Statement(_) | Self::Commit(_) | Self::Migration(_) => Aftermath::Reopen,
+            Self::Statement(_) | Self::Commit(_) | Self::Migration(_) => ConnectionFate::Reopen,
         }
     }
 }

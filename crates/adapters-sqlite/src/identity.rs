@@ -6,7 +6,7 @@ use diesel::prelude::*;
 use domain::StoreError;
 use domain::identity::{
     Account, AccountChange, AnonymiseError, Bearer, ChangeAccountError, CreatedUser, Email, NewRefreshToken, NewUser,
-    PasswordHash, RefreshTokenHash, Role, Rotation, Session, SessionPlace, SessionStore, User, UserStore,
+    PasswordHash, RefreshTokenHash, Role, Rotation, Session, SessionCursor, SessionStore, User, UserStore,
     UserStoreError,
 };
 use domain::ids::{SessionId, UserId};
@@ -331,13 +331,13 @@ impl SessionStore for SqliteStore {
         Ok(ended.await?)
     }
 
-    async fn sessions(&self, user: UserId, page: &PageRequest<SessionPlace>) -> Result<Vec<Session>, StoreError> {
+    async fn sessions(&self, user: UserId, page: &PageRequest<SessionCursor>) -> Result<Vec<Session>, StoreError> {
         let (mut filling, clock) = (Filling::of(page), self.clock());
         let found = self.read(move |connection| {
             let now = clock.now();
             while let Some(page) = filling.next() {
                 let rows = live_sessions(connection, user, &page, now)?;
-                let place = |row: &SessionRow| SessionPlace {
+                let place = |row: &SessionRow| SessionCursor {
                     created_at: instant(row.1, "created_at").unwrap_or(DateTime::<Utc>::MAX_UTC),
                     id: SessionId(row.0),
                 };
@@ -370,7 +370,7 @@ fn session((id, created_at, last_used_at, expires_at): SessionRow) -> Result<Ses
 fn live_sessions(
     connection: &mut SqliteConnection,
     user: UserId,
-    page: &PageRequest<SessionPlace>,
+    page: &PageRequest<SessionCursor>,
     now: i64,
 ) -> Result<Vec<SessionRow>, Failure> {
     let mut query = sessions::table
@@ -380,7 +380,7 @@ fn live_sessions(
         .filter(refresh_tokens::used_at.is_null())
         .filter(refresh_tokens::expires_at.gt(now))
         .into_boxed();
-    if let Some(SessionPlace { created_at, id }) = page.after {
+    if let Some(SessionCursor { created_at, id }) = page.after {
         let at = micros(created_at);
         query = query.filter(sessions::created_at.lt(at).or(sessions::created_at.eq(at).and(sessions::id.lt(id.0))));
     }

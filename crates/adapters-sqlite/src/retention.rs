@@ -9,7 +9,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Text};
 use domain::StoreError;
 use domain::booking::PreparedCommand;
-use domain::retention::{RetentionStore, Sweep};
+use domain::retention::{RetentionRule, RetentionStore};
 
 use crate::failure::Failure;
 use crate::schema::{hold_seats, holds, refresh_tokens, seat_claims, sessions};
@@ -17,17 +17,17 @@ use crate::store::SqliteStore;
 
 #[async_trait]
 impl RetentionStore for SqliteStore {
-    async fn sweep(&self, what: Sweep, keep: Duration, rows_max: u32) -> Result<u32, StoreError> {
+    async fn sweep(&self, what: RetentionRule, keep: Duration, rows_max: u32) -> Result<u32, StoreError> {
         let clock = self.clock();
         let kept = i64::try_from(keep.as_micros()).unwrap_or(i64::MAX);
         let swept = self.write(move |connection| {
             let (before, rows_max) = (clock.now().saturating_sub(kept), i64::from(rows_max));
             match what {
-                Sweep::Answers => forget_answers(connection, before, rows_max),
-                Sweep::Events => delete_events(connection, before, rows_max),
-                Sweep::Holds => delete_holds(connection, before, rows_max),
-                Sweep::Tenures => delete_tenures(connection, before, rows_max),
-                Sweep::RefreshTokens => delete_tokens(connection, before, rows_max),
+                RetentionRule::Answers => forget_answers(connection, before, rows_max),
+                RetentionRule::Events => delete_events(connection, before, rows_max),
+                RetentionRule::Holds => delete_holds(connection, before, rows_max),
+                RetentionRule::Tenures => delete_tenures(connection, before, rows_max),
+                RetentionRule::RefreshTokens => delete_tokens(connection, before, rows_max),
             }
         });
         u32::try_from(swept.await?).map_err(StoreError::internal)

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use diesel::prelude::*;
 use domain::StoreError;
 use domain::ids::{LayoutId, SeatId, ShowId, UserId};
-use domain::seating::{CategoryPrice, Claim, ClaimStatus, Layout, LayoutStore, Seat, SeatingStore, ShowSeating};
+use domain::seating::{CategoryPrice, ClaimStatus, Layout, LayoutStore, Seat, SeatClaim, SeatingStore, ShowSeating};
 
 use crate::failure::Failure;
 use crate::row::{currency, listed, parsed, small};
@@ -38,7 +38,7 @@ fn show_seating(connection: &mut SqliteConnection, show_id: ShowId, now: i64) ->
         .load(connection)?;
     let claim = |(seat_id, status, user_id): (i64, String, Option<i64>)| {
         let status = parsed(ClaimStatus::parse(&status), "status")?;
-        Ok(Claim { seat_id: SeatId(seat_id), status, user_id: user_id.map(UserId) })
+        Ok(SeatClaim { seat_id: SeatId(seat_id), status, user_id: user_id.map(UserId) })
     };
     Ok(Some(ShowSeating {
         show_id,

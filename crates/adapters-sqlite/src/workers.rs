@@ -13,7 +13,7 @@ use diesel::connection::{AnsiTransactionManager, SimpleConnection as _, Transact
 use domain::health::PoolUse;
 use futures::channel::oneshot;
 
-use crate::failure::{Aftermath, Failure};
+use crate::failure::{ConnectionFate, Failure};
 
 /// Where a worker's connections come from: at first, and after one was given up.
 pub(crate) struct Source {
@@ -48,7 +48,7 @@ impl Source {
     }
 }
 
-type Work = Box<dyn FnOnce(Result<&mut SqliteConnection, Failure>) -> Aftermath + Send>;
+type Work = Box<dyn FnOnce(Result<&mut SqliteConnection, Failure>) -> ConnectionFate + Send>;
 
 struct Job {
     deadline: Instant,
@@ -116,10 +116,10 @@ impl Workers {
         let (reply, answered) = oneshot::channel();
         let work: Work = Box::new(move |turn| {
             if reply.is_canceled() {
-                return Aftermath::Keep;
+                return ConnectionFate::Keep;
             }
             let outcome = turn.and_then(work);
-            let aftermath = outcome.as_ref().err().map_or(Aftermath::Keep, Failure::aftermath);
+            let aftermath = outcome.as_ref().err().map_or(ConnectionFate::Keep, Failure::aftermath);
             // Who has hung up since does not need to know.
             let _ = reply.send(outcome);
             aftermath
@@ -203,9 +203,9 @@ fn serve(job: Job, opened: Option<Opened>, source: &Source) -> Option<Opened> {
         }
     };
     match (job.work)(Ok(&mut opened.connection)) {
-        Aftermath::Keep => Some(opened),
-        Aftermath::Settle => is_settled(&mut opened.connection).then_some(opened),
-        Aftermath::Reopen => None,
+        ConnectionFate::Keep => Some(opened),
+        ConnectionFate::Settle => is_settled(&mut opened.connection).then_some(opened),
+        ConnectionFate::Reopen => None,
     }
 }
 

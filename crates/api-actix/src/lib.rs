@@ -1,33 +1,14 @@
-//! The HTTP API, its configuration and command line, and the wiring of the domain with its adapters.
+//! The HTTP API, its settings and command line, and the wiring of the domain with its adapters.
 //!
-//! The only crate that knows everybody. Handlers parse, call the domain and render; [`problem`] has every error, [`config`] every
-//! setting, [`server`] starts and stops it all.
+//! The only crate that knows all others. The way of a request: [`connection`] reads it, [`http`] checks and describes it, [`calls`]
+//! answers it. The way of a start: [`commands`] reads the command line, [`settings`] the settings, [`wiring`] connects everything and
+//! serves.
 
-pub mod cli;
-pub mod client_address;
-pub mod config;
+pub mod calls;
+pub mod commands;
 mod connection;
-mod cursor;
 pub mod demo;
-mod dotenv;
-mod fields;
-mod handlers;
-mod healthcheck;
-mod json;
-mod media;
-pub mod metrics;
-mod middleware;
-pub mod openapi;
-pub mod problem;
-mod request;
-mod retention;
-pub mod secrets;
-pub mod seeding;
-mod served;
-pub mod server;
-mod sink;
-mod state;
-pub mod stores;
+pub mod http;
+pub mod settings;
 pub mod telemetry;
-pub mod traces;
-mod views;
+pub mod wiring;

@@ -24,7 +24,7 @@ pub const HOLDS_KEPT: Duration = Duration::from_secs(24 * 3600);
 
 /// What can be swept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Sweep {
+pub enum RetentionRule {
     /// The bytes of the answers that idempotency keys remember, by when the key was made. A booking's key stays, and the booking;
     /// a key of a hold goes with its answer, and so does one that no client has sent.
     Answers,
@@ -38,7 +38,7 @@ pub enum Sweep {
     RefreshTokens,
 }
 
-impl Sweep {
+impl RetentionRule {
     /// The name in logs.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -61,14 +61,14 @@ pub trait RetentionStore: Send + Sync {
     /// MUST take away nothing that is younger, and leave what it is part of as it was. Several may sweep at once, and MUST NOT wait
     /// for each other. Fewer than `rows_max` rows mean that no more are left, or that another caller is at them. Of events only
     /// the `rows_max` that were written first are looked at.
-    async fn sweep(&self, what: Sweep, keep: Duration, rows_max: u32) -> Result<u32, StoreError>;
+    async fn sweep(&self, what: RetentionRule, keep: Duration, rows_max: u32) -> Result<u32, StoreError>;
 }
 
 /// How long one thing is kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Rule {
     /// What.
-    pub what: Sweep,
+    pub what: RetentionRule,
     /// How long.
     pub keep: Duration,
 }
@@ -77,7 +77,7 @@ pub struct Rule {
 #[derive(Debug)]
 pub struct Swept {
     /// What was to be swept.
-    pub what: Sweep,
+    pub what: RetentionRule,
     /// How many rows were, before the failure if there was one.
     pub rows: u64,
     /// Why it was not all.
@@ -97,11 +97,11 @@ impl RetentionService {
     /// The rules of this system. Answers are kept for `idempotency_ttl`.
     pub fn new(store: Arc<dyn RetentionStore>, idempotency_ttl: Duration) -> Self {
         let rules = vec![
-            Rule { what: Sweep::Answers, keep: idempotency_ttl },
-            Rule { what: Sweep::Holds, keep: HOLDS_KEPT },
-            Rule { what: Sweep::Tenures, keep: Tenure::COUNTED.to_std().unwrap_or(HOLDS_KEPT) },
-            Rule { what: Sweep::Events, keep: EVENTS_KEPT },
-            Rule { what: Sweep::RefreshTokens, keep: REFRESH_TOKENS_KEPT },
+            Rule { what: RetentionRule::Answers, keep: idempotency_ttl },
+            Rule { what: RetentionRule::Holds, keep: HOLDS_KEPT },
+            Rule { what: RetentionRule::Tenures, keep: Tenure::COUNTED.to_std().unwrap_or(HOLDS_KEPT) },
+            Rule { what: RetentionRule::Events, keep: EVENTS_KEPT },
+            Rule { what: RetentionRule::RefreshTokens, keep: REFRESH_TOKENS_KEPT },
         ];
         Self { store, rules }
     }
@@ -143,10 +143,10 @@ mod tests {
     const TTL: Duration = Duration::from_secs(24 * 3600);
 
     /// What was swept, how many rows, and whether that failed.
-    type Told = (Sweep, u64, bool);
+    type Told = (RetentionRule, u64, bool);
 
     /// Runs over a store in which this many rows of each kind are old, and one kind fails from its second step on.
-    fn run(old: [u64; 5], failing: Option<Sweep>) -> (Vec<Told>, Vec<(Sweep, Duration)>) {
+    fn run(old: [u64; 5], failing: Option<RetentionRule>) -> (Vec<Told>, Vec<(RetentionRule, Duration)>) {
         let calls = Arc::new(Mutex::new(Vec::new()));
         let (asked, left) = (Arc::clone(&calls), Mutex::new(old));
         let mut store = MockRetentionStore::new();
@@ -157,10 +157,16 @@ mod tests {
             if again && failing == Some(what) {
                 return Err(StoreError::unavailable("gone"));
             }
-            let index = [Sweep::Answers, Sweep::Holds, Sweep::Tenures, Sweep::Events, Sweep::RefreshTokens]
-                .iter()
-                .position(|at| *at == what)
-                .unwrap();
+            let index = [
+                RetentionRule::Answers,
+                RetentionRule::Holds,
+                RetentionRule::Tenures,
+                RetentionRule::Events,
+                RetentionRule::RefreshTokens,
+            ]
+            .iter()
+            .position(|at| *at == what)
+            .unwrap();
             let left = &mut left.lock().unwrap()[index];
             let step = (*left).min(u64::from(rows_max));
             *left -= step;
@@ -175,23 +181,23 @@ mod tests {
     fn each_rule_is_run_until_a_step_is_not_full() {
         let (swept, calls) = run([2_500, 30, 7, 0, 1_000], None);
         let expected = [
-            (Sweep::Answers, 2_500, false),
-            (Sweep::Holds, 30, false),
-            (Sweep::Tenures, 7, false),
-            (Sweep::Events, 0, false),
-            (Sweep::RefreshTokens, 1_000, false),
+            (RetentionRule::Answers, 2_500, false),
+            (RetentionRule::Holds, 30, false),
+            (RetentionRule::Tenures, 7, false),
+            (RetentionRule::Events, 0, false),
+            (RetentionRule::RefreshTokens, 1_000, false),
         ];
         assert_eq!(swept, expected);
-        let answers = [(Sweep::Answers, TTL); 3];
-        let tokens = [(Sweep::RefreshTokens, REFRESH_TOKENS_KEPT); 2];
+        let answers = [(RetentionRule::Answers, TTL); 3];
+        let tokens = [(RetentionRule::RefreshTokens, REFRESH_TOKENS_KEPT); 2];
         assert_eq!(
             calls,
             [
                 &answers[..],
                 &[
-                    (Sweep::Holds, HOLDS_KEPT),
-                    (Sweep::Tenures, Duration::from_secs(40 * 60)),
-                    (Sweep::Events, EVENTS_KEPT)
+                    (RetentionRule::Holds, HOLDS_KEPT),
+                    (RetentionRule::Tenures, Duration::from_secs(40 * 60)),
+                    (RetentionRule::Events, EVENTS_KEPT)
                 ],
                 &tokens
             ]
@@ -201,15 +207,15 @@ mod tests {
 
     #[test]
     fn a_failure_ends_its_rule_alone_and_what_was_done_before_it_counts() {
-        let (swept, _) = run([1_500, 5, 6, 10, 20], Some(Sweep::Answers));
+        let (swept, _) = run([1_500, 5, 6, 10, 20], Some(RetentionRule::Answers));
         assert_eq!(
             swept,
             [
-                (Sweep::Answers, 1_000, true),
-                (Sweep::Holds, 5, false),
-                (Sweep::Tenures, 6, false),
-                (Sweep::Events, 10, false),
-                (Sweep::RefreshTokens, 20, false)
+                (RetentionRule::Answers, 1_000, true),
+                (RetentionRule::Holds, 5, false),
+                (RetentionRule::Tenures, 6, false),
+                (RetentionRule::Events, 10, false),
+                (RetentionRule::RefreshTokens, 20, false)
             ]
         );
     }
@@ -217,6 +223,6 @@ mod tests {
     #[test]
     fn a_run_ends_however_much_there_is() {
         let (swept, _) = run([u64::MAX, 0, 0, 0, 0], None);
-        assert_eq!(swept[0], (Sweep::Answers, u64::from(STEP_ROWS_MAX) * u64::from(STEPS_MAX), false));
+        assert_eq!(swept[0], (RetentionRule::Answers, u64::from(STEP_ROWS_MAX) * u64::from(STEPS_MAX), false));
     }
 }

@@ -1,8 +1,8 @@
 //! Filling a new store, by the ports that the server has on it.
 
 use adapters_auth::{RandomRefreshTokens, SystemClock};
-use api_actix::config;
-use api_actix::stores::{OpenStore, Purpose};
+use api_actix::settings;
+use api_actix::wiring::stores::{OpenStore, Purpose};
 use chrono::{DateTime, Duration, NaiveDate, SubsecRound as _, Utc};
 use chrono_tz::Tz;
 use domain::StoreError;
@@ -27,7 +27,7 @@ const HOURS: i32 = 4;
 
 /// Fills the store that the settings name; how many shows and users it has now.
 pub async fn fill() -> Result<String, Failure> {
-    let config = config::load(None).map_err(|errors| errors.to_string())?.config;
+    let config = settings::load(None).map_err(|errors| errors.to_string())?.config;
     let store = OpenStore::open(&config, Purpose::Administer).await.map_err(|error| with_sources(&error))?;
     let seeder = &store.ports.seeder;
     if !seeder.is_empty().await.map_err(|error| with_sources(&error))? {

@@ -3,8 +3,8 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::StoreError;
 use domain::catalog::{
-    CatalogService, DayWindow, Movie, MovieFilter, MoviePlace, MovieQuery, Show, ShowFilter, ShowPlace, ShowQuery,
-    ShowStatus, Theatre, TheatrePlace,
+    CatalogService, DayWindow, Movie, MovieCursor, MovieFilter, MovieQuery, Show, ShowCursor, ShowFilter, ShowQuery,
+    ShowStatus, Theatre, TheatreCursor,
 };
 use domain::ids::{MovieId, ShowId, TheatreId};
 use domain::money::{Currency, Money};
@@ -20,7 +20,7 @@ use crate::world::{
 
 async fn movies(fixture: &dyn Fixture, filter: &MovieFilter) -> Vec<Movie> {
     let list = async |page: &_| fixture.stores().catalog.movies(filter, page).await.unwrap();
-    paged(list, |movie| MoviePlace { title: movie.title.clone(), id: movie.id }).await
+    paged(list, |movie| MovieCursor { title: movie.title.clone(), id: movie.id }).await
 }
 
 async fn titles(fixture: &dyn Fixture, filter: &MovieFilter) -> Vec<String> {
@@ -29,7 +29,7 @@ async fn titles(fixture: &dyn Fixture, filter: &MovieFilter) -> Vec<String> {
 
 async fn shows(fixture: &dyn Fixture, filter: &ShowFilter) -> Vec<Show> {
     let list = async |page: &_| fixture.stores().catalog.shows(filter, page).await.unwrap();
-    paged(list, |show| ShowPlace { start_time: show.start_time, id: show.id }).await
+    paged(list, |show| ShowCursor { start_time: show.start_time, id: show.id }).await
 }
 
 /// The shows that fit, by the names they have in the world.
@@ -387,7 +387,7 @@ pub async fn theatres_have_their_halls_in_order_and_are_paged(fixture: &dyn Fixt
     let more = vec![theatre("alpha", chrono_tz::UTC, halls), theatre("Ω", chrono_tz::UTC, Vec::new())];
     seed(fixture, SeedPlan { theatres: more, ..SeedPlan::default() }).await;
     let list = async |page: &_| fixture.stores().catalog.theatres(page).await.unwrap();
-    let theatres = paged(list, |theatre| TheatrePlace { name: theatre.name.clone(), id: theatre.id }).await;
+    let theatres = paged(list, |theatre| TheatreCursor { name: theatre.name.clone(), id: theatre.id }).await;
     let halls = |theatre: &Theatre| -> Vec<_> {
         theatre.halls.iter().map(|hall| (hall.name.clone(), hall.seats_total)).collect()
     };
@@ -461,7 +461,7 @@ pub async fn a_page_is_filled_past_rows_that_are_left_out(fixture: &dyn Fixture)
     seed(fixture, SeedPlan { theatres, ..SeedPlan::default() }).await;
     fixture.execute("UPDATE theatres SET timezone = 'nowhere' WHERE name LIKE '%_1' OR name LIKE '% 2_'").await;
     let list = async |page: &_| fixture.stores().catalog.theatres(page).await.unwrap();
-    let listed = paged(list, |theatre| TheatrePlace { name: theatre.name.clone(), id: theatre.id }).await;
+    let listed = paged(list, |theatre| TheatreCursor { name: theatre.name.clone(), id: theatre.id }).await;
     let good = names.iter().filter(|name| !name.ends_with('1') && !name.contains(" 2"));
     assert_eq!(listed.iter().map(|theatre| &theatre.name).collect::<Vec<_>>(), good.collect::<Vec<_>>());
     assert_eq!(list(&first_page(5)).await.len(), 6, "five, and one that says that there are more");

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use domain::StoreError;
-use domain::booking::{BookingFilter, CommandError, Named, WriteError};
+use domain::booking::{BookingFilter, CommandError, ReadSet, WriteError};
 use domain::catalog::{MovieFilter, ShowFilter};
 use domain::identity::{AccountChange, AnonymiseError, Bearer, ChangeAccountError, CreatedUser, UserStoreError};
 use domain::ids::{BookingId, LayoutId, MovieId, SessionId, ShowId, TheatreId, UserId};
@@ -159,7 +159,7 @@ pub async fn selling_tells_that_the_store_is_gone(fixture: &dyn Fixture) {
     assert!(matches!(outcome, Ok(Err(CommandError::Store(StoreError::Unavailable(_))))), "{outcome:?}");
     for (store, decision) in fixture.stores().batches.iter().zip(decisions) {
         gone("reserve_booking_ids", store.reserve_booking_ids()).await;
-        gone("read", store.read(&Named::default())).await;
+        gone("read", store.read(&ReadSet::default())).await;
         let written = tokio::time::timeout(PATIENCE, store.write(&decision.changes)).await;
         let unavailable = matches!(written, Ok(Err(WriteError::Store(StoreError::Unavailable(_)))));
         assert!(unavailable, "write to a store that is gone: {written:?}");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use domain::identity::{
     AccountChange, AnonymiseError, Bearer, ChangeAccountError, CreatedUser, Email, Name, NewRefreshToken, NewUser,
-    Role, Rotation, Session, SessionPlace, User, UserStoreError,
+    Role, Rotation, Session, SessionCursor, User, UserStoreError,
 };
 use domain::ids::{SessionId, UserId};
 use domain::page::{PageLimit, PageRequest};
@@ -434,10 +434,10 @@ pub async fn the_last_administrator_stays(fixture: &dyn Fixture) {
     assert!(matches!(outcome, Err(AnonymiseError::LastAdmin)), "{outcome:?}");
 }
 
-async fn sessions_of(fixture: &dyn Fixture, user: &User, limit: i64, after: Option<SessionPlace>) -> Vec<Session> {
+async fn sessions_of(fixture: &dyn Fixture, user: &User, limit: i64, after: Option<SessionCursor>) -> Vec<Session> {
     let page = PageRequest { limit: PageLimit::parse(limit).unwrap(), after };
     let rows = fixture.stores().sessions.sessions(user.id, &page).await.unwrap();
-    page.cut(rows, |session| SessionPlace { created_at: session.created_at, id: session.id }).items
+    page.cut(rows, |session| SessionCursor { created_at: session.created_at, id: session.id }).items
 }
 
 fn session_ids(sessions: &[Session]) -> Vec<SessionId> {
@@ -462,7 +462,7 @@ pub async fn sessions_are_listed_newest_first_and_paged(fixture: &dyn Fixture) {
     loop {
         let page = sessions_of(fixture, &ana, 2, after).await;
         let Some(last) = page.last() else { break };
-        after = Some(SessionPlace { created_at: last.created_at, id: last.id });
+        after = Some(SessionCursor { created_at: last.created_at, id: last.id });
         paged.extend(session_ids(&page));
     }
     assert_eq!(paged, expected);

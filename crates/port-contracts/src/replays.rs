@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::booking::{Fingerprint, HoldId, IdempotencyKey, KeyName, Made, Replay, ReplayCache, Scope};
+use domain::booking::{Fingerprint, HoldId, IdempotencyKey, KeyName, Replay, ReplayCache, Scope, Subject};
 use domain::ids::{BookingId, UserId};
 
 use crate::ReplayCacheFixture;
@@ -22,7 +22,7 @@ pub fn key(user: i64, scope: &str, key: &str) -> KeyName {
 pub fn replay(fingerprint: u8, booking: i64, body: &[u8]) -> Replay {
     Replay {
         fingerprint: Fingerprint([fingerprint; 32]),
-        made: Made::Booking(BookingId(booking)),
+        made: Subject::Booking(BookingId(booking)),
         body: Arc::from(body),
     }
 }
@@ -47,7 +47,7 @@ pub async fn what_was_remembered_is_recalled_to_the_byte(fixture: &dyn ReplayCac
         assert_eq!(cache.recall(&ana).await.as_ref(), Some(&kept));
     }
     // A hold of the largest show's id there can be.
-    let made = Made::Hold(HoldId::parse(&format!("{}-7Q2XK0M4ZD7Q2XK0M4ZD7Q2XK0", i64::MAX)).unwrap());
+    let made = Subject::Hold(HoldId::parse(&format!("{}-7Q2XK0M4ZD7Q2XK0M4ZD7Q2XK0", i64::MAX)).unwrap());
     let held = Replay { made, ..kept };
     remember(cache.as_ref(), &ana, &held).await;
 }
@@ -91,7 +91,7 @@ pub async fn what_is_remembered_again_takes_the_place_of_the_first(fixture: &dyn
         let kept = replay(round, i64::from(round), format!("answer {round}").as_bytes());
         remember(cache.as_ref(), &ana, &kept).await;
     }
-    assert_eq!(cache.recall(&ana).await.unwrap().made, Made::Booking(BookingId(4)));
+    assert_eq!(cache.recall(&ana).await.unwrap().made, Subject::Booking(BookingId(4)));
 }
 
 /// After its time it is as if it had never been.
@@ -138,7 +138,7 @@ pub async fn many_at_once_are_each_their_own(fixture: &dyn ReplayCacheFixture) {
     for user in 0..16 {
         for number in 0..10 {
             let name = key(user, "POST /api/bookings", &format!("key-{number}"));
-            assert_eq!(cache.recall(&name).await.unwrap().made, Made::Booking(BookingId(100 * user + number)));
+            assert_eq!(cache.recall(&name).await.unwrap().made, Subject::Booking(BookingId(100 * user + number)));
         }
     }
 }

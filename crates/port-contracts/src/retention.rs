@@ -5,7 +5,7 @@ use std::time::Duration;
 use domain::StoreError;
 use domain::booking::{Action, Answer, HoldSeats, WantedSeats};
 use domain::identity::{Caller, Rotation, User};
-use domain::retention::Sweep;
+use domain::retention::RetentionRule;
 use domain::seating::SeatWish;
 use futures::future::join_all;
 
@@ -16,7 +16,7 @@ use crate::world::{World, customer, customers, token};
 /// What the cases keep, in seconds.
 const KEPT: i64 = 3_600;
 
-async fn sweep(fixture: &dyn Fixture, what: Sweep, rows_max: u32) -> u32 {
+async fn sweep(fixture: &dyn Fixture, what: RetentionRule, rows_max: u32) -> u32 {
     fixture.stores().retention.sweep(what, Duration::from_secs(3_600), rows_max).await.unwrap()
 }
 
@@ -50,8 +50,8 @@ pub async fn old_answers_go_and_their_keys_stay(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let ana = customer(fixture).await;
     let before = sold(fixture, ana, &world, &[KEPT + 60, KEPT - 60, 0, KEPT + 1]).await;
-    assert_eq!(sweep(fixture, Sweep::Answers, 100).await, 2);
-    assert_eq!(sweep(fixture, Sweep::Answers, 100).await, 0);
+    assert_eq!(sweep(fixture, RetentionRule::Answers, 100).await, 2);
+    assert_eq!(sweep(fixture, RetentionRule::Answers, 100).await, 0);
     assert_eq!((answers(fixture).await, tally(fixture).await), (2, before));
     let again = async |index: usize| {
         let command = book(ana, world.soon, &[world.main[index].id], &format!("k{index}"));
@@ -81,7 +81,7 @@ pub async fn keys_that_no_booking_stays_for_go_with_their_answers(fixture: &dyn 
     .await;
     assert_eq!(rows(fixture, "idempotency_keys").await, 4);
     fixture.execute(&format!("UPDATE idempotency_keys SET created_at = {}", fixture.instant(-KEPT - 60))).await;
-    assert_eq!(sweep(fixture, Sweep::Answers, 100).await, 4);
+    assert_eq!(sweep(fixture, RetentionRule::Answers, 100).await, 4);
     assert_eq!((rows(fixture, "idempotency_keys").await, answers(fixture).await), (2, 0));
     assert_eq!(
         rows(fixture, "idempotency_keys WHERE booking_id IS NOT NULL AND scope = 'POST /api/bookings'").await,
@@ -94,14 +94,14 @@ pub async fn a_step_takes_the_oldest_and_is_bounded(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let ana = customer(fixture).await;
     sold(fixture, ana, &world, &[KEPT + 50, KEPT + 40, KEPT + 30, KEPT + 20, KEPT + 10]).await;
-    for what in [Sweep::Answers, Sweep::Events] {
+    for what in [RetentionRule::Answers, RetentionRule::Events] {
         assert_eq!(sweep(fixture, what, 2).await, 2, "{what:?}");
     }
     let older = fixture.instant(-KEPT - 35);
     assert_eq!(rows(fixture, &format!("outbox WHERE created_at < {older}")).await, 0);
     let older = format!("idempotency_keys WHERE answer IS NOT NULL AND created_at < {older}");
     assert_eq!((rows(fixture, &older).await, answers(fixture).await), (0, 3));
-    for what in [Sweep::Answers, Sweep::Events] {
+    for what in [RetentionRule::Answers, RetentionRule::Events] {
         let steps = [sweep(fixture, what, 2).await, sweep(fixture, what, 2).await, sweep(fixture, what, 2).await];
         assert_eq!(steps, [2, 1, 0], "{what:?}");
     }
@@ -112,8 +112,8 @@ pub async fn old_events_go_and_nothing_else(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let ana = customer(fixture).await;
     let before = sold(fixture, ana, &world, &[KEPT + 60, KEPT + 30, KEPT - 60, 0]).await;
-    assert_eq!(sweep(fixture, Sweep::Events, 100).await, 2);
-    assert_eq!(sweep(fixture, Sweep::Events, 100).await, 0);
+    assert_eq!(sweep(fixture, RetentionRule::Events, 100).await, 2);
+    assert_eq!(sweep(fixture, RetentionRule::Events, 100).await, 0);
     assert_eq!((answers(fixture).await, tally(fixture).await), (4, Tally { outbox: 2, ..before }));
 }
 
@@ -136,9 +136,9 @@ pub async fn tenures_go_once_they_count_no_longer(fixture: &dyn Fixture) {
             fixture.execute(&format!("UPDATE seat_tenures SET until = {until} WHERE seat_id = {}", seat.id)).await;
         }
     }
-    assert_eq!(sweep(fixture, Sweep::Tenures, 2).await, 2);
-    assert_eq!(sweep(fixture, Sweep::Tenures, 2).await, 1);
-    assert_eq!(sweep(fixture, Sweep::Tenures, 2).await, 0);
+    assert_eq!(sweep(fixture, RetentionRule::Tenures, 2).await, 2);
+    assert_eq!(sweep(fixture, RetentionRule::Tenures, 2).await, 1);
+    assert_eq!(sweep(fixture, RetentionRule::Tenures, 2).await, 0);
     assert_eq!(rows(fixture, "seat_tenures").await, 3);
 }
 
@@ -170,8 +170,8 @@ pub async fn a_session_goes_with_its_last_token(fixture: &dyn Fixture) {
     fixture.execute(&format!("UPDATE refresh_tokens SET expires_at = {just_over} WHERE {newest}")).await;
     assert_eq!((rows(fixture, "sessions").await, rows(fixture, "refresh_tokens").await), (3, 4));
 
-    assert_eq!(sweep(fixture, Sweep::RefreshTokens, 100).await, 2);
-    assert_eq!(sweep(fixture, Sweep::RefreshTokens, 100).await, 0);
+    assert_eq!(sweep(fixture, RetentionRule::RefreshTokens, 100).await, 2);
+    assert_eq!(sweep(fixture, RetentionRule::RefreshTokens, 100).await, 0);
     assert_eq!((rows(fixture, "sessions").await, rows(fixture, "refresh_tokens").await), (2, 2));
     assert!(matches!(sessions.rotate(&token(3).hash, &token(5)).await.unwrap(), Rotation::Rotated { .. }));
     for gone in [1, 2, 4] {
@@ -190,7 +190,8 @@ pub async fn sweeps_at_once_take_each_row_once(fixture: &dyn Fixture) {
         sessions.rotate(&token(number).hash, &token(100 + number)).await.unwrap();
     }
     run_out(fixture, KEPT + 60).await;
-    for (what, rows) in [(Sweep::Answers, 30), (Sweep::Events, 30), (Sweep::RefreshTokens, 40)] {
+    for (what, rows) in [(RetentionRule::Answers, 30), (RetentionRule::Events, 30), (RetentionRule::RefreshTokens, 40)]
+    {
         let mut swept = 0;
         // Who finds another one at all of its rows gets none: again until everybody finds none.
         loop {
@@ -217,7 +218,7 @@ pub async fn sweeping_beside_retries_books_nothing_twice(fixture: &dyn Fixture) 
     sell(fixture.stores(), SIMPLE, async |sellers| {
         for _ in 0..5 {
             // Nothing is kept: an answer is gone as soon as it is there.
-            let sweeps = join_all((0..8).map(|_| retention.sweep(Sweep::Answers, Duration::ZERO, 3)));
+            let sweeps = join_all((0..8).map(|_| retention.sweep(RetentionRule::Answers, Duration::ZERO, 3)));
             let (outcomes, swept) = futures::join!(sellers.submit_all(commands.clone()), sweeps);
             assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
             assert!(swept.iter().all(Result::is_ok), "{swept:?}");
@@ -230,7 +231,13 @@ pub async fn sweeping_beside_retries_books_nothing_twice(fixture: &dyn Fixture) 
 /// A store that is gone is told, and is no end of anything.
 pub async fn sweeping_tells_that_the_store_is_gone(fixture: &dyn Fixture) {
     fixture.break_backend().await;
-    for what in [Sweep::Answers, Sweep::Holds, Sweep::Tenures, Sweep::Events, Sweep::RefreshTokens] {
+    for what in [
+        RetentionRule::Answers,
+        RetentionRule::Holds,
+        RetentionRule::Tenures,
+        RetentionRule::Events,
+        RetentionRule::RefreshTokens,
+    ] {
         let outcome = fixture.stores().retention.sweep(what, Duration::ZERO, 10).await;
         assert!(matches!(outcome, Err(StoreError::Unavailable(_))), "{what:?}: {outcome:?}");
     }

@@ -2,7 +2,7 @@
 
 use domain::ids::{LayoutId, SeatId, ShowId};
 use domain::money::Currency;
-use domain::seating::{CategoryPrice, Claim, ClaimStatus, ShowSeating};
+use domain::seating::{CategoryPrice, ClaimStatus, SeatClaim, ShowSeating};
 
 use crate::Fixture;
 use crate::tools::{SIMPLE, book, booked, sell};
@@ -12,7 +12,7 @@ async fn seating(fixture: &dyn Fixture, show: ShowId) -> ShowSeating {
     fixture.stores().seating.seating(show).await.unwrap().unwrap()
 }
 
-async fn claims(fixture: &dyn Fixture, show: ShowId) -> Vec<Claim> {
+async fn claims(fixture: &dyn Fixture, show: ShowId) -> Vec<SeatClaim> {
     let mut claims = seating(fixture, show).await.claims;
     claims.sort_by_key(|claim| claim.seat_id);
     claims
@@ -36,7 +36,8 @@ pub async fn a_booking_is_seen_at_once(fixture: &dyn Fixture) {
     })
     .await;
     seats.sort_unstable();
-    let claim = |seat_id: &SeatId| Claim { seat_id: *seat_id, status: ClaimStatus::Booked, user_id: Some(ana.user_id) };
+    let claim =
+        |seat_id: &SeatId| SeatClaim { seat_id: *seat_id, status: ClaimStatus::Booked, user_id: Some(ana.user_id) };
     assert_eq!(seen, seats.iter().map(claim).collect::<Vec<_>>());
 }
 
@@ -46,7 +47,7 @@ pub async fn a_hold_that_ran_out_claims_nothing(fixture: &dyn Fixture) {
     let ana = customer(fixture).await;
     hold(fixture, world.soon, world.main[0].id, ana, "live", 600).await;
     hold(fixture, world.soon, world.main[1].id, ana, "over", -1).await;
-    let live = Claim { seat_id: world.main[0].id, status: ClaimStatus::Held, user_id: Some(ana.user_id) };
+    let live = SeatClaim { seat_id: world.main[0].id, status: ClaimStatus::Held, user_id: Some(ana.user_id) };
     assert_eq!(claims(fixture, world.soon).await, [live]);
 }
 
@@ -54,7 +55,7 @@ pub async fn a_hold_that_ran_out_claims_nothing(fixture: &dyn Fixture) {
 pub async fn the_house_is_nobody(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     block(fixture, world.soon, world.main[7].id).await;
-    let blocked = Claim { seat_id: world.main[7].id, status: ClaimStatus::Blocked, user_id: None };
+    let blocked = SeatClaim { seat_id: world.main[7].id, status: ClaimStatus::Blocked, user_id: None };
     assert_eq!(claims(fixture, world.soon).await, [blocked]);
 }
 

@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::booking::{
     Action, Answer, AnswerEncoder, BookSeats, Booking, Command, CommandError, CommandQueue, CommitterLimits,
-    CommitterParts, Decision, Drawn, Fingerprint, Hold, HoldId, House, IdempotencyKey, KeyName, Made, Named, NoMeter,
-    PreparedCommand, Refusal, Rules, Scope, SeatGapRule, command_queue, decide,
+    CommitterParts, Decision, Fingerprint, GeneratedIds, Hold, HoldId, IdempotencyKey, KeyName, NoMeter, Policy,
+    PreparedCommand, ReadSet, Refusal, Rules, Scope, SeatGapRule, Subject, command_queue, decide,
 };
 use domain::clock::{Clock, Timer};
 use domain::identity::{Bearer, Caller};
@@ -202,7 +202,7 @@ pub fn command(caller: Caller, action: Action, key: &str) -> Command {
 /// The booking, its answer's bytes, and whether it was a replay. Panics if there is none.
 pub fn booked(outcome: &Outcome) -> (BookingId, Arc<[u8]>, bool) {
     match outcome {
-        Ok(Answer::Done { made: Made::Booking(id), body, replayed }) => (*id, Arc::clone(body), *replayed),
+        Ok(Answer::Done { made: Subject::Booking(id), body, replayed }) => (*id, Arc::clone(body), *replayed),
         other => panic!("not booked: {other:?}"),
     }
 }
@@ -210,7 +210,7 @@ pub fn booked(outcome: &Outcome) -> (BookingId, Arc<[u8]>, bool) {
 /// The hold, its answer's bytes, and whether it was a replay. Panics if there is none.
 pub fn held(outcome: &Outcome) -> (HoldId, Arc<[u8]>, bool) {
     match outcome {
-        Ok(Answer::Done { made: Made::Hold(id), body, replayed }) => (id.clone(), Arc::clone(body), *replayed),
+        Ok(Answer::Done { made: Subject::Hold(id), body, replayed }) => (id.clone(), Arc::clone(body), *replayed),
         other => panic!("not held: {other:?}"),
     }
 }
@@ -231,17 +231,17 @@ pub async fn decided(stores: &Stores, rules: &Rules, random: &dyn Random, comman
         let block = store.reserve_booking_ids().await.unwrap();
         prepared.push(prepare(command, BookingId(block.first), random));
     }
-    let state = store.read(&Named::by(&prepared, rules)).await.unwrap();
+    let state = store.read(&ReadSet::by(&prepared, rules)).await.unwrap();
     let mut layouts = HashMap::new();
     for id in state.shows.values().map(|show| show.layout_id) {
         layouts.insert(id, stores.layouts.layout(id).await.unwrap().unwrap());
     }
-    decide(state, &prepared, House { rules, layouts: &layouts, encoder: &TestEncoder })
+    decide(state, &prepared, Policy { rules, layouts: &layouts, encoder: &TestEncoder })
 }
 
 /// A command with what is drawn for it.
 pub fn prepare(command: &Command, booking_id: BookingId, random: &dyn Random) -> PreparedCommand {
-    PreparedCommand::new(command.clone(), Drawn::draw(command.show_id(), booking_id, random))
+    PreparedCommand::new(command.clone(), GeneratedIds::draw(command.show_id(), booking_id, random))
 }
 
 /// How many rows a sale has left.

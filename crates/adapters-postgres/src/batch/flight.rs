@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use domain::booking::{
-    Booking, CancellationGuard, ChangedBooking, ChangedHold, Changes, EndedTenure, HeldGuard, Hold, HoldId, NewClaim,
-    NewKey, NewOutboxEvent, RemovedClaim, RowGuard, Rules, ShowGuard, SoldSeat, UserGuard,
+    Booking, CancellationGuard, ChangedBooking, ChangedHold, EndedTenure, HeldGuard, Hold, HoldId, NewClaim, NewKey,
+    NewOutboxEvent, RemovedClaim, RowGuard, Rules, ShowGuard, SoldSeat, UserGuard, WriteSet,
 };
 use domain::ids::SessionId;
 
@@ -14,9 +14,9 @@ use super::statements::Statement::{self, *};
 pub(super) type Bound<'a> = (Statement, Parameters<'a>);
 
 /// The statements between `BEGIN` and `COMMIT` that make these changes, in the order in which they are sent.
-pub(super) fn script(changes: &Changes) -> Vec<Bound<'_>> {
+pub(super) fn script(changes: &WriteSet) -> Vec<Bound<'_>> {
     // Every field by name: one that is added is written, or this does not compile.
-    let Changes {
+    let WriteSet {
         at,
         shows,
         held,
@@ -95,7 +95,7 @@ fn column<'a, Item, Value>(items: &'a [Item], value: impl Fn(&'a Item) -> Value)
 }
 
 /// Locks the accounts whose limits count, and the rows whose seats do, until the commit.
-fn lock_names(changes: &Changes) -> Bound<'_> {
+fn lock_names(changes: &WriteSet) -> Bound<'_> {
     let limited = changes.held.iter().map(|guard| guard.user_id);
     let limited = limited.chain(changes.cancellations.iter().map(|guard| guard.user_id));
     let accounts = limited.map(|user_id| format!("account {user_id}"));

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::StoreError;
-use domain::booking::{BatchState, BatchStore, BookingIdBlock, Changes, HoldId, Named, Rules, Tenure, WriteError};
+use domain::booking::{BatchStore, BookingIdBlock, HoldId, ReadSet, Rules, Snapshot, Tenure, WriteError, WriteSet};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::{Instant, timeout_at};
 use tokio_postgres::Row;
@@ -74,9 +74,9 @@ impl BatchStore for PostgresBatchStore {
         Ok(BookingIdBlock { first: (block - 1) * ID_BLOCK + 1, count })
     }
 
-    async fn read(&self, named: &Named) -> Result<BatchState, StoreError> {
+    async fn read(&self, named: &ReadSet) -> Result<Snapshot, StoreError> {
         // Every field by name: one that is added is read, or this does not compile.
-        let Named { keys, users, sessions, shows, whole_shows, seats, holds, holders, tenants, bookings, cancellers } =
+        let ReadSet { keys, users, sessions, shows, whole_shows, seats, holds, holders, tenants, bookings, cancellers } =
             named;
         let seats_only = whole_shows.is_empty()
             && holds.is_empty()
@@ -115,7 +115,7 @@ impl BatchStore for PostgresBatchStore {
         self.query((Statement::Confirm, Vec::new())).await.map(drop)
     }
 
-    async fn write(&self, changes: &Changes) -> Result<(), WriteError> {
+    async fn write(&self, changes: &WriteSet) -> Result<(), WriteError> {
         let deadline = Instant::now() + BATCH_MAX;
         let mut last_try = false;
         loop {
@@ -193,9 +193,9 @@ impl PostgresBatchStore {
     }
 
     /// Reads a batch.
-    async fn state_of(&self, bound: Bound<'_>) -> Result<BatchState, StoreError> {
+    async fn state_of(&self, bound: Bound<'_>) -> Result<Snapshot, StoreError> {
         let rows = self.query(bound).await?;
-        Ok(BatchState { history: self.server.history(), ..batch_state(&rows)? })
+        Ok(Snapshot { history: self.server.history(), ..batch_state(&rows)? })
     }
 
     /// Reads. A connection that turns out to be lost is replaced once: nothing was written.

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use domain::StoreError;
 use domain::booking::{
-    BatchState, Booking, BookingState, ClaimRow, Fingerprint, Hold, HoldId, IdempotencyKey, KeyName, KeyRow, Made,
-    Scope, ShowOffer, SoldSeat, StoredAnswer, Tenure, TenurePlace, UserRow,
+    Booking, BookingState, Claim, Fingerprint, Hold, HoldId, IdempotencyKey, KeyName, Scope, ShowOffer, Snapshot,
+    SoldSeat, StoredAnswer, StoredKey, StoredUser, Subject, Tenure, TenureKey,
 };
 use domain::catalog::ShowStatus;
 use domain::ids::{BookingId, LayoutId, SeatId, SessionId, ShowId, UserId};
@@ -100,8 +100,8 @@ struct BookingPart {
 }
 
 /// The state that these rows are.
-pub(super) fn batch_state(rows: &[Row]) -> Result<BatchState, StoreError> {
-    let mut state = BatchState::at(DateTime::UNIX_EPOCH);
+pub(super) fn batch_state(rows: &[Row]) -> Result<Snapshot, StoreError> {
+    let mut state = Snapshot::at(DateTime::UNIX_EPOCH);
     let mut parts = Parts::default();
     for row in rows {
         add(&mut state, &mut parts, &ReadRow(row))?;
@@ -146,7 +146,7 @@ fn in_order(mut seats: Vec<(i64, SoldSeat)>) -> Vec<SoldSeat> {
     seats.into_iter().map(|(_, seat)| seat).collect()
 }
 
-fn add(state: &mut BatchState, parts: &mut Parts, row: &ReadRow<'_>) -> Result<(), StoreError> {
+fn add(state: &mut Snapshot, parts: &mut Parts, row: &ReadRow<'_>) -> Result<(), StoreError> {
     match row.kind()? {
         0 => state.now = row.instant(0)?,
         1 => {
@@ -156,8 +156,8 @@ fn add(state: &mut BatchState, parts: &mut Parts, row: &ReadRow<'_>) -> Result<(
                 key: IdempotencyKey::from_stored(row.text(1)?.to_owned()),
             };
             let booking_id = row.optional_number(1)?.map(BookingId);
-            let made = Made::from_stored(booking_id, row.optional_hold_id(2)?);
-            let key = KeyRow {
+            let made = Subject::from_stored(booking_id, row.optional_hold_id(2)?);
+            let key = StoredKey {
                 fingerprint: Fingerprint(fixed(row.bytes(0)?)?),
                 operation_id: OperationId(fixed(row.bytes(1)?)?),
                 made: made.ok_or_else(|| bad_row("a key is of a booking or of a hold"))?,
@@ -166,7 +166,7 @@ fn add(state: &mut BatchState, parts: &mut Parts, row: &ReadRow<'_>) -> Result<(
             state.keys.insert(name, key);
         }
         2 => {
-            state.users.insert(UserId(row.number(0)?), UserRow { session_generation: row.number(1)? });
+            state.users.insert(UserId(row.number(0)?), StoredUser { session_generation: row.number(1)? });
         }
         3 => {
             let offer = ShowOffer {
@@ -189,7 +189,7 @@ fn add(state: &mut BatchState, parts: &mut Parts, row: &ReadRow<'_>) -> Result<(
             let user_id = row.optional_number(2)?.map(UserId);
             let booking_id = row.optional_number(3)?.map(BookingId);
             let hold = row.optional_hold_id(1)?.zip(row.optional_instant(0)?);
-            let claim = ClaimRow::from_stored(status, user_id, booking_id, hold).map_err(bad_row)?;
+            let claim = Claim::from_stored(status, user_id, booking_id, hold).map_err(bad_row)?;
             state.claims.insert((ShowId(row.number(0)?), SeatId(row.number(1)?)), claim);
         }
         6 => {
@@ -238,7 +238,7 @@ fn add(state: &mut BatchState, parts: &mut Parts, row: &ReadRow<'_>) -> Result<(
             state.sessions.insert(SessionId(row.number(0)?), UserId(row.number(1)?));
         }
         11 => {
-            let place = TenurePlace {
+            let place = TenureKey {
                 show_id: ShowId(row.number(0)?),
                 user_id: UserId(row.number(1)?),
                 seat_id: SeatId(row.number(2)?),

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use adapters_postgres::{ConnectError, PostgresBatchStore, PostgresSettings, PostgresStore};
 use domain::StoreError;
-use domain::booking::{BatchStore, Changes, WriteError};
+use domain::booking::{BatchStore, WriteError, WriteSet};
 use domain::identity::UserStore as _;
 use domain::ids::UserId;
-use domain::retention::Sweep;
+use domain::retention::RetentionRule;
 use port_contracts::Fixture as _;
 use port_contracts::tools::{RULES, UniqueRandom, book, decided, tally};
 use port_contracts::world::{World, customer};
@@ -21,7 +21,7 @@ async fn connect(url: &str) -> Result<PostgresStore, ConnectError> {
 }
 
 /// A batch that books a seat, decided on what is committed now.
-async fn one_booking(fixture: &PostgresFixture) -> Changes {
+async fn one_booking(fixture: &PostgresFixture) -> WriteSet {
     let world = World::build(fixture).await;
     let caller = customer(fixture).await;
     let commands = [book(caller, world.soon, &[world.main[0].id], "k")];
@@ -140,7 +140,7 @@ fn is_unavailable<T: std::fmt::Debug>(outcome: &Result<T, StoreError>) -> bool {
 }
 
 /// The pool, a committer and readiness while the database cannot write.
-async fn must_be_unavailable(fixture: &PostgresFixture, changes: &Changes) {
+async fn must_be_unavailable(fixture: &PostgresFixture, changes: &WriteSet) {
     // Read first: of a write on a connection that was lost unnoticed nobody knows the outcome.
     let ids = batch_store(fixture).reserve_booking_ids().await;
     assert!(is_unavailable(&ids), "{ids:?}");
@@ -148,9 +148,9 @@ async fn must_be_unavailable(fixture: &PostgresFixture, changes: &Changes) {
     assert!(matches!(written, Err(WriteError::Store(StoreError::Unavailable(_)))), "{written:?}");
     let checked = fixture.stores.dependency.check().await;
     assert!(is_unavailable(&checked), "{checked:?}");
-    let swept = fixture.stores.retention.sweep(Sweep::RefreshTokens, Duration::from_secs(1), 1).await;
+    let swept = fixture.stores.retention.sweep(RetentionRule::RefreshTokens, Duration::from_secs(1), 1).await;
     assert!(is_unavailable(&swept), "{swept:?}");
-    let swept = fixture.stores.retention.sweep(Sweep::Events, Duration::from_secs(1), 1).await;
+    let swept = fixture.stores.retention.sweep(RetentionRule::Events, Duration::from_secs(1), 1).await;
     assert!(is_unavailable(&swept), "{swept:?}");
 }
 
@@ -176,8 +176,8 @@ async fn database_that_was_read_only_for_a_moment_is_used_again_at_once() {
     // The very next call of each works: no connection waits to be found out.
     batch_store(&fixture).reserve_booking_ids().await.unwrap();
     batch_store(&fixture).write(&changes).await.unwrap();
-    fixture.stores.retention.sweep(Sweep::RefreshTokens, Duration::from_secs(1), 1).await.unwrap();
-    fixture.stores.retention.sweep(Sweep::Events, Duration::from_secs(1), 1).await.unwrap();
+    fixture.stores.retention.sweep(RetentionRule::RefreshTokens, Duration::from_secs(1), 1).await.unwrap();
+    fixture.stores.retention.sweep(RetentionRule::Events, Duration::from_secs(1), 1).await.unwrap();
     assert_eq!(fixture.stores.dependency.check().await.unwrap(), []);
 }
 
@@ -226,7 +226,7 @@ async fn exhausted_server_is_unavailable_for_the_pool_too() {
                 CREATE TRIGGER fail BEFORE DELETE ON outbox FOR EACH STATEMENT EXECUTE FUNCTION fail()"
             ))
             .await;
-        let swept = fixture.stores.retention.sweep(Sweep::Events, Duration::from_secs(1), 1).await;
+        let swept = fixture.stores.retention.sweep(RetentionRule::Events, Duration::from_secs(1), 1).await;
         assert!(is_unavailable(&swept), "{message}: {swept:?}");
     }
 }
@@ -243,7 +243,7 @@ async fn sessions_that_the_server_ended_are_replaced_unnoticed() {
     batch_store(&fixture).write(&changes).await.unwrap();
     fixture.stores.users.by_id(UserId(1)).await.unwrap();
     end_sessions(&client_of(&fixture.database.url).await).await;
-    fixture.stores.retention.sweep(Sweep::RefreshTokens, Duration::from_secs(1), 1).await.unwrap();
+    fixture.stores.retention.sweep(RetentionRule::RefreshTokens, Duration::from_secs(1), 1).await.unwrap();
     assert_eq!(fixture.stores.dependency.check().await.unwrap(), []);
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use adapters_postgres::testing::TestDatabase;
 use adapters_postgres::{ConnectError, Durability, PostgresSettings, PostgresStore};
 use domain::StoreError;
-use domain::booking::{BatchStore, HistorySource as _, Named};
+use domain::booking::{BatchStore, HistorySource as _, ReadSet};
 use domain::health::Dependency as _;
 use domain::identity::UserStore as _;
 use port_contracts::Fixture as _;
@@ -109,8 +109,8 @@ async fn lossy_failover_changes_the_history_and_discards_reserved_ids() {
         let key = commands[0].key.as_ref().unwrap();
         assert_ne!(before.name(key), after.name(key));
         let store = &fixture.stores.batches[0];
-        until(async || store.read(&Named::default()).await.is_ok()).await;
-        assert_eq!(store.read(&Named::default()).await.unwrap().history, after);
+        until(async || store.read(&ReadSet::default()).await.is_ok()).await;
+        assert_eq!(store.read(&ReadSet::default()).await.unwrap().history, after);
         assert_eq!(fixture.count("SELECT count(*) FROM bookings").await, 0);
         // Another server books by the block that was given out before.
         let rival = decided(&fixture.stores, &RULES, &UniqueRandom::new(), &commands[1..]).await.changes;
@@ -139,7 +139,7 @@ async fn barrier_waits_for_the_standby() {
     let confirmed = store.confirm().await;
     assert!(matches!(confirmed, Err(StoreError::Unavailable(_))), "{confirmed:?}");
     // What is committed can still be read.
-    store.read(&Named::default()).await.unwrap();
+    store.read(&ReadSet::default()).await.unwrap();
     standby.restart();
     until(async || store.confirm().await.is_ok()).await;
 }

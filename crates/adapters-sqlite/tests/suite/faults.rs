@@ -8,8 +8,8 @@ use adapters_sqlite::{Redated, SqliteStore};
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::connection::SimpleConnection as _;
 use domain::StoreError;
-use domain::booking::{BatchStore, Changes, Named, NewKey, WriteError};
-use domain::booking::{Fingerprint, IdempotencyKey, KeyName, Made, Scope};
+use domain::booking::{BatchStore, NewKey, ReadSet, WriteError, WriteSet};
+use domain::booking::{Fingerprint, IdempotencyKey, KeyName, Scope, Subject};
 use domain::clock::Clock;
 use domain::health::{Degradation, Dependency as _};
 use domain::identity::UserStore as _;
@@ -30,7 +30,7 @@ async fn a_file_that_is_gone_is_unavailable_and_back_when_it_is_back() {
     let (file, away) = (database.file(), database.file().with_extension("away"));
     std::fs::rename(&file, &away).unwrap();
     assert!(is_unavailable(&database.store.check().await));
-    assert!(is_unavailable(&database.store.read(&Named::default()).await));
+    assert!(is_unavailable(&database.store.read(&ReadSet::default()).await));
     assert!(is_unavailable(&database.store.seed(&SeedPlan::default()).await));
     assert!(!file.exists(), "no empty store is made in its place");
     std::fs::rename(&away, &file).unwrap();
@@ -56,7 +56,7 @@ async fn garbage_is_unavailable() {
     assert!(is_unavailable(&database.store.reserve_booking_ids().await));
 }
 
-fn one_key() -> Changes {
+fn one_key() -> WriteSet {
     let name = KeyName {
         user_id: UserId(1),
         scope: Scope("POST /api/bookings".into()),
@@ -66,10 +66,10 @@ fn one_key() -> Changes {
         name,
         fingerprint: Fingerprint([1; 32]),
         operation_id: OperationId([1; 16]),
-        made: Made::Booking(BookingId(1)),
+        made: Subject::Booking(BookingId(1)),
         answer: b"answer"[..].into(),
     };
-    Changes { keys: vec![key], ..Changes::default() }
+    WriteSet { keys: vec![key], ..WriteSet::default() }
 }
 
 #[tokio::test]
@@ -99,9 +99,9 @@ async fn a_full_disk_writes_nothing_and_passes() {
     let database = Database::migrated().await;
     // What SQLite says when the file may not grow is what it says when the disk is full.
     let outcome = {
-        let changes = Changes {
+        let changes = WriteSet {
             keys: one_key().keys.into_iter().map(|key| NewKey { answer: vec![0; 4_000_000].into(), ..key }).collect(),
-            ..Changes::default()
+            ..WriteSet::default()
         };
         database.store.limit_pages(100).await.unwrap();
         BatchStore::write(&database.store, &changes).await
@@ -136,7 +136,7 @@ impl Clock for Shifted {
 const YEAR: i64 = 365 * 24 * 60;
 
 async fn now(store: &SqliteStore) -> i64 {
-    BatchStore::read(store, &Named::default()).await.unwrap().now.timestamp_micros()
+    BatchStore::read(store, &ReadSet::default()).await.unwrap().now.timestamp_micros()
 }
 
 #[tokio::test]
@@ -230,9 +230,9 @@ async fn a_disk_that_fails_a_write_is_unavailable_until_it_takes_writes() {
     let probe = database.file().with_extension("db-probe");
     std::fs::create_dir(&probe).unwrap();
     store.check().await.expect("nothing is tried while writes succeed");
-    let big = Changes {
+    let big = WriteSet {
         keys: one_key().keys.into_iter().map(|key| NewKey { answer: vec![0; 4_000_000].into(), ..key }).collect(),
-        ..Changes::default()
+        ..WriteSet::default()
     };
     store.limit_pages(100).await.unwrap();
     assert!(BatchStore::write(store, &big).await.is_err());

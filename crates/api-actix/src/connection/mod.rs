@@ -13,7 +13,7 @@
 //! - **Memory**: 40 KiB of input here; in actix-http one head (32 KiB), 160 KiB of a body while one arrives, and 48 KiB of output; and
 //!   one response. A client that sends no body and reads nothing costs less than 100 KiB and its response. The system's send buffer
 //!   is 128 KiB.
-//! - **Time**: 10 s for a head from its first byte (or from the start of the connection), [`KEEP_ALIVE`](crate::config::SETTINGS)
+//! - **Time**: 10 s for a head from its first byte (or from the start of the connection), [`KEEP_ALIVE`](crate::settings::SETTINGS)
 //!   between requests, 10 s for the rest of a body whose response is written, and 10 s without any progress of the output.
 //! - **CPU**: none while it waits. It is woken by the socket or by the deadline.
 //!
@@ -48,8 +48,8 @@ use tokio_util::io::poll_read_buf;
 
 use self::exchange::{Exchange, FollowedBody};
 use self::framing::{BodyFraming, FramingError, HEAD_MAX, parse_head};
-use crate::problem::{Code, Problem};
-use crate::state::AppState;
+use crate::http::problem::{Code, Problem};
+use crate::wiring::state::AppState;
 
 /// How long a client may take for the head of a request, and for the rest of a body whose response is written.
 const REQUEST_TIME_MAX: Duration = Duration::from_secs(10);

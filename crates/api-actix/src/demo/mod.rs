@@ -2,6 +2,7 @@
 
 mod movies;
 mod schedule;
+pub mod seeding;
 mod theatres;
 
 use chrono::{DateTime, Utc};

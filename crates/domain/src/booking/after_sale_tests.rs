@@ -15,7 +15,7 @@ use crate::seating::{SeatWish, gaps_left};
 /// A store that commits each command by itself, on a clock that the test moves.
 struct House {
     rules: Rules,
-    state: BatchState,
+    state: Snapshot,
     next: i64,
 }
 
@@ -70,7 +70,7 @@ impl House {
     }
 }
 
-fn made(answer: Answer) -> Made {
+fn made(answer: Answer) -> Subject {
     match answer {
         Answer::Done { made, .. } | Answer::DoneLongAgo { made } => made,
     }
@@ -346,7 +346,7 @@ fn the_best_seats_are_those_that_can_be_held_for_longest() {
     };
     // All but a few are the house's.
     for seat in (1..=100).filter(|seat| ![10, 11, 20].contains(seat)) {
-        house.state.claims.insert(place(seat), ClaimRow::Blocked);
+        house.state.claims.insert(place(seat), Claim::Blocked);
     }
     assert_eq!(held(&mut house, 2), Ok((vec![10, 11], 10)));
     house.pass(TimeDelta::minutes(9));
@@ -418,7 +418,7 @@ fn the_best_seats_are_picked_anew_for_each_command_of_a_batch() {
     );
     let mut state = state;
     for seat in 1..=100 {
-        state.claims.insert(place(seat), ClaimRow::Blocked);
+        state.claims.insert(place(seat), Claim::Blocked);
     }
     let none = decide_by(&Rules::default(), &state, &prepared[..1]);
     assert_eq!(none.outcomes, [Err(unavailable(&[], None))]);
@@ -442,7 +442,7 @@ fn a_selection_that_leaves_a_single_seat_is_refused_where_the_house_forbids_it()
 #[test]
 fn rows_are_guarded_as_they_were_read() {
     let mut state = new_state();
-    state.claims.insert(place(50), ClaimRow::Blocked);
+    state.claims.insert(place(50), Claim::Blocked);
     let rules = Rules { seat_gaps: SeatGapRule::Forbid, ..Rules::default() };
     let prepared: Vec<_> =
         [(1, [1, 2]), (2, [3, 4])].map(|(user, ids)| prepare_nth(command(user, OPEN, &ids, "k"), user)).into();
@@ -603,17 +603,17 @@ fn commands_of(asked: &[(i64, u8, Ask)]) -> Vec<PreparedCommand> {
 }
 
 /// What is always so, whatever was asked.
-fn check(state: &BatchState, rules: &Rules) {
+fn check(state: &Snapshot, rules: &Rules) {
     let mut seats_of: HashMap<(ShowId, SeatId), usize> = HashMap::new();
     let live = state.bookings.values().filter(|booking| booking.state.is_live());
     for (seat, booking) in live.flat_map(|booking| booking.seats.iter().map(move |seat| (seat, booking))) {
         *seats_of.entry((booking.show_id, seat.id)).or_default() += 1;
-        assert_eq!(state.claims.get(&(booking.show_id, seat.id)).and_then(ClaimRow::booking_id), Some(booking.id));
+        assert_eq!(state.claims.get(&(booking.show_id, seat.id)).and_then(Claim::booking_id), Some(booking.id));
     }
     for hold in state.holds.values().filter(|hold| hold.is_live(state.now)) {
         for seat in &hold.seats {
             *seats_of.entry((hold.show_id, seat.id)).or_default() += 1;
-            assert_eq!(state.claims.get(&(hold.show_id, seat.id)).and_then(ClaimRow::hold_id), Some(&hold.id));
+            assert_eq!(state.claims.get(&(hold.show_id, seat.id)).and_then(Claim::hold_id), Some(&hold.id));
         }
         let mine = || state.holds.values().filter(|other| other.user_id == hold.user_id && other.is_live(state.now));
         let here = mine().filter(|other| other.show_id == hold.show_id);
@@ -634,7 +634,7 @@ struct Watch(HashMap<(ShowId, UserId, SeatId), Tenure>);
 
 impl Watch {
     /// Looks after a batch, and checks that no seat is held for longer than one may.
-    fn look(&mut self, state: &BatchState) {
+    fn look(&mut self, state: &Snapshot) {
         let holds = state.holds.values().filter(|hold| hold.is_live(state.now));
         let held = holds.flat_map(|hold| {
             let (until, place) = (hold.expires_at, (hold.show_id, hold.user_id));
@@ -714,7 +714,7 @@ proptest! {
     ) {
         let mut house = House::forbidding_gaps();
         for seat in &blocked {
-            house.state.claims.insert(place(*seat), ClaimRow::Blocked);
+            house.state.claims.insert(place(*seat), Claim::Blocked);
         }
         if let Err(Refusal::SeatsLeaveGap { .. }) = house.hold(1, &wanted) {
             let taken = blocked.iter().copied().map(SeatId).collect();

@@ -189,7 +189,7 @@ impl Command {
 
 /// What is drawn for a command once, however often it is decided again.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Drawn {
+pub struct GeneratedIds {
     /// What this run of the command is known by.
     pub operation_id: OperationId,
     /// The id of the booking that it may make.
@@ -200,7 +200,7 @@ pub struct Drawn {
     pub hold_id: HoldId,
 }
 
-impl Drawn {
+impl GeneratedIds {
     /// Draws what a command on this show may need, but for the booking's id.
     pub fn draw(show_id: ShowId, booking_id: BookingId, random: &dyn Random) -> Self {
         Self {
@@ -218,7 +218,7 @@ pub struct PreparedCommand {
     /// The command.
     pub command: Command,
     /// What was drawn for it.
-    pub drawn: Drawn,
+    pub drawn: GeneratedIds,
     /// The key that its success is remembered by.
     pub key: KeyName,
 }
@@ -229,7 +229,7 @@ impl PreparedCommand {
 
     /// A command with what was drawn for it. One without a key gets one of its own: by it a committer whose connection was lost
     /// learns whether the command was written.
-    pub fn new(command: Command, drawn: Drawn) -> Self {
+    pub fn new(command: Command, drawn: GeneratedIds) -> Self {
         let own = || KeyName {
             user_id: command.bearer.caller.user_id,
             scope: Scope(Self::OWN_SCOPE.to_owned()),

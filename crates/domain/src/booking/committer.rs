@@ -12,10 +12,10 @@ use futures::channel::{mpsc, oneshot};
 use futures::future::{Either, select};
 use thiserror::Error;
 
-use super::command::{Command, Drawn, PreparedCommand};
-use super::decide::{Answer, House, Refusal, decide};
-use super::meter::{BookingMeter, Rerun};
-use super::ports::{AnswerEncoder, BatchState, BatchStore, BookingIdBlock, Named, WriteError};
+use super::command::{Command, GeneratedIds, PreparedCommand};
+use super::decide::{Answer, Policy, Refusal, decide};
+use super::meter::{BookingMeter, RetryReason};
+use super::ports::{AnswerEncoder, BatchStore, BookingIdBlock, ReadSet, Snapshot, WriteError};
 use super::replays::History;
 use super::rules::Rules;
 use crate::clock::Timer;
@@ -301,7 +301,11 @@ impl CommitterDesk {
                     return Vec::new();
                 }
                 Err(RunError::Again { unknown }) => {
-                    self.parts.meter.rerun(if unknown.is_some() { Rerun::UnknownOutcome } else { Rerun::Stale });
+                    self.parts.meter.rerun(if unknown.is_some() {
+                        RetryReason::UnknownOutcome
+                    } else {
+                        RetryReason::Stale
+                    });
                     if unknown.is_none() && batch.len() == 1 {
                         self.fall_out_of_step().await;
                     }
@@ -311,7 +315,7 @@ impl CommitterDesk {
                     }
                 }
                 Err(RunError::UsedId) => {
-                    self.parts.meter.rerun(Rerun::Stale);
+                    self.parts.meter.rerun(RetryReason::Stale);
                     if self.draw_again(&mut batch).await.is_err() {
                         batch = self.wait_until_reachable(batch).await;
                     }
@@ -333,7 +337,7 @@ impl CommitterDesk {
 
     async fn run_once(&mut self, batch: &[Taken]) -> Result<Vec<Outcome>, RunError> {
         let commands: Vec<_> = batch.iter().map(|taken| taken.prepared.clone()).collect();
-        let state = self.store.read(&Named::by(&commands, &self.parts.rules)).await.map_err(RunError::Store)?;
+        let state = self.store.read(&ReadSet::by(&commands, &self.parts.rules)).await.map_err(RunError::Store)?;
         let earlier = self.history.replace(state.history.clone());
         if earlier.is_some_and(|earlier| earlier != state.history) {
             return Err(RunError::UsedId);
@@ -341,7 +345,7 @@ impl CommitterDesk {
         let CommitterParts { rules, encoder, .. } = &self.parts;
         let used: Vec<_> = commands.iter().map(|command| state.keys.contains_key(&command.key)).collect();
         let layouts = self.layouts(&state).await.map_err(RunError::Store)?;
-        let house = House { rules, layouts: &layouts, encoder: encoder.as_ref() };
+        let house = Policy { rules, layouts: &layouts, encoder: encoder.as_ref() };
         let decision = decide(state, &commands, house);
         if !decision.changes.is_empty() {
             self.store.write(&decision.changes).await.map_err(|error| match error {
@@ -362,7 +366,7 @@ impl CommitterDesk {
     }
 
     /// The layouts of the shows that were read.
-    async fn layouts(&self, state: &BatchState) -> Result<HashMap<LayoutId, Arc<Layout>>, StoreError> {
+    async fn layouts(&self, state: &Snapshot) -> Result<HashMap<LayoutId, Arc<Layout>>, StoreError> {
         let mut layouts = HashMap::new();
         for id in state.shows.values().map(|show| show.layout_id) {
             if let Place::Vacant(place) = layouts.entry(id) {
@@ -387,7 +391,7 @@ impl CommitterDesk {
         loop {
             self.parts.timer.sleep(PAUSE_AFTER_UNKNOWN).await;
             batch = self.drop_late(batch);
-            if batch.is_empty() || self.store.read(&Named::default()).await.is_ok() {
+            if batch.is_empty() || self.store.read(&ReadSet::default()).await.is_ok() {
                 return batch;
             }
         }
@@ -406,18 +410,18 @@ impl CommitterDesk {
         self.ids = None;
         for Taken { prepared, .. } in batch {
             let drawn = self.draw(prepared.command.show_id()).await?;
-            prepared.drawn = Drawn { operation_id: prepared.drawn.operation_id, ..drawn };
+            prepared.drawn = GeneratedIds { operation_id: prepared.drawn.operation_id, ..drawn };
         }
         Ok(())
     }
 
-    async fn draw(&mut self, show_id: ShowId) -> Result<Drawn, StoreError> {
+    async fn draw(&mut self, show_id: ShowId) -> Result<GeneratedIds, StoreError> {
         let block = match self.ids.take().filter(|block| block.count > 0) {
             Some(block) => block,
             None => self.store.reserve_booking_ids().await?,
         };
         self.ids = Some(BookingIdBlock { first: block.first + 1, count: block.count.saturating_sub(1) });
-        Ok(Drawn::draw(show_id, BookingId(block.first), self.parts.random.as_ref()))
+        Ok(GeneratedIds::draw(show_id, BookingId(block.first), self.parts.random.as_ref()))
     }
 }
 

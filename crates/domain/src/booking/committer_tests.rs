@@ -86,7 +86,7 @@ struct Seen {
     /// How many keys each read named, but for those that named nothing.
     reads: Vec<usize>,
     /// What was to be written.
-    writes: Vec<Changes>,
+    writes: Vec<WriteSet>,
     /// How often ids were reserved.
     blocks: u32,
     /// How often what was read was confirmed.
@@ -97,7 +97,7 @@ struct Seen {
 #[derive(Clone)]
 pub(super) struct Bench {
     timer: Arc<VirtualTimer>,
-    pub(super) state: Arc<Mutex<BatchState>>,
+    pub(super) state: Arc<Mutex<Snapshot>>,
     seen: Arc<Mutex<Seen>>,
     random: Arc<Counter>,
 }
@@ -115,8 +115,8 @@ impl Bench {
     /// A store whose reads fail if `read` says so, and whose `n`-th write (from 0) does what `write` says.
     fn store(
         &self,
-        mut read: impl FnMut(&Named) -> Option<StoreError> + Send + 'static,
-        mut write: impl FnMut(usize, &Changes, &mut BatchState) -> Result<(), WriteError> + Send + 'static,
+        mut read: impl FnMut(&ReadSet) -> Option<StoreError> + Send + 'static,
+        mut write: impl FnMut(usize, &WriteSet, &mut Snapshot) -> Result<(), WriteError> + Send + 'static,
     ) -> MockBatchStore {
         let mut store = MockBatchStore::new();
         let Self { state, seen, .. } = self.clone();
@@ -149,7 +149,7 @@ impl Bench {
     /// A store whose reads succeed.
     pub(super) fn writing(
         &self,
-        write: impl FnMut(usize, &Changes, &mut BatchState) -> Result<(), WriteError> + Send + 'static,
+        write: impl FnMut(usize, &WriteSet, &mut Snapshot) -> Result<(), WriteError> + Send + 'static,
     ) -> MockBatchStore {
         self.store(|_| None, write)
     }
@@ -198,12 +198,12 @@ impl Bench {
         self.seen.lock().unwrap().confirmations
     }
 
-    fn writes(&self) -> Vec<Changes> {
+    fn writes(&self) -> Vec<WriteSet> {
         self.seen.lock().unwrap().writes.clone()
     }
 }
 
-fn done(changes: &Changes, state: &mut BatchState) -> Result<(), WriteError> {
+fn done(changes: &WriteSet, state: &mut Snapshot) -> Result<(), WriteError> {
     commit(changes, state);
     Ok(())
 }
@@ -272,12 +272,12 @@ fn used_id_discards_the_block_and_generates_new_ids() {
     });
     assert_eq!(words(&bench.serve(store, vec![seat(1), seat(2)])), ["booked", "booked"]);
     let writes = bench.writes();
-    let ids = |changes: &Changes| changes.bookings.iter().map(|booking| booking.id.0).collect::<Vec<_>>();
+    let ids = |changes: &WriteSet| changes.bookings.iter().map(|booking| booking.id.0).collect::<Vec<_>>();
     assert_eq!((ids(&writes[0]), ids(&writes[1])), (vec![100, 101], vec![200, 201]), "of the next block");
     let references =
-        |changes: &Changes| changes.bookings.iter().map(|booking| booking.reference.clone()).collect::<Vec<_>>();
+        |changes: &WriteSet| changes.bookings.iter().map(|booking| booking.reference.clone()).collect::<Vec<_>>();
     assert_ne!(references(&writes[0]), references(&writes[1]));
-    let operations = |changes: &Changes| changes.keys.iter().map(|key| key.operation_id).collect::<Vec<_>>();
+    let operations = |changes: &WriteSet| changes.keys.iter().map(|key| key.operation_id).collect::<Vec<_>>();
     assert_eq!(operations(&writes[0]), operations(&writes[1]), "it is the same run of the commands");
 }
 
@@ -424,7 +424,7 @@ fn an_unknown_outcome_that_was_not_written_is_written_again_as_it_was() {
 
 #[test]
 fn after_an_unknown_outcome_only_what_a_rival_has_is_refused() {
-    type Meanwhile = fn(&mut BatchState, &Changes);
+    type Meanwhile = fn(&mut Snapshot, &WriteSet);
     let cases: [(&str, Meanwhile); 6] = [
         ("unknown", |state, _| state.now += TimeDelta::hours(2)),
         ("unknown", |state, _| state.users.clear()),
@@ -467,7 +467,7 @@ fn an_outcome_that_stays_unknown_until_the_deadline_is_told_so() {
     let timer = Arc::clone(&bench.timer);
     let gone = Arc::new(Mutex::new(false));
     let is_gone = Arc::clone(&gone);
-    let read = move |_: &Named| (*is_gone.lock().unwrap() && timer.passed() < TIMEOUT).then(down);
+    let read = move |_: &ReadSet| (*is_gone.lock().unwrap() && timer.passed() < TIMEOUT).then(down);
     let store = bench.store(read, move |call, changes, state| {
         *gone.lock().unwrap() = call == 0;
         if call == 0 { unknown() } else { done(changes, state) }
@@ -502,7 +502,7 @@ fn a_store_that_is_down_after_an_unknown_outcome_is_asked_again() {
 fn a_store_that_is_down_fails_what_was_asked_and_works_again_later() {
     let bench = Bench::new();
     let mut asked = 0;
-    let read = move |_: &Named| {
+    let read = move |_: &ReadSet| {
         asked += 1;
         (asked == 1).then(down)
     };
@@ -544,7 +544,7 @@ fn what_the_store_cannot_stand_fails_by_itself() {
     assert_eq!(words(&bench.serve(store, vec![seat(1), seat(2), seat(3)])), ["booked", "broken", "booked"]);
     assert_eq!(bench.reads(), [3, 1, 1, 1]);
     let bench = Bench::new();
-    let poison = |named: &Named| named.seats.contains(&place(2)).then(|| StoreError::internal("poison"));
+    let poison = |named: &ReadSet| named.seats.contains(&place(2)).then(|| StoreError::internal("poison"));
     let store = bench.store(poison, |_, changes, state| done(changes, state));
     assert_eq!(words(&bench.serve(store, vec![seat(1), seat(2), seat(3)])), ["booked", "broken", "booked"]);
 }
@@ -649,11 +649,11 @@ impl BatchStore for Gate {
         self.store.reserve_booking_ids().await
     }
 
-    async fn read(&self, named: &Named) -> Result<BatchState, StoreError> {
+    async fn read(&self, named: &ReadSet) -> Result<Snapshot, StoreError> {
         self.store.read(named).await
     }
 
-    async fn write(&self, changes: &Changes) -> Result<(), WriteError> {
+    async fn write(&self, changes: &WriteSet) -> Result<(), WriteError> {
         let opened = self.opened.lock().unwrap().take();
         if let Some(opened) = opened {
             let _ = opened.await;

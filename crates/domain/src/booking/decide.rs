@@ -8,9 +8,9 @@ use thiserror::Error;
 
 use super::command::{Action, BookSeats, HoldSeats, KeyName, PreparedCommand, ShowBooking, WantedSeats};
 use super::ports::{
-    AnswerEncoder, BatchState, CancellationGuard, ChangedBooking, ChangedHold, Changes, ClaimRow, EndedTenure,
-    HeldGuard, KeyRow, Made, NewClaim, NewKey, NewOutboxEvent, OutboxKind, RemovedClaim, RowGuard, ShowGuard,
-    ShowOffer, StoredAnswer, TenurePlace, UserGuard,
+    AnswerEncoder, CancellationGuard, ChangedBooking, ChangedHold, Claim, EndedTenure, HeldGuard, NewClaim, NewKey,
+    NewOutboxEvent, OutboxKind, RemovedClaim, RowGuard, ShowGuard, ShowOffer, Snapshot, StoredAnswer, StoredKey,
+    Subject, TenureKey, UserGuard, WriteSet,
 };
 use super::rules::{Rules, SeatGapRule};
 use super::state::{BookingState, Confirmed};
@@ -27,7 +27,7 @@ pub enum Answer {
     /// It is done, now or by an earlier request with the same key.
     Done {
         /// What was made or changed.
-        made: Made,
+        made: Subject,
         /// The bytes of the answer's body, the same each time.
         body: Arc<[u8]>,
         /// Whether an earlier request did it.
@@ -36,7 +36,7 @@ pub enum Answer {
     /// An earlier request with the same key did it, so long ago that its answer is forgotten. What it made is answered as it is.
     DoneLongAgo {
         /// What was made or changed.
-        made: Made,
+        made: Subject,
     },
 }
 
@@ -150,14 +150,14 @@ pub enum Refusal {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Decision {
     /// What must be written.
-    pub changes: Changes,
+    pub changes: WriteSet,
     /// The answer to each command, in their order.
     pub outcomes: Vec<Result<Answer, Refusal>>,
 }
 
 /// What a decision depends on besides the state.
 #[derive(Clone, Copy)]
-pub struct House<'house> {
+pub struct Policy<'house> {
     /// The house's rules.
     pub rules: &'house Rules,
     /// The layouts of the shows in the state. A show whose layout is not here has no seats.
@@ -172,30 +172,30 @@ pub struct House<'house> {
 /// commands with the same key the second is a replay of the first if that was accepted; if it was refused, the
 /// second is decided for itself. What is written is the difference between the state that was read and the state that the
 /// last command leaves.
-pub fn decide(mut state: BatchState, commands: &[PreparedCommand], house: House<'_>) -> Decision {
+pub fn decide(mut state: Snapshot, commands: &[PreparedCommand], house: Policy<'_>) -> Decision {
     let shows = std::mem::take(&mut state.shows).into_iter().map(|(id, show)| (id, Arc::new(show))).collect();
-    let mut desk = Desk::new(state, shows, house);
+    let mut desk = WorkingState::new(state, shows, house);
     let outcomes = commands.iter().map(|command| desk.serve(command)).collect();
     Decision { changes: desk.changes(), outcomes }
 }
 
 /// What a command has done.
 struct Done {
-    made: Made,
+    made: Subject,
     body: Vec<u8>,
     /// What others must be told of. `None` is a command that was granted and had nothing to do.
     told: Option<OutboxKind>,
 }
 
 /// The state that the next command sees, what it was before any of them, and what else must be written.
-struct Desk<'house> {
-    house: House<'house>,
-    state: BatchState,
+struct WorkingState<'house> {
+    house: Policy<'house>,
+    state: Snapshot,
     shows: HashMap<ShowId, Arc<ShowOffer>>,
     /// How many seats each user holds, as it was read.
     held: HashMap<UserId, usize>,
     // As they were read, those that have changed.
-    old_claims: BTreeMap<(ShowId, SeatId), Option<ClaimRow>>,
+    old_claims: BTreeMap<(ShowId, SeatId), Option<Claim>>,
     old_holds: BTreeMap<HoldId, Option<Hold>>,
     old_bookings: BTreeMap<BookingId, Option<Booking>>,
     shows_guarded: BTreeSet<ShowGuard>,
@@ -203,7 +203,7 @@ struct Desk<'house> {
     /// How many bookings each user who cancels one had cancelled, as it was read.
     cancellations_read: BTreeMap<UserId, usize>,
     counted_cancellations: BTreeSet<BookingId>,
-    ended_tenures: BTreeSet<TenurePlace>,
+    ended_tenures: BTreeSet<TenureKey>,
     rows_guarded: BTreeSet<RowGuard>,
     users_guarded: BTreeSet<UserGuard>,
     sessions_guarded: BTreeSet<SessionId>,
@@ -211,8 +211,8 @@ struct Desk<'house> {
     outbox: Vec<NewOutboxEvent>,
 }
 
-impl<'house> Desk<'house> {
-    fn new(mut state: BatchState, shows: HashMap<ShowId, Arc<ShowOffer>>, house: House<'house>) -> Self {
+impl<'house> WorkingState<'house> {
+    fn new(mut state: Snapshot, shows: HashMap<ShowId, Arc<ShowOffer>>, house: Policy<'house>) -> Self {
         let now = state.now;
         let mut held = HashMap::new();
         for hold in state.holds.values().filter(|hold| hold.is_live(now)) {
@@ -383,7 +383,7 @@ impl<'house> Desk<'house> {
         self.end_hold_tenures(&hold);
         self.remove_claims(hold.show_id, hold.seats.iter().map(|seat| seat.id));
         self.remove_hold(hold_id);
-        Ok(Done { made: Made::Hold(hold.id), body: Vec::new(), told: Some(OutboxKind::SeatsReleased) })
+        Ok(Done { made: Subject::Hold(hold.id), body: Vec::new(), told: Some(OutboxKind::SeatsReleased) })
     }
 
     fn cancel(&mut self, user_id: UserId, asked: &ShowBooking) -> Result<Done, Refusal> {
@@ -476,17 +476,17 @@ impl<'house> Desk<'house> {
         self.shows_guarded.insert(ShowGuard { show_id });
         self.put_claims(show_id, &booking.seats, &booked_claim(&booking));
         let body = self.house.encoder.encode_booked(&booking);
-        let made = Made::Booking(booking.id);
+        let made = Subject::Booking(booking.id);
         self.put_booking(booking);
         Done { made, body, told: Some(OutboxKind::BookingConfirmed) }
     }
 
     fn booked(&self, booking: &Booking, told: Option<OutboxKind>) -> Done {
-        Done { made: Made::Booking(booking.id), body: self.house.encoder.encode_booking(booking), told }
+        Done { made: Subject::Booking(booking.id), body: self.house.encoder.encode_booking(booking), told }
     }
 
     fn held(&self, hold: &Hold, told: Option<OutboxKind>) -> Done {
-        Done { made: Made::Hold(hold.id.clone()), body: self.house.encoder.encode_hold(hold), told }
+        Done { made: Subject::Hold(hold.id.clone()), body: self.house.encoder.encode_hold(hold), told }
     }
 
     fn show(&self, show_id: ShowId) -> Result<(Arc<ShowOffer>, &'house Layout), Refusal> {
@@ -664,7 +664,7 @@ impl<'house> Desk<'house> {
         live.map(|((_, seat), _)| *seat).collect()
     }
 
-    fn put_claims(&mut self, show_id: ShowId, seats: &[SoldSeat], claim: &ClaimRow) {
+    fn put_claims(&mut self, show_id: ShowId, seats: &[SoldSeat], claim: &Claim) {
         for seat in seats {
             let place = (show_id, seat.id);
             let before = self.state.claims.insert(place, claim.clone());
@@ -700,7 +700,7 @@ impl<'house> Desk<'house> {
     ) {
         let hold_times = HoldTimes::new(&self.state, show_id, user_id);
         for seat_id in seats {
-            let place = TenurePlace { show_id, user_id, seat_id };
+            let place = TenureKey { show_id, user_id, seat_id };
             let tenure = Tenure { since: hold_times.begin(seat_id, since), until: self.state.now };
             self.state.tenures.insert(place, tenure);
             self.ended_tenures.insert(place);
@@ -724,9 +724,9 @@ impl<'house> Desk<'house> {
         self.old_bookings.entry(id).or_insert(before);
     }
 
-    fn remember(&mut self, prepared: &PreparedCommand, made: Made, body: &Arc<[u8]>) {
+    fn remember(&mut self, prepared: &PreparedCommand, made: Subject, body: &Arc<[u8]>) {
         let name: KeyName = prepared.key.clone();
-        let row = KeyRow {
+        let row = StoredKey {
             fingerprint: prepared.command.fingerprint,
             operation_id: prepared.drawn.operation_id,
             made,
@@ -743,7 +743,7 @@ impl<'house> Desk<'house> {
     }
 
     /// What must be written, each list in lock order: everybody takes locks in the same order, so that nobody waits in a circle.
-    fn changes(self) -> Changes {
+    fn changes(self) -> WriteSet {
         let Self { state, shows, mut keys, .. } = self;
         keys.sort_by(|a, b| a.name.cmp(&b.name));
         let cancellations = self.cancellations_read.into_iter().map(|(user_id, bookings)| {
@@ -752,7 +752,7 @@ impl<'house> Desk<'house> {
         });
         let ended = self.ended_tenures.into_iter();
         let tenures = ended.filter_map(|place| Some(EndedTenure { place, tenure: *state.tenures.get(&place)? }));
-        let mut changes = Changes {
+        let mut changes = WriteSet {
             at: state.now,
             shows: self.shows_guarded.into_iter().collect(),
             held: self.held_guarded.into_iter().collect(),
@@ -764,7 +764,7 @@ impl<'house> Desk<'house> {
             sessions: self.sessions_guarded.into_iter().collect(),
             keys,
             outbox: self.outbox,
-            ..Changes::default()
+            ..WriteSet::default()
         };
         for (id, before) in self.old_holds {
             match (before, state.holds.get(&id)) {
@@ -811,7 +811,7 @@ struct HoldTimes {
 }
 
 impl HoldTimes {
-    fn new(state: &BatchState, show_id: ShowId, user_id: UserId) -> Self {
+    fn new(state: &Snapshot, show_id: ShowId, user_id: UserId) -> Self {
         let ended = state.tenures.iter().filter(|(place, _)| (place.show_id, place.user_id) == (show_id, user_id));
         let ended = ended.map(|(place, tenure)| (place.seat_id, *tenure));
         // A hold that ran out has written nothing since: it is there still.
@@ -854,7 +854,7 @@ impl HoldTimes {
     }
 }
 
-fn remembered(row: &KeyRow, replayed: bool) -> Answer {
+fn remembered(row: &StoredKey, replayed: bool) -> Answer {
     let made = row.made.clone();
     match &row.answer {
         Some(answer) => Answer::Done { made, body: Arc::clone(&answer.body), replayed },
@@ -862,12 +862,12 @@ fn remembered(row: &KeyRow, replayed: bool) -> Answer {
     }
 }
 
-fn booked_claim(booking: &Booking) -> ClaimRow {
-    ClaimRow::Booked { booking_id: booking.id, user_id: booking.user_id }
+fn booked_claim(booking: &Booking) -> Claim {
+    Claim::Booked { booking_id: booking.id, user_id: booking.user_id }
 }
 
-fn held_claim(hold: &Hold) -> ClaimRow {
-    ClaimRow::Held { hold_id: hold.id.clone(), user_id: hold.user_id, expires_at: hold.expires_at }
+fn held_claim(hold: &Hold) -> Claim {
+    Claim::Held { hold_id: hold.id.clone(), user_id: hold.user_id, expires_at: hold.expires_at }
 }
 
 /// When a show's sale ends: when it begins, or earlier if it says so. At that very instant it is over.

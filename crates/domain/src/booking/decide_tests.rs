@@ -71,7 +71,7 @@ pub(super) fn now() -> DateTime<Utc> {
 }
 
 /// Five users, four shows of a hundred seats, nothing sold.
-pub(super) fn new_state() -> BatchState {
+pub(super) fn new_state() -> Snapshot {
     let show = |id: i64| ShowOffer {
         layout_id: LayoutId(id * 10),
         status: if id == CANCELLED { ShowStatus::Cancelled } else { ShowStatus::Scheduled },
@@ -84,10 +84,10 @@ pub(super) fn new_state() -> BatchState {
         theatre_name: "Theatre".into(),
         hall_name: "Hall".into(),
     };
-    BatchState {
-        users: (1..=5).map(|id| (UserId(id), UserRow { session_generation: 7 })).collect(),
+    Snapshot {
+        users: (1..=5).map(|id| (UserId(id), StoredUser { session_generation: 7 })).collect(),
         shows: [OPEN, OTHER, CANCELLED, STARTED].into_iter().map(|id| (ShowId(id), show(id))).collect(),
-        ..BatchState::at(now())
+        ..Snapshot::at(now())
     }
 }
 
@@ -133,24 +133,24 @@ fn prepare(commands: impl IntoIterator<Item = Command>) -> Vec<PreparedCommand> 
 
 /// A command with the draw of this number: its booking has that id.
 pub(super) fn prepare_nth(command: Command, id: i64) -> PreparedCommand {
-    let drawn = Drawn::draw(command.show_id(), BookingId(id), &Nth(id));
+    let drawn = GeneratedIds::draw(command.show_id(), BookingId(id), &Nth(id));
     PreparedCommand::new(command, drawn)
 }
 
 /// Decides by these rules.
-pub(super) fn decide_by(rules: &Rules, state: &BatchState, prepared: &[PreparedCommand]) -> Decision {
-    decide(state.clone(), prepared, House { rules, layouts: &layouts(), encoder: &TestEncoder })
+pub(super) fn decide_by(rules: &Rules, state: &Snapshot, prepared: &[PreparedCommand]) -> Decision {
+    decide(state.clone(), prepared, Policy { rules, layouts: &layouts(), encoder: &TestEncoder })
 }
 
-fn decide_prepared(state: &BatchState, prepared: &[PreparedCommand]) -> Decision {
+fn decide_prepared(state: &Snapshot, prepared: &[PreparedCommand]) -> Decision {
     decide_by(&Rules::default(), state, prepared)
 }
 
-fn decide_all(state: &BatchState, commands: impl IntoIterator<Item = Command>) -> Decision {
+fn decide_all(state: &Snapshot, commands: impl IntoIterator<Item = Command>) -> Decision {
     decide_prepared(state, &prepare(commands))
 }
 
-fn outcome(state: &BatchState, command: Command) -> Result<Answer, Refusal> {
+fn outcome(state: &Snapshot, command: Command) -> Result<Answer, Refusal> {
     let mut prepared = prepare([command]);
     // Another run than those that have written.
     prepared[0].drawn.operation_id = OperationId([255; 16]);
@@ -163,14 +163,14 @@ pub(super) fn place(seat: i64) -> (ShowId, SeatId) {
     (ShowId(OPEN), SeatId(seat))
 }
 
-pub(super) fn booked_claim() -> ClaimRow {
-    ClaimRow::Booked { booking_id: BookingId(999), user_id: UserId(999) }
+pub(super) fn booked_claim() -> Claim {
+    Claim::Booked { booking_id: BookingId(999), user_id: UserId(999) }
 }
 
 /// Somebody's hold.
-fn held(id: i64, seconds: i64) -> ClaimRow {
+fn held(id: i64, seconds: i64) -> Claim {
     let expires_at = now() + TimeDelta::seconds(seconds);
-    ClaimRow::Held { hold_id: HoldId::draw(ShowId(OPEN), &Nth(id)), user_id: UserId(999), expires_at }
+    Claim::Held { hold_id: HoldId::draw(ShowId(OPEN), &Nth(id)), user_id: UserId(999), expires_at }
 }
 
 fn unavailable(seats: &[i64]) -> Result<Answer, Refusal> {
@@ -178,7 +178,7 @@ fn unavailable(seats: &[i64]) -> Result<Answer, Refusal> {
 }
 
 /// Commits changes as a store must: what they expect is checked.
-pub(super) fn commit(changes: &Changes, state: &mut BatchState) {
+pub(super) fn commit(changes: &WriteSet, state: &mut Snapshot) {
     for guard in &changes.shows {
         assert_eq!(state.shows[&guard.show_id].status, ShowStatus::Scheduled);
     }
@@ -239,7 +239,7 @@ pub(super) fn commit(changes: &Changes, state: &mut BatchState) {
     for key in &changes.keys {
         let answer = Some(StoredAnswer { body: Arc::clone(&key.answer) });
         let (fingerprint, operation_id, made) = (key.fingerprint, key.operation_id, key.made.clone());
-        let before = state.keys.insert(key.name.clone(), KeyRow { fingerprint, operation_id, made, answer });
+        let before = state.keys.insert(key.name.clone(), StoredKey { fingerprint, operation_id, made, answer });
         assert_eq!(before, None, "a key used twice");
     }
 }
@@ -267,7 +267,7 @@ fn a_booking_is_answered_and_written_whole() {
         show_id: ShowId(OPEN),
         seat_id: SeatId(seat),
         layout_id: LayoutId(10),
-        claim: ClaimRow::Booked { booking_id: BookingId(1), user_id: UserId(2) },
+        claim: Claim::Booked { booking_id: BookingId(1), user_id: UserId(2) },
     };
     assert_eq!(changes.claims, [3, 5, 9].map(claim), "in lock order");
     assert_eq!(changes.shows, [ShowGuard { show_id: ShowId(OPEN) }]);
@@ -346,7 +346,7 @@ fn a_used_key_answers_its_bytes_again_whatever_has_become_of_the_show() {
     let asked = command(1, OPEN, &[1], "k");
     let first = decide_all(&state, [asked.clone()]);
     commit(&first.changes, &mut state);
-    let again = |state: &BatchState| {
+    let again = |state: &Snapshot| {
         let prepared = prepare([command(2, OPEN, &[2], "k"), asked.clone()]);
         let decision = decide_prepared(state, &prepared[1..]);
         assert!(decision.changes.is_empty());
@@ -399,7 +399,7 @@ fn the_same_key_twice_in_a_batch() {
         ],
     );
     assert_eq!(decision.outcomes[0], unavailable(&[1]));
-    let Ok(Answer::Done { made: Made::Booking(BookingId(2)), body, replayed: false }) = &decision.outcomes[1] else {
+    let Ok(Answer::Done { made: Subject::Booking(BookingId(2)), body, replayed: false }) = &decision.outcomes[1] else {
         panic!("{:?}", decision.outcomes)
     };
     let replay = Answer::Done { made: made(2), body: Arc::clone(body), replayed: true };
@@ -437,7 +437,7 @@ fn a_hold_keeps_its_seat_until_the_instant_it_runs_out() {
     let mut state = new_state();
     state.claims.insert(place(1), held(1, 0));
     state.claims.insert(place(2), held(2, 1));
-    state.claims.insert(place(3), ClaimRow::Blocked);
+    state.claims.insert(place(3), Claim::Blocked);
     assert_eq!(outcome(&state, command(1, OPEN, &[2], "k")), unavailable(&[2]));
     assert_eq!(outcome(&state, command(1, OPEN, &[3, 1], "k")), unavailable(&[3]));
     let decision = decide_all(&state, [command(1, OPEN, &[4, 1], "k"), command(2, OPEN, &[1], "k")]);
@@ -501,7 +501,7 @@ fn any_command() -> impl Strategy<Value = Command> {
     })
 }
 
-fn any_state() -> impl Strategy<Value = BatchState> {
+fn any_state() -> impl Strategy<Value = Snapshot> {
     prop::collection::vec(0..6_u8, 8).prop_map(|kinds| {
         let mut state = new_state();
         for (kind, seat) in kinds.into_iter().zip(1..) {
@@ -518,8 +518,8 @@ fn any_state() -> impl Strategy<Value = BatchState> {
 }
 
 /// A booking as made by a command.
-fn made(id: i64) -> Made {
-    Made::Booking(BookingId(id))
+fn made(id: i64) -> Subject {
+    Subject::Booking(BookingId(id))
 }
 
 proptest! {

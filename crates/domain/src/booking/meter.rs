@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// What became of a request.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Settled {
+pub enum CommandResult {
     /// It did what it asked for.
     Done,
     /// An earlier request with its key had; the replay cache knew.
@@ -23,7 +23,7 @@ pub enum Settled {
     OutcomeUnknown,
 }
 
-impl Settled {
+impl CommandResult {
     /// Every one.
     pub const ALL: [Self; 8] = [
         Self::Done,
@@ -53,14 +53,14 @@ impl Settled {
 
 /// Why a batch was run again.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Rerun {
+pub enum RetryReason {
     /// A row was not as it was read, or a lock was not to be had in time.
     Stale,
     /// The connection was lost while the batch was written.
     UnknownOutcome,
 }
 
-impl Rerun {
+impl RetryReason {
     /// Every one.
     pub const ALL: [Self; 2] = [Self::Stale, Self::UnknownOutcome];
 
@@ -76,7 +76,7 @@ impl Rerun {
 /// Is told what happens on the booking path. MUST NOT block: it is called between commits.
 pub trait BookingMeter: Send + Sync {
     /// A request has its answer. `action` is of [`Action::NAMES`](super::Action::NAMES).
-    fn settled(&self, action: &'static str, what: Settled);
+    fn settled(&self, action: &'static str, what: CommandResult);
 
     /// A command was taken from the queue, after this time in it.
     fn taken(&self, waited: Duration);
@@ -85,15 +85,15 @@ pub trait BookingMeter: Send + Sync {
     fn batch(&self, commands: usize);
 
     /// A batch is run again.
-    fn rerun(&self, why: Rerun);
+    fn rerun(&self, why: RetryReason);
 }
 
 /// Measures nothing.
 pub struct NoMeter;
 
 impl BookingMeter for NoMeter {
-    fn settled(&self, _: &'static str, _: Settled) {}
+    fn settled(&self, _: &'static str, _: CommandResult) {}
     fn taken(&self, _: Duration) {}
     fn batch(&self, _: usize) {}
-    fn rerun(&self, _: Rerun) {}
+    fn rerun(&self, _: RetryReason) {}
 }

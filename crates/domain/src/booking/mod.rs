@@ -26,17 +26,17 @@ mod decide_tests;
 mod service_tests;
 
 pub use command::{
-    Action, BookSeats, Command, Drawn, Fingerprint, HoldSeats, IdempotencyKey, IdempotencyKeyError, KeyName,
+    Action, BookSeats, Command, Fingerprint, GeneratedIds, HoldSeats, IdempotencyKey, IdempotencyKeyError, KeyName,
     PreparedCommand, Scope, ShowBooking, WantedSeats,
 };
 pub use committer::{CommandError, CommandQueue, Committer, CommitterLimits, CommitterParts, command_queue};
-pub use decide::{Answer, Decision, House, Refusal, decide};
-pub use meter::{BookingMeter, NoMeter, Rerun, Settled};
+pub use decide::{Answer, Decision, Policy, Refusal, decide};
+pub use meter::{BookingMeter, CommandResult, NoMeter, RetryReason};
 pub use ports::{
-    AnswerEncoder, BatchState, BatchStore, BookingFilter, BookingIdBlock, BookingPlace, BookingStore,
-    CancellationGuard, ChangedBooking, ChangedHold, Changes, ClaimRow, ClaimRowError, EndedTenure, HeldGuard,
-    HoldStore, KeyRow, Made, Named, NewClaim, NewKey, NewOutboxEvent, OutboxKind, RemovedClaim, RowGuard, ShowGuard,
-    ShowOffer, StoredAnswer, TenurePlace, UserGuard, UserRow, WriteError,
+    AnswerEncoder, BatchStore, BookingCursor, BookingFilter, BookingIdBlock, BookingStore, CancellationGuard,
+    ChangedBooking, ChangedHold, Claim, ClaimError, EndedTenure, HeldGuard, HoldStore, NewClaim, NewKey,
+    NewOutboxEvent, OutboxKind, ReadSet, RemovedClaim, RowGuard, ShowGuard, ShowOffer, Snapshot, StoredAnswer,
+    StoredKey, StoredUser, Subject, TenureKey, UserGuard, WriteError, WriteSet,
 };
 #[cfg(feature = "mock")]
 pub use ports::{MockBatchStore, MockBookingStore, MockHoldStore};

@@ -22,7 +22,7 @@ use crate::seating::ClaimStatus;
 
 /// What a batch of commands names: what must be read to decide it. Sorted, and each once.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Named {
+pub struct ReadSet {
     /// The keys.
     pub keys: BTreeSet<KeyName>,
     /// The callers.
@@ -47,7 +47,7 @@ pub struct Named {
     pub cancellers: BTreeSet<UserId>,
 }
 
-impl Named {
+impl ReadSet {
     /// What these commands name, where these rules hold.
     pub fn by<'a>(commands: impl IntoIterator<Item = &'a PreparedCommand>, rules: &Rules) -> Self {
         let mut named = Self::default();
@@ -101,14 +101,14 @@ impl Named {
 
 /// What a command has made or changed.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Made {
+pub enum Subject {
     /// A booking.
     Booking(BookingId),
     /// A hold.
     Hold(HoldId),
 }
 
-impl Made {
+impl Subject {
     /// The booking, if it is one.
     pub fn booking_id(&self) -> Option<BookingId> {
         match self {
@@ -144,20 +144,20 @@ pub struct StoredAnswer {
 
 /// A key that was used: its command succeeded.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct KeyRow {
+pub struct StoredKey {
     /// The digest of the request that it was used with.
     pub fingerprint: Fingerprint,
     /// The run of the command that wrote it.
     pub operation_id: OperationId,
     /// What was made or changed.
-    pub made: Made,
+    pub made: Subject,
     /// The answer. `None` once its time is over; the key stays used.
     pub answer: Option<StoredAnswer>,
 }
 
 /// A caller's account, as far as a write depends on it. An account that is gone has no row.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct UserRow {
+pub struct StoredUser {
     /// The generation of its sessions.
     pub session_generation: i64,
 }
@@ -189,7 +189,7 @@ pub struct ShowOffer {
 
 /// A claim as it is stored, a hold that ran out included.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum ClaimRow {
+pub enum Claim {
     /// Sold.
     Booked {
         /// The booking.
@@ -213,23 +213,23 @@ pub enum ClaimRow {
 /// Columns that are no claim.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("a claim of this status has another owner")]
-pub struct ClaimRowError;
+pub struct ClaimError;
 
-impl ClaimRow {
+impl Claim {
     /// The claim that a store has kept.
     pub fn from_stored(
         status: ClaimStatus,
         user_id: Option<UserId>,
         booking_id: Option<BookingId>,
         hold: Option<(HoldId, DateTime<Utc>)>,
-    ) -> Result<Self, ClaimRowError> {
+    ) -> Result<Self, ClaimError> {
         match (status, user_id, booking_id, hold) {
             (ClaimStatus::Booked, Some(user_id), Some(booking_id), None) => Ok(Self::Booked { booking_id, user_id }),
             (ClaimStatus::Held, Some(user_id), None, Some((hold_id, expires_at))) => {
                 Ok(Self::Held { hold_id, user_id, expires_at })
             }
             (ClaimStatus::Blocked, _, None, None) => Ok(Self::Blocked),
-            _ => Err(ClaimRowError),
+            _ => Err(ClaimError),
         }
     }
 
@@ -282,27 +282,27 @@ impl ClaimRow {
 
 /// Every row that a batch names, as committed at one instant. What isn't there has no entry.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct BatchState {
+pub struct Snapshot {
     /// The store's clock.
     pub now: DateTime<Utc>,
     /// The history that the rows are of. Ids that were reserved in another one may be used in this one.
     pub history: History,
     /// The keys that were used.
-    pub keys: HashMap<KeyName, KeyRow>,
+    pub keys: HashMap<KeyName, StoredKey>,
     /// The accounts.
-    pub users: HashMap<UserId, UserRow>,
+    pub users: HashMap<UserId, StoredUser>,
     /// Of the sessions those that last, each with whose it is.
     pub sessions: HashMap<SessionId, UserId>,
     /// The shows.
     pub shows: HashMap<ShowId, ShowOffer>,
     /// The claims: those of the seats that are named, and all of the shows that are named whole.
-    pub claims: HashMap<(ShowId, SeatId), ClaimRow>,
+    pub claims: HashMap<(ShowId, SeatId), Claim>,
     /// The holds that are named, run out or not, every live hold of the holders, and every hold of a tenant on the show that is live
     /// or ran out within [`Tenure::COUNTED`].
     pub holds: HashMap<HoldId, Hold>,
     /// Tenures that a command ended within [`Tenure::COUNTED`], the last one of each seat. Those of holds that ran out are told by the
     /// holds.
-    pub tenures: HashMap<TenurePlace, Tenure>,
+    pub tenures: HashMap<TenureKey, Tenure>,
     /// The bookings.
     pub bookings: HashMap<BookingId, Booking>,
     /// When the cancellers cancelled bookings within [`Rules::CANCELLATIONS_COUNTED`], in any order. Without those that do not count.
@@ -311,7 +311,7 @@ pub struct BatchState {
 
 /// Whose tenure of which seat.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct TenurePlace {
+pub struct TenureKey {
     /// The show.
     pub show_id: ShowId,
     /// The user.
@@ -320,7 +320,7 @@ pub struct TenurePlace {
     pub seat_id: SeatId,
 }
 
-impl BatchState {
+impl Snapshot {
     /// Nothing, at an instant.
     pub fn at(now: DateTime<Utc>) -> Self {
         Self {
@@ -396,7 +396,7 @@ pub struct NewKey {
     /// The run of the command.
     pub operation_id: OperationId,
     /// What is made or changed.
-    pub made: Made,
+    pub made: Subject,
     /// The bytes of the answer's body.
     pub answer: Arc<[u8]>,
 }
@@ -431,7 +431,7 @@ pub struct RemovedClaim {
     /// The seat.
     pub seat_id: SeatId,
     /// The claim.
-    pub claim: ClaimRow,
+    pub claim: Claim,
 }
 
 /// A claim to be made.
@@ -444,7 +444,7 @@ pub struct NewClaim {
     /// The show's layout, which the seat must be of.
     pub layout_id: LayoutId,
     /// The claim.
-    pub claim: ClaimRow,
+    pub claim: Claim,
 }
 
 /// A tenure that ends, in place of the one that the user had of the seat before.
@@ -453,7 +453,7 @@ pub struct NewClaim {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct EndedTenure {
     /// Whose, of which seat.
-    pub place: TenurePlace,
+    pub place: TenureKey,
     /// The tenure.
     pub tenure: Tenure,
 }
@@ -499,7 +499,7 @@ pub struct NewOutboxEvent {
 
 /// All that a batch writes, all of it or none. Lists are in lock order.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Changes {
+pub struct WriteSet {
     /// The store's clock when the batch was read: when its rows were made.
     pub at: DateTime<Utc>,
     /// Shows that must still take place, by id. They stay so until the batch is written.
@@ -537,7 +537,7 @@ pub struct Changes {
     pub outbox: Vec<NewOutboxEvent>,
 }
 
-impl Changes {
+impl WriteSet {
     /// Whether there is nothing to write: each command that changes something writes its key.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
@@ -582,13 +582,13 @@ pub trait BatchStore: Send + Sync {
     /// Every row that the batch names, as committed at one instant, without locks.
     ///
     /// MUST wait for the outcome of writes by the same keys no more than a plain read does: it sees committed rows only.
-    async fn read(&self, named: &Named) -> Result<BatchState, StoreError>;
+    async fn read(&self, named: &ReadSet) -> Result<Snapshot, StoreError>;
 
-    /// Writes all changes or none, taking locks in the order of the fields of [`Changes`].
+    /// Writes all changes or none, taking locks in the order of the fields of [`WriteSet`].
     ///
     /// MUST return `Stale`, having written nothing, if any row is not as `changes` expects it; `UsedId` if an id that the caller
     /// generated is taken; `Unknown` if it can't tell whether it was written. If an earlier write of the same key is still on its way, MUST wait for that one's outcome.
-    async fn write(&self, changes: &Changes) -> Result<(), WriteError>;
+    async fn write(&self, changes: &WriteSet) -> Result<(), WriteError>;
 
     /// Returns once everything that an earlier read has seen is as durable as a write that has returned.
     ///
@@ -620,7 +620,7 @@ pub struct BookingFilter {
 
 /// A booking's place in a history, which is ordered newest first: by `booked_at`, then id, both descending.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct BookingPlace {
+pub struct BookingCursor {
     /// When it was made.
     pub booked_at: DateTime<Utc>,
     /// The id.
@@ -636,7 +636,7 @@ pub trait BookingStore: Send + Sync {
         &self,
         user_id: UserId,
         filter: &BookingFilter,
-        page: &PageRequest<BookingPlace>,
+        page: &PageRequest<BookingCursor>,
     ) -> Result<Vec<Booking>, StoreError>;
 
     /// One booking of this user. Someone else's is `None`.

@@ -7,8 +7,8 @@ use thiserror::Error;
 use super::command::{Action, Command, Fingerprint, IdempotencyKey, KeyName, Scope, ShowBooking};
 use super::committer::{CommandError, CommandQueue};
 use super::decide::{Answer, Refusal};
-use super::meter::{BookingMeter, Settled};
-use super::ports::{AnswerEncoder, BookingFilter, BookingPlace, BookingStore, HoldStore, Made};
+use super::meter::{BookingMeter, CommandResult};
+use super::ports::{AnswerEncoder, BookingCursor, BookingFilter, BookingStore, HoldStore, Subject};
 use super::replays::{HistorySource, Replay, ReplayCache};
 use super::types::{Booking, Hold, HoldId};
 use crate::error::StoreError;
@@ -45,7 +45,7 @@ pub enum BookingAction {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CommandAnswer {
     /// What was made or changed.
-    pub made: Made,
+    pub made: Subject,
     /// The bytes of the answer's body.
     pub body: Arc<[u8]>,
     /// Whether an earlier request with the same key did it.
@@ -132,10 +132,10 @@ impl BookingService {
         let CommandRequest { bearer, scope, key, fingerprint, action: asked } = request;
         let key = key.map(|key| KeyName { user_id: bearer.caller.user_id, scope, key });
         let outcome = match self.replay(&bearer, key.as_ref(), fingerprint).await {
-            Ok(Some(answer)) => Ok((answer, Settled::ReplayedFromCache)),
+            Ok(Some(answer)) => Ok((answer, CommandResult::ReplayedFromCache)),
             Ok(None) => match action(asked).await {
                 Ok(action) => self.submit(Command { bearer, key, fingerprint, action }).await.map(|answer| {
-                    let settled = if answer.replayed { Settled::ReplayedFromStore } else { Settled::Done };
+                    let settled = if answer.replayed { CommandResult::ReplayedFromStore } else { CommandResult::Done };
                     (answer, settled)
                 }),
                 Err(error) => Err(error),
@@ -196,15 +196,15 @@ impl BookingService {
     }
 
     /// The answer to an action whose own answer is forgotten: what it made, as it is.
-    async fn body_of(&self, user_id: UserId, action: &Action, made: &Made) -> Result<Vec<u8>, CommandError> {
+    async fn body_of(&self, user_id: UserId, action: &Action, made: &Subject) -> Result<Vec<u8>, CommandError> {
         match (made, action) {
-            (Made::Hold(_), Action::Release(_)) => Ok(Vec::new()),
-            (Made::Hold(id), _) => {
+            (Subject::Hold(_), Action::Release(_)) => Ok(Vec::new()),
+            (Subject::Hold(id), _) => {
                 let hold = self.holds.hold(user_id, id).await.map_err(CommandError::Store)?;
                 let hold = hold.ok_or(CommandError::Refused(Refusal::HoldNotFound))?;
                 Ok(self.encoder.encode_hold(&hold))
             }
-            (Made::Booking(id), _) => {
+            (Subject::Booking(id), _) => {
                 let booking = self.bookings.booking(user_id, *id).await.map_err(CommandError::Store)?;
                 let gone = || StoreError::internal(format!("booking {id} of a used key is gone"));
                 let booking = booking.ok_or_else(gone).map_err(CommandError::Store)?;
@@ -233,11 +233,11 @@ impl BookingService {
         &self,
         bearer: &Bearer,
         filter: &BookingFilter,
-        page: &PageRequest<BookingPlace>,
-    ) -> Result<Page<Booking, BookingPlace>, ReadBookingError> {
+        page: &PageRequest<BookingCursor>,
+    ) -> Result<Page<Booking, BookingCursor>, ReadBookingError> {
         self.check_session(bearer).await?;
         let rows = self.bookings.bookings(bearer.caller.user_id, filter, page).await?;
-        Ok(page.cut(rows, |booking| BookingPlace { booked_at: booking.booked_at, id: booking.id }))
+        Ok(page.cut(rows, |booking| BookingCursor { booked_at: booking.booked_at, id: booking.id }))
     }
 
     /// One of the caller's bookings.
@@ -252,12 +252,12 @@ impl BookingService {
 }
 
 /// What is measured of a request that has failed.
-fn failed(error: &CommandError) -> Settled {
+fn failed(error: &CommandError) -> CommandResult {
     match error {
-        CommandError::Refused(Refusal::SeatUnavailable { .. }) => Settled::Conflict,
-        CommandError::Refused(_) => Settled::Refused,
-        CommandError::Overloaded => Settled::Overloaded,
-        CommandError::Store(_) => Settled::Unavailable,
-        CommandError::OutcomeUnknown => Settled::OutcomeUnknown,
+        CommandError::Refused(Refusal::SeatUnavailable { .. }) => CommandResult::Conflict,
+        CommandError::Refused(_) => CommandResult::Refused,
+        CommandError::Overloaded => CommandResult::Overloaded,
+        CommandError::Store(_) => CommandResult::Unavailable,
+        CommandError::OutcomeUnknown => CommandResult::OutcomeUnknown,
     }
 }

@@ -14,27 +14,33 @@ use crate::ids::BookingId;
 
 /// Remembers what it is told, and what it was told of.
 #[derive(Default)]
-struct Told(Mutex<Vec<Settled>>);
+struct Told(Mutex<Vec<CommandResult>>);
 
 impl BookingMeter for Told {
-    fn settled(&self, action: &'static str, what: Settled) {
+    fn settled(&self, action: &'static str, what: CommandResult) {
         assert_eq!(action, "book");
         self.0.lock().unwrap().push(what);
     }
     fn taken(&self, _: std::time::Duration) {}
     fn batch(&self, _: usize) {}
-    fn rerun(&self, _: Rerun) {}
+    fn rerun(&self, _: RetryReason) {}
 }
 
 /// What one request came to.
-struct Served {
+struct RequestContext {
     outcome: Result<CommandAnswer, CommandError>,
-    told: Vec<Settled>,
+    told: Vec<CommandResult>,
     remembered: Vec<(KeyName, Replay)>,
 }
 
 /// Serves a request: the cache knows `known`, sessions of this generation last.
-fn serve(bench: &Bench, store: MockBatchStore, known: Option<Replay>, generation: i64, command: Command) -> Served {
+fn serve(
+    bench: &Bench,
+    store: MockBatchStore,
+    known: Option<Replay>,
+    generation: i64,
+    command: Command,
+) -> RequestContext {
     serve_in(bench, store, known, generation, command, ["1", "1", "1"])
 }
 
@@ -46,7 +52,7 @@ fn serve_in(
     generation: i64,
     command: Command,
     histories: [&'static str; 3],
-) -> Served {
+) -> RequestContext {
     let first = History(Arc::from(histories[0]));
     let mut asked = 0;
     let mut history = MockHistorySource::new();
@@ -81,13 +87,13 @@ fn serve_in(
     let asked = async move { service.run(request).await };
     let (outcome, ()) = block_on(join(asked, committer.run()));
     let (told, remembered) = (told.0.lock().unwrap().clone(), remembered.lock().unwrap().clone());
-    Served { outcome, told, remembered }
+    RequestContext { outcome, told, remembered }
 }
 
 fn known(command: &Command) -> Replay {
     Replay {
         fingerprint: command.fingerprint,
-        made: Made::Booking(BookingId(41)),
+        made: Subject::Booking(BookingId(41)),
         body: Arc::from(&b"the first answer"[..]),
     }
 }
@@ -104,7 +110,7 @@ fn replay_of_another_history_is_not_answered_from_the_cache() {
     let served = serve_in(&bench, store, Some(known(&retry)), 7, retry, ["1", "2", "2"]);
     let answer = served.outcome.unwrap();
     assert!(!answer.replayed, "the booking was lost, and is made again");
-    assert_eq!(served.told, [Settled::Done]);
+    assert_eq!(served.told, [CommandResult::Done]);
 }
 
 #[test]
@@ -136,9 +142,9 @@ fn a_retry_that_the_cache_knows_asks_the_store_for_nothing_but_the_session() {
     let answer = served.outcome.unwrap();
     assert_eq!(
         (answer.made, &answer.body[..], answer.replayed),
-        (Made::Booking(BookingId(41)), &b"the first answer"[..], true)
+        (Subject::Booking(BookingId(41)), &b"the first answer"[..], true)
     );
-    assert_eq!(served.told, [Settled::ReplayedFromCache]);
+    assert_eq!(served.told, [CommandResult::ReplayedFromCache]);
     assert!(served.remembered.is_empty());
 }
 
@@ -148,7 +154,7 @@ fn a_key_in_the_cache_opens_nothing_to_a_session_that_has_ended() {
     let retry = seat(1);
     let served = serve(&bench, MockBatchStore::new(), Some(known(&retry)), 8, retry);
     assert!(matches!(served.outcome, Err(CommandError::Refused(Refusal::SessionEnded))));
-    assert_eq!(served.told, [Settled::Refused]);
+    assert_eq!(served.told, [CommandResult::Refused]);
 }
 
 #[test]
@@ -162,7 +168,7 @@ fn another_request_with_a_key_that_the_cache_knows_is_for_the_store_to_judge() {
     // The store knows nothing of the key: the cache had it from elsewhere, and does not decide.
     let served = serve(&bench, store, Some(known(&seat(1))), 7, other);
     assert!(!served.outcome.unwrap().replayed);
-    assert_eq!(served.told, [Settled::Done]);
+    assert_eq!(served.told, [CommandResult::Done]);
 }
 
 #[test]
@@ -182,16 +188,16 @@ fn what_was_committed_is_remembered_and_nothing_else() {
     let again = serve(&bench, written(&bench), None, 7, seat(1));
     assert_eq!(
         (again.outcome.unwrap(), again.told),
-        (CommandAnswer { replayed: true, ..answer }, vec![Settled::ReplayedFromStore])
+        (CommandAnswer { replayed: true, ..answer }, vec![CommandResult::ReplayedFromStore])
     );
     assert!(again.remembered.is_empty(), "nobody has told how old it is");
 
     bench.state.lock().unwrap().claims.insert(place(3), booked_claim());
     let refused = serve(&bench, written(&bench), None, 7, seat(3));
-    assert_eq!(refused.told, [Settled::Conflict]);
+    assert_eq!(refused.told, [CommandResult::Conflict]);
     assert!(refused.remembered.is_empty());
 
     let unwritten = serve(&bench, bench.writing(|_, _, _| stale()), None, 7, seat(4));
-    assert_eq!(unwritten.told, [Settled::Overloaded]);
+    assert_eq!(unwritten.told, [CommandResult::Overloaded]);
     assert!(unwritten.remembered.is_empty());
 }

@@ -6,6 +6,6 @@ mod types;
 
 #[cfg(feature = "mock")]
 pub use ports::MockCatalogStore;
-pub use ports::{CatalogStore, DayWindow, MovieFilter, MoviePlace, ShowFilter, ShowPlace, TheatrePlace};
+pub use ports::{CatalogStore, DayWindow, MovieCursor, MovieFilter, ShowCursor, ShowFilter, TheatreCursor};
 pub use service::{CatalogService, MovieQuery, MovieShowsError, ShowQuery};
 pub use types::{HallSummary, Movie, Show, ShowStatus, ShowStatusError, Theatre, day_in};

@@ -36,7 +36,7 @@ pub struct MovieFilter {
 
 /// A movie's place in the list of movies, which is ordered by title (code point by code point), then id.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct MoviePlace {
+pub struct MovieCursor {
     /// The title.
     pub title: String,
     /// The id.
@@ -62,7 +62,7 @@ pub struct ShowFilter {
 
 /// A show's place in lists of shows, which are ordered by start, then id.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct ShowPlace {
+pub struct ShowCursor {
     /// When it begins.
     pub start_time: DateTime<Utc>,
     /// The id.
@@ -71,7 +71,7 @@ pub struct ShowPlace {
 
 /// A theatre's place in the list of theatres, which is ordered by name (code point by code point), then id.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct TheatrePlace {
+pub struct TheatreCursor {
     /// The name.
     pub name: String,
     /// The id.
@@ -87,19 +87,19 @@ pub struct TheatrePlace {
 #[async_trait]
 pub trait CatalogStore: Send + Sync {
     /// Movies by title, then id.
-    async fn movies(&self, filter: &MovieFilter, page: &PageRequest<MoviePlace>) -> Result<Vec<Movie>, StoreError>;
+    async fn movies(&self, filter: &MovieFilter, page: &PageRequest<MovieCursor>) -> Result<Vec<Movie>, StoreError>;
 
     /// One movie.
     async fn movie(&self, id: MovieId) -> Result<Option<Movie>, StoreError>;
 
     /// Shows that take place, by start, then id. Cancelled ones are in no list.
-    async fn shows(&self, filter: &ShowFilter, page: &PageRequest<ShowPlace>) -> Result<Vec<Show>, StoreError>;
+    async fn shows(&self, filter: &ShowFilter, page: &PageRequest<ShowCursor>) -> Result<Vec<Show>, StoreError>;
 
     /// One show, cancelled or not.
     async fn show(&self, id: ShowId) -> Result<Option<Show>, StoreError>;
 
     /// Theatres by name, then id, each with its halls by name, then id.
-    async fn theatres(&self, page: &PageRequest<TheatrePlace>) -> Result<Vec<Theatre>, StoreError>;
+    async fn theatres(&self, page: &PageRequest<TheatreCursor>) -> Result<Vec<Theatre>, StoreError>;
 
     /// One theatre.
     async fn theatre(&self, id: TheatreId) -> Result<Option<Theatre>, StoreError>;

@@ -6,7 +6,8 @@ use chrono::{DateTime, NaiveDate, Utc};
 use thiserror::Error;
 
 use super::{
-    CatalogStore, DayWindow, Movie, MovieFilter, MoviePlace, Show, ShowFilter, ShowPlace, Theatre, TheatrePlace, day_in,
+    CatalogStore, DayWindow, Movie, MovieCursor, MovieFilter, Show, ShowCursor, ShowFilter, Theatre, TheatreCursor,
+    day_in,
 };
 use crate::error::StoreError;
 use crate::ids::{MovieId, ShowId, TheatreId};
@@ -67,8 +68,8 @@ impl CatalogService {
     pub async fn movies(
         &self,
         query: MovieQuery,
-        page: &PageRequest<MoviePlace>,
-    ) -> Result<Page<Movie, MoviePlace>, StoreError> {
+        page: &PageRequest<MovieCursor>,
+    ) -> Result<Page<Movie, MovieCursor>, StoreError> {
         let shown_during = self.windows(query.date, query.theatre_id).await?;
         let filter = MovieFilter {
             search: query.search.as_deref().map(fold),
@@ -78,7 +79,7 @@ impl CatalogService {
             shown_during,
         };
         let rows = self.store.movies(&filter, page).await?;
-        Ok(page.cut(rows, |movie| MoviePlace { title: movie.title.clone(), id: movie.id }))
+        Ok(page.cut(rows, |movie| MovieCursor { title: movie.title.clone(), id: movie.id }))
     }
 
     /// One movie.
@@ -90,8 +91,8 @@ impl CatalogService {
     pub async fn shows(
         &self,
         query: ShowQuery,
-        page: &PageRequest<ShowPlace>,
-    ) -> Result<Page<Show, ShowPlace>, StoreError> {
+        page: &PageRequest<ShowCursor>,
+    ) -> Result<Page<Show, ShowCursor>, StoreError> {
         let filter = ShowFilter {
             movie_id: query.movie_id,
             theatre_id: query.theatre_id,
@@ -101,7 +102,7 @@ impl CatalogService {
             upcoming: !query.include_past && query.date.is_none() && query.from.is_none(),
         };
         let rows = self.store.shows(&filter, page).await?;
-        Ok(page.cut(rows, |show| ShowPlace { start_time: show.start_time, id: show.id }))
+        Ok(page.cut(rows, |show| ShowCursor { start_time: show.start_time, id: show.id }))
     }
 
     /// A page of a movie's shows. No shows is an empty page; no movie is an error.
@@ -109,8 +110,8 @@ impl CatalogService {
         &self,
         movie_id: MovieId,
         query: ShowQuery,
-        page: &PageRequest<ShowPlace>,
-    ) -> Result<Page<Show, ShowPlace>, MovieShowsError> {
+        page: &PageRequest<ShowCursor>,
+    ) -> Result<Page<Show, ShowCursor>, MovieShowsError> {
         let found = self.shows(ShowQuery { movie_id: Some(movie_id), ..query }, page).await?;
         if found.items.is_empty() && self.store.movie(movie_id).await?.is_none() {
             return Err(MovieShowsError::MovieNotFound);
@@ -124,9 +125,12 @@ impl CatalogService {
     }
 
     /// A page of the theatres.
-    pub async fn theatres(&self, page: &PageRequest<TheatrePlace>) -> Result<Page<Theatre, TheatrePlace>, StoreError> {
+    pub async fn theatres(
+        &self,
+        page: &PageRequest<TheatreCursor>,
+    ) -> Result<Page<Theatre, TheatreCursor>, StoreError> {
         let rows = self.store.theatres(page).await?;
-        Ok(page.cut(rows, |theatre| TheatrePlace { name: theatre.name.clone(), id: theatre.id }))
+        Ok(page.cut(rows, |theatre| TheatreCursor { name: theatre.name.clone(), id: theatre.id }))
     }
 
     /// One theatre.

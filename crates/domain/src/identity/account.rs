@@ -247,7 +247,7 @@ pub struct Session {
 
 /// A place in a user's sessions, newest first.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct SessionPlace {
+pub struct SessionCursor {
     /// When the session began.
     pub created_at: DateTime<Utc>,
     /// The session.

@@ -11,7 +11,7 @@ mod service;
 
 pub use account::{
     Account, AccountChange, Bearer, Caller, CreatedUser, Email, Name, NewUser, Password, PasswordHash, RefreshToken,
-    RefreshTokenHash, Role, RoleError, Session, SessionPlace, User,
+    RefreshTokenHash, Role, RoleError, Session, SessionCursor, User,
 };
 pub use ports::{
     AccessTokenError, AccessTokens, AnonymiseError, ChangeAccountError, KnownSites, NewRefreshToken, PasswordHasher,

@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::{
     Account, AccountChange, Bearer, CreatedUser, Email, NewUser, Password, PasswordHash, RefreshToken,
-    RefreshTokenHash, Session, SessionPlace, User,
+    RefreshTokenHash, Session, SessionCursor, User,
 };
 use crate::error::{Cause, StoreError};
 use crate::ids::{SessionId, UserId};
@@ -150,7 +150,7 @@ pub trait SessionStore: Send + Sync {
     async fn end_one(&self, user: UserId, id: SessionId) -> Result<bool, StoreError>;
 
     /// The sessions of the user that last, newest first.
-    async fn sessions(&self, user: UserId, page: &PageRequest<SessionPlace>) -> Result<Vec<Session>, StoreError>;
+    async fn sessions(&self, user: UserId, page: &PageRequest<SessionCursor>) -> Result<Vec<Session>, StoreError>;
 
     /// Whether the bearer's account is there, with the bearer's session generation, and the bearer's session, if it has one, is
     /// that account's and was not ended.

@@ -9,7 +9,7 @@ use thiserror::Error;
 use super::{
     AccessTokens, Account, AccountChange, AnonymiseError, Bearer, Caller, ChangeAccountError, Email, KnownSites, Name,
     NewRefreshToken, NewUser, Password, PasswordHasher, PasswordHasherError, PasswordMatch, RefreshToken,
-    RefreshTokens, Requester, Role, Rotation, Session, SessionGuard, SessionPlace, SessionStore, User, UserStore,
+    RefreshTokens, Requester, Role, Rotation, Session, SessionCursor, SessionGuard, SessionStore, User, UserStore,
     UserStoreError,
 };
 use crate::error::StoreError;
@@ -449,10 +449,10 @@ impl IdentityService {
     pub async fn sessions(
         &self,
         caller: &Caller,
-        page: &PageRequest<SessionPlace>,
-    ) -> Result<Page<Session, SessionPlace>, StoreError> {
+        page: &PageRequest<SessionCursor>,
+    ) -> Result<Page<Session, SessionCursor>, StoreError> {
         let rows = self.sessions.sessions(caller.user_id, page).await?;
-        Ok(page.cut(rows, |session| SessionPlace { created_at: session.created_at, id: session.id }))
+        Ok(page.cut(rows, |session| SessionCursor { created_at: session.created_at, id: session.id }))
     }
 
     /// Ends one of the caller's sessions, maybe the one it calls in.

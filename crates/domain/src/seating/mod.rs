@@ -13,6 +13,6 @@ pub use ports::{LayoutStore, SeatingStore};
 pub use ports::{MockLayoutStore, MockSeatingStore};
 pub use service::{SeatMap, SeatMapError, SeatOnMap, SeatingService};
 pub use types::{
-    CategoryPrice, Claim, ClaimStatus, ClaimStatusError, Layout, LayoutError, Seat, SeatAvailability, SeatSelection,
-    SeatSelectionError, ShowSeating,
+    CategoryPrice, ClaimStatus, ClaimStatusError, Layout, LayoutError, Seat, SeatAvailability, SeatClaim,
+    SeatSelection, SeatSelectionError, ShowSeating,
 };

@@ -110,9 +110,9 @@ impl SeatingService {
 mod tests {
     use super::*;
     use crate::ids::LayoutId;
-    use crate::seating::{CategoryPrice, Claim, ClaimStatus};
+    use crate::seating::{CategoryPrice, ClaimStatus, SeatClaim};
 
-    fn map(claims: Vec<Claim>) -> SeatMap {
+    fn map(claims: Vec<SeatClaim>) -> SeatMap {
         let seat = |number: i32| Seat {
             id: SeatId(i64::from(number)),
             row: "A".into(),
@@ -133,8 +133,8 @@ mod tests {
         SeatMap::new(layout, seating).unwrap()
     }
 
-    fn claim(seat: i64, status: ClaimStatus, user: Option<i64>) -> Claim {
-        Claim { seat_id: SeatId(seat), status, user_id: user.map(UserId) }
+    fn claim(seat: i64, status: ClaimStatus, user: Option<i64>) -> SeatClaim {
+        SeatClaim { seat_id: SeatId(seat), status, user_id: user.map(UserId) }
     }
 
     #[test]

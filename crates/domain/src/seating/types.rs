@@ -147,7 +147,7 @@ impl ClaimStatus {
 
 /// A claim that holds now: a hold that ran out is none.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Claim {
+pub struct SeatClaim {
     /// The claimed seat.
     pub seat_id: SeatId,
     /// Why it is not free.
@@ -168,7 +168,7 @@ pub struct ShowSeating {
     /// What each category costs.
     pub prices: Vec<CategoryPrice>,
     /// The claims that hold now.
-    pub claims: Vec<Claim>,
+    pub claims: Vec<SeatClaim>,
 }
 
 /// Whether a seat can be had, as everybody may know it: what the house keeps looks like what is sold.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use chrono::TimeDelta;
 use domain::booking::{
-    BatchState, BatchStore, Changes, ClaimRow, Command, KeyRow, Named, ShowOffer, UserRow, WriteError,
+    BatchStore, Claim, Command, ReadSet, ShowOffer, Snapshot, StoredKey, StoredUser, WriteError, WriteSet,
 };
 use domain::catalog::ShowStatus;
 use domain::identity::{Caller, Email};
@@ -23,14 +23,14 @@ fn store(fixture: &dyn Fixture) -> &dyn BatchStore {
     fixture.stores().batches[0].as_ref()
 }
 
-async fn changes(fixture: &dyn Fixture, commands: &[Command]) -> Changes {
+async fn changes(fixture: &dyn Fixture, commands: &[Command]) -> WriteSet {
     let decision = decided(fixture.stores(), &RULES, &UniqueRandom::new(), commands).await;
     assert!(decision.outcomes.iter().all(Result::is_ok), "{:?}", decision.outcomes);
     decision.changes
 }
 
 /// The write must be refused, and leave nothing behind.
-async fn must_be_stale(fixture: &dyn Fixture, changes: &Changes) {
+async fn must_be_stale(fixture: &dyn Fixture, changes: &WriteSet) {
     let before = everything(fixture).await;
     let written = store(fixture).write(changes).await;
     assert!(matches!(written, Err(WriteError::Stale(_))), "{written:?}");
@@ -41,10 +41,10 @@ async fn everything(fixture: &dyn Fixture) -> (Tally, i64) {
     (tally(fixture).await, fixture.count("SELECT count(*) FROM seat_claims").await)
 }
 
-fn named(commands: &[Command]) -> Named {
+fn named(commands: &[Command]) -> ReadSet {
     let prepared: Vec<_> =
         commands.iter().map(|command| prepare(command, BookingId(1), &UniqueRandom::new())).collect();
-    Named::by(&prepared, &RULES)
+    ReadSet::by(&prepared, &RULES)
 }
 
 async fn end_sessions(fixture: &dyn Fixture, caller: Caller) {
@@ -77,9 +77,9 @@ pub async fn a_read_has_what_is_named_and_nothing_else(fixture: &dyn Fixture) {
     let wrote = made.keys.iter().find(|key| key.name == key_of(&first)).unwrap();
     let answer = Some(domain::booking::StoredAnswer { body: wrote.answer.clone() });
     let (fingerprint, operation_id) = (wrote.fingerprint, wrote.operation_id);
-    let key = KeyRow { fingerprint, operation_id, made: wrote.made.clone(), answer };
+    let key = StoredKey { fingerprint, operation_id, made: wrote.made.clone(), answer };
     assert_eq!(state.keys.into_iter().collect::<Vec<_>>(), [(key_of(&first), key)]);
-    let user = UserRow { session_generation: callers[0].session_generation };
+    let user = StoredUser { session_generation: callers[0].session_generation };
     assert_eq!(state.users.into_iter().collect::<Vec<_>>(), [(callers[0].user_id, user)]);
     let show = ShowOffer {
         layout_id: layout_id(fixture, world.soon).await,
@@ -95,18 +95,18 @@ pub async fn a_read_has_what_is_named_and_nothing_else(fixture: &dyn Fixture) {
     };
     assert_eq!(state.shows.into_iter().collect::<Vec<_>>(), [(world.soon, show)]);
     assert!(state.holds.is_empty() && state.bookings.is_empty());
-    let booked = |caller: &Caller| ClaimRow::Booked { booking_id: booking_of(&made, caller), user_id: caller.user_id };
+    let booked = |caller: &Caller| Claim::Booked { booking_id: booking_of(&made, caller), user_id: caller.user_id };
     assert_eq!(state.claims.len(), 4, "{:?}", state.claims);
     assert_eq!(state.claims[&(world.soon, row[0])], booked(&callers[0]));
     assert_eq!(state.claims[&(world.soon, row[1])], booked(&callers[0]));
-    assert_eq!(state.claims[&(world.soon, row[3])], ClaimRow::Blocked);
+    assert_eq!(state.claims[&(world.soon, row[3])], Claim::Blocked);
     let over = &state.claims[&(world.soon, row[2])];
     assert_eq!((over.hold_id(), over.user_id()), (Some(&hold_id(world.soon, "over")), Some(callers[0].user_id)));
     let ago = state.now - over.expires_at().unwrap();
     assert!((55..120).contains(&ago.num_seconds()), "it ran out a minute ago: {ago}");
 }
 
-fn booking_of(made: &Changes, caller: &Caller) -> BookingId {
+fn booking_of(made: &WriteSet, caller: &Caller) -> BookingId {
     made.bookings.iter().find(|booking| booking.user_id == caller.user_id).unwrap().id
 }
 
@@ -115,9 +115,9 @@ pub async fn a_read_that_names_nothing_tells_the_time(fixture: &dyn Fixture) {
     World::build(fixture).await;
     let mut last = now() - TimeDelta::seconds(60);
     for _ in 0..3 {
-        let state = store(fixture).read(&Named::default()).await.unwrap();
+        let state = store(fixture).read(&ReadSet::default()).await.unwrap();
         let at = state.now;
-        assert_eq!(state, BatchState { history: state.history.clone(), ..BatchState::at(at) });
+        assert_eq!(state, Snapshot { history: state.history.clone(), ..Snapshot::at(at) });
         assert!(at >= last, "the clock goes backwards: {at} after {last}");
         last = at;
     }
@@ -297,7 +297,7 @@ pub async fn two_writes_of_one_seat_at_once_are_one(fixture: &dyn Fixture) {
     assert_eq!(tally(fixture).await, after);
 }
 
-async fn one_is_written(fixture: &dyn Fixture, both: [&Changes; 2]) {
+async fn one_is_written(fixture: &dyn Fixture, both: [&WriteSet; 2]) {
     let stores = fixture.stores().batches.iter().cycle();
     let written = join_all(both.into_iter().zip(stores).map(|(changes, store)| store.write(changes))).await;
     let stale = written.iter().filter(|outcome| matches!(outcome, Err(WriteError::Stale(_)))).count();

@@ -1,7 +1,7 @@
 //! What callers see of their bookings.
 
 use domain::StoreError;
-use domain::booking::{Action, Booking, BookingFilter, BookingPlace, BookingStatus, ShowBooking, When};
+use domain::booking::{Action, Booking, BookingCursor, BookingFilter, BookingStatus, ShowBooking, When};
 use domain::identity::Caller;
 use domain::ids::{BookingId, UserId};
 
@@ -11,7 +11,7 @@ use crate::world::{World, customer, customers, hold};
 
 async fn history(fixture: &dyn Fixture, caller: Caller, filter: BookingFilter) -> Vec<Booking> {
     let list = async |page: &_| fixture.stores().bookings.bookings(caller.user_id, &filter, page).await.unwrap();
-    paged(list, |booking| BookingPlace { booked_at: booking.booked_at, id: booking.id }).await
+    paged(list, |booking| BookingCursor { booked_at: booking.booked_at, id: booking.id }).await
 }
 
 async fn ids(fixture: &dyn Fixture, caller: Caller, filter: BookingFilter) -> Vec<BookingId> {

@@ -6,7 +6,7 @@ use domain::booking::{
 };
 use domain::identity::Caller;
 use domain::ids::{BookingId, SeatId, ShowId};
-use domain::retention::Sweep;
+use domain::retention::RetentionRule;
 use domain::seating::SeatWish;
 
 use crate::Fixture;
@@ -130,7 +130,7 @@ pub async fn a_hold_that_ran_out_is_told_so_until_it_is_swept(fixture: &dyn Fixt
     // Swept are those that ran out long enough ago, and their claims, but for those that were taken over.
     let sweep = async |kept: u64| {
         let kept = std::time::Duration::from_secs(kept);
-        fixture.stores().retention.sweep(Sweep::Holds, kept, 100).await.unwrap()
+        fixture.stores().retention.sweep(RetentionRule::Holds, kept, 100).await.unwrap()
     };
     assert_eq!(sweep(3_600).await, 0);
     assert_eq!(sweep(0).await, 2);

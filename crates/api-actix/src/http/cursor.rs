@@ -3,9 +3,9 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
-use domain::booking::BookingPlace;
-use domain::catalog::{MoviePlace, ShowPlace, TheatrePlace};
-use domain::identity::SessionPlace;
+use domain::booking::BookingCursor;
+use domain::catalog::{MovieCursor, ShowCursor, TheatreCursor};
+use domain::identity::SessionCursor;
 use domain::ids::{BookingId, MovieId, SessionId, ShowId, TheatreId};
 use serde_json::{Value, json};
 
@@ -44,7 +44,7 @@ fn timed(text: &str, kind: &str) -> Option<(DateTime<Utc>, i64)> {
     Some((DateTime::from_timestamp_micros(micros).filter(|_| known)?, id))
 }
 
-impl Cursor for MoviePlace {
+impl Cursor for MovieCursor {
     fn encode(&self) -> String {
         pack(&json!(["movies", self.title, self.id.0]))
     }
@@ -54,7 +54,7 @@ impl Cursor for MoviePlace {
     }
 }
 
-impl Cursor for TheatrePlace {
+impl Cursor for TheatreCursor {
     fn encode(&self) -> String {
         pack(&json!(["theatres", self.name, self.id.0]))
     }
@@ -64,7 +64,7 @@ impl Cursor for TheatrePlace {
     }
 }
 
-impl Cursor for ShowPlace {
+impl Cursor for ShowCursor {
     fn encode(&self) -> String {
         pack(&json!(["shows", self.start_time.timestamp_micros(), self.id.0]))
     }
@@ -74,7 +74,7 @@ impl Cursor for ShowPlace {
     }
 }
 
-impl Cursor for BookingPlace {
+impl Cursor for BookingCursor {
     fn encode(&self) -> String {
         pack(&json!(["bookings", self.booked_at.timestamp_micros(), self.id.0]))
     }
@@ -84,7 +84,7 @@ impl Cursor for BookingPlace {
     }
 }
 
-impl Cursor for SessionPlace {
+impl Cursor for SessionCursor {
     fn encode(&self) -> String {
         pack(&json!(["sessions", self.created_at.timestamp_micros(), self.id.0]))
     }
@@ -100,17 +100,17 @@ mod tests {
 
     #[test]
     fn cursors_read_as_they_are_written_and_only_in_their_own_list() {
-        let movie = MoviePlace { title: "Amélie \"1\"".into(), id: MovieId(3) };
-        assert_eq!(MoviePlace::decode(&movie.encode()), Some(movie.clone()));
-        assert_eq!(TheatrePlace::decode(&movie.encode()), None);
+        let movie = MovieCursor { title: "Amélie \"1\"".into(), id: MovieId(3) };
+        assert_eq!(MovieCursor::decode(&movie.encode()), Some(movie.clone()));
+        assert_eq!(TheatreCursor::decode(&movie.encode()), None);
         let show =
-            ShowPlace { start_time: DateTime::from_timestamp_micros(1_700_000_000_000_001).unwrap(), id: ShowId(9) };
-        assert_eq!(ShowPlace::decode(&show.encode()), Some(show));
-        assert_eq!(BookingPlace::decode(&show.encode()), None);
+            ShowCursor { start_time: DateTime::from_timestamp_micros(1_700_000_000_000_001).unwrap(), id: ShowId(9) };
+        assert_eq!(ShowCursor::decode(&show.encode()), Some(show));
+        assert_eq!(BookingCursor::decode(&show.encode()), None);
         for wrong in
             ["", "x", "W10", "bnVsbA", &pack(&json!(["shows", i64::MAX, 1])), &pack(&json!(["movies", "\0", 1]))]
         {
-            assert!(ShowPlace::decode(wrong).is_none() && MoviePlace::decode(wrong).is_none(), "{wrong}");
+            assert!(ShowCursor::decode(wrong).is_none() && MovieCursor::decode(wrong).is_none(), "{wrong}");
         }
     }
 }

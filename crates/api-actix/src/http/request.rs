@@ -15,10 +15,10 @@ use domain::limits::ClientNetwork;
 use futures::StreamExt as _;
 use serde_json::Value;
 
-use crate::fields::{Fields, Query, parse_id};
-use crate::json;
-use crate::media::is_json_body;
-use crate::problem::{Code, Problem};
+use crate::http::fields::{Fields, Query, parse_id};
+use crate::http::json;
+use crate::http::media::is_json_body;
+use crate::http::problem::{Code, Problem};
 
 /// The largest body that makes sense: a few hundred seats.
 const BODY_MAX: usize = 64 * 1024;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use domain::booking::{Booking, BookingFilter, BookingPlace};
-use domain::identity::{Bearer, Email, Name, Password, ProfileChange, Session, SessionPlace};
+use domain::booking::{Booking, BookingCursor, BookingFilter};
+use domain::identity::{Bearer, Email, Name, Password, ProfileChange, Session, SessionCursor};
 use domain::ids::SessionId;
 use domain::page::{Page, PageLimit, PageRequest};
 use futures::stream::{self, Stream, StreamExt as _, TryStreamExt as _};
@@ -14,15 +14,15 @@ use serde::Serialize;
 
 use super::identity::private;
 use super::{Answer, PageParameters, next_link};
-use crate::cursor::Cursor as _;
-use crate::fields::Fields;
-use crate::problem::Problem;
-use crate::request::{bearer, client_network, idempotency_key_if_given, path_id, query, receive};
-use crate::state::AppState;
-use crate::views::{
+use crate::calls::views::{
     BookingView, DeleteUserBody, ExportView, HoldView, ProblemView, SessionView, UpdateUserBody, UpdatedUserView,
     UserView,
 };
+use crate::http::cursor::Cursor as _;
+use crate::http::fields::Fields;
+use crate::http::problem::Problem;
+use crate::http::request::{bearer, client_network, idempotency_key_if_given, path_id, query, receive};
+use crate::wiring::state::AppState;
 
 /// Change the profile. Another address or password needs the current password.
 ///
@@ -165,21 +165,25 @@ fn all<Place>(after: Option<Place>) -> PageRequest<Place> {
 async fn session_page(
     state: &AppState,
     bearer: &Bearer,
-    after: Option<SessionPlace>,
-) -> Result<Page<Session, SessionPlace>, Problem> {
+    after: Option<SessionCursor>,
+) -> Result<Page<Session, SessionCursor>, Problem> {
     Ok(state.identity.sessions(&bearer.caller, &all(after)).await?)
 }
 
 async fn booking_page(
     state: &AppState,
     bearer: &Bearer,
-    after: Option<BookingPlace>,
-) -> Result<Page<Booking, BookingPlace>, Problem> {
+    after: Option<BookingCursor>,
+) -> Result<Page<Booking, BookingCursor>, Problem> {
     Ok(state.booking.history(bearer, &BookingFilter::default(), &all(after)).await?)
 }
 
 /// The sessions, a page at a time: at most two pages are in memory, however many there are.
-fn session_parts(state: Arc<AppState>, bearer: Bearer, first: Page<Session, SessionPlace>) -> impl Stream<Item = Part> {
+fn session_parts(
+    state: Arc<AppState>,
+    bearer: Bearer,
+    first: Page<Session, SessionCursor>,
+) -> impl Stream<Item = Part> {
     let pages = stream::try_unfold((Some(first), true), move |(page, is_first)| {
         let state = Arc::clone(&state);
         async move {
@@ -197,7 +201,11 @@ fn session_parts(state: Arc<AppState>, bearer: Bearer, first: Page<Session, Sess
 }
 
 /// The same of the bookings.
-fn booking_parts(state: Arc<AppState>, bearer: Bearer, first: Page<Booking, BookingPlace>) -> impl Stream<Item = Part> {
+fn booking_parts(
+    state: Arc<AppState>,
+    bearer: Bearer,
+    first: Page<Booking, BookingCursor>,
+) -> impl Stream<Item = Part> {
     let pages = stream::try_unfold((Some(first), true), move |(page, is_first)| {
         let state = Arc::clone(&state);
         async move {

@@ -7,10 +7,10 @@ use domain::identity::{Email, Name, Password, RefreshToken, SignedIn};
 use domain::text::{TextError, check_length};
 
 use super::Answer;
-use crate::problem::{Code, Problem};
-use crate::request::{caller, client_network, fields};
-use crate::state::AppState;
-use crate::views::{LoginBody, ProblemView, RefreshTokenBody, RegisterBody, SignedInView, UserView};
+use crate::calls::views::{LoginBody, ProblemView, RefreshTokenBody, RegisterBody, SignedInView, UserView};
+use crate::http::problem::{Code, Problem};
+use crate::http::request::{caller, client_network, fields};
+use crate::wiring::state::AppState;
 
 /// The longest text that can be a refresh token.
 const REFRESH_TOKEN_MAX: usize = 512;

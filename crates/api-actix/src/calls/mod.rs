@@ -8,6 +8,7 @@ pub mod holds;
 pub mod identity;
 pub mod operations;
 pub mod seating;
+pub mod views;
 
 use actix_web::http::header::{self, EntityTag, Header as _, IfNoneMatch};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
@@ -15,8 +16,8 @@ use domain::page::Page;
 use serde::Serialize;
 use utoipa::IntoParams;
 
-use crate::cursor::Cursor;
-use crate::problem::Problem;
+use crate::http::cursor::Cursor;
+use crate::http::problem::Problem;
 
 /// What a call answers.
 pub type Answer = Result<HttpResponse, Problem>;

@@ -8,7 +8,7 @@ use domain::text::TextError;
 use thiserror::Error;
 
 use crate::demo;
-use crate::secrets::DemoAccounts;
+use crate::settings::secrets::DemoAccounts;
 
 /// Why the store was not seeded.
 #[derive(Debug, Error)]

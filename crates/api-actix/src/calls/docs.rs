@@ -16,8 +16,8 @@ use tokio::sync::OnceCell;
 use utoipa_swagger_ui::Config;
 
 use super::{Answer, client_has};
-use crate::openapi;
-use crate::problem::Problem;
+use crate::http::openapi;
+use crate::http::problem::Problem;
 
 /// What the pages may load: what this server has. They can't be framed.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \

@@ -12,12 +12,12 @@ use serde_json::Value;
 use super::Answer;
 use super::booking::{answered, run, selection};
 use super::identity::{private, unread};
-use crate::fields::Fields;
-use crate::json::fingerprint;
-use crate::problem::Problem;
-use crate::request::{Operation, bearer, idempotency_key, idempotency_key_if_given, path_id, receive};
-use crate::state::AppState;
-use crate::views::{HoldBody, HoldView, ProblemView};
+use crate::calls::views::{HoldBody, HoldView, ProblemView};
+use crate::http::fields::Fields;
+use crate::http::json::fingerprint;
+use crate::http::problem::Problem;
+use crate::http::request::{Operation, bearer, idempotency_key, idempotency_key_if_given, path_id, receive};
+use crate::wiring::state::AppState;
 
 /// Hold seats for some minutes: these, or the best together. Nobody else can book or hold them meanwhile.
 #[utoipa::path(post, path = "/api/shows/{show_id}/holds", tag = "booking", security(("bearer" = [])), params(

@@ -6,11 +6,11 @@ use domain::catalog::{MovieQuery, ShowQuery};
 use domain::ids::{MovieId, ShowId, TheatreId};
 
 use super::{Answer, MovieParameters, PageParameters, ShowParameters, page};
-use crate::fields::Query;
-use crate::problem::{Code, Problem};
-use crate::request::{path_id, query};
-use crate::state::AppState;
-use crate::views::{MovieView, ProblemView, ShowView, TheatreView};
+use crate::calls::views::{MovieView, ProblemView, ShowView, TheatreView};
+use crate::http::fields::Query;
+use crate::http::problem::{Code, Problem};
+use crate::http::request::{path_id, query};
+use crate::wiring::state::AppState;
 
 /// The movies, by title.
 #[utoipa::path(get, path = "/api/movies", tag = "catalog", params(

@@ -9,11 +9,11 @@ use domain::error::with_sources;
 use futures::future::join_all;
 
 use super::Answer;
-use crate::metrics;
-use crate::middleware::Rendered;
-use crate::problem::Problem;
-use crate::state::AppState;
-use crate::views::{HealthView, ProblemView};
+use crate::calls::views::{HealthView, ProblemView};
+use crate::http::middleware::Rendered;
+use crate::http::problem::Problem;
+use crate::telemetry::metrics;
+use crate::wiring::state::AppState;
 
 const NO_STORE: (header::HeaderName, HeaderValue) = (header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
 

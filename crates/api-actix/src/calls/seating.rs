@@ -12,10 +12,10 @@ use domain::seating::SeatMap;
 use sha2::{Digest as _, Sha256};
 
 use super::{Answer, client_has};
-use crate::problem::Problem;
-use crate::request::{caller_if_known, path_id};
-use crate::state::AppState;
-use crate::views::{ProblemView, SeatView};
+use crate::calls::views::{ProblemView, SeatView};
+use crate::http::problem::Problem;
+use crate::http::request::{caller_if_known, path_id};
+use crate::wiring::state::AppState;
 
 /// A show's seats, by row and number, as they are now. With a token the caller's own seats are marked.
 #[utoipa::path(get, path = "/api/shows/{show_id}/seats", tag = "seating", params(

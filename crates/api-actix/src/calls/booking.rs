@@ -6,7 +6,7 @@ use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use domain::booking::{
     Action, BookSeats, Booking, BookingAction, BookingFilter, BookingStatus, CommandAnswer, CommandError,
-    CommandRequest, Fingerprint, HoldSeats, Made, Refusal, SeatGapRule, WantedSeats, When,
+    CommandRequest, Fingerprint, HoldSeats, Refusal, SeatGapRule, Subject, WantedSeats, When,
 };
 use domain::ids::{BookingId, SeatId, ShowId};
 use domain::page::Page;
@@ -16,14 +16,14 @@ use serde_json::Value;
 use super::holds::parse_hold_id;
 use super::identity::{private, unread};
 use super::{Answer, PageParameters, next_link};
-use crate::cursor::Cursor as _;
-use crate::fields::Fields;
-use crate::json::fingerprint;
-use crate::problem::Problem;
-use crate::request::{Operation, bearer, idempotency_key, idempotency_key_if_given, path_id, query, receive};
-use crate::served::in_span;
-use crate::state::AppState;
-use crate::views::{BookBody, BookedView, BookingView, ChangeSeatsBody, ProblemView};
+use crate::calls::views::{BookBody, BookedView, BookingView, ChangeSeatsBody, ProblemView};
+use crate::http::cursor::Cursor as _;
+use crate::http::fields::Fields;
+use crate::http::json::fingerprint;
+use crate::http::problem::Problem;
+use crate::http::request::{Operation, bearer, idempotency_key, idempotency_key_if_given, path_id, query, receive};
+use crate::telemetry::request_context::in_span;
+use crate::wiring::state::AppState;
 
 /// Book seats, all or none. A retry with the same key books nothing more, and is answered the same.
 #[utoipa::path(post, path = "/api/bookings", tag = "booking", security(("bearer" = [])), params(
@@ -90,8 +90,8 @@ pub fn answered(status: StatusCode, answer: CommandAnswer) -> Answer {
     response.insert_header(private());
     if status == StatusCode::CREATED {
         let location = match &answer.made {
-            Made::Booking(id) => format!("/api/bookings/{id}"),
-            Made::Hold(id) => format!("/api/holds/{}", id.as_str()),
+            Subject::Booking(id) => format!("/api/bookings/{id}"),
+            Subject::Hold(id) => format!("/api/holds/{}", id.as_str()),
         };
         response.insert_header((header::LOCATION, location));
     }

@@ -3,7 +3,7 @@
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use crate::handlers::{account, booking, catalog, docs, holds, identity, operations, seating};
+use crate::calls::{account, booking, catalog, docs, holds, identity, operations, seating};
 
 #[derive(OpenApi)]
 #[openapi(

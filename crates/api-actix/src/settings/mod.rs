@@ -3,6 +3,9 @@
 //! Every setting has one name, upper-case in the environment (`DATABASE_URL`) and lower-case in the file (`database_url`).
 //! All mistakes are told at once, by name, with what is allowed, and with the line of the file. [`SETTINGS`] lists them all.
 
+pub mod dotenv;
+pub mod secrets;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
@@ -18,10 +21,10 @@ use domain::identity::IdentityTtl;
 use domain::limits::Limit;
 use secrecy::SecretString;
 
-use crate::client_address::TrustedProxies;
-use crate::dotenv::{self, Line};
-use crate::secrets::weakness;
-use crate::traces::TraceSettings;
+use crate::http::client_address::TrustedProxies;
+use crate::settings::dotenv::Line;
+use crate::settings::secrets::weakness;
+use crate::telemetry::traces::TraceSettings;
 
 /// Where bookings are kept.
 #[derive(Clone, Debug)]

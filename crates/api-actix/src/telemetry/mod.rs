@@ -1,6 +1,11 @@
 //! Logging: structured, to standard error, with the ids of the request that is being served. Nothing that is written here makes a
 //! request or the end of the process wait (`sink.rs`).
 
+pub mod metrics;
+pub mod request_context;
+pub mod sink;
+pub mod traces;
+
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt;
 use std::io::{self, IsTerminal as _, Write};
@@ -17,9 +22,9 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
 
-use crate::config::{Config, LogFormat};
-use crate::served::{Served, with_served};
-use crate::sink::{QUEUE_BYTES_MAX, Sink};
+use crate::settings::{Config, LogFormat};
+use crate::telemetry::request_context::{RequestContext, with_served};
+use crate::telemetry::sink::{QUEUE_BYTES_MAX, Sink};
 
 /// The parts of this program: they log no secrets at any level.
 const OWN: [&str; 8] = [
@@ -154,7 +159,7 @@ fn with_quiet_framework(filter: &str) -> String {
 /// request is served.
 struct WithIds<F> {
     line: F,
-    add: fn(&mut String, &Served) -> fmt::Result,
+    add: fn(&mut String, &RequestContext) -> fmt::Result,
 }
 
 impl<S, N, F> FormatEvent<S, N> for WithIds<F>
@@ -178,13 +183,13 @@ where
     }
 }
 
-fn add_pretty(line: &mut String, served: &Served) -> fmt::Result {
+fn add_pretty(line: &mut String, served: &RequestContext) -> fmt::Result {
     use fmt::Write as _;
     write!(line, " request_id={:?} trace_id={}", served.request_id, served.trace_id)
 }
 
 /// Into the object that the line is.
-fn add_json(line: &mut String, served: &Served) -> fmt::Result {
+fn add_json(line: &mut String, served: &RequestContext) -> fmt::Result {
     use fmt::Write as _;
     let request_id = serde_json::to_string(&served.request_id).map_err(|_| fmt::Error)?;
     line.truncate(line.strip_suffix('}').ok_or(fmt::Error)?.len());

@@ -34,20 +34,20 @@ use secrecy::{ExposeSecret as _, SecretString};
 use thiserror::Error;
 use tokio::task::JoinHandle as Task;
 
-use crate::client_address::ProxyWarnings;
-use crate::config::Config;
+use crate::calls;
+use crate::calls::views::JsonAnswers;
 use crate::connection::{self, Serving};
-use crate::handlers;
-use crate::metrics::Metrics;
-use crate::middleware::{envelope, identify, leave_short_bodies};
-use crate::retention::keep_swept;
-use crate::secrets::{DemoAccounts, jwt_secret};
-use crate::seeding::{SeedError, seed_demo, top_up};
-use crate::served::TracedPasswords;
-use crate::state::{AppState, HttpSettings};
-use crate::stores::{OpenStore, Purpose, StoreStartError};
-use crate::traces::{Traces, TracesError};
-use crate::views::JsonAnswers;
+use crate::demo::seeding::{SeedError, seed_demo, top_up};
+use crate::http::client_address::ProxyWarnings;
+use crate::http::middleware::{envelope, identify, leave_short_bodies};
+use crate::settings::Config;
+use crate::settings::secrets::{DemoAccounts, jwt_secret};
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::request_context::TracedPasswords;
+use crate::telemetry::traces::{Traces, TracesError};
+use crate::wiring::retention::keep_swept;
+use crate::wiring::state::{AppState, HttpSettings};
+use crate::wiring::stores::{OpenStore, Purpose, StoreStartError};
 
 /// How many commands wait for one committer at most.
 const QUEUE_MAX: usize = 1024;
@@ -349,10 +349,10 @@ fn listen(config: &Config, state: &Data<AppState>) -> Result<Listener, StartErro
         // The last one that is added is the first one that a request meets.
         App::new()
             .app_data(app_state.clone())
-            .configure(handlers::configure)
+            .configure(calls::configure)
             .configure(|app| {
                 if has_metrics {
-                    handlers::configure_metrics(app);
+                    calls::configure_metrics(app);
                 }
             })
             .wrap(from_fn(identify))
@@ -382,7 +382,7 @@ fn listen_for_metrics(config: &Config, port: u16, state: &Data<AppState>) -> Res
     let application = move || {
         App::new()
             .app_data(app_state.clone())
-            .configure(handlers::configure_metrics_port)
+            .configure(calls::configure_metrics_port)
             .wrap(from_fn(identify))
             .wrap(from_fn(leave_short_bodies))
             .wrap(Compress::default())

@@ -15,14 +15,14 @@ use opentelemetry::trace::{
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::trace::{IdGenerator as _, RandomIdGenerator, SdkTracer, Span};
 
-use crate::traces::Traces;
+use crate::telemetry::traces::Traces;
 
 tokio::task_local! {
-    static SERVED: Arc<Served>;
+    static SERVED: Arc<RequestContext>;
 }
 
 /// A request that is being served.
-pub struct Served {
+pub struct RequestContext {
     /// The id that it is known by in the log and in problems.
     pub request_id: String,
     /// The trace that it belongs to: its caller's, or one of its own.
@@ -36,7 +36,7 @@ struct RequestSpan {
     context: Context,
 }
 
-impl Served {
+impl RequestContext {
     /// A request with this id, which continues the trace of a valid `traceparent`.
     pub fn begin(request_id: String, method: &Method, headers: &HeaderMap, traces: Option<&Traces>) -> Self {
         let caller = caller_span(headers);
@@ -93,7 +93,7 @@ impl Served {
 }
 
 /// Does something with the request that is being served, if it is known here which one.
-pub fn with_served<T>(work: impl FnOnce(&Served) -> T) -> Option<T> {
+pub fn with_served<T>(work: impl FnOnce(&RequestContext) -> T) -> Option<T> {
     SERVED.try_with(|served| work(served)).ok()
 }
 
@@ -108,7 +108,7 @@ pub async fn in_span<T>(name: &'static str, work: impl Future<Output = T>) -> T 
 
 /// The method in a span's name, from a fixed set.
 fn span_method(method: &Method) -> &'static str {
-    match crate::metrics::method_label(method) {
+    match crate::telemetry::metrics::method_label(method) {
         "other" => "HTTP",
         known => known,
     }
@@ -212,9 +212,9 @@ mod tests {
     #[tokio::test]
     async fn the_served_request_is_known_while_it_is_served() {
         assert!(with_served(|_| ()).is_none());
-        let served = Served::begin("an-id".to_owned(), &Method::GET, &headers(&[]), None);
+        let served = RequestContext::begin("an-id".to_owned(), &Method::GET, &headers(&[]), None);
         assert_ne!(served.trace_id, TraceId::INVALID);
-        let other = Served::begin("an-id".to_owned(), &Method::GET, &headers(&[]), None);
+        let other = RequestContext::begin("an-id".to_owned(), &Method::GET, &headers(&[]), None);
         assert_ne!(served.trace_id, other.trace_id, "drawn");
         let known = Arc::new(served)
             .scope(async { in_span("a part", async { with_served(|it| it.request_id.clone()) }).await });

@@ -12,13 +12,13 @@ use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage as _, HttpRequest, web};
 use domain::limits::{Allowance, ClientNetwork, Limit};
 
-use crate::client_address::source;
-use crate::media::accepts_json;
-use crate::metrics::NO_ROUTE;
-use crate::problem::{Problem, rate_limit_headers};
-use crate::request::{Authorization, authorization, is_canonical_path};
-use crate::served::Served;
-use crate::state::AppState;
+use crate::http::client_address::source;
+use crate::http::media::accepts_json;
+use crate::http::problem::{Problem, rate_limit_headers};
+use crate::http::request::{Authorization, authorization, is_canonical_path};
+use crate::telemetry::metrics::NO_ROUTE;
+use crate::telemetry::request_context::RequestContext;
+use crate::wiring::state::AppState;
 
 /// The header that a request is known by, in the log and in problems.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -46,7 +46,7 @@ pub async fn envelope(
     let _in_flight = state.metrics.begin_request();
     let method = request.method().clone();
     let id = request_id(request.headers(), &state);
-    let served = Arc::new(Served::begin(id, &method, request.headers(), state.traces.as_ref()));
+    let served = Arc::new(RequestContext::begin(id, &method, request.headers(), state.traces.as_ref()));
     if method == Method::HEAD {
         // HEAD works wherever GET does. The server sends no body, because it knows what was asked.
         request.head_mut().method = Method::GET;
@@ -63,7 +63,7 @@ pub async fn envelope(
 
 /// Tells that a request is answered: a line in the log, a count, the end of its span. No query, no body, no header: they
 /// may hold what is nobody's business.
-fn done(response: &ServiceResponse, method: &Method, served: &Served, state: &AppState, took: Duration) {
+fn done(response: &ServiceResponse, method: &Method, served: &RequestContext, state: &AppState, took: Duration) {
     let route = response.request().match_pattern();
     let status = response.status();
     log(method, route.as_deref(), status, took);
@@ -84,7 +84,7 @@ fn with_problem(response: ServiceResponse, id: &str) -> ServiceResponse {
     let is_preflight = response.request().method() == Method::OPTIONS && status == StatusCode::BAD_REQUEST;
     let problem = own.unwrap_or_else(|| match is_preflight {
         true => Problem::new(
-            crate::problem::Code::Forbidden,
+            crate::http::problem::Code::Forbidden,
             "This origin, method or header is not allowed: see CORS_ORIGINS.",
         ),
         false => Problem::of_status(status),

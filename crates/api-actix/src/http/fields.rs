@@ -8,8 +8,8 @@ use domain::page::{PageLimit, PageRequest};
 use domain::text::TextError;
 use serde_json::{Map, Value};
 
-use crate::cursor::Cursor;
-use crate::problem::{FieldError, Problem};
+use crate::http::cursor::Cursor;
+use crate::http::problem::{FieldError, Problem};
 
 /// The mistakes so far.
 #[derive(Default)]
@@ -281,7 +281,7 @@ mod tests {
         assert_eq!(query.instant("from").unwrap().to_rfc3339(), "2025-12-31T23:00:00+00:00");
         assert_eq!(query.instant("to"), None);
         assert_eq!(query.id("theatre_id"), None);
-        let _: PageRequest<domain::catalog::ShowPlace> = query.page();
+        let _: PageRequest<domain::catalog::ShowCursor> = query.page();
         let fields: Vec<_> = query.mistakes.0.iter().map(|error| error.field.as_str()).collect();
         assert_eq!(fields, ["date", "to", "theatre_id", "limit"]);
     }

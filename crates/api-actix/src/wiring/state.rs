@@ -13,11 +13,11 @@ use domain::limits::RateLimiter;
 use domain::random::{OperationId, Random};
 use domain::seating::SeatingService;
 
-use crate::client_address::{ProxyWarnings, TrustedProxies};
-use crate::config::RateLimits;
-use crate::metrics::{Metrics, Readings};
+use crate::http::client_address::{ProxyWarnings, TrustedProxies};
+use crate::settings::RateLimits;
 use crate::telemetry;
-use crate::traces::Traces;
+use crate::telemetry::metrics::{Metrics, Readings};
+use crate::telemetry::traces::Traces;
 
 /// Settings that handlers need.
 pub struct HttpSettings {

@@ -1,5 +1,7 @@
 //! The command line.
 
+mod healthcheck;
+
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,12 +17,13 @@ use domain::identity::{
 };
 use domain::seed::Seeded;
 
-use crate::config::{self, Config, Loaded, SETTINGS, StoreConfig};
-use crate::secrets::{DEMO_ACCOUNTS_FILE, DemoAccounts, JWT_SECRET_FILE};
-use crate::seeding::{seed_demo, top_up};
-use crate::server::{RunningServer, start, told_to_stop};
-use crate::stores::{DATABASE_FILE, OpenStore, Purpose};
-use crate::{healthcheck, openapi, telemetry};
+use crate::demo::seeding::{seed_demo, top_up};
+use crate::http::openapi;
+use crate::settings::secrets::{DEMO_ACCOUNTS_FILE, DemoAccounts, JWT_SECRET_FILE};
+use crate::settings::{self, Config, Loaded, SETTINGS, StoreConfig};
+use crate::telemetry;
+use crate::wiring::server::{RunningServer, start, told_to_stop};
+use crate::wiring::stores::{DATABASE_FILE, OpenStore, Purpose};
 
 /// What a mistake in the settings ends with. Other failures end with 1.
 const EXIT_CONFIG: u8 = 2;
@@ -110,7 +113,7 @@ pub fn main() -> ExitCode {
     if matches!(cli.command, Some(Command::Openapi)) {
         return print(&openapi::to_json());
     }
-    let loaded = match config::load(cli.config.as_deref()) {
+    let loaded = match settings::load(cli.config.as_deref()) {
         Ok(loaded) => loaded,
         Err(errors) => {
             telemetry::print_error(&format!(
@@ -177,7 +180,7 @@ async fn run(command: Command, loaded: &Loaded) -> Outcome {
         Command::Backup { file } => backup(config, file).await,
         Command::AcceptClock { confirm } => accept_clock(config, confirm).await,
         Command::CheckConfig => {
-            print(&format!("{}\n", config::describe(loaded)));
+            print(&format!("{}\n", settings::describe(loaded)));
             if let Some(found) = OpenStore::probe(&loaded.config).await? {
                 print(&format!("\n{found}.\n"));
             }

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use actix_web::http::{Method, StatusCode};
 use adapters_auth::PasswordLoad;
 use adapters_redis::RedisReport;
-use domain::booking::{Action, BookingMeter, Rerun, Settled};
+use domain::booking::{Action, BookingMeter, CommandResult, RetryReason};
 use domain::health::PoolUse;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
@@ -103,11 +103,11 @@ impl Default for Metrics {
         };
         // There from the start: whoever watches a rate must not miss the first one.
         for action in Action::NAMES {
-            for what in Settled::ALL {
+            for what in CommandResult::ALL {
                 drop(metrics.commands.get_or_create(&CommandLabels { action, outcome: what.as_str() }));
             }
         }
-        for why in Rerun::ALL {
+        for why in RetryReason::ALL {
             drop(metrics.reruns.get_or_create(&ReasonLabels { reason: why.as_str() }));
         }
         metrics.registered()
@@ -193,7 +193,7 @@ impl Drop for InFlight {
 }
 
 impl BookingMeter for Metrics {
-    fn settled(&self, action: &'static str, what: Settled) {
+    fn settled(&self, action: &'static str, what: CommandResult) {
         self.commands.get_or_create(&CommandLabels { action, outcome: what.as_str() }).inc();
     }
 
@@ -206,13 +206,13 @@ impl BookingMeter for Metrics {
         self.batch_size.observe(u32::try_from(commands).unwrap_or(u32::MAX).into());
     }
 
-    fn rerun(&self, why: Rerun) {
+    fn rerun(&self, why: RetryReason) {
         self.reruns.get_or_create(&ReasonLabels { reason: why.as_str() }).inc();
     }
 }
 
 impl Readings {
-    /// The readings as metrics. Made for each who asks, so that nothing must be kept up to date, and nothing that is
+    /// The readings as metrics. Collected for each scrape, so that nothing must be kept up to date, and nothing that is
     /// measured is kept from ending.
     fn registry(&self) -> Registry {
         let mut to = Registry::default();
@@ -383,14 +383,14 @@ mod tests {
         let count = |text: &str, what: &str, expected: u32| assert_has(text, &[&format!("{what} {expected}")]);
         for (round, expected) in [(0, 0), (1, 1), (2, 2)] {
             let text = metrics.encode(&readings(None)).unwrap();
-            for what in Settled::ALL {
+            for what in CommandResult::ALL {
                 for action in Action::NAMES {
                     let series = format!("booking_commands_total{{action=\"{action}\",outcome=\"{}\"}}", what.as_str());
                     count(&text, &series, expected);
                     metrics.settled(action, what);
                 }
             }
-            for why in Rerun::ALL {
+            for why in RetryReason::ALL {
                 count(&text, &format!("booking_reruns_total{{reason=\"{}\"}}", why.as_str()), expected);
                 metrics.rerun(why);
             }

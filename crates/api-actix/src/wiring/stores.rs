@@ -11,8 +11,8 @@ use domain::booking::BatchStore;
 use domain::stores::Stores;
 use thiserror::Error;
 
-use crate::config::{Config, StoreConfig};
-use crate::secrets::{DEMO_ACCOUNTS_FILE, JWT_SECRET_FILE};
+use crate::settings::secrets::{DEMO_ACCOUNTS_FILE, JWT_SECRET_FILE};
+use crate::settings::{Config, StoreConfig};
 
 /// How many committers write to PostgreSQL, each on a connection of its own. Two use two cores of the database; a third
 /// only waits. SQLite has one writer.
