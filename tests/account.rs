@@ -8,6 +8,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::harness::{Answer, Call, JWT_SECRET, NOBODY, PASSWORD, TestApp, User};
+use crate::openapi::calls_with_a_session;
 
 /// What passwords are changed to.
 const NEW_PASSWORD: &str = "another correct horse";
@@ -83,18 +84,7 @@ fn seat(app: &TestApp, at: usize) -> Value {
 
 /// Every call that shows or changes what is the caller's own is refused, and so is the refresh token.
 async fn is_over(app: &TestApp, user: &User) {
-    let own = [
-        app.get("/api/me"),
-        app.get("/api/me/sessions"),
-        app.get("/api/me/export"),
-        app.get("/api/bookings"),
-        app.get("/api/bookings/1"),
-        app.post("/api/bookings").key("after the end").json(&seat(app, 59)),
-        app.call(Method::PATCH, "/api/me").json(&json!({ "name": "Eve" })),
-        app.call(Method::DELETE, "/api/me").json(&json!({ "current_password": PASSWORD })),
-        app.call(Method::DELETE, "/api/me/sessions/1"),
-    ];
-    for call in own {
+    for call in calls_with_a_session(app) {
         call.by(user).send().await.problem(401, "unauthenticated").snapshot("session_ended");
     }
     app.refresh(&user.refresh_token).await.problem(401, "unauthenticated");

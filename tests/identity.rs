@@ -11,7 +11,8 @@ use port_contracts::Fixture as _;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Call, JWT_SECRET, PASSWORD, TestApp, User};
+use crate::harness::{Answer, JWT_SECRET, PASSWORD, TestApp, User};
+use crate::openapi::calls_with_a_session;
 
 on_both_stores!(
     signing_up_logs_in,
@@ -412,39 +413,23 @@ async fn a_tampered_token_is_no_token(app: &TestApp) {
     app.me(&format!("{header}.{admin}.{signature}")).await.problem(401, "unauthenticated");
 }
 
-/// Every call that needs a token.
-fn calls_with_a_token(app: &TestApp) -> Vec<Call> {
-    let body = json!({ "show_id": app.world.soon.0, "seat_id": app.world.row(0)[0].0 });
-    vec![
-        app.get("/api/me"),
-        app.call(Method::PATCH, "/api/me").json(&json!({ "name": "Eve" })),
-        app.call(Method::DELETE, "/api/me").json(&json!({ "current_password": PASSWORD })),
-        app.get("/api/me/sessions"),
-        app.call(Method::DELETE, "/api/me/sessions/1"),
-        app.get("/api/me/export"),
-        app.get("/api/bookings"),
-        app.get("/api/bookings/1"),
-        app.post("/api/bookings").key("k").json(&body),
-    ]
-}
-
 async fn tokens_are_refused_on_every_call_that_needs_one(app: &TestApp) {
     app.connect_directly("nginx refuses headers of more than 8 kB");
     let user = app.sign_up().await;
-    for call in calls_with_a_token(app) {
+    for call in calls_with_a_session(app) {
         call.send().await.problem(401, "unauthenticated").snapshot("unauthenticated");
     }
     for (what, token) in bad_tokens(&user) {
-        for call in calls_with_a_token(app) {
+        for call in calls_with_a_session(app) {
             let answer = call.token(&token).send().await;
             assert_eq!(answer.status, 401, "{what}: {answer:?}");
         }
     }
-    for call in calls_with_a_token(app) {
+    for call in calls_with_a_session(app) {
         call.by(&user).by(&user).send().await.problem(401, "unauthenticated");
     }
     for scheme in ["Basic", "Token"] {
-        for call in calls_with_a_token(app) {
+        for call in calls_with_a_session(app) {
             let answer = call.header("authorization", format!("{scheme} {}", user.token)).send().await;
             answer.problem(401, "unauthenticated");
         }

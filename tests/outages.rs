@@ -6,6 +6,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use crate::harness::{Answer, Call, PASSWORD, TestApp, User};
+use crate::openapi::{self, operations};
 
 on_postgres_without_pooler!(
     calls_that_need_the_database_are_unavailable_until_it_is_back,
@@ -54,11 +55,18 @@ async fn calls_that_need_the_database_are_unavailable_until_it_is_back(app: &Tes
     let mut user = app.sign_up().await;
     let first = async |list: &str| app.get(list).send().await.column("id")[0].as_i64().unwrap();
     let (movie, theatre) = (first("/api/movies").await, first("/api/theatres").await);
+    let ids = openapi::ids(app, &user).await;
     for round in 0..2 {
         let next = app.login(&user.email, PASSWORD).await.user();
         app.backend.database().take_down().await.unwrap();
         for (call, _) in calls(app, &user, &next.refresh_token, movie, theatre, round) {
             call.send().await.problem(503, "unavailable").snapshot("unavailable");
+        }
+        let ids = &ids;
+        for operation in operations().iter().filter(|operation| operation.has_code(503, "unavailable")) {
+            let answer = operation.call(app, ids).by(&user).key("a-key").send().await;
+            // An empty body can be refused first where one is required.
+            assert!(answer.status == 503 || operation.needs_body() && answer.status == 400, "{answer:?}");
         }
         app.backend.database().bring_up().await.unwrap();
         for (call, status) in calls(app, &user, &next.refresh_token, movie, theatre, round) {
@@ -66,7 +74,8 @@ async fn calls_that_need_the_database_are_unavailable_until_it_is_back(app: &Tes
         }
         user = app.login(&user.email, PASSWORD).await.user();
     }
-    assert_eq!(app.rows("bookings").await, 2);
+    // One of `ids`, and one of each round.
+    assert_eq!(app.rows("bookings").await, 3);
 }
 
 async fn calls_that_need_no_database_go_on(app: &TestApp) {

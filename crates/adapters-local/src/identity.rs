@@ -88,6 +88,20 @@ where
     Cache::builder().max_capacity(ENTRIES_MAX).eviction_policy(EvictionPolicy::lru()).time_to_live(time)
 }
 
+impl GuardedSessions {
+    /// Returns whether this server has ended the bearer's session. Asks no store.
+    async fn is_known_to_have_ended(&self, bearer: &Bearer) -> bool {
+        let caller = bearer.caller;
+        if self.generations.get(&caller.user_id).await.is_some_and(|lowest| caller.session_generation < lowest) {
+            return true;
+        }
+        match bearer.session_id {
+            Some(session) => self.ended.contains_key(&session),
+            None => false,
+        }
+    }
+}
+
 #[async_trait]
 impl SessionGuard for GuardedSessions {
     async fn lasts(&self, bearer: &Bearer) -> Result<bool, StoreError> {
@@ -104,17 +118,6 @@ impl SessionGuard for GuardedSessions {
         self.words.insert(*bearer, Word { lasts, asked }).await;
         // It may have ended here while the store was asked.
         Ok(lasts && !self.is_known_to_have_ended(bearer).await)
-    }
-
-    async fn is_known_to_have_ended(&self, bearer: &Bearer) -> bool {
-        let caller = bearer.caller;
-        if self.generations.get(&caller.user_id).await.is_some_and(|lowest| caller.session_generation < lowest) {
-            return true;
-        }
-        match bearer.session_id {
-            Some(session) => self.ended.contains_key(&session),
-            None => false,
-        }
     }
 
     async fn ended(&self, session: SessionId) {

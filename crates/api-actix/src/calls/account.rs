@@ -1,141 +1,217 @@
-//! One's own account: profile, sessions, and all that is stored about one.
+//! The caller's account: changes, sessions, and the export of everything stored about the caller.
 
+use std::marker::PhantomData;
 use std::sync::Arc;
 
-use actix_web::http::header::{self, HeaderValue};
-use actix_web::web::{Bytes, Data, Payload};
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::web::{Bytes, Data};
 use domain::booking::{Booking, BookingCursor, BookingFilter};
-use domain::identity::{Bearer, Email, Name, Password, ProfileChange, Session, SessionCursor};
+use domain::identity::{
+    AccessToken, Bearer, Email, Name, Password, ProfileChange, Session, SessionCursor, UpdatedProfile,
+};
 use domain::ids::SessionId;
+use domain::limits::ClientNetwork;
 use domain::page::{Page, PageLimit, PageRequest};
 use futures::stream::{self, Stream, StreamExt as _, TryStreamExt as _};
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::identity::private;
-use super::{Answer, PageParameters, next_link};
-use crate::calls::views::{
-    BookingView, DeleteUserBody, ExportView, HoldView, ProblemView, SessionView, UpdateUserBody, UpdatedUserView,
-    UserView,
-};
-use crate::http::cursor::Cursor as _;
-use crate::http::fields::Fields;
+use super::booking::BookingView;
+use super::holds::HoldView;
+use super::identity::UserView;
+use super::instant;
+use crate::http::body::{Body, OptionalBody, body};
+use crate::http::call::calls;
+use crate::http::keys::UnusedKey;
 use crate::http::problem::Problem;
-use crate::http::request::{bearer, client_network, idempotency_key_if_given, path_id, query, receive};
+use crate::http::query::{Path, Query};
+use crate::http::reply::{self, Download, Json, NoContent};
+use crate::http::session::Caller;
 use crate::wiring::state::AppState;
 
-/// Change the profile. Another address or password needs the current password.
-///
-/// A new password ends all other sessions at once, and the token of this call: the answer has the next one, and the refresh token
-/// goes on working. A token of version 0.1.0 names no session: with it all sessions end, and the answer has no token. Sending the
-/// same again changes nothing more, so an `Idempotency-Key` makes no difference.
-#[utoipa::path(patch, path = "/api/me", tag = "identity", security(("bearer" = [])), params(
-    ("Idempotency-Key" = Option<String>, Header, description = "Checked for its form; the call needs none")),
-    request_body = UpdateUserBody, responses(
-    (status = 200, description = "The profile as it is now; with a new password, a token", body = UpdatedUserView),
-    (status = 400, description = "`idempotency_key_invalid`, `malformed_json`, `validation_failed`", body = ProblemView),
-    (status = 401, description = "`unauthenticated`", body = ProblemView),
-    (status = 403, description = "`forbidden`: `current_password` is missing or wrong", body = ProblemView),
-    (status = 409, description = "`email_taken`", body = ProblemView),
-    (status = 429, description = "`rate_limited`: too many wrong passwords, failed logins included", body = ProblemView),
-    (status = 503, description = "`unavailable`, `overloaded`", body = ProblemView)))]
-pub async fn update(request: HttpRequest, payload: Payload, state: Data<AppState>) -> Answer {
-    let body = receive(payload).await;
-    let bearer = bearer(&request)?;
-    idempotency_key_if_given(&request)?;
-    let mut fields = Fields::of(body.json(&request)?)?;
-    let change = ProfileChange {
-        name: fields.text_if_given("name", Name::parse),
-        email: fields.text_if_given("email", Email::parse),
-        password: fields.text_if_given("password", Password::parse),
-    };
-    let current = fields.text_if_given("current_password", |text| Ok(text.to_owned()));
-    fields.finish()?;
-    let updated = state.identity.update_profile(&bearer, change, current.as_deref(), client_network(&request)).await?;
-    Ok(HttpResponse::Ok().insert_header(no_store()).json(UpdatedUserView::from(updated)))
+calls! { "identity"
+    /// Change your profile.
+    ///
+    /// Another e-mail address or password needs the current password. A new password ends all other sessions at once, and the token of
+    /// this request: the response has the next token, and the refresh token stays valid. A token of version 0.1.0 names no session: with
+    /// it all sessions end, and the response has no token.
+    PATCH "/api/me" => update: "The changed profile; with a new password, the next token",
+        or [Forbidden, EmailTaken, Overloaded, Unavailable];
+
+    /// Delete your account.
+    ///
+    /// Name and e-mail address are erased, the address is free again, and all sessions end at once. Bookings stay, and their seats stay
+    /// sold. The only administrator cannot be deleted.
+    DELETE "/api/me" => delete: "The account is deleted", or [Forbidden, Conflict, Overloaded, Unavailable];
+
+    /// List your live sessions, newest first.
+    GET "/api/me/sessions" => sessions: "A page of sessions", or [Unavailable];
+
+    /// End one of your sessions.
+    ///
+    /// Ending the session of this request is a logout. On other servers its access token may work for a second more.
+    DELETE "/api/me/sessions/{session_id}" => end_session: "The session has ended", or [NotFound, Unavailable];
+
+    /// Download everything stored about you.
+    ///
+    /// A JSON file with the profile, live sessions, live holds and all bookings. A file without its end is incomplete: retry.
+    GET "/api/me/export" => export: "The file", or [Unavailable];
 }
 
-/// Delete the account: name and address go, the address is free again, all sessions end at once.
-///
-/// Bookings stay, with what was paid for them: their seats stay sold, upcoming shows included. The last administrator can't go.
-#[utoipa::path(delete, path = "/api/me", tag = "identity", security(("bearer" = [])), params(
-    ("Idempotency-Key" = Option<String>, Header, description = "Checked for its form; the call needs none")),
-    request_body = DeleteUserBody, responses(
-    (status = 204, description = "The account is gone"),
-    (status = 400, description = "`idempotency_key_invalid`, `malformed_json`, `validation_failed`", body = ProblemView),
-    (status = 401, description = "`unauthenticated`", body = ProblemView),
-    (status = 403, description = "`forbidden`: `current_password` is missing or wrong", body = ProblemView),
-    (status = 409, description = "`conflict`: it is the only administrator's", body = ProblemView),
-    (status = 429, description = "`rate_limited`: too many wrong passwords, failed logins included", body = ProblemView),
-    (status = 503, description = "`unavailable`, `overloaded`", body = ProblemView)))]
-pub async fn delete(request: HttpRequest, payload: Payload, state: Data<AppState>) -> Answer {
-    let body = receive(payload).await;
-    let bearer = bearer(&request)?;
-    idempotency_key_if_given(&request)?;
-    let mut fields = Fields::of(body.json_if_any(&request)?)?;
-    let current = fields.text_if_given("current_password", |text| Ok(text.to_owned()));
-    fields.finish()?;
-    state.identity.delete_account(&bearer, current.as_deref(), client_network(&request)).await?;
-    Ok(HttpResponse::NoContent().finish())
-}
-
-/// The caller's sessions that last, newest first.
-#[utoipa::path(get, path = "/api/me/sessions", tag = "identity", security(("bearer" = [])), params(PageParameters), responses(
-    (status = 200, description = "A page; the next one is in `Link`", body = Vec<SessionView>),
-    (status = 400, description = "`validation_failed`", body = ProblemView),
-    (status = 401, description = "`unauthenticated`", body = ProblemView),
-    (status = 503, description = "`unavailable`", body = ProblemView)))]
-pub async fn sessions(request: HttpRequest, state: Data<AppState>) -> Answer {
-    let Bearer { caller, session_id } = bearer(&request)?;
-    let mut query = query(&request)?;
-    let part = query.page();
-    query.finish()?;
-    let Page { items, next } = state.identity.sessions(&caller, &part).await?;
-    let mut response = HttpResponse::Ok();
-    response.insert_header(private());
-    if let Some(next) = next {
-        response.insert_header((header::LINK, next_link(&request, &next.encode())));
+body! {
+    /// A change of the profile. Absent members stay as they are.
+    pub struct UpdateUser as "UpdateUser" {
+        /// 1 to 100 characters, at least one of them visible.
+        #[example = "Ana Costa"]
+        pub name: Option<Name>,
+        #[example = "ana@example.org"]
+        pub email: Option<Email>,
+        /// 8 to 128 characters, any characters.
+        #[example = "another correct horse"]
+        pub password: Option<Password>,
+        /// Required for another e-mail address or password.
+        #[example = "correct horse battery"]
+        pub current_password: Option<String>,
     }
-    Ok(response.json(items.iter().map(|session| SessionView::new(session, session_id)).collect::<Vec<_>>()))
+
+    /// The owner's proof for deleting an account.
+    pub struct DeleteUser as "DeleteUser" {
+        /// Without it the request is refused with `forbidden`.
+        #[example = "correct horse battery"]
+        pub current_password: Option<String>,
+    }
 }
 
-/// End one of the caller's sessions, with its tokens. Ending the one that the call is made in is a logout.
-///
-/// On other servers its access token may work for a second more. One that has ended is not found, so an `Idempotency-Key` makes no
-/// difference.
-#[utoipa::path(delete, path = "/api/me/sessions/{session_id}", tag = "identity", security(("bearer" = [])), params(
-    ("session_id" = i64, Path),
-    ("Idempotency-Key" = Option<String>, Header, description = "Checked for its form; the call needs none")), responses(
-    (status = 204, description = "The session has ended"),
-    (status = 400, description = "`idempotency_key_invalid`; `validation_failed`: the id is none", body = ProblemView),
-    (status = 401, description = "`unauthenticated`", body = ProblemView),
-    (status = 404, description = "`not_found`: there is none, it has ended, or it is someone else's", body = ProblemView),
-    (status = 503, description = "`unavailable`", body = ProblemView)))]
-pub async fn end_session(request: HttpRequest, state: Data<AppState>) -> Answer {
-    let caller = bearer(&request)?.caller;
-    idempotency_key_if_given(&request)?;
-    let id = SessionId(path_id(&request, "session_id")?);
-    state.identity.end_session(&caller, id).await?;
-    Ok(HttpResponse::NoContent().finish())
+/// A user's profile after a change. A new password ends the caller's token, so the response has the next one.
+#[derive(Serialize, ToSchema)]
+#[schema(as = UpdatedUser)]
+pub struct UpdatedUserView {
+    #[serde(flatten)]
+    profile: UserView,
+    /// With a new password: the next access token. The refresh token stays valid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    token: Option<String>,
+    /// With `token`: always `Bearer`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    token_type: Option<&'static str>,
+    /// With `token`: how long it works, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    expires_in: Option<u64>,
 }
 
-/// All that is stored about the caller, as a file: profile, sessions that last, live holds, all bookings.
-#[utoipa::path(get, path = "/api/me/export", tag = "identity", security(("bearer" = [])), responses(
-    (status = 200, description = "The document. One that breaks off before its end is not whole: ask again", body = ExportView<'_>),
-    (status = 401, description = "`unauthenticated`", body = ProblemView),
-    (status = 503, description = "`unavailable`", body = ProblemView)))]
-pub async fn export(request: HttpRequest, state: Data<AppState>) -> Answer {
-    let bearer = bearer(&request)?;
+impl From<UpdatedProfile> for UpdatedUserView {
+    fn from(UpdatedProfile { user, token }: UpdatedProfile) -> Self {
+        let (token, expires_in) = match token {
+            Some(AccessToken { token, expires_in }) => (Some(token), Some(expires_in.as_secs())),
+            None => (None, None),
+        };
+        let token_type = token.is_some().then_some("Bearer");
+        Self { profile: user.into(), token, token_type, expires_in }
+    }
+}
+
+/// A session: a login, with the tokens that followed.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Session)]
+pub struct SessionView {
+    id: i64,
+    #[schema(format = DateTime)]
+    created_at: String,
+    /// When its refresh token was last used, or its creation.
+    #[schema(format = DateTime)]
+    last_used_at: String,
+    /// When it expires if its refresh token is not used.
+    #[schema(format = DateTime)]
+    expires_at: String,
+    /// Whether it is the session of this request.
+    current: bool,
+}
+
+impl SessionView {
+    /// Renders a session for a caller whose own session is `current`.
+    pub fn new(session: &Session, current: Option<SessionId>) -> Self {
+        Self {
+            id: session.id.0,
+            created_at: instant(session.created_at),
+            last_used_at: instant(session.last_used_at),
+            expires_at: instant(session.expires_at),
+            current: current == Some(session.id),
+        }
+    }
+}
+
+/// Everything stored about the caller.
+#[derive(ToSchema)]
+#[schema(as = Export)]
+#[expect(dead_code, reason = "only its schema is used: the response is written part by part")]
+pub struct ExportView {
+    profile: UserView,
+    /// Live sessions, newest first.
+    sessions: Vec<SessionView>,
+    /// Live holds.
+    holds: Vec<HoldView>,
+    /// All bookings, newest first.
+    bookings: Vec<BookingView>,
+}
+
+async fn update(
+    Caller(bearer): Caller,
+    network: ClientNetwork,
+    _: UnusedKey,
+    Body(UpdateUser { name, email, password, current_password }): Body<UpdateUser>,
+    state: Data<AppState>,
+) -> Result<Json<UpdatedUserView>, Problem> {
+    let change = ProfileChange { name, email, password };
+    let updated = state.identity.update_profile(&bearer, change, current_password.as_deref(), network).await?;
+    Ok(Json::secret(updated.into()))
+}
+
+async fn delete(
+    Caller(bearer): Caller,
+    network: ClientNetwork,
+    _: UnusedKey,
+    OptionalBody(DeleteUser { current_password }): OptionalBody<DeleteUser>,
+    state: Data<AppState>,
+) -> Result<NoContent, Problem> {
+    state.identity.delete_account(&bearer, current_password.as_deref(), network).await?;
+    Ok(NoContent)
+}
+
+async fn sessions(
+    Caller(Bearer { caller, session_id }): Caller,
+    Query(page): Query<PageRequest<SessionCursor>>,
+    state: Data<AppState>,
+) -> Result<reply::Page<SessionView>, Problem> {
+    let sessions = state.identity.sessions(&caller, &page).await?;
+    Ok(reply::Page::new(sessions, |session| SessionView::new(&session, session_id)).private())
+}
+
+async fn end_session(
+    Caller(bearer): Caller,
+    _: UnusedKey,
+    Path(id): Path<SessionId>,
+    state: Data<AppState>,
+) -> Result<NoContent, Problem> {
+    state.identity.end_session(&bearer.caller, id).await?;
+    Ok(NoContent)
+}
+
+async fn export(
+    Caller(bearer): Caller,
+    state: Data<AppState>,
+) -> Result<Download<ExportView, impl Stream<Item = Result<Bytes, std::io::Error>>>, Problem> {
     let state = state.into_inner();
     let user = state.identity.who_am_i(&bearer.caller).await?;
-    // The first pages before the answer begins: what fails later can only break it off.
+    // The first pages are read before the response begins: a later failure can only break it off.
     let sessions = session_page(&state, &bearer, None).await?;
     let bookings = booking_page(&state, &bearer, None).await?;
     let holds = state.booking.holds(&bearer).await?;
     let holds: Vec<_> = holds.iter().map(HoldView::from).collect();
     let holds = serde_json::to_string(&holds).map_err(Problem::internal)?;
     let profile = serde_json::to_string(&UserView::from(user)).map_err(Problem::internal)?;
-    let body = text(format!("{{\"profile\":{profile},\"sessions\":["))
+    let parts = text(format!("{{\"profile\":{profile},\"sessions\":["))
         .chain(session_parts(Arc::clone(&state), bearer, sessions))
         .chain(text(format!("],\"holds\":{holds},\"bookings\":[")))
         .chain(booking_parts(state, bearer, bookings))
@@ -144,11 +220,7 @@ pub async fn export(request: HttpRequest, state: Data<AppState>) -> Answer {
             tracing::warn!(code = problem.code().as_str(), cause = problem.cause(), "export.broken_off");
             std::io::Error::other("the export broke off")
         });
-    Ok(HttpResponse::Ok()
-        .insert_header(no_store())
-        .insert_header((header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment; filename=\"my-data.json\"")))
-        .content_type("application/json")
-        .streaming(body))
+    Ok(Download { name: "my-data.json", parts, view: PhantomData })
 }
 
 /// A part of the export's text.
@@ -231,8 +303,4 @@ fn members(views: impl Iterator<Item = impl Serialize>, are_first: bool) -> Part
         serde_json::to_writer(&mut bytes, &view).map_err(Problem::internal)?;
     }
     Ok(Bytes::from(bytes))
-}
-
-fn no_store() -> (header::HeaderName, HeaderValue) {
-    (header::CACHE_CONTROL, HeaderValue::from_static("no-store"))
 }

@@ -1,128 +1,292 @@
 //! Movies, shows and theatres.
 
 use actix_web::web::Data;
-use actix_web::{HttpRequest, HttpResponse};
-use domain::catalog::{MovieQuery, ShowQuery};
+use chrono::{DateTime, NaiveDate, Utc};
+use domain::catalog::{
+    HallSummary, Movie, MovieCursor, MovieQuery, Show, ShowCursor, ShowQuery, Theatre, TheatreCursor,
+};
 use domain::ids::{MovieId, ShowId, TheatreId};
+use domain::page::PageRequest;
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa::openapi::schema::Object;
 
-use super::{Answer, MovieParameters, PageParameters, ShowParameters, page};
-use crate::calls::views::{MovieView, ProblemView, ShowView, TheatreView};
-use crate::http::fields::Query;
+use super::{instant, one_of};
+use crate::http::call::calls;
 use crate::http::problem::{Code, Problem};
-use crate::http::request::{path_id, query};
+use crate::http::query::{Path, Query, parameters};
+use crate::http::reply::{Json, Page};
+use crate::http::session::Anyone;
+use crate::http::values::FilterText;
 use crate::wiring::state::AppState;
 
-/// The movies, by title.
-#[utoipa::path(get, path = "/api/movies", tag = "catalog", params(
-    MovieParameters, PageParameters), responses(
-    (status = 200, description = "A page; the next one is in `Link`", body = Vec<MovieView>),
-    (status = 400, description = "`validation_failed`", body = ProblemView),
-    (status = 503, description = "`unavailable`", body = ProblemView)))]
-pub async fn movies(request: HttpRequest, state: Data<AppState>) -> Answer {
-    let mut query = query(&request)?;
-    let asked = MovieQuery {
-        search: query.text("search"),
-        genre: query.text("genre"),
-        language: query.text("language"),
-        theatre_id: query.id("theatre_id").map(TheatreId),
-        date: query.date("date"),
-    };
-    let part = query.page();
-    query.finish()?;
-    Ok(page::<_, MovieView, _>(&request, state.catalog.movies(asked, &part).await?))
+calls! { "catalog"
+    /// List the movies by title.
+    GET "/api/movies" => movies: "A page of movies", or [Unavailable];
+
+    /// Get a movie.
+    GET "/api/movies/{movie_id}" => movie: "The movie", or [MovieNotFound, Unavailable];
+
+    /// List the shows of a movie by start.
+    ///
+    /// Upcoming shows, unless the query asks for others. Cancelled shows are never listed.
+    GET "/api/movies/{movie_id}/shows" => movie_shows: "A page of shows", or [MovieNotFound, Unavailable];
+
+    /// List the shows by start.
+    ///
+    /// Upcoming shows, unless the query asks for others. Cancelled shows are never listed.
+    GET "/api/shows" => shows: "A page of shows", or [Unavailable];
+
+    /// Get a show.
+    GET "/api/shows/{show_id}" => show: "The show", or [ShowNotFound, Unavailable];
+
+    /// List the theatres by name.
+    GET "/api/theatres" => theatres: "A page of theatres", or [Unavailable];
+
+    /// Get a theatre.
+    GET "/api/theatres/{theatre_id}" => theatre: "The theatre", or [TheatreNotFound, Unavailable];
 }
 
-/// One movie.
-#[utoipa::path(get, path = "/api/movies/{movie_id}", tag = "catalog", params(("movie_id" = i64, Path)), responses(
-    (status = 200, description = "The movie", body = MovieView),
-    (status = 400, description = "`validation_failed`: the id is none", body = ProblemView),
-    (status = 404, description = "`movie_not_found`", body = ProblemView),
-    (status = 503, description = "`unavailable`", body = ProblemView)))]
-pub async fn movie(request: HttpRequest, state: Data<AppState>) -> Answer {
-    let id = MovieId(path_id(&request, "movie_id")?);
+parameters! {
+    /// Which movies.
+    pub struct MovieParameters {
+        /// A part of title or description. Case is ignored, and no character is special.
+        pub search: Option<FilterText>,
+        /// One of the movie's genres.
+        pub genre: Option<FilterText>,
+        /// The spoken language.
+        pub language: Option<FilterText>,
+        /// Movies with a show in this theatre.
+        pub theatre_id: Option<TheatreId>,
+        /// Movies with a show on this day, in the theatre's time zone: YYYY-MM-DD.
+        pub date: Option<NaiveDate>,
+    }
+
+    /// Which shows of a movie.
+    pub struct MovieShowParameters {
+        /// Shows in this theatre.
+        pub theatre_id: Option<TheatreId>,
+        /// Shows on this day, in the theatre's time zone: YYYY-MM-DD.
+        pub date: Option<NaiveDate>,
+        /// Shows that start then or later (RFC 3339).
+        pub from: Option<DateTime<Utc>>,
+        /// Shows that start before then (RFC 3339).
+        pub to: Option<DateTime<Utc>>,
+        /// Includes shows that have started. `date` and `from` include them as well.
+        pub include_past: Option<bool>,
+    }
+
+    /// Which movie's shows.
+    pub struct MovieParameter {
+        /// Shows of this movie.
+        pub movie_id: Option<MovieId>,
+    }
+}
+
+impl MovieParameters {
+    fn query(self) -> MovieQuery {
+        MovieQuery {
+            search: self.search.and_then(FilterText::into_filter),
+            genre: self.genre.and_then(FilterText::into_filter),
+            language: self.language.and_then(FilterText::into_filter),
+            theatre_id: self.theatre_id,
+            date: self.date,
+        }
+    }
+}
+
+impl MovieShowParameters {
+    fn query(self, movie_id: Option<MovieId>) -> ShowQuery {
+        let Self { theatre_id, date, from, to, include_past } = self;
+        ShowQuery { movie_id, theatre_id, date, from, to, include_past: include_past.unwrap_or(false) }
+    }
+}
+
+/// A movie.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Movie)]
+pub struct MovieView {
+    id: i64,
+    title: String,
+    description: String,
+    duration_minutes: i32,
+    genres: Vec<String>,
+    language: String,
+    certificate: String,
+    poster_url: Option<String>,
+    #[schema(format = Date, example = "2001-07-20")]
+    release_date: String,
+    #[schema(format = DateTime)]
+    created_at: String,
+    #[schema(format = DateTime)]
+    updated_at: String,
+}
+
+impl From<Movie> for MovieView {
+    fn from(movie: Movie) -> Self {
+        Self {
+            id: movie.id.0,
+            title: movie.title,
+            description: movie.description,
+            duration_minutes: movie.duration_minutes,
+            genres: movie.genres,
+            language: movie.language,
+            certificate: movie.certificate,
+            poster_url: movie.poster_url,
+            release_date: movie.release_date.to_string(),
+            created_at: instant(movie.created_at),
+            updated_at: instant(movie.updated_at),
+        }
+    }
+}
+
+/// A show.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Show)]
+pub struct ShowView {
+    id: i64,
+    movie_id: i64,
+    movie_title: String,
+    theatre_id: i64,
+    theatre_name: String,
+    hall_id: i64,
+    hall_name: String,
+    #[schema(format = DateTime)]
+    start_time: String,
+    #[schema(format = DateTime)]
+    end_time: String,
+    /// `2D`, `3D`, …
+    format: String,
+    language: String,
+    /// ISO 4217.
+    #[schema(pattern = "^[A-Z]{3}$")]
+    currency: String,
+    /// The price of the cheapest seat, in major units.
+    #[schema(example = "12.50")]
+    price_from: String,
+    seats_total: i64,
+    /// Neither held nor booked nor blocked.
+    seats_available: i64,
+    #[schema(schema_with = show_status)]
+    status: &'static str,
+}
+
+impl From<Show> for ShowView {
+    fn from(show: Show) -> Self {
+        Self {
+            id: show.id.0,
+            movie_id: show.movie_id.0,
+            movie_title: show.movie_title,
+            theatre_id: show.theatre_id.0,
+            theatre_name: show.theatre_name,
+            hall_id: show.hall_id.0,
+            hall_name: show.hall_name,
+            start_time: instant(show.start_time),
+            end_time: instant(show.end_time),
+            format: show.format,
+            language: show.language,
+            currency: show.price_from.currency.code().to_owned(),
+            price_from: show.price_from.to_string(),
+            seats_total: show.seats_total,
+            seats_available: show.seats_available,
+            status: show.status.as_str(),
+        }
+    }
+}
+
+/// A hall of a theatre.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Hall)]
+pub struct HallView {
+    id: i64,
+    name: String,
+    seats_total: i64,
+}
+
+impl From<HallSummary> for HallView {
+    fn from(hall: HallSummary) -> Self {
+        Self { id: hall.id.0, name: hall.name, seats_total: hall.seats_total }
+    }
+}
+
+/// A theatre.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Theatre)]
+pub struct TheatreView {
+    id: i64,
+    name: String,
+    location: String,
+    /// An IANA name, like `Europe/Berlin`.
+    timezone: &'static str,
+    halls: Vec<HallView>,
+}
+
+impl From<Theatre> for TheatreView {
+    fn from(theatre: Theatre) -> Self {
+        Self {
+            id: theatre.id.0,
+            name: theatre.name,
+            location: theatre.location,
+            timezone: theatre.timezone.name(),
+            halls: theatre.halls.into_iter().map(HallView::from).collect(),
+        }
+    }
+}
+
+fn show_status() -> Object {
+    one_of(["scheduled", "cancelled"])
+}
+
+async fn movies(
+    _: Anyone,
+    Query((parameters, page)): Query<(MovieParameters, PageRequest<MovieCursor>)>,
+    state: Data<AppState>,
+) -> Result<Page<MovieView>, Problem> {
+    Ok(Page::new(state.catalog.movies(parameters.query(), &page).await?, MovieView::from))
+}
+
+async fn movie(_: Anyone, Path(id): Path<MovieId>, state: Data<AppState>) -> Result<Json<MovieView>, Problem> {
     let movie = state.catalog.movie(id).await?;
     let movie = movie.ok_or_else(|| Problem::new(Code::MovieNotFound, "There is no such movie."))?;
-    Ok(HttpResponse::Ok().json(MovieView::from(movie)))
+    Ok(Json::new(movie.into()))
 }
 
-/// A movie's shows, by start: upcoming ones unless others are asked for. Cancelled ones are in no list.
-#[utoipa::path(get, path = "/api/movies/{movie_id}/shows", tag = "catalog", params(
-    ("movie_id" = i64, Path),
-    ShowParameters, PageParameters), responses(
-    (status = 200, description = "A page; the next one is in `Link`", body = Vec<ShowView>),
-    (status = 400, description = "`validation_failed`", body = ProblemView),
-    (status = 404, description = "`movie_not_found`", body = ProblemView),
-    (status = 503, description = "`unavailable`", body = ProblemView)))]
-pub async fn movie_shows(request: HttpRequest, state: Data<AppState>) -> Answer {
-    let id = MovieId(path_id(&request, "movie_id")?);
-    let mut query = query(&request)?;
-    let asked = show_query(&mut query);
-    let part = query.page();
-    query.finish()?;
-    Ok(page::<_, ShowView, _>(&request, state.catalog.movie_shows(id, asked, &part).await?))
+async fn movie_shows(
+    _: Anyone,
+    Path(id): Path<MovieId>,
+    Query((parameters, page)): Query<(MovieShowParameters, PageRequest<ShowCursor>)>,
+    state: Data<AppState>,
+) -> Result<Page<ShowView>, Problem> {
+    Ok(Page::new(state.catalog.movie_shows(id, parameters.query(None), &page).await?, ShowView::from))
 }
 
-/// The shows, by start: upcoming ones unless others are asked for. Cancelled ones are in no list.
-#[utoipa::path(get, path = "/api/shows", tag = "catalog", params(
-    ("movie_id" = Option<i64>, Query, description = "Shows this movie"),
-    ShowParameters, PageParameters), responses(
-    (status = 200, description = "A page; the next one is in `Link`", body = Vec<ShowView>),
-    (status = 400, description = "`validation_failed`", body = ProblemView),
-    (status = 503, description = "`unavailable`", body = ProblemView)))]
-pub async fn shows(request: HttpRequest, state: Data<AppState>) -> Answer {
-    let mut query = query(&request)?;
-    let movie_id = query.id("movie_id").map(MovieId);
-    let asked = ShowQuery { movie_id, ..show_query(&mut query) };
-    let part = query.page();
-    query.finish()?;
-    Ok(page::<_, ShowView, _>(&request, state.catalog.shows(asked, &part).await?))
+async fn shows(
+    _: Anyone,
+    Query((MovieParameter { movie_id }, (parameters, page))): Query<(
+        MovieParameter,
+        (MovieShowParameters, PageRequest<ShowCursor>),
+    )>,
+    state: Data<AppState>,
+) -> Result<Page<ShowView>, Problem> {
+    Ok(Page::new(state.catalog.shows(parameters.query(movie_id), &page).await?, ShowView::from))
 }
 
-/// One show.
-#[utoipa::path(get, path = "/api/shows/{show_id}", tag = "catalog", params(("show_id" = i64, Path)), responses(
-    (status = 200, description = "The show", body = ShowView),
-    (status = 400, description = "`validation_failed`: the id is none", body = ProblemView),
-    (status = 404, description = "`show_not_found`", body = ProblemView),
-    (status = 503, description = "`unavailable`", body = ProblemView)))]
-pub async fn show(request: HttpRequest, state: Data<AppState>) -> Answer {
-    let id = ShowId(path_id(&request, "show_id")?);
+async fn show(_: Anyone, Path(id): Path<ShowId>, state: Data<AppState>) -> Result<Json<ShowView>, Problem> {
     let show = state.catalog.show(id).await?;
     let show = show.ok_or_else(|| Problem::new(Code::ShowNotFound, "There is no such show."))?;
-    Ok(HttpResponse::Ok().json(ShowView::from(show)))
+    Ok(Json::new(show.into()))
 }
 
-/// The theatres, by name.
-#[utoipa::path(get, path = "/api/theatres", tag = "catalog", params( PageParameters), responses(
-    (status = 200, description = "A page; the next one is in `Link`", body = Vec<TheatreView>),
-    (status = 400, description = "`validation_failed`", body = ProblemView),
-    (status = 503, description = "`unavailable`", body = ProblemView)))]
-pub async fn theatres(request: HttpRequest, state: Data<AppState>) -> Answer {
-    let mut query = query(&request)?;
-    let part = query.page();
-    query.finish()?;
-    Ok(page::<_, TheatreView, _>(&request, state.catalog.theatres(&part).await?))
+async fn theatres(
+    _: Anyone,
+    Query(page): Query<PageRequest<TheatreCursor>>,
+    state: Data<AppState>,
+) -> Result<Page<TheatreView>, Problem> {
+    Ok(Page::new(state.catalog.theatres(&page).await?, TheatreView::from))
 }
 
-/// One theatre.
-#[utoipa::path(get, path = "/api/theatres/{theatre_id}", tag = "catalog", params(("theatre_id" = i64, Path)), responses(
-    (status = 200, description = "The theatre", body = TheatreView),
-    (status = 400, description = "`validation_failed`: the id is none", body = ProblemView),
-    (status = 404, description = "`theatre_not_found`", body = ProblemView),
-    (status = 503, description = "`unavailable`", body = ProblemView)))]
-pub async fn theatre(request: HttpRequest, state: Data<AppState>) -> Answer {
-    let id = TheatreId(path_id(&request, "theatre_id")?);
+async fn theatre(_: Anyone, Path(id): Path<TheatreId>, state: Data<AppState>) -> Result<Json<TheatreView>, Problem> {
     let theatre = state.catalog.theatre(id).await?;
     let theatre = theatre.ok_or_else(|| Problem::new(Code::TheatreNotFound, "There is no such theatre."))?;
-    Ok(HttpResponse::Ok().json(TheatreView::from(theatre)))
-}
-
-fn show_query(query: &mut Query) -> ShowQuery {
-    ShowQuery {
-        movie_id: None,
-        theatre_id: query.id("theatre_id").map(TheatreId),
-        date: query.date("date"),
-        from: query.instant("from"),
-        to: query.instant("to"),
-        include_past: query.flag("include_past"),
-    }
+    Ok(Json::new(theatre.into()))
 }

@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 use std::io::Write as _;
+use std::marker::PhantomData;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
+use actix_web::http::StatusCode;
 use actix_web::http::header::{
     self, AcceptEncoding, CacheControl, CacheDirective, ContentEncoding, ETag, Encoding, EntityTag, HeaderValue,
 };
-use actix_web::web::Bytes;
+use actix_web::web::{self, Bytes};
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, HttpResponseBuilder};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -15,9 +17,12 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::OnceCell;
 use utoipa_swagger_ui::Config;
 
-use super::{Answer, client_has};
+use crate::http::call::calls;
 use crate::http::openapi;
+use crate::http::preconditions::{IfNoneMatch, client_has};
 use crate::http::problem::Problem;
+use crate::http::reply::{Content, Rendered};
+use crate::http::session::Anyone;
 
 /// What the pages may load: what this server has. They can't be framed.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
@@ -29,37 +34,57 @@ const BROTLI_QUALITY: u32 = 9;
 /// Brotli's default window, 4 MiB.
 const BROTLI_WINDOW: u32 = 22;
 
-/// The start page: a redirect to the documentation.
-#[utoipa::path(get, path = "/", tag = "operations", responses(
-    (status = 302, description = "The documentation is at `/docs/`")))]
-pub async fn home() -> Answer {
-    let mut response = HttpResponse::Found();
-    Ok(unframed(&mut response).insert_header((header::LOCATION, "/docs/")).finish())
+calls! { "operations"
+    /// Redirect to the documentation.
+    GET "/" => home: "The documentation is at `/docs/`";
+
+    /// Redirect to the documentation.
+    GET "/docs" => redirect: "The documentation is at `/docs/`";
+
+    /// Get this document.
+    GET "/api/openapi.json" => document: "The OpenAPI document, with an `ETag`";
 }
 
-/// This document.
-#[utoipa::path(get, path = "/api/openapi.json", tag = "operations", params(
-    ("If-None-Match" = Option<String>, Header, description = "The `ETag` of the document that the client has")), responses(
-    (status = 200, description = "The OpenAPI document, with an `ETag`", body = serde_json::Value),
-    (status = 304, description = "The document is as the client has it")))]
-pub async fn document(request: HttpRequest) -> Answer {
+/// A redirect has no body.
+pub struct NoBody;
+
+impl Content for NoBody {
+    const MEDIA_TYPE: Option<&'static str> = None;
+}
+
+async fn home(_: Anyone) -> Result<Rendered<302, NoBody>, Problem> {
+    Ok(Rendered(to_pages(HttpResponse::Found()), PhantomData))
+}
+
+async fn redirect(_: Anyone) -> Result<Rendered<301, NoBody>, Problem> {
+    Ok(Rendered(to_pages(HttpResponse::MovedPermanently()), PhantomData))
+}
+
+fn to_pages(mut response: HttpResponseBuilder) -> HttpResponse {
+    unframed(&mut response).insert_header((header::LOCATION, "/docs/")).finish()
+}
+
+/// A JSON document of any shape.
+pub struct JsonDocument;
+
+impl Content for JsonDocument {
+    const MEDIA_TYPE: Option<&'static str> = Some("application/json");
+}
+
+async fn document(_: Anyone, _: IfNoneMatch, request: HttpRequest) -> Result<Rendered<200, JsonDocument>, Problem> {
     static DOCUMENT: LazyLock<StaticFile> =
         LazyLock::new(|| StaticFile::new("application/json".to_owned(), Bytes::from(openapi::to_json())));
-    DOCUMENT.respond(&request, HttpResponse::Ok()).await
+    Ok(Rendered(DOCUMENT.respond(&request, HttpResponse::Ok()).await?, PhantomData))
 }
 
-/// Pages to browse this document.
-#[utoipa::path(get, path = "/docs", tag = "operations", responses(
-    (status = 301, description = "They are below `/docs/`")))]
-pub async fn redirect() -> Answer {
-    let mut response = HttpResponse::MovedPermanently();
-    Ok(unframed(&mut response).insert_header((header::LOCATION, "/docs/")).finish())
+/// Routes the files of the pages, which are no calls of the API.
+pub fn route_files(config: &mut web::ServiceConfig) {
+    config.service(web::resource("/docs/{file:.*}").get(file));
 }
 
-/// A file of the pages.
-pub async fn file(request: HttpRequest) -> Answer {
+async fn file(request: HttpRequest) -> Result<HttpResponse, Problem> {
     let found = find(request.match_info().get("file").unwrap_or_default())?;
-    let file = found.ok_or_else(|| Problem::of_status(actix_web::http::StatusCode::NOT_FOUND))?;
+    let file = found.ok_or_else(|| Problem::of_status(StatusCode::NOT_FOUND))?;
     let mut response = HttpResponse::Ok();
     unframed(&mut response);
     file.respond(&request, response).await
@@ -97,13 +122,13 @@ impl StaticFile {
         Self { content_type, digest, plain, gzip: OnceCell::new(), brotli: OnceCell::new() }
     }
 
-    async fn respond(&self, request: &HttpRequest, mut response: HttpResponseBuilder) -> Answer {
+    async fn respond(&self, request: &HttpRequest, mut response: HttpResponseBuilder) -> Result<HttpResponse, Problem> {
         let encoding = self.negotiate(request);
         // One tag for each encoding: a strong tag stands for the bytes.
         let tag = EntityTag::new_strong(format!("{}-{}", self.digest, encoding.as_str()));
         let known = client_has(request, &tag);
         if known {
-            response.status(actix_web::http::StatusCode::NOT_MODIFIED);
+            response.status(StatusCode::NOT_MODIFIED);
         }
         response
             .insert_header(ETag(tag))

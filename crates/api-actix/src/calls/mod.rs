@@ -1,4 +1,5 @@
-//! The calls: parse, call the domain, render. A module for each feature.
+//! The calls of the API, by feature: their declarations, requests, views and handlers. To add one, add it to the `calls!` table of its
+//! feature.
 
 pub mod account;
 pub mod booking;
@@ -8,157 +9,72 @@ pub mod holds;
 pub mod identity;
 pub mod operations;
 pub mod seating;
-pub mod views;
 
-use actix_web::http::header::{self, EntityTag, Header as _, IfNoneMatch};
-use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, web};
-use domain::page::Page;
-use serde::Serialize;
-use utoipa::IntoParams;
+use actix_web::http::StatusCode;
+use actix_web::web;
+use chrono::{DateTime, SecondsFormat, Utc};
+use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 
-use crate::http::cursor::Cursor;
+use crate::http::call::Call;
 use crate::http::problem::Problem;
 
-/// What a call answers.
-pub type Answer = Result<HttpResponse, Problem>;
-
-/// Which part of a list. Only described here: `Query::page` reads it.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "only its description is used, by the OpenAPI document")]
-pub struct PageParameters {
-    /// 1 to 100; 50 if it is not given.
-    #[param(minimum = 1, maximum = 100)]
-    limit: Option<u8>,
-    /// From the `Link` header of the page before.
-    cursor: Option<String>,
+/// Returns every call, in the order in which the router tries their paths.
+pub fn all() -> Vec<Call> {
+    let features = [
+        identity::calls(),
+        account::calls(),
+        catalog::calls(),
+        seating::calls(),
+        booking::calls(),
+        holds::calls(),
+        operations::calls(),
+        operations::liveness::calls(),
+        operations::measured::calls(),
+        docs::calls(),
+    ];
+    features.into_iter().flatten().collect()
 }
 
-/// Which movies.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "only its description is used, by the OpenAPI document")]
-pub struct MovieParameters {
-    /// A part of title or description; case is ignored, no character is special.
-    search: Option<String>,
-    /// One of the movie's genres.
-    genre: Option<String>,
-    /// The spoken language.
-    language: Option<String>,
-    /// Is shown in this theatre.
-    theatre_id: Option<i64>,
-    /// Has a show on this day, by the clock of the theatre: YYYY-MM-DD.
-    #[param(format = Date)]
-    date: Option<String>,
+/// Routes all calls, except for the metrics where those have a port of their own.
+pub fn configure(config: &mut web::ServiceConfig, has_metrics: bool) {
+    let calls = all().into_iter().filter(|call| has_metrics || call.declaration.path != operations::METRICS_PATH);
+    route(config, calls);
+    docs::route_files(config);
+    config.default_service(web::to(not_found));
 }
 
-/// Which shows.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "only its description is used, by the OpenAPI document")]
-pub struct ShowParameters {
-    /// In this theatre.
-    theatre_id: Option<i64>,
-    /// On this day, by the clock of the theatre: YYYY-MM-DD.
-    #[param(format = Date)]
-    date: Option<String>,
-    /// Starts then or later (RFC 3339).
-    #[param(format = DateTime)]
-    from: Option<String>,
-    /// Starts before then (RFC 3339).
-    #[param(format = DateTime)]
-    to: Option<String>,
-    /// Shows that have started too; a `date` or a `from` asks for them as well.
-    include_past: Option<bool>,
-}
-
-/// Adds every call to the app.
-pub fn configure(config: &mut web::ServiceConfig) {
-    config
-        .service(web::resource("/api/auth/register").post(identity::register))
-        .service(web::resource("/api/auth/login").post(identity::login))
-        .service(web::resource("/api/auth/refresh").post(identity::refresh))
-        .service(web::resource("/api/auth/logout").post(identity::logout))
-        .service(web::resource("/api/me").get(identity::me).patch(account::update).delete(account::delete))
-        .service(web::resource("/api/me/sessions").get(account::sessions))
-        .service(web::resource("/api/me/sessions/{session_id}").delete(account::end_session))
-        .service(web::resource("/api/me/export").get(account::export))
-        .service(web::resource("/api/movies").get(catalog::movies))
-        .service(web::resource("/api/movies/{movie_id}").get(catalog::movie))
-        .service(web::resource("/api/movies/{movie_id}/shows").get(catalog::movie_shows))
-        .service(web::resource("/api/shows").get(catalog::shows))
-        .service(web::resource("/api/shows/{show_id}").get(catalog::show))
-        .service(web::resource("/api/shows/{show_id}/seats").get(seating::seats))
-        .service(web::resource("/api/shows/{show_id}/holds").post(holds::make))
-        .service(web::resource("/api/theatres").get(catalog::theatres))
-        .service(web::resource("/api/theatres/{theatre_id}").get(catalog::theatre))
-        .service(web::resource("/api/bookings").get(booking::history).post(booking::book))
-        .service(web::resource("/api/bookings/{booking_id}").get(booking::booking))
-        .service(web::resource("/api/bookings/{booking_id}/cancel").post(booking::cancel))
-        .service(web::resource("/api/bookings/{booking_id}/seats").post(booking::change_seats))
-        .service(web::resource("/api/holds").get(holds::holds))
-        .service(web::resource("/api/holds/{hold_id}").get(holds::hold).delete(holds::release))
-        .service(web::resource("/api/holds/{hold_id}/extend").post(holds::extend))
-        .service(web::resource("/healthz").get(operations::healthz))
-        .service(web::resource("/readyz").get(operations::readyz))
-        .service(web::resource("/api/openapi.json").get(docs::document))
-        .service(web::resource("/").get(docs::home))
-        .service(web::resource("/docs").get(docs::redirect))
-        .service(web::resource("/docs/{file:.*}").get(docs::file))
-        .default_service(web::to(nothing_here));
-}
-
-/// Adds what tells how the server is doing.
-pub fn configure_metrics(config: &mut web::ServiceConfig) {
-    config.service(web::resource("/metrics").get(operations::metrics));
-}
-
-/// Adds all that a port for the metrics alone answers.
+/// Routes what the port for the metrics answers.
 pub fn configure_metrics_port(config: &mut web::ServiceConfig) {
-    config.service(web::resource("/healthz").get(operations::healthz)).default_service(web::to(nothing_here));
-    configure_metrics(config);
+    route(config, operations::measured::calls().into_iter().chain(operations::liveness::calls()));
+    config.default_service(web::to(not_found));
 }
 
-async fn nothing_here() -> Answer {
-    Err(Problem::of_status(actix_web::http::StatusCode::NOT_FOUND))
-}
-
-/// A page of a list: a bare array, and the way to the next page in `Link` (RFC 8288).
-fn page<Item, View, Place>(request: &HttpRequest, page: Page<Item, Place>) -> HttpResponse
-where
-    View: From<Item> + Serialize,
-    Place: Cursor,
-{
-    let mut response = HttpResponse::Ok();
-    if let Some(next) = &page.next {
-        response.insert_header((header::LINK, next_link(request, &next.encode())));
+fn route(config: &mut web::ServiceConfig, calls: impl Iterator<Item = Call>) {
+    // The calls of one path are one resource, so that another method is answered 405 with all of them in `Allow`.
+    let mut resources: Vec<(&'static str, actix_web::Resource)> = Vec::new();
+    for call in calls {
+        let path = call.declaration.path;
+        let (others, resource) = match resources.iter().position(|(known, _)| *known == path) {
+            Some(at) => (at, resources.remove(at).1),
+            None => (resources.len(), web::resource(path)),
+        };
+        resources.insert(others, (path, resource.route(call.route())));
     }
-    json(&mut response, &page.items.into_iter().map(View::from).collect::<Vec<_>>())
-}
-
-/// The same query with another cursor.
-fn next_link(request: &HttpRequest, cursor: &str) -> String {
-    // A parameter's name is compared as `Query` reads it: `%63ursor` is `cursor`, and would be given twice.
-    let kept = request.query_string().split('&').filter(|pair| !pair.is_empty() && !is_cursor(pair));
-    let query: Vec<_> = kept.map(str::to_owned).chain([format!("cursor={cursor}")]).collect();
-    format!("<{}?{}>; rel=\"next\"", request.path(), query.join("&"))
-}
-
-/// Whether the client has what it would get (RFC 9110, 13.1.2): compared weakly, `*` fits anything.
-fn client_has(request: &HttpRequest, tag: &EntityTag) -> bool {
-    match IfNoneMatch::parse(request) {
-        Ok(IfNoneMatch::Any) => request.headers().contains_key(header::IF_NONE_MATCH),
-        Ok(IfNoneMatch::Items(known)) => known.iter().any(|known| known.weak_eq(tag)),
-        Err(_) => false,
+    for (_, resource) in resources {
+        config.service(resource);
     }
 }
 
-/// Whether a pair of a query, still encoded, is the cursor.
-fn is_cursor(pair: &str) -> bool {
-    web::Query::<Vec<(String, String)>>::from_query(pair)
-        .is_ok_and(|pairs| pairs.iter().any(|(name, _)| name == "cursor"))
+async fn not_found() -> Result<web::Bytes, Problem> {
+    Err(Problem::of_status(StatusCode::NOT_FOUND))
 }
 
-fn json(response: &mut HttpResponseBuilder, body: &impl Serialize) -> HttpResponse {
-    response.json(body)
+/// Returns the schema of a text that is one of a few.
+fn one_of<const N: usize>(texts: [&'static str; N]) -> Object {
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(texts)).build()
+}
+
+/// Formats an instant for the wire: RFC 3339, UTC, milliseconds.
+fn instant(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Millis, true)
 }

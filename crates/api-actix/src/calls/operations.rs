@@ -1,36 +1,103 @@
-//! Whether the process lives, whether it can do its work, and what it has done.
+//! Liveness, readiness and metrics.
 
 use std::collections::BTreeMap;
+use std::marker::PhantomData;
 
-use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
 use domain::error::with_sources;
 use futures::future::join_all;
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa::openapi::schema::Object;
 
-use super::Answer;
-use crate::calls::views::{HealthView, ProblemView};
-use crate::http::middleware::Rendered;
+use super::one_of;
+use crate::http::call::{Operation, calls};
+use crate::http::middleware::OwnErrorBody;
 use crate::http::problem::Problem;
-use crate::telemetry::metrics;
+use crate::http::reply::{Content, Json, Rendered, Reply, describe};
+use crate::http::session::Anyone;
+use crate::telemetry::metrics::CONTENT_TYPE;
 use crate::wiring::state::AppState;
 
-const NO_STORE: (header::HeaderName, HeaderValue) = (header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+/// The path of the metrics.
+pub const METRICS_PATH: &str = "/metrics";
 
-/// The process lives.
-#[utoipa::path(get, path = "/healthz", tag = "operations", responses(
-    (status = 200, description = "It does", body = HealthView)))]
-pub async fn healthz() -> Answer {
-    let alive = HealthView { status: "ok", dependencies: BTreeMap::new(), warnings: Vec::new() };
-    Ok(HttpResponse::Ok().insert_header(NO_STORE).json(alive))
+calls! { "operations"
+    /// Whether the server can serve requests.
+    ///
+    /// Each dependency by name. 503 if a required one is unavailable, or the server is stopping.
+    GET "/readyz" => readyz: "All required dependencies are available; `degraded` if an optional one is not";
 }
 
-/// The server can do its work: each dependency by name.
-#[utoipa::path(get, path = "/readyz", tag = "operations", responses(
-    (status = 200, description = "Everything that is needed can be reached; `degraded` where something else is gone",
-        body = HealthView),
-    (status = 503, description = "Something that is needed is gone, or the server is stopping", body = HealthView)))]
-pub async fn readyz(state: Data<AppState>) -> Answer {
+/// Liveness, which the port for the metrics has as well.
+pub mod liveness {
+    use super::*;
+
+    calls! { "operations"
+        /// Whether the process is alive.
+        GET "/healthz" => healthz: "It is";
+    }
+}
+
+/// Metrics, which can have a port of their own.
+pub mod measured {
+    use super::*;
+
+    calls! { "operations"
+        /// Metrics for Prometheus.
+        GET "/metrics" => metrics: "The metrics, in the text format of OpenMetrics", or [NotFound];
+    }
+}
+
+/// Whether the server can serve requests.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Health)]
+pub struct HealthView {
+    /// `degraded`: an optional dependency is unavailable. `unavailable`: a required one is, or the server is stopping.
+    #[schema(schema_with = health)]
+    pub status: &'static str,
+    /// Each dependency by name: `ok` or `unavailable`; and each defect of one that still works, like `replication`: `none`.
+    pub dependencies: BTreeMap<&'static str, &'static str>,
+    /// What the operator should correct, one sentence each.
+    pub warnings: Vec<String>,
+}
+
+fn health() -> Object {
+    one_of(["ok", "degraded", "unavailable"])
+}
+
+async fn healthz(_: Anyone) -> Result<Json<HealthView>, Problem> {
+    Ok(Json::secret(HealthView { status: "ok", dependencies: BTreeMap::new(), warnings: Vec::new() }))
+}
+
+/// 200 or 503 with the same body.
+pub struct Readiness {
+    is_ready: bool,
+    view: HealthView,
+}
+
+impl Reply for Readiness {
+    fn describe(operation: &mut Operation) {
+        describe::<HealthView>(operation, StatusCode::OK, |response| response);
+        describe::<HealthView>(operation, StatusCode::SERVICE_UNAVAILABLE, |response| {
+            response.description("A required dependency is unavailable, or the server is stopping")
+        });
+    }
+
+    fn render(self, request: &HttpRequest) -> Result<HttpResponse, Problem> {
+        let mut response = Json::secret(self.view).render(request)?;
+        if !self.is_ready {
+            *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+            response.extensions_mut().insert(OwnErrorBody);
+        }
+        Ok(response)
+    }
+}
+
+async fn readyz(_: Anyone, state: Data<AppState>) -> Result<Readiness, Problem> {
     let checks = state.dependencies.iter().map(|dependency| async move {
         let checked = dependency.check().await;
         if let Err(error) = &checked {
@@ -53,19 +120,21 @@ pub async fn readyz(state: Data<AppState>) -> Answer {
     let degradations: Vec<_> = checked.into_iter().filter_map(|(_, checked)| checked.ok()).flatten().collect();
     dependencies.extend(degradations.iter().map(|degradation| (degradation.name, degradation.state)));
     let mut warnings: Vec<_> = degradations.into_iter().map(|degradation| degradation.message).collect();
-    // The server works all the same, so these change no status.
+    // The server works all the same, so these do not change the status.
     warnings.extend(state.proxy_warnings.sentences());
-    let mut response = if is_ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
-    let mut response = response.insert_header(NO_STORE).json(HealthView { status, dependencies, warnings });
-    response.extensions_mut().insert(Rendered);
-    Ok(response)
+    Ok(Readiness { is_ready, view: HealthView { status, dependencies, warnings } })
 }
 
-/// What the server has done and how busy it is, for Prometheus.
-#[utoipa::path(get, path = "/metrics", tag = "operations", responses(
-    (status = 200, description = "The metrics, in the text format of OpenMetrics", body = String, content_type = "application/openmetrics-text"),
-    (status = 404, description = "`not_found`: `METRICS_PORT` has them", body = ProblemView)))]
-pub async fn metrics(state: Data<AppState>) -> Answer {
+/// The text format of OpenMetrics.
+pub struct OpenMetrics;
+
+impl Content for OpenMetrics {
+    const MEDIA_TYPE: Option<&'static str> = Some("application/openmetrics-text");
+}
+
+async fn metrics(_: Anyone, state: Data<AppState>) -> Result<Rendered<200, OpenMetrics>, Problem> {
     let text = state.metrics.encode(&state.readings()).map_err(Problem::internal)?;
-    Ok(HttpResponse::Ok().insert_header(NO_STORE).content_type(metrics::CONTENT_TYPE).body(text))
+    let no_store = (header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let response = HttpResponse::Ok().insert_header(no_store).content_type(CONTENT_TYPE).body(text);
+    Ok(Rendered(response, PhantomData))
 }

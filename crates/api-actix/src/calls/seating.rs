@@ -1,49 +1,99 @@
 //! Seat maps.
 
 use std::collections::HashMap;
+use std::marker::PhantomData;
 
-use actix_web::http::header::{self, ETag, EntityTag, HeaderValue};
+use actix_web::http::header::EntityTag;
 use actix_web::web::Data;
-use actix_web::{HttpRequest, HttpResponse};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::ids::{ShowId, UserId};
-use domain::seating::SeatMap;
+use domain::seating::{SeatMap, SeatOnMap};
+use serde::Serialize;
 use sha2::{Digest as _, Sha256};
+use utoipa::ToSchema;
+use utoipa::openapi::schema::Object;
 
-use super::{Answer, client_has};
-use crate::calls::views::{ProblemView, SeatView};
+use super::one_of;
+use crate::http::call::calls;
+use crate::http::preconditions::IfNoneMatch;
 use crate::http::problem::Problem;
-use crate::http::request::{caller_if_known, path_id};
+use crate::http::query::Path;
+use crate::http::reply::{Cache, TaggedList};
+use crate::http::session::MaybeCaller;
 use crate::wiring::state::AppState;
 
-/// A show's seats, by row and number, as they are now. With a token the caller's own seats are marked.
-#[utoipa::path(get, path = "/api/shows/{show_id}/seats", tag = "seating", params(
-    ("show_id" = i64, Path),
-    ("If-None-Match" = Option<String>, Header, description = "The `ETag` of the map that the client has")), responses(
-    (status = 200, description = "The seat map, with a weak `ETag`", body = Vec<SeatView<'_>>),
-    (status = 304, description = "The map is as the client has it"),
-    (status = 400, description = "`validation_failed`: the id is none", body = ProblemView),
-    (status = 404, description = "`show_not_found`", body = ProblemView),
-    (status = 503, description = "`unavailable`", body = ProblemView)))]
-pub async fn seats(request: HttpRequest, state: Data<AppState>) -> Answer {
-    let show_id = ShowId(path_id(&request, "show_id")?);
-    let caller = caller_if_known(&request).map(|caller| caller.user_id);
-    let map = state.seating.seat_map(show_id).await?;
-    let body = body_for(&map, caller)?;
+calls! { "seating"
+    /// Get the seat map of a show.
+    ///
+    /// The seats by row and number, with their current status. With a token, the caller's own seats are marked.
+    GET "/api/shows/{show_id}/seats" => seats: "The seat map, with a weak `ETag`", or [ShowNotFound, Unavailable];
+}
+
+/// A seat of a show.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Seat)]
+pub struct SeatView<'map> {
+    id: i64,
+    row: &'map str,
+    number: i32,
+    #[schema(schema_with = seat_status)]
+    status: &'static str,
+    /// In major units.
+    price: String,
+    /// ISO 4217.
+    currency: &'map str,
+    category: &'map str,
+    accessible: bool,
+    x: i32,
+    y: i32,
+    /// Only on the caller's own seats.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    mine: Option<bool>,
+    /// Only on the caller's own seats.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    user_id: Option<i64>,
+}
+
+impl<'map> SeatView<'map> {
+    /// A seat as the caller sees it.
+    pub fn new(on_map: &SeatOnMap<'map>, price: String, currency: &'map str, caller: Option<i64>) -> Self {
+        let seat = on_map.seat;
+        Self {
+            id: seat.id.0,
+            row: &seat.row,
+            number: seat.number,
+            status: on_map.availability.as_str(),
+            price,
+            currency,
+            category: &seat.category,
+            accessible: seat.accessible,
+            x: seat.x,
+            y: seat.y,
+            mine: on_map.mine.then_some(true),
+            user_id: caller.filter(|_| on_map.mine),
+        }
+    }
+}
+
+fn seat_status() -> Object {
+    one_of(["available", "held", "booked"])
+}
+
+async fn seats(
+    MaybeCaller(bearer): MaybeCaller,
+    Path(show_id): Path<ShowId>,
+    _: IfNoneMatch,
+    state: Data<AppState>,
+) -> Result<TaggedList<SeatView<'static>>, Problem> {
+    let caller = bearer.map(|bearer| bearer.caller.user_id);
+    let body = body_for(&state.seating.seat_map(show_id).await?, caller)?;
     let digest = Sha256::digest(&body);
     let tag = EntityTag::new_weak(URL_SAFE_NO_PAD.encode(digest.get(..16).unwrap_or_default()));
-    let known = client_has(&request, &tag);
-    let mut response = if known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
-    response
-        .insert_header(ETag(tag))
-        .insert_header((header::VARY, HeaderValue::from_static("Authorization, Accept-Encoding")));
-    let cache = if caller.is_some() { "private, no-cache" } else { "no-cache" };
-    response.insert_header((header::CACHE_CONTROL, HeaderValue::from_static(cache)));
-    if known {
-        return Ok(response.finish());
-    }
-    Ok(response.content_type("application/json").body(body))
+    let cache = if caller.is_some() { Cache::Private } else { Cache::Revalidate };
+    Ok(TaggedList { tag, cache, vary: "Authorization, Accept-Encoding", body, view: PhantomData })
 }
 
 fn body_for(map: &SeatMap, caller: Option<UserId>) -> Result<Vec<u8>, Problem> {

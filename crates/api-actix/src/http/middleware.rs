@@ -1,5 +1,5 @@
 //! What happens around every request. From the outside in: [`envelope`] (id, problems, headers, log), CORS, compression, [`identify`]
-//! (who calls, how often, whether the session lasts).
+//! (who calls, and how often).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{ConnectionType, Method, StatusCode};
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpMessage as _, HttpRequest, web};
+use actix_web::{Error, HttpMessage as _, web};
 use domain::limits::{Allowance, ClientNetwork, Limit};
 
 use crate::http::client_address::source;
@@ -78,7 +78,7 @@ fn with_problem(response: ServiceResponse, id: &str) -> ServiceResponse {
         return response;
     }
     let own = response.response().error().and_then(|error| error.as_error::<Problem>()).cloned();
-    if own.is_none() && response.response().extensions().get::<Rendered>().is_some() {
+    if own.is_none() && response.response().extensions().get::<OwnErrorBody>().is_some() {
         return response;
     }
     let is_preflight = response.request().method() == Method::OPTIONS && status == StatusCode::BAD_REQUEST;
@@ -106,9 +106,9 @@ fn with_problem(response: ServiceResponse, id: &str) -> ServiceResponse {
     })
 }
 
-/// Marks an answer of an error status whose body is as it must be, such as that of `/readyz`.
+/// Marks a response of an error status whose body is no problem, like that of `/readyz`.
 #[derive(Clone, Copy)]
-pub struct Rendered;
+pub struct OwnErrorBody;
 
 /// Where GET is allowed HEAD is too.
 fn with_head(headers: &HeaderMap) -> Option<HeaderValue> {
@@ -153,7 +153,7 @@ pub async fn leave_short_bodies(
     Ok(response)
 }
 
-/// Works out who calls and whether the session lasts, and counts the calls of each caller, or of each address without one.
+/// Reads the caller from the token, and counts the calls of each caller, or of each network without a valid token.
 pub async fn identify(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -168,7 +168,7 @@ pub async fn identify(
         Err(problem) => return Ok(request.error_response(problem)),
     };
     request.extensions_mut().insert(network);
-    let mut response = route(request, next, &state, who).await?;
+    let mut response = route(request, next, who).await?;
     if let Some((limit, allowance)) = counted {
         for (name, value) in rate_limit_headers(limit, allowance) {
             // A problem of the call's own, such as too many failed logins, has told its own.
@@ -180,79 +180,20 @@ pub async fn identify(
     Ok(response)
 }
 
-/// Passes on a request that has one reading: its path, its session and what it accepts are checked first.
+/// Passes on a request whose path has one spelling and whose client accepts JSON.
 async fn route(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
-    state: &AppState,
     who: Authorization,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     if !is_canonical_path(request.path()) {
         return Ok(request.error_response(Problem::of_status(StatusCode::NOT_FOUND)));
     }
-    let who = check_session(&request, state, who).await;
-    request.extensions_mut().insert(who.clone());
+    request.extensions_mut().insert(who);
     if !is_acceptable(&request) {
         return Ok(request.error_response(Problem::of_status(StatusCode::NOT_ACCEPTABLE)));
     }
-    let response = next.call(request).await?.map_into_boxed_body();
-    match check_session_after(&response, state, &who).await {
-        Some(problem) => Ok(response.error_response(problem)),
-        None => Ok(response),
-    }
-}
-
-/// Where what is read is the same for whoever calls: no session is looked at, and nobody is known.
-const THE_SAME_FOR_ALL: [&str; 3] = ["/api/movies", "/api/theatres", "/api/openapi.json"];
-
-/// Whether the token's session lasts: a token says only that it once began. After the count, so that the store is not asked more
-/// often than calls are allowed.
-async fn check_session(request: &ServiceRequest, state: &AppState, who: Authorization) -> Authorization {
-    let Authorization::Known(bearer) = who else { return who };
-    let path = request.path();
-    let is_read = request.method() == Method::GET;
-    let same_for_all = is_read && THE_SAME_FOR_ALL.iter().any(|start| path.starts_with(start));
-    if !path.starts_with("/api/") || path.starts_with("/api/auth/") || same_for_all {
-        return Authorization::Anonymous;
-    }
-    if is_command(request.request()) {
-        let has_ended = state.identity.is_known_to_have_ended(&bearer).await;
-        return if has_ended { Authorization::Ended } else { who };
-    }
-    match state.identity.lasts(&bearer).await {
-        Ok(true) => who,
-        Ok(false) => Authorization::Ended,
-        Err(error) => Authorization::Unproven(error),
-    }
-}
-
-/// Whether a request is one that writes to claims: the caller's session is read in their snapshot and looked at again in their
-/// transaction, so that nobody has to ask for it before.
-fn is_command(request: &HttpRequest) -> bool {
-    // Not by the route's pattern: finding that goes through all of them, and took a twentieth of the server's time.
-    let path: Vec<_> = request.path().split('/').skip(1).collect();
-    matches!(
-        (request.method().as_str(), path.as_slice()),
-        ("POST", ["api", "bookings"] | ["api", "bookings", _, "cancel" | "seats"])
-            | ("POST", ["api", "shows", _, "holds"] | ["api", "holds", _, "extend"])
-            | ("DELETE", ["api", "holds", _])
-    )
-}
-
-/// What a command is told instead of its refusal if its session has ended: it may have been refused for its form, before its
-/// session was looked at. A conflict never is.
-async fn check_session_after(response: &ServiceResponse, state: &AppState, who: &Authorization) -> Option<Problem> {
-    let Authorization::Known(bearer) = who else { return None };
-    let status = response.status();
-    let is_told = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::CONFLICT);
-    if !status.is_client_error() || is_told || !is_command(response.request()) {
-        return None;
-    }
-    match state.identity.lasts(bearer).await {
-        Ok(true) => None,
-        Ok(false) => Some(Problem::session_ended()),
-        Err(error) => Some(error.into()),
-    }
+    Ok(next.call(request).await?.map_into_boxed_body())
 }
 
 /// The network that a request comes from. Handlers find it among the request's extensions.
@@ -288,12 +229,16 @@ async fn count(
     }
 }
 
-/// Whether a path is asked for by what watches the server: it must be answered however many requests there are.
-fn is_watched(path: &str) -> bool {
+/// Returns whether a path is polled by monitoring: its requests are not limited.
+pub fn is_watched(path: &str) -> bool {
     matches!(path, "/healthz" | "/readyz")
 }
 
-/// Whether the client accepts the JSON of the API.
+/// Returns whether a path belongs to the API, whose responses are JSON.
+pub fn is_api(path: &str) -> bool {
+    path.starts_with("/api/")
+}
+
 fn is_acceptable(request: &ServiceRequest) -> bool {
-    !request.path().starts_with("/api/") || accepts_json(request.headers())
+    !is_api(request.path()) || accepts_json(request.headers())
 }

@@ -22,18 +22,25 @@ use domain::identity::{
 use domain::ids::SeatId;
 use domain::limits::{Allowance, Limit};
 use domain::seating::{SeatMapError, SeatSelectionError};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
 
-/// Declares the codes: one table for the program, the OpenAPI document and the documentation.
+/// Declares the codes: one table for the program, the OpenAPI document and the reference page.
 macro_rules! codes {
-    ($($(#[$doc:meta])* $name:ident = $status:literal, $code:literal, $title:literal;)*) => {
-        /// What went wrong, as clients tell it apart. Codes never change their meaning.
-        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-        pub enum Code { $($(#[$doc])* $name,)* }
+    ($($(#[doc = $doc:literal])+ $name:ident = $status:literal, $code:literal, $title:literal;)*) => {
+        /// What went wrong, for programs. A code never changes its meaning.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+        pub enum Code { $($(#[doc = $doc])+ $name,)* }
 
         impl Code {
             /// Every code.
             pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// Returns what the code means: one or two sentences.
+            pub fn description(self) -> &'static str {
+                match self { $(Self::$name => concat!($($doc),+).trim_ascii(),)* }
+            }
 
             fn parts(self) -> (u16, &'static str, &'static str) {
                 match self { $(Self::$name => ($status, $code, $title),)* }
@@ -43,85 +50,86 @@ macro_rules! codes {
 }
 
 codes! {
-    /// The request is not HTTP/1.1, or where it ends is ambiguous; the connection is closed.
+    /// The request is not HTTP/1.1, or its end is ambiguous. The connection is closed.
     MalformedRequest = 400, "malformed_request", "Malformed request";
-    /// The body is not JSON: bad UTF-8, too deep, or a member twice.
+    /// The body is not JSON: bad UTF-8, nested too deeply, or a member is repeated.
     MalformedJson = 400, "malformed_json", "Malformed JSON";
-    /// JSON, query or path of the wrong shape; `errors` tells each field.
+    /// The body, the query or the path is invalid. `errors` lists every invalid field.
     ValidationFailed = 400, "validation_failed", "Validation failed";
-    /// The call needs an Idempotency-Key.
+    /// The call needs an `Idempotency-Key` header.
     IdempotencyKeyMissing = 400, "idempotency_key_missing", "Idempotency key missing";
-    /// The Idempotency-Key is not one.
+    /// The `Idempotency-Key` header is invalid.
     IdempotencyKeyInvalid = 400, "idempotency_key_invalid", "Idempotency key invalid";
-    /// No, malformed, expired or ended token.
+    /// The token is missing, malformed, expired, or its session has ended.
     Unauthenticated = 401, "unauthenticated", "Not authenticated";
-    /// Wrong address or password.
+    /// The e-mail address or the password is wrong.
     InvalidCredentials = 401, "invalid_credentials", "Invalid credentials";
-    /// The caller may not do this.
+    /// The caller is not allowed to do this, or a required `current_password` is missing or wrong.
     Forbidden = 403, "forbidden", "Forbidden";
-    /// There is nothing at this path.
+    /// The resource does not exist, or it belongs to another user.
     NotFound = 404, "not_found", "Not found";
-    /// There is no such show.
+    /// The show does not exist.
     ShowNotFound = 404, "show_not_found", "Show not found";
-    /// There is no such movie.
+    /// The movie does not exist.
     MovieNotFound = 404, "movie_not_found", "Movie not found";
-    /// There is no such theatre.
+    /// The theatre does not exist.
     TheatreNotFound = 404, "theatre_not_found", "Theatre not found";
-    /// A seat is not of the show's hall; `seat_ids` names those.
+    /// Some seats do not belong to the show's hall. `seat_ids` lists them.
     SeatNotFound = 404, "seat_not_found", "Seat not found";
-    /// There is no such hold.
+    /// The hold does not exist, was released or redeemed, or belongs to another user.
     HoldNotFound = 404, "hold_not_found", "Hold not found";
-    /// The caller has no such booking.
+    /// The booking does not exist, or it belongs to another user.
     BookingNotFound = 404, "booking_not_found", "Booking not found";
-    /// The path does not know the method; `Allow` tells those it does.
+    /// The path does not support the method. `Allow` lists the methods that it supports.
     MethodNotAllowed = 405, "method_not_allowed", "Method not allowed";
-    /// Nothing that the client accepts can be answered.
+    /// The response is JSON, which the `Accept` header excludes.
     NotAcceptable = 406, "not_acceptable", "Not acceptable";
     /// The request did not arrive in time.
     RequestTimeout = 408, "request_timeout", "Request timeout";
-    /// A seat is taken; `seat_ids` names those.
+    /// Some seats are taken. `seat_ids` lists them, `hold_id` is the caller's own hold of one of them, and `alternatives` has
+    /// groups of free seats.
     SeatUnavailable = 409, "seat_unavailable", "Seat unavailable";
-    /// An account has this address.
+    /// Another account has this e-mail address.
     EmailTaken = 409, "email_taken", "Email taken";
-    /// Something else forbids it as things are; `detail` tells what to do.
+    /// The current state does not allow this. `detail` says what to do.
     Conflict = 409, "conflict", "Conflict";
-    /// The show takes no more bookings, or none yet.
+    /// The show is not on sale: not yet, not any more, or it is cancelled.
     SalesClosed = 409, "sales_closed", "Sales closed";
-    /// The hold ran out; its seats are anybody's.
+    /// The hold has expired, and its seats are free.
     HoldExpired = 409, "hold_expired", "Hold expired";
     /// The booking cannot be cancelled, or not any more.
     BookingNotCancellable = 409, "booking_not_cancellable", "Booking not cancellable";
-    /// The body is larger than any that makes sense.
+    /// The body exceeds the size limit.
     PayloadTooLarge = 413, "payload_too_large", "Payload too large";
-    /// The body must be JSON.
+    /// The body must be JSON in UTF-8, without a content encoding.
     UnsupportedMediaType = 415, "unsupported_media_type", "Unsupported media type";
-    /// The key was used with another request.
+    /// The `Idempotency-Key` was used with another request.
     IdempotencyKeyReused = 422, "idempotency_key_reused", "Idempotency key reused";
-    /// More seats than a booking may have, or than a caller may hold of one show.
+    /// The request has more seats than a booking can have, or than a user can hold for one show. `max` is the limit.
     TooManySeats = 422, "too_many_seats", "Too many seats";
-    /// The selection would leave single seats empty; `seat_ids` names those.
+    /// The selection leaves single empty seats. `seat_ids` lists them, and `alternatives` has groups of free seats.
     SeatsLeaveGap = 422, "seats_leave_gap", "Seats leave a gap";
     /// The new seats cost more than the old ones.
     PriceDiffers = 422, "price_differs", "Price differs";
-    /// Too many requests, or failed logins.
+    /// Too many requests, or too many failed logins.
     RateLimited = 429, "rate_limited", "Rate limited";
-    /// Too many sign-ups from one address in an hour.
+    /// Too many sign-ups from one network within an hour.
     TooManySignUps = 429, "too_many_sign_ups", "Too many sign-ups";
-    /// The caller would hold more seats over all shows than one may.
+    /// The caller would hold more seats over all shows than a user can. `max` is the limit.
     HeldSeatsLimit = 429, "held_seats_limit", "Held seats limit";
-    /// The caller has held a seat for as long as one may; `seat_ids` names those.
+    /// The caller has held some seats for as long as a user can. `seat_ids` lists them.
     SeatHoldTimeUsed = 429, "seat_hold_time_used", "Seat hold time used";
-    /// The caller has cancelled as many bookings within a day as one may.
+    /// The caller has cancelled as many bookings within 24 hours as a user can. `max` is the limit.
     CancellationLimit = 429, "cancellation_limit", "Cancellation limit";
-    /// The request line and the headers are larger than any that make sense; the connection is closed.
+    /// The request line and the headers exceed the size limit. The connection is closed.
     HeadersTooLarge = 431, "headers_too_large", "Headers too large";
-    /// A mistake of ours.
+    /// The server failed. The log has the cause under the request's id.
     Internal = 500, "internal", "Internal error";
-    /// Something the server needs cannot be reached.
+    /// A dependency of the server cannot be reached.
     Unavailable = 503, "unavailable", "Unavailable";
-    /// Too many wait already.
+    /// The server sheds load: too many requests are waiting.
     Overloaded = 503, "overloaded", "Overloaded";
-    /// The booking may exist: the same key tells.
+    /// The booking may exist. Retry with the same key to find out.
     OutcomeUnknown = 503, "outcome_unknown", "Outcome unknown";
 }
 
@@ -141,14 +149,14 @@ impl Code {
     }
 }
 
-/// A field that is not as it must be.
+/// An invalid field.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FieldError {
-    /// Its name, or its path: `seat_ids[2]`.
+    /// Its name, or its path, like `seat_ids[2]`.
     pub field: String,
-    /// What is wrong, as clients tell it apart.
+    /// What is wrong, for programs.
     pub code: &'static str,
-    /// What is wrong, for people.
+    /// What is wrong, for people: a predicate, like `is required`.
     pub message: String,
 }
 
@@ -171,11 +179,13 @@ impl Problem {
     /// Fields that are not as they must be, all at once.
     pub fn fields(errors: Vec<FieldError>) -> Self {
         let names: Vec<_> = errors.iter().map(|error| format!("{} {}", error.field, error.message)).collect();
-        let list = errors.iter().map(|error| {
-            json!({ "field": error.field, "code": error.code, "message": format!("{} {}", error.field, error.message) })
+        let list = errors.iter().zip(&names).map(|(error, message)| {
+            let view =
+                FieldErrorView { field: error.field.clone(), code: error.code.to_owned(), message: message.clone() };
+            json!(view)
         });
-        let members = Value::Array(list.collect());
-        Self::new(Code::ValidationFailed, format!("{}.", names.join("; "))).with("errors", members)
+        let list = Value::Array(list.collect());
+        Self::new(Code::ValidationFailed, format!("{}.", names.join("; "))).with("errors", list)
     }
 
     /// One field that is not as it must be.
@@ -323,6 +333,46 @@ impl ResponseError for Problem {
         }
         response.finish()
     }
+}
+
+/// An invalid field.
+#[derive(Serialize, ToSchema)]
+#[schema(as = FieldError)]
+struct FieldErrorView {
+    /// Its name, or its path, like `seat_ids[2]`.
+    field: String,
+    code: String,
+    message: String,
+}
+
+/// Problem details (RFC 9457). `message` repeats `detail`.
+#[derive(ToSchema)]
+#[schema(as = Problem)]
+#[expect(dead_code, reason = "only its schema is used: `Problem::body` writes the members that a problem has")]
+pub struct ProblemView {
+    r#type: String,
+    title: String,
+    #[schema(minimum = 400, maximum = 599)]
+    status: u16,
+    detail: String,
+    message: String,
+    code: String,
+    request_id: String,
+    /// With `validation_failed`: every invalid field.
+    #[schema(nullable = false)]
+    errors: Option<Vec<FieldErrorView>>,
+    /// The seats that the problem is about.
+    #[schema(nullable = false)]
+    seat_ids: Option<Vec<i64>>,
+    /// With `seat_unavailable`: the caller's own hold, if it has some of those seats.
+    #[schema(nullable = false)]
+    hold_id: Option<String>,
+    /// With `seat_unavailable` for several seats and with `seats_leave_gap`: up to three groups of as many free seats together.
+    #[schema(nullable = false)]
+    alternatives: Option<Vec<Vec<i64>>>,
+    /// The limit that was exceeded.
+    #[schema(nullable = false)]
+    max: Option<u64>,
 }
 
 impl From<StoreError> for Problem {

@@ -35,7 +35,7 @@ use thiserror::Error;
 use tokio::task::JoinHandle as Task;
 
 use crate::calls;
-use crate::calls::views::JsonAnswers;
+use crate::calls::booking::JsonAnswers;
 use crate::connection::{self, Serving};
 use crate::demo::seeding::{SeedError, seed_demo, top_up};
 use crate::http::client_address::ProxyWarnings;
@@ -349,12 +349,7 @@ fn listen(config: &Config, state: &Data<AppState>) -> Result<Listener, StartErro
         // The last one that is added is the first one that a request meets.
         App::new()
             .app_data(app_state.clone())
-            .configure(calls::configure)
-            .configure(|app| {
-                if has_metrics {
-                    calls::configure_metrics(app);
-                }
-            })
+            .configure(|app| calls::configure(app, has_metrics))
             .wrap(from_fn(identify))
             .wrap(from_fn(leave_short_bodies))
             .wrap(Compress::default())

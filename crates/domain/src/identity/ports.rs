@@ -166,9 +166,6 @@ pub trait SessionGuard: Send + Sync {
     /// MUST say no at once to what it was told to have ended, whatever the store has said meanwhile.
     async fn lasts(&self, bearer: &Bearer) -> Result<bool, StoreError>;
 
-    /// Whether it was told that the bearer's session has ended. Asks no store.
-    async fn is_known_to_have_ended(&self, bearer: &Bearer) -> bool;
-
     /// Is told that a session has ended, after that was committed.
     async fn ended(&self, session: SessionId);
 

@@ -370,11 +370,6 @@ impl IdentityService {
         self.guard.lasts(bearer).await
     }
 
-    /// Whether this server knows, without asking the store, that the bearer's session has ended.
-    pub async fn is_known_to_have_ended(&self, bearer: &Bearer) -> bool {
-        self.guard.is_known_to_have_ended(bearer).await
-    }
-
     /// The caller's profile as it is stored now.
     pub async fn who_am_i(&self, caller: &Caller) -> Result<User, WhoAmIError> {
         let user = self.users.by_id(caller.user_id).await?;

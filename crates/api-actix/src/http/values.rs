@@ -1,0 +1,382 @@
+//! The domain's values in requests: how each is read, and its schema, which accepts the same values.
+//!
+//! A schema is wider than its parser where it cannot express the rule. Two formats are our own:
+//!
+//! - `display-name`: a line that shows something and has no hidden characters ([`domain::text::shown_line`]);
+//! - `cursor`: a text from the `Link` header of the previous page.
+//!
+//! Lengths count code points after Unicode normalization.
+
+use chrono::{DateTime, NaiveDate, Utc};
+use domain::booking::{BookingStatus, HoldId, Refusal, When};
+use domain::identity::{Email, Name, Password, RefreshToken};
+use domain::ids::{BookingId, MovieId, SeatId, SessionId, ShowId, TheatreId};
+use domain::seating::{SeatSelection, SeatSelectionError};
+use domain::text::{check_length, check_line};
+use serde_json::Value;
+use utoipa::openapi::Schema;
+use utoipa::openapi::schema::{ArrayBuilder, KnownFormat, Object, ObjectBuilder, SchemaFormat, Type};
+
+use super::body::{Findings, JsonValue};
+use super::mistakes::Mistake;
+use super::problem::{Code, Problem};
+use super::query::{ParameterValue, PathValue};
+
+/// The longest text that can be a refresh token.
+const REFRESH_TOKEN_MAX: usize = 512;
+/// The longest text of a filter.
+const FILTER_MAX: usize = 200;
+/// The longest name of a seat category.
+const CATEGORY_MAX: usize = 100;
+const ID: &str = "must be an integer from 1 to 9223372036854775807";
+
+fn text() -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(Type::String)
+}
+
+fn known(format: KnownFormat) -> ObjectBuilder {
+    text().format(Some(SchemaFormat::KnownFormat(format)))
+}
+
+/// Names a format of our own, for rules that a schema cannot express.
+fn custom(format: &str) -> SchemaFormat {
+    SchemaFormat::Custom(format.to_owned())
+}
+
+fn of_length(min: usize, max: usize) -> ObjectBuilder {
+    text().min_length(Some(min)).max_length(Some(max))
+}
+
+/// A text without control characters and line breaks, as [`check_line`] accepts it.
+fn line(min: usize, max: usize) -> Schema {
+    of_length(min, max).pattern(Some(r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*$")).into()
+}
+
+fn id() -> Object {
+    let format = SchemaFormat::KnownFormat(KnownFormat::Int64);
+    ObjectBuilder::new()
+        .schema_type(Type::Integer)
+        .format(Some(format))
+        .minimum(Some(1))
+        .maximum(Some(i64::MAX))
+        .build()
+}
+
+/// Reads a string with a parser of the domain.
+fn read_text<T>(
+    value: &Value,
+    at: &str,
+    findings: &mut Findings<'_>,
+    parse: impl FnOnce(&str) -> Result<T, Mistake>,
+) -> Option<T> {
+    let read = value.as_str().ok_or_else(|| Mistake::new("wrong_type", "must be a string")).and_then(parse);
+    findings.mistakes.take(at, read)
+}
+
+fn read_id(value: &Value) -> Result<i64, Mistake> {
+    match (value.as_i64(), value.is_u64()) {
+        (Some(id), _) if id > 0 => Ok(id),
+        (Some(_), _) | (None, true) => Err(Mistake::new("out_of_range", ID)),
+        (None, false) => Err(Mistake::new("wrong_type", "must be an integer")),
+    }
+}
+
+/// Reads an id of a path or a query: digits alone, so that each resource has one path.
+fn parse_id(text: &str) -> Option<i64> {
+    let is_canonical = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
+    text.parse().ok().filter(|id: &i64| is_canonical && *id > 0)
+}
+
+macro_rules! ids {
+    ($($Id:ident in path as $name:literal),+ $(,)?) => {$(
+        impl JsonValue for $Id {
+            fn schema() -> Schema {
+                id().into()
+            }
+
+            fn read(value: &Value, at: &str, findings: &mut Findings<'_>) -> Option<Self> {
+                findings.mistakes.take(at, read_id(value)).map(Self)
+            }
+        }
+
+        impl ParameterValue for $Id {
+            fn schema() -> Schema {
+                id().into()
+            }
+
+            fn parse(text: &str) -> Result<Self, Mistake> {
+                parse_id(text).map(Self).ok_or_else(|| Mistake::new("invalid", ID))
+            }
+        }
+
+        impl PathValue for $Id {
+            const NAME: &'static str = $name;
+
+            fn schema() -> Schema {
+                id().into()
+            }
+
+            fn parse(text: &str) -> Result<Self, Problem> {
+                parse_id(text).map(Self).ok_or_else(|| Problem::field($name, "invalid", ID))
+            }
+        }
+    )+};
+}
+
+ids! {
+    BookingId in path as "booking_id",
+    MovieId in path as "movie_id",
+    SeatId in path as "seat_id",
+    SessionId in path as "session_id",
+    ShowId in path as "show_id",
+    TheatreId in path as "theatre_id",
+}
+
+impl JsonValue for Name {
+    fn schema() -> Schema {
+        of_length(1, Self::MAX).format(Some(custom("display-name"))).into()
+    }
+
+    fn read(value: &Value, at: &str, findings: &mut Findings<'_>) -> Option<Self> {
+        read_text(value, at, findings, |text| Ok(Self::parse(text)?))
+    }
+}
+
+impl JsonValue for Email {
+    fn schema() -> Schema {
+        known(KnownFormat::Email).max_length(Some(Self::MAX)).into()
+    }
+
+    fn read(value: &Value, at: &str, findings: &mut Findings<'_>) -> Option<Self> {
+        read_text(value, at, findings, |text| Ok(Self::parse(text)?))
+    }
+}
+
+impl JsonValue for Password {
+    fn schema() -> Schema {
+        of_length(Self::MIN, Self::MAX).into()
+    }
+
+    fn read(value: &Value, at: &str, findings: &mut Findings<'_>) -> Option<Self> {
+        read_text(value, at, findings, |text| Ok(Self::parse(text)?))
+    }
+}
+
+/// Any text: an attempt to match a stored secret.
+impl JsonValue for String {
+    fn schema() -> Schema {
+        text().into()
+    }
+
+    fn read(value: &Value, at: &str, findings: &mut Findings<'_>) -> Option<Self> {
+        read_text(value, at, findings, |text| Ok(text.to_owned()))
+    }
+}
+
+impl JsonValue for RefreshToken {
+    fn schema() -> Schema {
+        of_length(1, REFRESH_TOKEN_MAX).into()
+    }
+
+    fn read(value: &Value, at: &str, findings: &mut Findings<'_>) -> Option<Self> {
+        read_text(value, at, findings, |text| {
+            check_length(text, 1, REFRESH_TOKEN_MAX)?;
+            Ok(Self(text.to_owned()))
+        })
+    }
+}
+
+/// The name of a seat category.
+pub struct Category(pub String);
+
+impl JsonValue for Category {
+    fn schema() -> Schema {
+        line(1, CATEGORY_MAX)
+    }
+
+    fn read(value: &Value, at: &str, findings: &mut Findings<'_>) -> Option<Self> {
+        read_text(value, at, findings, |text| {
+            check_line(text, 1, CATEGORY_MAX)?;
+            Ok(Self(text.to_owned()))
+        })
+    }
+}
+
+impl JsonValue for bool {
+    fn schema() -> Schema {
+        ObjectBuilder::new().schema_type(Type::Boolean).into()
+    }
+
+    fn read(value: &Value, at: &str, findings: &mut Findings<'_>) -> Option<Self> {
+        let mistake = || Mistake::new("wrong_type", "must be true or false");
+        findings.mistakes.take(at, value.as_bool().ok_or_else(mistake))
+    }
+}
+
+/// A number of seats: at least one.
+pub struct Quantity(pub usize);
+
+impl JsonValue for Quantity {
+    fn schema() -> Schema {
+        id().into()
+    }
+
+    /// Refuses more than [`domain::booking::Rules::seats_max`].
+    fn read(value: &Value, at: &str, findings: &mut Findings<'_>) -> Option<Self> {
+        let asked = findings.mistakes.take(at, read_id(value))?;
+        let (asked, max) = (usize::try_from(asked).unwrap_or(usize::MAX), findings.rules.seats_max);
+        if asked > max {
+            findings.refusal = Some(SeatSelectionError::TooMany { asked, max }.into());
+        }
+        Some(Self(asked))
+    }
+}
+
+impl JsonValue for SeatSelection {
+    fn schema() -> Schema {
+        ArrayBuilder::new().items(id()).min_items(Some(1)).unique_items(true).into()
+    }
+
+    /// Refuses more than [`domain::booking::Rules::seats_max`].
+    fn read(value: &Value, at: &str, findings: &mut Findings<'_>) -> Option<Self> {
+        let Some(items) = value.as_array() else {
+            findings.mistakes.add(at, Mistake::new("wrong_type", "must be a list of integers"));
+            return None;
+        };
+        // Every item is read, so that every mistake is reported.
+        let items =
+            items.iter().enumerate().map(|(number, item)| SeatId::read(item, &format!("{at}[{number}]"), findings));
+        let items: Vec<_> = items.collect();
+        match Self::parse(items.into_iter().collect::<Option<_>>()?, findings.rules.seats_max) {
+            Ok(seats) => return Some(seats),
+            Err(SeatSelectionError::Empty) => {
+                findings.mistakes.add(at, Mistake::new("too_few", "must have at least one seat"));
+            }
+            Err(SeatSelectionError::Repeated { seat_id }) => {
+                findings.mistakes.add(at, Mistake::new("repeated", format!("has seat {seat_id} twice")));
+            }
+            Err(error @ SeatSelectionError::TooMany { .. }) => findings.refusal = Some(error.into()),
+        }
+        None
+    }
+}
+
+impl JsonValue for HoldId {
+    fn schema() -> Schema {
+        text().into()
+    }
+
+    /// Refuses a malformed id as that of an unknown hold.
+    fn read(value: &Value, at: &str, findings: &mut Findings<'_>) -> Option<Self> {
+        let text = read_text(value, at, findings, |text| Ok(text.to_owned()))?;
+        Self::parse(&text).map_err(|_| findings.refusal = Some(Refusal::HoldNotFound.into())).ok()
+    }
+}
+
+impl PathValue for HoldId {
+    const NAME: &'static str = "hold_id";
+    const CODE: Code = Code::HoldNotFound;
+
+    fn schema() -> Schema {
+        text().into()
+    }
+
+    /// Refuses a malformed id as that of an unknown hold.
+    fn parse(text: &str) -> Result<Self, Problem> {
+        Self::parse(text).map_err(|_| Refusal::HoldNotFound.into())
+    }
+}
+
+/// The text of a filter, one line. An empty text filters nothing.
+pub struct FilterText(String);
+
+impl FilterText {
+    /// Returns the text, unless it is empty.
+    pub fn into_filter(self) -> Option<String> {
+        Some(self.0).filter(|text| !text.is_empty())
+    }
+}
+
+impl ParameterValue for FilterText {
+    fn schema() -> Schema {
+        line(0, FILTER_MAX)
+    }
+
+    fn parse(text: &str) -> Result<Self, Mistake> {
+        check_line(text, 0, FILTER_MAX)?;
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl ParameterValue for bool {
+    fn schema() -> Schema {
+        ObjectBuilder::new().schema_type(Type::Boolean).into()
+    }
+
+    fn parse(text: &str) -> Result<Self, Mistake> {
+        text.parse().map_err(|_| Mistake::new("invalid", "must be true or false"))
+    }
+}
+
+impl ParameterValue for NaiveDate {
+    fn schema() -> Schema {
+        known(KnownFormat::Date).into()
+    }
+
+    fn parse(text: &str) -> Result<Self, Mistake> {
+        // Exactly ten characters: chrono's parser alone accepts +2026-1-2.
+        let parsed = text.parse().ok().filter(|_| text.len() == 10 && text.is_ascii());
+        parsed.ok_or_else(|| Mistake::new("invalid", "must be a date like 2026-12-24"))
+    }
+}
+
+impl ParameterValue for DateTime<Utc> {
+    fn schema() -> Schema {
+        known(KnownFormat::DateTime).into()
+    }
+
+    fn parse(text: &str) -> Result<Self, Mistake> {
+        // A plus sign in a query is a space.
+        let parsed = DateTime::parse_from_rfc3339(&text.replace(' ', "+"));
+        let message = "must be a time by RFC 3339, like 2026-12-24T20:15:00Z";
+        parsed.map(|at| at.to_utc()).map_err(|_| Mistake::new("invalid", message))
+    }
+}
+
+impl ParameterValue for When {
+    fn schema() -> Schema {
+        text().enum_values(Some(["upcoming", "past"])).into()
+    }
+
+    fn parse(text: &str) -> Result<Self, Mistake> {
+        match text {
+            "upcoming" => Ok(Self::Upcoming),
+            "past" => Ok(Self::Past),
+            _ => Err(Mistake::new("invalid", "must be upcoming or past")),
+        }
+    }
+}
+
+impl ParameterValue for BookingStatus {
+    fn schema() -> Schema {
+        text().enum_values(Some(Self::ALL.map(Self::as_str))).into()
+    }
+
+    fn parse(text: &str) -> Result<Self, Mistake> {
+        let message = "must be pending_payment, confirmed, cancelled, expired or refunded";
+        Self::parse(text).map_err(|_| Mistake::new("invalid", message))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_have_one_spelling() {
+        assert_eq!(parse_id("42"), Some(42));
+        for wrong in ["", "0", "-1", "+1", "042", "1.0", "1e3", "９", "9223372036854775808", "a"] {
+            assert_eq!(parse_id(wrong), None, "{wrong}");
+        }
+    }
+}
