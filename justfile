@@ -33,3 +33,7 @@ api:
 # Runs the last release's store contract on this tree's schema.
 rollout *arguments:
     cargo xtask rollout {{ arguments }}
+
+# Tests the server against its OpenAPI document.
+schemathesis:
+    cargo xtask schemathesis

@@ -10,7 +10,7 @@ use crate::images::{self, TestImages};
 use crate::process::{cargo, check_interrupted, read, run as run_command};
 use crate::server_image::ServerImage;
 use crate::test::{Report, Suite, build_server};
-use crate::{api, compose, purity, rollout, test};
+use crate::{api, compose, purity, rollout, schemathesis, test};
 
 /// How long all steps may take together, on two cores and from nothing: a warning otherwise.
 const BUDGET: Duration = Duration::from_secs(40 * 60);
@@ -38,7 +38,7 @@ const fn step(name: &'static str, budget_seconds: u64, run: fn(&mut Ci) -> Resul
 
 /// In the order of what fails soonest. One folder and one profile for all but the server, so that little is built twice. The server
 /// is built once, for release: the tests run what the image has, and no second build with features of its own is needed.
-const STEPS: [Step; 14] = [
+const STEPS: [Step; 15] = [
     step("format", 15, |_| format().map(passed)),
     step("clippy", 420, |_| clippy().map(passed)),
     step("documentation", 120, |_| documentation().map(passed)),
@@ -49,6 +49,7 @@ const STEPS: [Step; 14] = [
     step("images", 180, Ci::images),
     step("release", 345, Ci::release),
     step("test", 600, Ci::test),
+    step("schemathesis", 300, Ci::schemathesis),
     step("proxies", 180, Ci::proxies),
     step("rollout", 120, Ci::rollout),
     step("image", 60, Ci::image),
@@ -179,6 +180,10 @@ impl Ci {
     fn test(&mut self) -> Result<Outcome, Failure> {
         let report = test::run(Suite::Whole, &[], &self.backends(), self.server()?)?;
         self.report.insert(report).verdict().map(passed)
+    }
+
+    fn schemathesis(&mut self) -> Result<Outcome, Failure> {
+        schemathesis::run(Some(self.server()?)).map(passed)
     }
 
     fn proxies(&mut self) -> Result<Outcome, Failure> {

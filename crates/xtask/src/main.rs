@@ -19,6 +19,8 @@ mod purity;
 mod random;
 mod redis;
 mod rollout;
+mod schemathesis;
+mod server;
 mod server_image;
 mod system;
 mod tally;
@@ -60,6 +62,9 @@ enum Recipe {
     Purity,
     /// Compares the API with that of the last release: what breaks clients, CHANGELOG.md must announce.
     Api,
+    /// Tests the server against its OpenAPI document with Schemathesis: on both stores, as a customer, as an administrator and without a
+    /// token. Installs the pinned version from PyPI into the target folder.
+    Schemathesis,
     /// Runs the last release's store contract on this tree's schema: its servers go on while new ones come.
     Rollout {
         /// The release's tag, or any other commit. The newest tag like v0.1.0 if it is not given.
@@ -88,6 +93,7 @@ fn main() -> ExitCode {
         }
         Recipe::Purity => purity::run(),
         Recipe::Api => api::run(),
+        Recipe::Schemathesis => schemathesis::run(None),
         Recipe::Rollout { from } => rollout::run(from.as_deref(), None),
         Recipe::Bench { part, seconds } => bench::run(part, seconds),
         Recipe::Ci => ci::run(),

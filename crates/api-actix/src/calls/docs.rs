@@ -15,6 +15,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::OnceCell;
+use utoipa::openapi::schema::Type;
 use utoipa_swagger_ui::Config;
 
 use crate::http::call::calls;
@@ -49,7 +50,7 @@ calls! { "operations"
 pub struct NoBody;
 
 impl Content for NoBody {
-    const MEDIA_TYPE: Option<&'static str> = None;
+    const MEDIA_TYPE: Option<(&'static str, Type)> = None;
 }
 
 async fn home(_: Anyone) -> Result<Rendered<302, NoBody>, Problem> {
@@ -68,7 +69,7 @@ fn to_pages(mut response: HttpResponseBuilder) -> HttpResponse {
 pub struct JsonDocument;
 
 impl Content for JsonDocument {
-    const MEDIA_TYPE: Option<&'static str> = Some("application/json");
+    const MEDIA_TYPE: Option<(&'static str, Type)> = Some(("application/json", Type::Object));
 }
 
 async fn document(_: Anyone, _: IfNoneMatch, request: HttpRequest) -> Result<Rendered<200, JsonDocument>, Problem> {

@@ -11,7 +11,7 @@ use domain::error::with_sources;
 use futures::future::join_all;
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa::openapi::schema::Object;
+use utoipa::openapi::schema::{Object, Type};
 
 use super::one_of;
 use crate::http::call::{Operation, calls};
@@ -129,7 +129,7 @@ async fn readyz(_: Anyone, state: Data<AppState>) -> Result<Readiness, Problem> 
 pub struct OpenMetrics;
 
 impl Content for OpenMetrics {
-    const MEDIA_TYPE: Option<&'static str> = Some("application/openmetrics-text");
+    const MEDIA_TYPE: Option<(&'static str, Type)> = Some(("application/openmetrics-text", Type::String));
 }
 
 async fn metrics(_: Anyone, state: Data<AppState>) -> Result<Rendered<200, OpenMetrics>, Problem> {

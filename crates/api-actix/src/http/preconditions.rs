@@ -14,13 +14,11 @@ pub struct IfNoneMatch;
 
 impl Input for IfNoneMatch {
     fn describe(operation: &mut Operation) {
-        // RFC 9110, 13.1.2: `*`, or a list of entity tags.
-        let tags = r#"^(\*|(W/)?"[!#-~]*"(, ?(W/)?"[!#-~]*")*)$"#;
-        let schema = ObjectBuilder::new().schema_type(Type::String).pattern(Some(tags));
+        let schema = ObjectBuilder::new().schema_type(Type::String);
         let parameter = ParameterBuilder::new()
             .name("If-None-Match")
             .parameter_in(ParameterIn::Header)
-            .description(Some("The tags of the bodies that the client has"))
+            .description(Some("The tags of the bodies that the client has, or `*`. A malformed value is ignored"))
             .schema(Some(schema));
         operation.parameters.push(parameter.build());
         let not_modified = ResponseBuilder::new().description("The client has the current body").build();

@@ -303,16 +303,17 @@ pub struct Rendered<const STATUS: u16, Content>(pub HttpResponse, pub PhantomDat
 
 /// The content of a [`Rendered`] response.
 pub trait Content {
-    /// The media type, without parameters; `None` for a response without a body.
-    const MEDIA_TYPE: Option<&'static str>;
+    /// The media type, without parameters, and the type of the content; `None` for a response without a body.
+    const MEDIA_TYPE: Option<(&'static str, Type)>;
 }
 
 impl<const STATUS: u16, C: Content> Reply for Rendered<STATUS, C> {
     fn describe(operation: &mut Operation) {
         let response = ResponseBuilder::new().description(operation.success());
         let response = match C::MEDIA_TYPE {
-            Some(media_type) => {
-                response.content(media_type, ContentBuilder::new().schema(Some(ObjectBuilder::new())).build())
+            Some((media_type, kind)) => {
+                let schema = ObjectBuilder::new().schema_type(kind);
+                response.content(media_type, ContentBuilder::new().schema(Some(schema)).build())
             }
             None => response,
         };

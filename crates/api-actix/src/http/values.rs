@@ -74,10 +74,19 @@ fn read_text<T>(
 }
 
 fn read_id(value: &Value) -> Result<i64, Mistake> {
-    match (value.as_i64(), value.is_u64()) {
-        (Some(id), _) if id > 0 => Ok(id),
-        (Some(_), _) | (None, true) => Err(Mistake::new("out_of_range", ID)),
-        (None, false) => Err(Mistake::new("wrong_type", "must be an integer")),
+    match integer(value) {
+        Some(Some(id)) if id > 0 => Ok(id),
+        Some(_) => Err(Mistake::new("out_of_range", ID)),
+        None => Err(Mistake::new("wrong_type", "must be an integer")),
+    }
+}
+
+/// Returns the integer that a number stands for, or `Some(None)` if it does not fit. As in JSON Schema, `36.0` is the integer 36.
+fn integer(value: &Value) -> Option<Option<i64>> {
+    match value.as_f64()? {
+        _ if value.is_i64() || value.is_u64() => Some(value.as_i64()),
+        float if float.fract() == 0.0 => Some(format!("{float:.0}").parse().ok()),
+        _ => None,
     }
 }
 
@@ -371,6 +380,18 @@ impl ParameterValue for BookingStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn integers_are_read_as_json_schema_defines_them() {
+        let read = |text: &str| integer(&serde_json::from_str(text).unwrap());
+        assert_eq!(read("36"), Some(Some(36)));
+        assert_eq!(read("36.0"), Some(Some(36)));
+        assert_eq!(read("-3.6e1"), Some(Some(-36)));
+        assert_eq!(read("18446744073709551615"), Some(None));
+        assert_eq!(read("1e300"), Some(None));
+        assert_eq!(read("1.5"), None);
+        assert_eq!(read("\"1\""), None);
+    }
 
     #[test]
     fn ids_have_one_spelling() {

@@ -1,15 +1,15 @@
 //! The server, release build, while it is booked in over HTTP.
 
-use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
 use crate::Failure;
 use crate::bench::table::Figures;
 use crate::http;
-use crate::process::{check_interrupted, read, send};
+use crate::process::{check_interrupted, read};
+use crate::server::Server;
 
 /// The programs that are measured, and the secret that both know.
 pub struct Programs<'a> {
@@ -45,7 +45,7 @@ impl Programs<'_> {
             |name: &str| outcome.get(name).and_then(Value::as_f64).ok_or_else(|| format!("`load` tells no {name}"));
         let booked = outcome.get("booked").and_then(Value::as_u64).ok_or("`load` tells no booked")?;
         let figures = Figures { rate: figure("rate")?, p50_ms: figure("p50_ms")?, p99_ms: figure("p99_ms")? };
-        let sold = server.seats_sold()?;
+        let sold = seats_sold(&server)?;
         if sold == booked {
             Ok((figures, booked))
         } else {
@@ -60,46 +60,17 @@ impl Programs<'_> {
     }
 }
 
-/// A server that answers. Stopped when this is dropped.
-struct Server {
-    process: Child,
-    address: String,
-}
-
-impl Server {
-    fn start(command: &mut Command) -> Result<Self, Failure> {
-        let explain = |error: std::io::Error| format!("the server cannot be started: {error}");
-        let process = command.stdin(Stdio::null()).spawn().map_err(explain)?;
-        // From here on it is stopped whatever goes wrong.
-        let mut server = Self { process, address: String::new() };
-        let mut greeting = String::new();
-        if let Some(output) = server.process.stdout.take() {
-            BufReader::new(output).read_line(&mut greeting).map_err(explain)?;
-        }
-        let address = greeting.trim().rsplit_once("http://").map(|(_, address)| address.to_owned());
-        server.address = address.ok_or_else(|| format!("no address in the server's greeting {greeting:?}"))?;
-        Ok(server)
+/// Returns how many seats of all shows are not available.
+fn seats_sold(server: &Server) -> Result<u64, Failure> {
+    let mut sold = 0;
+    let mut path = Some("/api/shows?limit=100".to_owned());
+    while let Some(page) = path {
+        let answer = http::get(&server.address, &page, &[])?.expect(200)?;
+        let shows = answer.json()?;
+        let number = |show: &Value, name: &str| show.get(name).and_then(Value::as_u64).unwrap_or_default();
+        let shows = shows.as_array().map_or(&[][..], Vec::as_slice);
+        sold += shows.iter().map(|show| number(show, "seats_total") - number(show, "seats_available")).sum::<u64>();
+        path = answer.next_page();
     }
-
-    /// How many seats of all shows are not available.
-    fn seats_sold(&self) -> Result<u64, Failure> {
-        let mut sold = 0;
-        let mut path = Some("/api/shows?limit=100".to_owned());
-        while let Some(page) = path {
-            let answer = http::get(&self.address, &page, &[])?.expect(200)?;
-            let shows = answer.json()?;
-            let number = |show: &Value, name: &str| show.get(name).and_then(Value::as_u64).unwrap_or_default();
-            let shows = shows.as_array().map_or(&[][..], Vec::as_slice);
-            sold += shows.iter().map(|show| number(show, "seats_total") - number(show, "seats_available")).sum::<u64>();
-            path = answer.next_page();
-        }
-        Ok(sold)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        send("TERM", &self.process.id().to_string());
-        let _ = self.process.wait();
-    }
+    Ok(sold)
 }
