@@ -22,7 +22,7 @@ run *arguments:
 fmt:
     cargo fmt --all
 
-# Measures the figures that DOCUMENTATION.md gives.
+# Measures the figures of docs/measurements.md.
 bench:
     cargo xtask bench
 

@@ -16,6 +16,7 @@ mod booking;
 mod catalog;
 mod clients;
 mod connections;
+mod documents;
 mod holds;
 mod idempotency;
 mod identity;

@@ -71,7 +71,7 @@ enum Recipe {
         #[arg(long, value_name = "REF")]
         from: Option<String>,
     },
-    /// Measures the figures that DOCUMENTATION.md gives, on a release build. A timing is printed, and never a failure.
+    /// Measures the figures of docs/measurements.md, on a release build. A timing is printed, and never a failure.
     Bench {
         /// What is measured. Everything if it is not given.
         #[arg(value_enum)]

@@ -1,4 +1,5 @@
-//! The programs that tests put between a client, the server and the database: nginx, HAProxy and PgBouncer.
+//! The programs that tests need besides the servers: nginx, HAProxy and PgBouncer, which they put between a client, the server and the
+//! database, and jq, which the README uses.
 
 use std::path::PathBuf;
 
@@ -6,10 +7,11 @@ use crate::Failure;
 use crate::system::{can_install, install, on_path};
 
 /// A program, the package of Debian that has it, and the variable that tells the tests where it is.
-const PROGRAMS: [(&str, &str, &str); 3] = [
+const PROGRAMS: [(&str, &str, &str); 4] = [
     ("nginx", "nginx-light", "TEST_NGINX"),
     ("haproxy", "haproxy", "TEST_HAPROXY"),
     ("pgbouncer", "pgbouncer", "TEST_PGBOUNCER"),
+    ("jq", "jq", "TEST_JQ"),
 ];
 
 /// Finds the programs, or as root on a system with apt-get installs those that are missing. Returns the variables for the tests.

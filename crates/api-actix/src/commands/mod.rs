@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use adapters_auth::{Argon2Passwords, SystemClock};
 use adapters_sqlite::Redated;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use domain::clock::Clock as _;
 use domain::error::with_sources;
 use domain::identity::{
@@ -106,6 +106,25 @@ enum AdminCommand {
 }
 
 type Outcome = Result<(), Box<dyn std::error::Error + Send + Sync>>;
+
+/// Returns each command with its help, for the reference page. The settings have a page of their own.
+pub fn reference() -> Vec<(String, String)> {
+    fn add(command: &mut clap::Command, path: &str, found: &mut Vec<(String, String)>) {
+        let help = command.clone().bin_name(path).render_long_help().to_string();
+        let lines: Vec<_> = help.trim().lines().map(str::trim_end).collect();
+        found.push((path.to_owned(), lines.join("\n")));
+        let subcommands = command.get_subcommands_mut().filter(|subcommand| subcommand.get_name() != "help");
+        for subcommand in subcommands {
+            let path = format!("{path} {}", subcommand.get_name());
+            add(subcommand, &path, found);
+        }
+    }
+    let mut found = Vec::new();
+    let mut command = Cli::command().after_long_help("").term_width(100);
+    command.build();
+    add(&mut command, "movie-booking", &mut found);
+    found
+}
 
 /// Runs the program with the arguments of its process.
 pub fn main() -> ExitCode {

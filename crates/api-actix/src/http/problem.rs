@@ -144,7 +144,8 @@ impl Code {
         self.parts().1
     }
 
-    fn title(self) -> &'static str {
+    /// Returns the problem's `title`.
+    pub fn title(self) -> &'static str {
         self.parts().2
     }
 }

@@ -160,6 +160,19 @@ impl Metrics {
         self.requests.get_or_create(&labels).observe(0.0);
     }
 
+    /// Returns every metric that a server can have, at zero, for the reference page.
+    pub fn reference() -> Result<String, fmt::Error> {
+        let readings = Readings {
+            queue_length: 0,
+            pools: vec![PoolUse { name: "sqlite_readers", size_max: 0, in_use: 0, waiting: 0 }],
+            replicated: Some(true),
+            passwords: PasswordLoad { waiting: 0, running: 0 },
+            redis: Some(RedisReport { open: false, succeeded: 0, failed: 0, refused: 0 }),
+            log_lines_dropped: 0,
+        };
+        Self::default().encode(&readings)
+    }
+
     /// Everything, as text of [`CONTENT_TYPE`].
     pub fn encode(&self, readings: &Readings) -> Result<String, fmt::Error> {
         let mut text = String::new();
