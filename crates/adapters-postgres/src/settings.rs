@@ -271,7 +271,7 @@ impl Given {
             (None | Some("prefer" | "allow"), _) => Tls::IfOffered,
             (Some("verify-full"), _) => Tls::Always(Verification::AuthorityAndHost),
             (Some("require" | "verify-ca"), _) if system => {
-                return wrong("must be verify-full with sslrootcert=system: anybody can have a certificate".to_owned());
+                return wrong("must be verify-full with sslrootcert=system, because anyone can get a certificate of a public authority".to_owned());
             }
             (Some("require"), None) => Tls::Always(Verification::Nothing),
             (Some("require" | "verify-ca"), _) => Tls::Always(Verification::Authority),

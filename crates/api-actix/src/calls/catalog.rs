@@ -247,7 +247,7 @@ async fn movies(
 
 async fn movie(_: Anyone, Path(id): Path<MovieId>, state: Data<AppState>) -> Result<Json<MovieView>, Problem> {
     let movie = state.catalog.movie(id).await?;
-    let movie = movie.ok_or_else(|| Problem::new(Code::MovieNotFound, "There is no such movie."))?;
+    let movie = movie.ok_or_else(|| Problem::new(Code::MovieNotFound, "This movie does not exist."))?;
     Ok(Json::new(movie.into()))
 }
 
@@ -273,7 +273,7 @@ async fn shows(
 
 async fn show(_: Anyone, Path(id): Path<ShowId>, state: Data<AppState>) -> Result<Json<ShowView>, Problem> {
     let show = state.catalog.show(id).await?;
-    let show = show.ok_or_else(|| Problem::new(Code::ShowNotFound, "There is no such show."))?;
+    let show = show.ok_or_else(|| Problem::new(Code::ShowNotFound, "This show does not exist."))?;
     Ok(Json::new(show.into()))
 }
 
@@ -287,6 +287,6 @@ async fn theatres(
 
 async fn theatre(_: Anyone, Path(id): Path<TheatreId>, state: Data<AppState>) -> Result<Json<TheatreView>, Problem> {
     let theatre = state.catalog.theatre(id).await?;
-    let theatre = theatre.ok_or_else(|| Problem::new(Code::TheatreNotFound, "There is no such theatre."))?;
+    let theatre = theatre.ok_or_else(|| Problem::new(Code::TheatreNotFound, "This theatre does not exist."))?;
     Ok(Json::new(theatre.into()))
 }

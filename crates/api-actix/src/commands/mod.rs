@@ -34,11 +34,11 @@ const COMMAND_FLUSH_MAX: Duration = Duration::from_secs(60);
 
 /// A cinema chain's booking system: an HTTP API that never sells a seat twice, and never books a retry twice.
 ///
-/// Without a command it serves. Without settings it serves from a directory, ./data, with demo data, and needs nothing else.
+/// Without a command it serves. Without settings it uses an embedded store with demo data in ./data, and needs no other service.
 #[derive(Parser)]
 #[command(name = "movie-booking", version, after_long_help = settings_help())]
 struct Cli {
-    /// A TOML file of settings, lower-case: `port = 8080`. The environment and .env go before it.
+    /// A TOML file of settings in lower case, like `port = 8080`. The environment and .env take precedence.
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(subcommand)]
@@ -47,40 +47,40 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Answer requests until SIGTERM, SIGHUP or Ctrl-C (the default without a command).
+    /// Serve requests until SIGTERM, SIGHUP or Ctrl-C (the default).
     Serve {
-        /// Bring PostgreSQL's schema up to date first. The embedded store's always is.
+        /// Migrate PostgreSQL's schema first. The embedded store is always migrated.
         #[arg(long)]
         migrate: bool,
     },
-    /// Bring the store's schema up to date.
+    /// Migrate the store's schema to this version.
     Migrate,
-    /// Add demo movies, theatres, halls and the shows of the next 14 days; what is there stays as it is.
+    /// Add demo movies, theatres, halls and the shows of the next 14 days. Existing data stays unchanged.
     Seed {
-        /// Add a demo customer and a demo administrator too, and print their passwords.
+        /// Also add a demo customer and a demo administrator, and print their passwords.
         #[arg(long)]
         demo: bool,
     },
-    /// Administrators' accounts.
+    /// Manage administrators' accounts.
     Admin {
         #[command(subcommand)]
         command: AdminCommand,
     },
-    /// Copy the embedded store to a new file, also while it is served.
+    /// Copy the embedded store to a new file. The server can keep running.
     Backup {
-        /// The file to make. It must not be there.
+        /// The file to create. It must not exist.
         file: PathBuf,
     },
-    /// Show what the embedded store has dated later than the system's clock; with --confirm, date it now. For a store that was written
-    /// to while the clock was ahead. Not while a server runs.
+    /// Show the rows of the embedded store that are dated later than the system's clock; with --confirm, date them now. For a store that was
+    /// written while the clock was ahead. The server must be stopped.
     AcceptClock {
-        /// Do it.
+        /// Change the dates.
         #[arg(long)]
         confirm: bool,
     },
-    /// Read the settings, report every mistake, and show each setting with its value and where it came from.
+    /// Check the settings: report every error, or print each setting with its value and its source.
     CheckConfig,
-    /// Ask the server of this configuration, on this machine, whether it can do its work. For the health check of a container.
+    /// Ask the server of these settings on this machine whether it is ready. For the health check of a container.
     Healthcheck,
     /// Print the OpenAPI document.
     Openapi,
@@ -88,16 +88,16 @@ enum Command {
 
 #[derive(Subcommand)]
 enum AdminCommand {
-    /// Make an administrator's account. The password is asked for, or read from standard input.
+    /// Create an administrator's account. The password is read from the prompt or from standard input.
     Create {
         /// The e-mail address to log in with.
         #[arg(long)]
         email: String,
-        /// What the administrator is called.
+        /// The administrator's name.
         #[arg(long, default_value = "Administrator")]
         name: String,
     },
-    /// Give an account a new password and end its sessions. The password is asked for, or read from standard input.
+    /// Set a new password for an account and end its sessions. The password is read from the prompt or from standard input.
     ResetPassword {
         /// The account's e-mail address.
         #[arg(long)]

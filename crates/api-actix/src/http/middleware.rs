@@ -33,7 +33,7 @@ fn request_id(headers: &HeaderMap, state: &AppState) -> String {
         .map_or_else(|| state.draw_request_id(), str::to_owned)
 }
 
-/// The outermost layer.
+/// The outermost layer: id, trace, problems, headers, log line and metrics.
 pub async fn envelope(
     mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -61,8 +61,7 @@ pub async fn envelope(
     Arc::clone(&served).scope(answered).await
 }
 
-/// Tells that a request is answered: a line in the log, a count, the end of its span. No query, no body, no header: they
-/// may hold what is nobody's business.
+/// Records a response: a log line, a count and the end of its span. Without query, body and headers, which can be confidential.
 fn done(response: &ServiceResponse, method: &Method, served: &RequestContext, state: &AppState, took: Duration) {
     let route = response.request().match_pattern();
     let status = response.status();
@@ -120,7 +119,7 @@ fn with_head(headers: &HeaderMap) -> Option<HeaderValue> {
 
 fn set_headers(response: &mut ServiceResponse, id: &str, state: &AppState) {
     if state.is_stopping() {
-        // Who keeps a connection open would keep the server from ending.
+        // An open connection would delay the stop.
         response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
     }
     let headers = response.headers_mut();
@@ -171,7 +170,7 @@ pub async fn identify(
     let mut response = route(request, next, who).await?;
     if let Some((limit, allowance)) = counted {
         for (name, value) in rate_limit_headers(limit, allowance) {
-            // A problem of the call's own, such as too many failed logins, has told its own.
+            // A problem of the call, such as too many failed logins, has its own limit.
             if !response.headers().contains_key(&name) {
                 response.headers_mut().insert(name, value);
             }
@@ -222,9 +221,9 @@ async fn count(
     match state.limiter.count(&name, limits.requests).await {
         Ok(allowance) if allowance.allowed => Ok(Some((limits.requests, allowance))),
         Ok(allowance) => {
-            Err(Problem::rate_limited("Too many requests. Wait, and try again.", limits.requests, allowance))
+            Err(Problem::rate_limited("Too many requests. Wait and try again.", limits.requests, allowance))
         }
-        // A limiter that can't be reached limits nothing.
+        // Without the limiter nothing is limited.
         Err(_) => Ok(None),
     }
 }

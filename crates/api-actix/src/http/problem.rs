@@ -1,7 +1,7 @@
-//! What clients are told when something is not as they wanted: problem details by RFC 9457, built here and nowhere else.
+//! Error responses: problem details by RFC 9457, built here and nowhere else.
 //!
-//! Handlers return a [`Problem`]; the outermost middleware writes its body, because only there the request's id is known. Causes
-//! are for the log.
+//! Handlers return a [`Problem`]. The outermost middleware writes its body, because the request's id is known there. Causes go to the
+//! log only.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -161,7 +161,7 @@ pub struct FieldError {
     pub message: String,
 }
 
-/// An answer other than what was wanted.
+/// An error response.
 #[derive(Clone, Debug)]
 pub struct Problem {
     code: Code,
@@ -172,12 +172,12 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A problem with a text that tells the client what to do.
+    /// Returns a problem. `detail` says what to do.
     pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
         Self { code, detail: detail.into(), members: Map::new(), headers: Vec::new(), cause: None }
     }
 
-    /// Fields that are not as they must be, all at once.
+    /// Returns a problem with all invalid fields.
     pub fn fields(errors: Vec<FieldError>) -> Self {
         let names: Vec<_> = errors.iter().map(|error| format!("{} {}", error.field, error.message)).collect();
         let list = errors.iter().zip(&names).map(|(error, message)| {
@@ -189,23 +189,23 @@ impl Problem {
         Self::new(Code::ValidationFailed, format!("{}.", names.join("; "))).with("errors", list)
     }
 
-    /// One field that is not as it must be.
+    /// Returns a problem with one invalid field.
     pub fn field(field: impl Into<String>, code: &'static str, message: impl Into<String>) -> Self {
         Self::fields(vec![FieldError { field: field.into(), code, message: message.into() }])
     }
 
-    /// Who calls is not known.
+    /// Returns the problem of a caller without a valid token.
     pub fn unauthenticated() -> Self {
-        Self::new(Code::Unauthenticated, "Log in, and send the token as Authorization: Bearer <token>.")
+        Self::new(Code::Unauthenticated, "Log in and send the token as Authorization: Bearer <token>.")
             .header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
     }
 
-    /// Who calls was known, and is not any more.
+    /// Returns the problem of a caller whose session has ended.
     pub fn session_ended() -> Self {
         Self { detail: "The session has ended. Log in again.".into(), ..Self::unauthenticated() }
     }
 
-    /// Too many tries.
+    /// Returns a refusal of too many requests.
     pub fn rate_limited(detail: &'static str, limit: Limit, allowance: Allowance) -> Self {
         Self::limited(Code::RateLimited, detail, limit, allowance)
     }
@@ -216,7 +216,7 @@ impl Problem {
         problem
     }
 
-    /// A member of the code's own.
+    /// Adds a member.
     #[must_use]
     pub fn with(mut self, name: &str, value: Value) -> Self {
         self.members.insert(name.to_owned(), value);
@@ -234,27 +234,27 @@ impl Problem {
         self.header(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)))
     }
 
-    /// What the log is told.
+    /// Returns the cause, which only the log has.
     pub fn cause(&self) -> Option<&str> {
         self.cause.as_deref()
     }
 
-    /// What is wrong, for people.
+    /// Returns what is wrong and what to do, for people.
     pub fn detail(&self) -> &str {
         &self.detail
     }
 
-    /// Its code.
+    /// Returns the code.
     pub fn code(&self) -> Code {
         self.code
     }
 
-    /// Headers of its own.
+    /// Returns the headers that come with it.
     pub fn headers(&self) -> &[(HeaderName, HeaderValue)] {
         &self.headers
     }
 
-    /// The body.
+    /// Returns the body.
     pub fn body(&self, request_id: &str) -> String {
         let mut body = Map::new();
         let code = self.code.as_str();
@@ -269,14 +269,17 @@ impl Problem {
         Value::Object(body).to_string()
     }
 
-    /// The problem that a bare status of the web framework stands for.
+    /// Returns the problem for a status of the web framework.
     pub fn of_status(status: StatusCode) -> Self {
         match status.as_u16() {
-            404 => Self::new(Code::NotFound, "There is nothing here. GET /api/openapi.json lists what there is."),
-            405 => Self::new(Code::MethodNotAllowed, "This path does not know the method; see the Allow header."),
+            404 => Self::new(Code::NotFound, "This path does not exist. GET /api/openapi.json lists all paths."),
+            405 => Self::new(
+                Code::MethodNotAllowed,
+                "This path does not support this method. The Allow header lists the methods it supports.",
+            ),
             406 => Self::new(
                 Code::NotAcceptable,
-                "Nothing that the Accept headers allow can be answered. Accept application/json.",
+                "The response is JSON, which the Accept header excludes. Send Accept: application/json.",
             ),
             408 => Self::new(Code::RequestTimeout, "The request did not arrive in time. Send it again."),
             413 => Self::new(Code::PayloadTooLarge, "The body is too large."),
@@ -286,9 +289,10 @@ impl Problem {
         }
     }
 
-    /// A mistake of ours. Only the log learns more.
+    /// Returns a problem for a failure of the server. Only the log has the cause.
     pub fn internal(cause: impl fmt::Display) -> Self {
-        let mut problem = Self::new(Code::Internal, "Something went wrong here. The request's id finds it in the log.");
+        let mut problem =
+            Self::new(Code::Internal, "The server failed. Report the request_id: the log has the cause under it.");
         problem.cause = Some(cause.to_string());
         problem
     }
@@ -300,7 +304,7 @@ impl Problem {
     }
 
     fn overloaded() -> Self {
-        Self::unavailable(Code::Overloaded, "Too many requests wait. Nothing was done; try again in a moment.", None)
+        Self::unavailable(Code::Overloaded, "The server is overloaded and did nothing. Try again in a moment.", None)
     }
 }
 
@@ -326,7 +330,7 @@ impl ResponseError for Problem {
         self.code.status()
     }
 
-    /// Without a body: the outermost middleware writes it.
+    /// Returns a response without a body, which the outermost middleware writes.
     fn error_response(&self) -> HttpResponse {
         let mut response = HttpResponse::build(self.status_code());
         for header in &self.headers {
@@ -381,7 +385,7 @@ impl From<StoreError> for Problem {
         match &error {
             StoreError::Unavailable(_) => Self::unavailable(
                 Code::Unavailable,
-                "The server cannot reach its database. Nothing was done; try again in a moment.",
+                "The server cannot reach its database and did nothing. Try again in a moment.",
                 Some(&error),
             ),
             StoreError::Internal(_) => Self::internal(with_sources(&error)),
@@ -406,7 +410,7 @@ impl From<RegisterError> for Problem {
             }
             RegisterError::TooManySignUps { retry_in, limit } => Self::limited(
                 Code::TooManySignUps,
-                "Too many accounts were created from your address. Wait, and try again.",
+                "Too many accounts were created from your network. Wait and try again.",
                 limit,
                 Allowance { allowed: false, remaining: 0, resets_in: retry_in },
             ),
@@ -433,7 +437,7 @@ impl From<LoginError> for Problem {
 impl From<TooManyFailures> for Problem {
     fn from(TooManyFailures { retry_in, limit }: TooManyFailures) -> Self {
         Self::rate_limited(
-            "Too many failed logins. Wait, and try again.",
+            "Too many failed logins. Wait and try again.",
             limit,
             Allowance { allowed: false, remaining: 0, resets_in: retry_in },
         )
@@ -445,11 +449,11 @@ impl From<ProofError> for Problem {
         match error {
             ProofError::SessionEnded => Self::session_ended(),
             ProofError::PasswordMissing => {
-                Self::new(Code::Forbidden, "This needs your password: send it as current_password.")
+                Self::new(Code::Forbidden, "This change needs your password. Send it as current_password.")
             }
             ProofError::WrongPassword => Self::new(
                 Code::Forbidden,
-                "The current password is wrong: nothing was changed. Send the password you log in with as current_password.",
+                "The current password is wrong, and nothing was changed. Send the password you log in with as current_password.",
             ),
             ProofError::TooManyFailures(error) => error.into(),
             ProofError::Password(error) => error.into(),
@@ -464,7 +468,7 @@ impl From<UpdateProfileError> for Problem {
             UpdateProfileError::Unproven(error) => error.into(),
             UpdateProfileError::EmailTaken => Self::new(
                 Code::EmailTaken,
-                "Another account has this e-mail address. Nothing was changed; choose another.",
+                "Another account has this e-mail address, and nothing was changed. Choose another address.",
             ),
         }
     }
@@ -476,7 +480,7 @@ impl From<DeleteAccountError> for Problem {
             DeleteAccountError::Unproven(error) => error.into(),
             DeleteAccountError::LastAdmin => Self::new(
                 Code::Conflict,
-                "This is the only administrator's account. Make another administrator first (movie-booking admin create), then delete it.",
+                "This is the account of the only administrator. Create another administrator first (movie-booking admin create).",
             ),
         }
     }
@@ -486,7 +490,7 @@ impl From<EndSessionError> for Problem {
     fn from(error: EndSessionError) -> Self {
         match error {
             EndSessionError::NotFound => {
-                Self::new(Code::NotFound, "You have no such session, or it has ended already.")
+                Self::new(Code::NotFound, "This session does not exist, or it has already ended.")
             }
             EndSessionError::Store(error) => error.into(),
         }
@@ -497,7 +501,7 @@ impl From<RefreshError> for Problem {
     fn from(error: RefreshError) -> Self {
         match error {
             RefreshError::Refused => Self {
-                detail: "The refresh token is not valid any more. Log in again.".into(),
+                detail: "The refresh token is invalid or was already used. Log in again.".into(),
                 ..Self::unauthenticated()
             },
             RefreshError::Store(error) => error.into(),
@@ -517,7 +521,7 @@ impl From<WhoAmIError> for Problem {
 impl From<MovieShowsError> for Problem {
     fn from(error: MovieShowsError) -> Self {
         match error {
-            MovieShowsError::MovieNotFound => Self::new(Code::MovieNotFound, "There is no such movie."),
+            MovieShowsError::MovieNotFound => Self::new(Code::MovieNotFound, "This movie does not exist."),
             MovieShowsError::Store(error) => error.into(),
         }
     }
@@ -526,7 +530,7 @@ impl From<MovieShowsError> for Problem {
 impl From<SeatMapError> for Problem {
     fn from(error: SeatMapError) -> Self {
         match error {
-            SeatMapError::ShowNotFound => Self::new(Code::ShowNotFound, "There is no such show."),
+            SeatMapError::ShowNotFound => Self::new(Code::ShowNotFound, "This show does not exist."),
             SeatMapError::Store(error) => error.into(),
         }
     }
@@ -551,7 +555,7 @@ impl From<SeatSelectionError> for Problem {
                 Self::field("seat_ids", "repeated", format!("has seat {seat_id} twice"))
             }
             SeatSelectionError::TooMany { max, .. } => {
-                Self::new(Code::TooManySeats, format!("At most {max} seats can be booked together."))
+                Self::new(Code::TooManySeats, format!("A booking can have at most {max} seats."))
                     .with("max", (*max).into())
             }
         }
@@ -570,7 +574,7 @@ impl From<CommandError> for Problem {
             CommandError::Store(error) => error.into(),
             CommandError::OutcomeUnknown => Self::unavailable(
                 Code::OutcomeUnknown,
-                "It may have been done. Send the same request again, with the same Idempotency-Key if it had one: it tells, and nothing is done twice.",
+                "The outcome is unknown: the request may have succeeded. Send it again with the same Idempotency-Key to get the result. Nothing is done twice.",
                 None,
             ),
         }
@@ -585,18 +589,18 @@ impl From<Refusal> for Problem {
                 Code::IdempotencyKeyReused,
                 "This Idempotency-Key was used with another request. Use a new key for a new request.",
             ),
-            Refusal::ShowNotFound => Self::new(Code::ShowNotFound, "There is no such show."),
+            Refusal::ShowNotFound => Self::new(Code::ShowNotFound, "This show does not exist."),
             Refusal::SeatNotFound { seat_ids } => {
-                Self::new(Code::SeatNotFound, "A seat is not of this show's hall. Choose from the show's seat map.")
+                Self::new(Code::SeatNotFound, "Some seats do not belong to this show's hall. Choose seats of the show's seat map.")
                     .with("seat_ids", seat_list(&seat_ids))
             }
             Refusal::SalesClosed => {
-                Self::new(Code::SalesClosed, "The show takes no more bookings: its sale has ended, or it is cancelled.")
+                Self::new(Code::SalesClosed, "This show is no longer on sale: its sale has ended, or it is cancelled.")
             }
             Refusal::SeatUnavailable { seat_ids, hold_id } => {
                 let detail = match (&hold_id, seat_ids.is_empty()) {
-                    (Some(_), _) => "You hold some of these seats yourself. Book or release your hold, hold_id.",
-                    (None, true) => "Not as many seats are free. Ask for fewer, or look at the show's seat map.",
+                    (Some(_), _) => "You hold some of these seats yourself. Book or release your hold (hold_id).",
+                    (None, true) => "There are not enough free seats. Ask for fewer, or choose seats of the show's seat map.",
                     (None, false) => "Seat is not available or does not exist.",
                 };
                 let problem = Self::new(Code::SeatUnavailable, detail).with("seat_ids", seat_list(&seat_ids));
@@ -606,62 +610,62 @@ impl From<Refusal> for Problem {
                 }
             }
             Refusal::HoldNotFound => {
-                Self::new(Code::HoldNotFound, "You have no such hold: it may be released or booked.")
+                Self::new(Code::HoldNotFound, "This hold does not exist. It may have been released or booked.")
             }
-            Refusal::BookingNotFound => Self::new(Code::BookingNotFound, "You have no such booking."),
+            Refusal::BookingNotFound => Self::new(Code::BookingNotFound, "This booking does not exist."),
             Refusal::SalesNotOpen { open_at } => Self::new(
                 Code::SalesClosed,
                 format!(
-                    "The show is not on sale yet: it is from {}.",
+                    "This show is not on sale yet. Its sale opens at {}.",
                     open_at.to_rfc3339_opts(SecondsFormat::Secs, true)
                 ),
             ),
             Refusal::HoldExpired => {
-                Self::new(Code::HoldExpired, "The hold ran out, and its seats are anybody's. Hold seats again.")
+                Self::new(Code::HoldExpired, "The hold has expired, and its seats are free. Hold seats again.")
             }
             Refusal::TooManyHeld { held, max } => Self::new(
                 Code::TooManySeats,
-                format!("At most {max} seats of a show can be held; you hold {held}. Book or release a hold first."),
+                format!("You can hold at most {max} seats of a show, and you hold {held}. Book or release a hold first."),
             )
             .with("max", max.into()),
             Refusal::HeldSeatsLimit { held, max, retry_in } => Self::new(
                 Code::HeldSeatsLimit,
                 format!(
-                    "At most {max} seats can be held over all shows; you hold {held}. Book or release a hold, or wait \
-                    until enough of them run out."
+                    "You can hold at most {max} seats over all shows, and you hold {held}. Book or release a hold, or wait \
+                    until one expires."
                 ),
             )
             .with("max", max.into())
             .retry_after(retry_in.to_std().unwrap_or_default()),
             Refusal::SeatHoldTimeUsed { seat_ids, retry_in } => Self::new(
                 Code::SeatHoldTimeUsed,
-                "You have had these seats for as long as a seat can be held. Book them, choose others, or wait.",
+                "You have held these seats for the longest time allowed. Book them, choose other seats, or wait.",
             )
             .with("seat_ids", seat_list(&seat_ids))
             .retry_after(retry_in.to_std().unwrap_or_default()),
             Refusal::CancellationLimit { max, retry_in } => Self::new(
                 Code::CancellationLimit,
                 format!(
-                    "At most {max} bookings can be cancelled within 24 hours, and you have cancelled as many. Wait."
+                    "You can cancel at most {max} bookings within 24 hours, and you have reached this limit. Wait and try again."
                 ),
             )
             .with("max", max.into())
             .retry_after(retry_in.to_std().unwrap_or_default()),
             Refusal::SeatsLeaveGap { seat_ids } => Self::new(
                 Code::SeatsLeaveGap,
-                "This selection leaves a single seat empty. Choose so that none stays alone.",
+                "This selection leaves a single empty seat. Choose seats that leave no single empty seat.",
             )
             .with("seat_ids", seat_list(&seat_ids)),
             Refusal::NotCancellable => {
-                Self::new(Code::BookingNotCancellable, "This booking cannot be cancelled, or not any more.")
+                Self::new(Code::BookingNotCancellable, "This booking cannot be cancelled, or not any more: the show is too near.")
             }
-            Refusal::NotChangeable => Self::new(Code::Conflict, "Only a confirmed booking can have other seats."),
+            Refusal::NotChangeable => Self::new(Code::Conflict, "Only a confirmed booking can be moved to other seats."),
             Refusal::WrongSeatCount { seats } => {
                 Self::field("seat_ids", "wrong_count", format!("must have {seats} seats, as many as the booking has"))
             }
             Refusal::PriceDiffers { sold, asked } => Self::new(
                 Code::PriceDiffers,
-                format!("These seats cost {asked}, more than the {sold} that was paid. Choose others, or book anew."),
+                format!("These seats cost {asked}, more than the {sold} that was paid. Choose other seats, or make a new booking."),
             ),
         }
     }
