@@ -26,6 +26,7 @@ mod system;
 mod tally;
 mod test;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -79,6 +80,9 @@ enum Recipe {
         /// How long each way to book is measured, in seconds.
         #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=20))]
         seconds: u64,
+        /// The binary of another version: only bookings on PostgreSQL are measured, by both in turns.
+        #[arg(long, value_name = "BINARY")]
+        against: Option<PathBuf>,
     },
     /// Runs everything that a change must pass, in the order of what fails soonest.
     Ci,
@@ -95,7 +99,7 @@ fn main() -> ExitCode {
         Recipe::Api => api::run(),
         Recipe::Schemathesis => schemathesis::run(None),
         Recipe::Rollout { from } => rollout::run(from.as_deref(), None),
-        Recipe::Bench { part, seconds } => bench::run(part, seconds),
+        Recipe::Bench { part, seconds, against } => bench::run(part, seconds, against.as_deref()),
         Recipe::Ci => ci::run(),
     });
     match outcome {

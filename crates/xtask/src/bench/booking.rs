@@ -32,6 +32,37 @@ const DURABLE: [&str; 4] = ["fsync=on", "synchronous_commit=on", "full_page_writ
 const TEMPLATE: &str = "filled";
 const DATABASE: &str = "measured";
 
+/// Measures this server and another one in turns on PostgreSQL, and prints the ratio of their medians.
+pub fn compare(server: &Path, other: &Path, load: &Path, seconds: u64) -> Result<(), Failure> {
+    let secret = random_hex()?;
+    let bench = |server| -> Result<Bench<'_>, Failure> {
+        let programs = Programs { server, load, secret: &secret };
+        Ok(Bench { postgres_programs: PostgresPrograms::find_or_install()?, programs, seconds })
+    };
+    let (this, other) = (bench(server)?, bench(other)?);
+    let postgres = PostgresServer::start_with(&this.postgres_programs, &DURABLE)?;
+    this.print_facts(&postgres)?;
+    let url = postgres.create_database(&this.postgres_programs, TEMPLATE)?;
+    this.programs.fill(("DATABASE_URL", &url))?;
+    postgres.ask(&this.postgres_programs, TEMPLATE, "ANALYZE")?;
+    let (mut of_this, mut of_other) = (Table::default(), Table::default());
+    for round in 1..=ROUNDS {
+        println!("round {round} of {ROUNDS}: this server, then the other");
+        this.measure_server(&postgres, &mut of_this)?;
+        other.measure_server(&postgres, &mut of_other)?;
+    }
+    println!("\nmedians of {ROUNDS} rounds, {seconds} s each after 1 s to warm up; this server to the other:\n");
+    for clients in CONNECTIONS {
+        for batch_max in BATCHES {
+            let name = name("PostgreSQL", batch_max);
+            let rates = [&of_this, &of_other].map(|table| table.rate(&name, clients).unwrap_or_default());
+            let [this, other] = rates;
+            println!("{name}, {clients}: {this:.0}/s to {other:.0}/s, {:.2}", ratio(this, other));
+        }
+    }
+    Ok(())
+}
+
 /// Measures and prints.
 pub fn run(server: &Path, load: &Path, seconds: u64) -> Result<(), Failure> {
     let secret = random_hex()?;

@@ -6,6 +6,8 @@ mod served;
 mod startup;
 mod table;
 
+use std::path::Path;
+
 use clap::ValueEnum;
 
 use crate::Failure;
@@ -20,9 +22,13 @@ pub enum Part {
     Booking,
 }
 
-/// Measures a part, or everything.
-pub fn run(part: Option<Part>, seconds: u64) -> Result<(), Failure> {
+/// Measures a part, or everything; `against` another server, bookings on PostgreSQL alone.
+pub fn run(part: Option<Part>, seconds: u64, against: Option<&Path>) -> Result<(), Failure> {
     let server = build_server(&["--release"])?;
+    if let Some(other) = against {
+        let load = build_binary("load", "load", &["--release"])?;
+        return booking::compare(&server, other, &load, seconds);
+    }
     if part != Some(Part::Booking) {
         startup::run(&server)?;
     }
