@@ -83,10 +83,27 @@ impl Link {
         &self.client
     }
 
-    /// The rows of a statement.
-    pub(super) async fn query(&self, (statement, parameters): &Bound<'_>) -> Result<Vec<Row>, DriverError> {
+    /// Sends every statement without waiting in between, and returns the rows of each.
+    pub(super) async fn rows(&self, script: &[Bound<'_>]) -> Result<Vec<Vec<Row>>, DriverError> {
+        let mut sent = Vec::with_capacity(script.len());
+        for (statement, parameters) in script {
+            let mut request = self.rows_of(*statement, parameters).boxed();
+            // A request is sent when it is first polled.
+            match poll!(&mut request) {
+                Poll::Ready(outcome) => sent.push(ready(outcome).boxed()),
+                Poll::Pending => sent.push(request),
+            }
+        }
+        let mut rows = Vec::with_capacity(sent.len());
+        for request in sent {
+            rows.push(request.await?);
+        }
+        Ok(rows)
+    }
+
+    async fn rows_of(&self, statement: Statement, parameters: &Parameters<'_>) -> Result<Vec<Row>, DriverError> {
         let parameters = parameters.iter().map(|parameter| -> &(dyn ToSql + Sync) { parameter.as_ref() });
-        let rows = self.client.query_raw(self.prepared.get(*statement), parameters).await.map_err(DriverError)?;
+        let rows = self.client.query_raw(self.prepared.get(statement), parameters).await.map_err(DriverError)?;
         rows.try_collect().await.map_err(DriverError)
     }
 

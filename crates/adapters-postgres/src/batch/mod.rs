@@ -1,23 +1,23 @@
-//! The booking path: one statement reads a batch, one pipelined transaction writes it.
+//! The booking path: one pipelined transaction reads a batch, another writes it.
 
 mod flight;
 mod link;
-mod state;
+mod read;
 mod statements;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::DateTime;
 use domain::StoreError;
-use domain::booking::{BatchStore, BookingIdBlock, HoldId, ReadSet, Rules, Snapshot, Tenure, WriteError, WriteSet};
+use domain::booking::{BatchStore, BookingIdBlock, ReadSet, Snapshot, WriteError, WriteSet};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::{Instant, timeout_at};
 use tokio_postgres::Row;
 
 use self::flight::{Bound, script};
-use self::link::{Link, TransactionError, parameters};
-use self::state::batch_state;
+use self::link::{Link, TransactionError};
 #[cfg(feature = "testing")]
 pub use self::statements::BOOKING_STATEMENTS;
 use self::statements::Statement;
@@ -67,52 +67,25 @@ impl PostgresStore {
 #[async_trait]
 impl BatchStore for PostgresBatchStore {
     async fn reserve_booking_ids(&self) -> Result<BookingIdBlock, StoreError> {
-        let rows = self.query((Statement::ReserveIds, Vec::new())).await?;
-        let row = rows.first().ok_or_else(|| bad_row("a sequence has no next value"))?;
+        let rows = self.rows(&[(Statement::ReserveIds, Vec::new())]).await?;
+        let row = rows.iter().flatten().next().ok_or_else(|| bad_row("a sequence has no next value"))?;
         let block: i64 = row.try_get(0).map_err(bad_row)?;
         let count = u32::try_from(ID_BLOCK).map_err(bad_row)?;
         Ok(BookingIdBlock { first: (block - 1) * ID_BLOCK + 1, count })
     }
 
     async fn read(&self, named: &ReadSet) -> Result<Snapshot, StoreError> {
-        // Every field by name: one that is added is read, or this does not compile.
-        let ReadSet { keys, users, sessions, shows, whole_shows, seats, holds, holders, tenants, bookings, cancellers } =
-            named;
-        let seats_only = whole_shows.is_empty()
-            && holds.is_empty()
-            && holders.is_empty()
-            && tenants.is_empty()
-            && bookings.is_empty()
-            && cancellers.is_empty();
-        let mut parameters = parameters![
-            column(keys, |key| key.user_id.0),
-            column(keys, |key| key.scope.0.as_str()),
-            column(keys, |key| key.key.as_str()),
-            column(users, |user| user.0),
-            column(shows, |show| show.0),
-            column(seats, |(show, _)| show.0),
-            column(seats, |(_, seat)| seat.0),
-            column(sessions, |session| session.0),
-        ];
-        if seats_only {
-            return self.state_of((Statement::ReadBatch, parameters)).await;
+        let script = read::script(named);
+        let rows = self.rows(&script).await?;
+        let mut snapshot = Snapshot { history: self.server.history(), ..Snapshot::at(DateTime::UNIX_EPOCH) };
+        for ((statement, _), rows) in script.iter().zip(&rows) {
+            read::add(&mut snapshot, *statement, rows)?;
         }
-        parameters.extend(parameters![
-            column(whole_shows, |show| show.0),
-            column(holds, HoldId::as_str),
-            column(holders, |user| user.0),
-            column(tenants, |(show, _)| show.0),
-            column(tenants, |(_, user)| user.0),
-            column(bookings, |booking| booking.0),
-            column(cancellers, |user| user.0),
-            Tenure::COUNTED.num_seconds(),
-            Rules::CANCELLATIONS_COUNTED.num_seconds(),
-        ]);
-        self.state_of((Statement::ReadWholeBatch, parameters)).await
+        Ok(snapshot)
     }
 
     async fn confirm(&self) -> Result<(), StoreError> {
-        self.query((Statement::Confirm, Vec::new())).await.map(drop)
+        self.rows(&[(Statement::Confirm, Vec::new())]).await.map(drop)
     }
 
     async fn write(&self, changes: &WriteSet) -> Result<(), WriteError> {
@@ -155,14 +128,6 @@ impl BatchStore for PostgresBatchStore {
     }
 }
 
-/// One value of each item, as a parameter.
-fn column<'a, Item: 'a, Value>(
-    items: impl IntoIterator<Item = &'a Item>,
-    value: impl Fn(&'a Item) -> Value,
-) -> Vec<Value> {
-    items.into_iter().map(value).collect()
-}
-
 /// Why a batch was not written, of which nothing is committed.
 fn write_error(error: DriverError) -> WriteError {
     match error.violated_key() {
@@ -192,20 +157,14 @@ impl PostgresBatchStore {
         Ok(slot)
     }
 
-    /// Reads a batch.
-    async fn state_of(&self, bound: Bound<'_>) -> Result<Snapshot, StoreError> {
-        let rows = self.query(bound).await?;
-        Ok(Snapshot { history: self.server.history(), ..batch_state(&rows)? })
-    }
-
-    /// Reads. A connection that turns out to be lost is replaced once: nothing was written.
-    async fn query(&self, bound: Bound<'_>) -> Result<Vec<Row>, StoreError> {
+    /// Returns the rows of each statement. A lost connection is replaced once: nothing was written.
+    async fn rows(&self, script: &[Bound<'_>]) -> Result<Vec<Vec<Row>>, StoreError> {
         let deadline = Instant::now() + BATCH_MAX;
         let mut last_try = false;
         loop {
             let mut slot = self.connected(deadline).await?;
             let Some(link) = slot.as_ref() else { return Err(StoreError::unavailable("not connected")) };
-            let error = match timeout_at(deadline, link.query(&bound)).await {
+            let error = match timeout_at(deadline, link.rows(script)).await {
                 Ok(Ok(rows)) => return Ok(rows),
                 Ok(Err(error)) => error,
                 Err(elapsed) => {

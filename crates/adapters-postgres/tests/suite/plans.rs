@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use adapters_postgres::testing::{BOOKING_STATEMENTS, TestDatabase};
 use adapters_postgres::{PostgresBatchStore, PostgresSettings, PostgresStore};
-use domain::booking::{Action, BatchStore as _, HoldSeats, Rules, SeatGapRule, ShowBooking, WantedSeats};
+use domain::booking::{Action, BatchStore as _, HoldSeats, ReadSet, Rules, SeatGapRule, ShowBooking, WantedSeats};
 use domain::identity::Caller;
+use domain::ids::SessionId;
 use domain::seating::SeatWish;
 use port_contracts::tools::{Mode, RULES, SIMPLE, book, booked, command, held, selection, sell};
 use port_contracts::world::{World, customer, hold};
@@ -48,7 +49,10 @@ async fn each_statement_is_prepared_once_and_never_planned_for_one_batch() {
     })
     .await;
     after_sale(&stores, &world, ana).await;
+    // The callers of these commands have no sessions.
+    let sessions = ReadSet { sessions: [SessionId(1)].into(), ..ReadSet::default() };
     for _ in 0..2 {
+        store.read(&sessions).await.unwrap();
         store.confirm().await.unwrap();
     }
     for sql in BOOKING_STATEMENTS {
