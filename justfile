@@ -37,3 +37,7 @@ rollout *arguments:
 # Tests the server against its OpenAPI document.
 schemathesis:
     cargo xtask schemathesis
+
+# Changes the rules in small ways, and fails for each change that no test of the domain notices. Needs `cargo install cargo-mutants`.
+mutants *arguments:
+    cargo mutants --package domain --file 'crates/domain/src/booking/{decide,committer}.rs' --file 'crates/domain/src/seating/choice.rs' {{ arguments }}
