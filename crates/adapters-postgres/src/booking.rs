@@ -4,7 +4,9 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, Text, Timestamptz};
 use domain::StoreError;
-use domain::booking::{Booking, BookingCursor, BookingFilter, BookingStore, Hold, HoldId, HoldStore, SoldSeat, When};
+use domain::booking::{
+    Booking, BookingCursor, BookingFilter, BookingStore, HOLDS_LISTED_MAX, Hold, HoldId, HoldStore, SoldSeat, When,
+};
 use domain::ids::{BookingId, SeatId, ShowId, UserId};
 use domain::page::{Filling, PageRequest};
 use domain::random::Reference;
@@ -177,7 +179,7 @@ statement!(ListHolds: (
     ) kept
     WHERE h.user_id = $1 AND ($2::text IS NULL OR h.id = $2) AND h.expires_at > now()
     ORDER BY h.expires_at, h.id
-    LIMIT 100");
+    LIMIT $3");
 
 type HoldRow =
     (String, i64, String, DateTime<Utc>, DateTime<Utc>, Vec<i64>, Vec<String>, Vec<i32>, Vec<String>, Vec<i64>);
@@ -185,8 +187,9 @@ type HoldRow =
 #[async_trait]
 impl HoldStore for PostgresStore {
     async fn holds(&self, user_id: UserId) -> Result<Vec<Hold>, StoreError> {
-        let rows: Vec<HoldRow> =
-            self.load(bind!(ListHolds, BigInt = user_id.0, Nullable<Text> = None::<String>)).await?;
+        let rows: Vec<HoldRow> = self
+            .load(bind!(ListHolds, BigInt = user_id.0, Nullable<Text> = None::<String>, BigInt = HOLDS_LISTED_MAX))
+            .await?;
         // Named by its owner and show: a hold's id is secret.
         let named = |row: &HoldRow| format!("of user {user_id}, show {}", row.1);
         Ok(rows.into_iter().filter_map(|row| listed("holds", named(&row), hold(user_id, row))).collect())
@@ -194,7 +197,8 @@ impl HoldStore for PostgresStore {
 
     async fn hold(&self, user_id: UserId, id: &HoldId) -> Result<Option<Hold>, StoreError> {
         let one = Some(id.as_str().to_owned());
-        let row: Option<HoldRow> = self.first(bind!(ListHolds, BigInt = user_id.0, Nullable<Text> = one)).await?;
+        let row: Option<HoldRow> =
+            self.first(bind!(ListHolds, BigInt = user_id.0, Nullable<Text> = one, BigInt = HOLDS_LISTED_MAX)).await?;
         row.map(|row| hold(user_id, row)).transpose()
     }
 }

@@ -9,9 +9,9 @@ use diesel::sql_types::{Interval, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use domain::StoreError;
 use domain::identity::{
-    Account, AccountChange, AnonymiseError, Bearer, ChangeAccountError, CreatedUser, Email, NewRefreshToken, NewUser,
-    PasswordHash, RefreshTokenHash, Role, Rotation, Session, SessionCursor, SessionStore, User, UserStore,
-    UserStoreError,
+    Account, AccountChange, AnonymiseError, AnonymousAccount, Bearer, ChangeAccountError, CreatedUser, Email,
+    NewRefreshToken, NewUser, PasswordHash, RefreshTokenHash, Role, Rotation, Session, SessionCursor, SessionStore,
+    User, UserStore, UserStoreError,
 };
 use domain::ids::{SessionId, UserId};
 use domain::page::PageRequest;
@@ -160,15 +160,14 @@ impl UserStore for PostgresStore {
             if admins == [id] {
                 return Err(WriteFailure::Refused(AnonymiseError::LastAdmin));
             }
-            // No address is without an @, and no hash is like this: nobody can have it, take it or log in with it.
-            let address = format!("deleted-{id}");
+            let anonymous = AnonymousAccount::of(UserId(id));
             diesel::update(users::table.find(id))
                 .set((
-                    users::name.eq("Deleted account"),
-                    users::email.eq(&address),
-                    users::email_folded.eq(&address),
-                    users::password_hash.eq("!"),
-                    users::role.eq(Role::Customer.as_str()),
+                    users::name.eq(anonymous.name),
+                    users::email.eq(&anonymous.email),
+                    users::email_folded.eq(&anonymous.email),
+                    users::password_hash.eq(anonymous.password_hash),
+                    users::role.eq(anonymous.role.as_str()),
                     users::session_generation.eq(users::session_generation + 1),
                 ))
                 .execute(connection)

@@ -9,10 +9,10 @@ use diesel::sqlite::Sqlite;
 use domain::StoreError;
 use domain::booking::{
     BatchStore, Booking, BookingCursor, BookingFilter, BookingIdBlock, BookingState, BookingStatus, BookingStore,
-    CancellationGuard, ChangedBooking, ChangedHold, Claim, EndedTenure, Fingerprint, HeldGuard, History, HistorySource,
-    Hold, HoldId, HoldStore, KeyName, NewClaim, NewKey, NewOutboxEvent, ReadSet, RemovedClaim, RowGuard, Rules,
-    ShowGuard, ShowOffer, Snapshot, SoldSeat, StoredAnswer, StoredKey, StoredUser, Subject, Tenure, TenureKey,
-    UserGuard, When, WriteError, WriteSet,
+    CancellationGuard, ChangedBooking, ChangedHold, Claim, EndedTenure, Fingerprint, HOLDS_LISTED_MAX, HeldGuard,
+    History, HistorySource, Hold, HoldId, HoldStore, KeyName, NewClaim, NewKey, NewOutboxEvent, ReadSet, RemovedClaim,
+    RowGuard, Rules, ShowGuard, ShowOffer, Snapshot, SoldSeat, StoredAnswer, StoredKey, StoredUser, Subject, Tenure,
+    TenureKey, UserGuard, When, WriteError, WriteSet,
 };
 use domain::catalog::ShowStatus;
 use domain::ids::{BookingId, LayoutId, SeatId, SessionId, ShowId, UserId};
@@ -495,7 +495,7 @@ fn insert_booking(connection: &mut SqliteConnection, booking: &Booking) -> Resul
 }
 
 fn insert_booking_seats(connection: &mut SqliteConnection, booking: &Booking) -> Result<(), Failure> {
-    for (position, seat) in (1_i64..).zip(&booking.seats) {
+    for (position, seat) in (0_i64..).zip(&booking.seats) {
         diesel::insert_into(booking_seats::table)
             .values((
                 booking_seats::booking_id.eq(booking.id.0),
@@ -740,14 +740,11 @@ impl HoldStore for SqliteStore {
 enum WhichHolds<'a> {
     /// This one, whoever's it is and whether or not it has run out.
     One(&'a HoldId),
-    /// A user's live ones, those that run out first in front, [`HOLDS_MAX`] at most.
+    /// A user's live ones, those that run out first in front, [`HOLDS_LISTED_MAX`] at most.
     List { user_id: UserId, now: i64 },
     /// All of a user's that run out after an instant, on one show or on all.
     OfUser { user_id: UserId, show_id: Option<ShowId>, after: i64 },
 }
-
-/// How many holds are listed at most.
-const HOLDS_MAX: i64 = 100;
 
 /// Id, user, show, currency, when it was made and when it runs out.
 type HoldRow = (String, i64, i64, String, i64, i64);
@@ -772,7 +769,7 @@ fn hold_rows(connection: &mut SqliteConnection, which: WhichHolds<'_>) -> Result
         WhichHolds::One(id) => query.filter(holds::id.eq(id.as_str().to_owned())),
         WhichHolds::List { user_id, now } => {
             let live = query.filter(holds::user_id.eq(user_id.0)).filter(holds::expires_at.gt(now));
-            live.order((holds::expires_at, holds::id)).limit(HOLDS_MAX)
+            live.order((holds::expires_at, holds::id)).limit(HOLDS_LISTED_MAX)
         }
         WhichHolds::OfUser { user_id, show_id, after } => {
             query = query.filter(holds::user_id.eq(user_id.0)).filter(holds::expires_at.gt(after));

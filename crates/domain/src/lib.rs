@@ -7,7 +7,6 @@
 //! The modules are features, named the same in every layer: [`identity`], [`catalog`], [`seating`]
 //! and [`booking`]. The heart is [`booking::decide()`]: given what is committed and what is asked, it says what
 //! is answered and what is written, and nothing else in the system may decide that.
-#![deny(missing_docs)]
 
 pub mod booking;
 pub mod catalog;

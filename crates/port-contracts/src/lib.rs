@@ -7,7 +7,6 @@
 //! async fn make_fixture() -> MyFixture { … }
 //! port_contracts::contract_tests!(make_fixture);
 //! ```
-#![deny(missing_docs)]
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -190,6 +189,7 @@ macro_rules! contract_tests {
                 two_writes_of_one_key_at_once_are_one,
                 two_writes_of_one_seat_at_once_are_one,
                 booking_ids_are_reserved_once,
+                positions_of_seats_begin_at_zero,
                 a_history_is_newest_first_and_paged,
                 a_history_is_filtered_by_time_and_status,
                 a_booking_is_its_owners_alone,

@@ -49,4 +49,4 @@ pub use state::{
     BookingState, BookingStateError, BookingStatus, BookingStatusError, Cancelled, Confirmed, Expired, PendingPayment,
     Refunded,
 };
-pub use types::{Booking, Hold, HoldId, HoldIdError, SoldSeat, Tenure, When};
+pub use types::{Booking, HOLDS_LISTED_MAX, Hold, HoldId, HoldIdError, SoldSeat, Tenure, When};

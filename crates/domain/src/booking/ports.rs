@@ -23,25 +23,21 @@ use crate::seating::ClaimStatus;
 /// What a batch of commands names: what must be read to decide it. Sorted, and each once.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ReadSet {
-    /// The keys.
     pub keys: BTreeSet<KeyName>,
     /// The callers.
     pub users: BTreeSet<UserId>,
     /// The sessions that they call in.
     pub sessions: BTreeSet<SessionId>,
-    /// The shows.
     pub shows: BTreeSet<ShowId>,
     /// The shows of which every claim matters.
     pub whole_shows: BTreeSet<ShowId>,
     /// The seats, each with the show it is wanted for.
     pub seats: BTreeSet<(ShowId, SeatId)>,
-    /// The holds.
     pub holds: BTreeSet<HoldId>,
     /// Users who want to hold seats: all their live holds matter, on whichever show.
     pub holders: BTreeSet<UserId>,
     /// Users whose tenures of a show's seats matter: those that a command ended, and their holds on the show that ran out.
     pub tenants: BTreeSet<(ShowId, UserId)>,
-    /// The bookings.
     pub bookings: BTreeSet<BookingId>,
     /// Users who want to cancel a booking: their recent cancellations matter.
     pub cancellers: BTreeSet<UserId>,
@@ -192,14 +188,12 @@ pub struct ShowOffer {
 pub enum Claim {
     /// Sold.
     Booked {
-        /// The booking.
         booking_id: BookingId,
         /// Its owner.
         user_id: UserId,
     },
     /// Kept for a user.
     Held {
-        /// The hold.
         hold_id: HoldId,
         /// Its owner.
         user_id: UserId,
@@ -293,7 +287,6 @@ pub struct Snapshot {
     pub users: HashMap<UserId, StoredUser>,
     /// Of the sessions those that last, each with whose it is.
     pub sessions: HashMap<SessionId, UserId>,
-    /// The shows.
     pub shows: HashMap<ShowId, ShowOffer>,
     /// The claims: those of the seats that are named, and all of the shows that are named whole.
     pub claims: HashMap<(ShowId, SeatId), Claim>,
@@ -303,7 +296,6 @@ pub struct Snapshot {
     /// Tenures that a command ended within [`Tenure::COUNTED`], the last one of each seat. Those of holds that ran out are told by the
     /// holds.
     pub tenures: HashMap<TenureKey, Tenure>,
-    /// The bookings.
     pub bookings: HashMap<BookingId, Booking>,
     /// When the cancellers cancelled bookings within [`Rules::CANCELLATIONS_COUNTED`], in any order. Without those that do not count.
     pub cancellations: HashMap<UserId, Vec<DateTime<Utc>>>,
@@ -312,11 +304,8 @@ pub struct Snapshot {
 /// Whose tenure of which seat.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct TenureKey {
-    /// The show.
     pub show_id: ShowId,
-    /// The user.
     pub user_id: UserId,
-    /// The seat.
     pub seat_id: SeatId,
 }
 
@@ -342,14 +331,12 @@ impl Snapshot {
 /// A show that must still be as it was read: it takes place.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct ShowGuard {
-    /// The show.
     pub show_id: ShowId,
 }
 
 /// A user's live holds, on all shows, that must still have as many seats until the batch is written.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct HeldGuard {
-    /// The user.
     pub user_id: UserId,
     /// How many seats.
     pub seats: i64,
@@ -358,7 +345,6 @@ pub struct HeldGuard {
 /// A user who must still have cancelled as many bookings within [`Rules::CANCELLATIONS_COUNTED`] until the batch is written.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct CancellationGuard {
-    /// The user.
     pub user_id: UserId,
     /// How many.
     pub bookings: i64,
@@ -367,7 +353,6 @@ pub struct CancellationGuard {
 /// A row of seats that must still be taken as it was read, until the batch is written.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct RowGuard {
-    /// The show.
     pub show_id: ShowId,
     /// The show's layout.
     pub layout_id: LayoutId,
@@ -382,14 +367,12 @@ pub struct RowGuard {
 pub struct UserGuard {
     /// The account.
     pub user_id: UserId,
-    /// Its session generation.
     pub session_generation: i64,
 }
 
 /// A key to be remembered with its answer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NewKey {
-    /// The key.
     pub name: KeyName,
     /// The digest of its request.
     pub fingerprint: Fingerprint,
@@ -404,7 +387,6 @@ pub struct NewKey {
 /// A hold that must still be as it was read, and what becomes of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ChangedHold {
-    /// The hold.
     pub id: HoldId,
     /// When it was to run out.
     pub expires_at: DateTime<Utc>,
@@ -426,24 +408,18 @@ pub struct ChangedBooking {
 /// A claim to be deleted, which must still be as it was read.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RemovedClaim {
-    /// The show.
     pub show_id: ShowId,
-    /// The seat.
     pub seat_id: SeatId,
-    /// The claim.
     pub claim: Claim,
 }
 
 /// A claim to be made.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NewClaim {
-    /// The show.
     pub show_id: ShowId,
-    /// The seat.
     pub seat_id: SeatId,
     /// The show's layout, which the seat must be of.
     pub layout_id: LayoutId,
-    /// The claim.
     pub claim: Claim,
 }
 
@@ -454,7 +430,6 @@ pub struct NewClaim {
 pub struct EndedTenure {
     /// Whose, of which seat.
     pub place: TenureKey,
-    /// The tenure.
     pub tenure: Tenure,
 }
 
@@ -565,7 +540,6 @@ pub enum WriteError {
 /// Ids for bookings that nobody else gets: `first` and those that follow.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct BookingIdBlock {
-    /// The first id.
     pub first: i64,
     /// How many there are. At least one.
     pub count: u32,
@@ -584,7 +558,8 @@ pub trait BatchStore: Send + Sync {
     /// MUST wait for the outcome of writes by the same keys no more than a plain read does: it sees committed rows only.
     async fn read(&self, named: &ReadSet) -> Result<Snapshot, StoreError>;
 
-    /// Writes all changes or none, taking locks in the order of the fields of [`WriteSet`].
+    /// Writes all changes or none, taking locks in one order: the names of held seats, cancellations and rows first, then the rows in the
+    /// order of the other fields of [`WriteSet`].
     ///
     /// MUST return `Stale`, having written nothing, if any row is not as `changes` expects it; `UsedId` if an id that the caller
     /// generated is taken; `Unknown` if it can't tell whether it was written. If an earlier write of the same key is still on its way, MUST wait for that one's outcome.
@@ -623,7 +598,6 @@ pub struct BookingFilter {
 pub struct BookingCursor {
     /// When it was made.
     pub booked_at: DateTime<Utc>,
-    /// The id.
     pub id: BookingId,
 }
 
@@ -647,7 +621,7 @@ pub trait BookingStore: Send + Sync {
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait HoldStore: Send + Sync {
-    /// A user's holds that are live by the store's clock, those that run out first in front; a hundred at most.
+    /// A user's holds that are live by the store's clock, the first to expire first; [`super::types::HOLDS_LISTED_MAX`] at most.
     async fn holds(&self, user_id: UserId) -> Result<Vec<Hold>, StoreError>;
 
     /// One live hold of this user. Someone else's is `None`, and so is one that ran out.

@@ -22,13 +22,10 @@ pub enum When {
 /// A seat of a hold or a booking, with its price as it was when it was held or sold.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SoldSeat {
-    /// The seat.
     pub id: SeatId,
-    /// Its row.
     pub row: String,
     /// Its number in the row.
     pub number: i32,
-    /// Its category.
     pub category: String,
     /// Its price in minor units of the show's currency.
     pub price_minor: i64,
@@ -49,6 +46,9 @@ pub struct HoldId(String);
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("a hold's id is a show's id, a dash and 26 characters of Crockford's base 32")]
 pub struct HoldIdError;
+
+/// The most holds of a user that are listed. A user's limits allow far fewer.
+pub const HOLDS_LISTED_MAX: i64 = 100;
 
 impl HoldId {
     /// How many characters are drawn: 130 bits.
@@ -89,11 +89,8 @@ impl fmt::Debug for HoldId {
 /// Seats of a show that are kept for a user until the hold runs out, is released, or becomes a booking.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Hold {
-    /// Its id.
     pub id: HoldId,
-    /// Whose it is.
     pub user_id: UserId,
-    /// The show.
     pub show_id: ShowId,
     /// The seats, in the order they were asked for; the best seats by row, then number. At least one.
     pub seats: Vec<SoldSeat>,
@@ -159,9 +156,7 @@ pub struct Booking {
     pub id: BookingId,
     /// What is printed on the ticket.
     pub reference: Reference,
-    /// Whose it is.
     pub user_id: UserId,
-    /// The show.
     pub show_id: ShowId,
     /// The seats, in the order they were asked for. At least one.
     pub seats: Vec<SoldSeat>,

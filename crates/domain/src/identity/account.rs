@@ -250,14 +250,12 @@ pub struct Session {
 pub struct SessionCursor {
     /// When the session began.
     pub created_at: DateTime<Utc>,
-    /// The session.
     pub id: SessionId,
 }
 
 /// Who is calling, as the access token says.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Caller {
-    /// The user.
     pub user_id: UserId,
     /// What the user may do.
     pub role: Role,
@@ -268,7 +266,6 @@ pub struct Caller {
 /// Who presents an access token: a caller, in one of its sessions.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Bearer {
-    /// The caller.
     pub caller: Caller,
     /// The session. `None` in tokens of version 0.1.0, which end with all sessions of the account only.
     pub session_id: Option<SessionId>,
@@ -287,6 +284,24 @@ impl fmt::Debug for RefreshToken {
 /// A refresh token as it is stored: a digest, because the token has enough randomness to need no more.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RefreshTokenHash(pub [u8; 32]);
+
+/// What a deleted account becomes. Its row stays, because bookings refer to it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AnonymousAccount {
+    pub name: &'static str,
+    /// No e-mail address is without an `@`, so no caller can have it or log in with it.
+    pub email: String,
+    /// No hash looks like this, so no password matches.
+    pub password_hash: &'static str,
+    pub role: Role,
+}
+
+impl AnonymousAccount {
+    /// Returns what the account of this user becomes.
+    pub fn of(user_id: UserId) -> Self {
+        Self { name: "Deleted account", email: format!("deleted-{user_id}"), password_hash: "!", role: Role::Customer }
+    }
+}
 
 #[cfg(test)]
 mod tests {

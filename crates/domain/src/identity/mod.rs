@@ -10,8 +10,8 @@ mod ports;
 mod service;
 
 pub use account::{
-    Account, AccountChange, Bearer, Caller, CreatedUser, Email, Name, NewUser, Password, PasswordHash, RefreshToken,
-    RefreshTokenHash, Role, RoleError, Session, SessionCursor, User,
+    Account, AccountChange, AnonymousAccount, Bearer, Caller, CreatedUser, Email, Name, NewUser, Password,
+    PasswordHash, RefreshToken, RefreshTokenHash, Role, RoleError, Session, SessionCursor, User,
 };
 pub use ports::{
     AccessTokenError, AccessTokens, AnonymiseError, ChangeAccountError, KnownSites, NewRefreshToken, PasswordHasher,
