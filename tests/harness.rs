@@ -444,13 +444,11 @@ impl TestApp {
 /// Somebody with an account, logged in.
 #[derive(Clone, Debug)]
 pub struct User {
-    /// The id.
     pub id: i64,
     /// The address.
     pub email: String,
     /// The access token.
     pub token: String,
-    /// The refresh token.
     pub refresh_token: String,
 }
 
@@ -525,9 +523,7 @@ impl Call {
 pub struct Answer {
     method: Method,
     path: String,
-    /// The status.
     pub status: u16,
-    /// The headers.
     pub headers: HeaderMap,
     /// The body.
     pub bytes: Vec<u8>,

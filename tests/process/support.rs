@@ -377,9 +377,7 @@ impl Server {
 /// An answer.
 #[derive(Debug)]
 pub struct Reply {
-    /// Its status.
     pub status: u16,
-    /// Its headers.
     pub headers: reqwest::header::HeaderMap,
     /// Its body.
     pub text: String,

@@ -88,7 +88,6 @@ pub enum ConnectError {
     Encoding {
         /// Its name.
         database: String,
-        /// Its encoding.
         encoding: String,
     },
     /// The server is too old.

@@ -2,7 +2,6 @@
 //!
 //! [`PostgresStore`] reads and writes through a small pool; each [`PostgresBatchStore`] has a connection of its own,
 //! tuned for the committer that owns it. Each method of a port is one transaction, and none shows it.
-#![deny(missing_docs)]
 
 mod batch;
 mod booking;

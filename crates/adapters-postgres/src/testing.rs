@@ -30,7 +30,6 @@ static TEMPLATE: OnceCell<String> = OnceCell::const_new();
 pub struct TestDatabase {
     /// Its name on the server.
     pub name: String,
-    /// Its URL.
     pub url: String,
 }
 

@@ -19,14 +19,10 @@ pub struct ServeLock {
 pub enum ServeLockError {
     /// Another process serves it.
     #[error("another server already uses the data directory {}", directory.display())]
-    InUse {
-        /// The directory.
-        directory: PathBuf,
-    },
+    InUse { directory: PathBuf },
     /// The lock file can't be made or locked.
     #[error("the data directory {} cannot be locked: {source}", directory.display())]
     Io {
-        /// The directory.
         directory: PathBuf,
         /// What the system says.
         source: std::io::Error,

@@ -51,14 +51,10 @@ pub enum OpenError {
 pub enum BackupError {
     /// A file with this name is there already.
     #[error("{} is there already", file.display())]
-    Exists {
-        /// The file.
-        file: PathBuf,
-    },
+    Exists { file: PathBuf },
     /// The file can't be made or written.
     #[error("{} cannot be written: {source}", file.display())]
     File {
-        /// The file.
         file: PathBuf,
         /// What the system says.
         source: std::io::Error,
@@ -66,7 +62,6 @@ pub enum BackupError {
     /// The copy fails, and the file's disk is not why.
     #[error("the store cannot be copied to {}", file.display())]
     Store {
-        /// The file.
         file: PathBuf,
         /// Why.
         source: StoreError,

@@ -67,7 +67,6 @@ pub trait RetentionStore: Send + Sync {
 /// How long one thing is kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Rule {
-    /// What.
     pub what: RetentionRule,
     /// How long.
     pub keep: Duration,

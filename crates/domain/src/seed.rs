@@ -15,7 +15,6 @@ use crate::seating::CategoryPrice;
 /// A movie to be there. Known by its title.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct MovieSeed {
-    /// What it is called.
     pub title: String,
     /// What it is about.
     pub description: String,
@@ -34,22 +33,18 @@ pub struct MovieSeed {
 /// A theatre to be there, with its halls. Known by its name.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TheatreSeed {
-    /// What it is called.
     pub name: String,
     /// Where it is.
     pub location: String,
     /// The timezone of its days and clocks.
     pub timezone: Tz,
-    /// Its halls.
     pub halls: Vec<HallSeed>,
 }
 
 /// A hall to be there, with its first layout. Known by its name in its theatre.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HallSeed {
-    /// What it is called.
     pub name: String,
-    /// Its seats.
     pub seats: Vec<SeatSeed>,
 }
 
@@ -100,9 +95,7 @@ pub struct ShowSeed {
 pub struct SeedPlan {
     /// Accounts, known by their addresses.
     pub users: Vec<NewUser>,
-    /// Movies.
     pub movies: Vec<MovieSeed>,
-    /// Theatres.
     pub theatres: Vec<TheatreSeed>,
     /// Shows. Each names a movie, a theatre and a hall of this plan or of the store.
     pub shows: Vec<ShowSeed>,
@@ -113,13 +106,9 @@ pub struct SeedPlan {
 pub struct Seeded {
     /// Accounts.
     pub users: usize,
-    /// Movies.
     pub movies: usize,
-    /// Theatres.
     pub theatres: usize,
-    /// Halls.
     pub halls: usize,
-    /// Shows.
     pub shows: usize,
 }
 

@@ -15,17 +15,12 @@ use crate::seed::Seeder;
 pub struct Stores {
     /// Accounts.
     pub users: Arc<dyn UserStore>,
-    /// Sessions.
     pub sessions: Arc<dyn SessionStore>,
-    /// The catalog.
     pub catalog: Arc<dyn CatalogStore>,
     /// Claims and prices.
     pub seating: Arc<dyn SeatingStore>,
-    /// Layouts.
     pub layouts: Arc<dyn LayoutStore>,
-    /// Bookings.
     pub bookings: Arc<dyn BookingStore>,
-    /// Holds.
     pub holds: Arc<dyn HoldStore>,
     /// The history of all of it.
     pub history: Arc<dyn HistorySource>,

@@ -247,13 +247,10 @@ pub fn prepare(command: &Command, booking_id: BookingId, random: &dyn Random) ->
 /// How many rows a sale has left.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Tally {
-    /// Bookings.
     pub bookings: i64,
-    /// Seats of bookings.
     pub booking_seats: i64,
     /// Claims of bookings.
     pub claims: i64,
-    /// Keys.
     pub keys: i64,
     /// Events for others.
     pub outbox: i64,

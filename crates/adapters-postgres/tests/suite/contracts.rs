@@ -10,7 +10,6 @@ use tokio_postgres::NoTls;
 
 /// A database of its own, behind the ports.
 pub struct PostgresFixture {
-    /// The database.
     pub database: TestDatabase,
     /// What is behind the ports.
     pub store: Arc<PostgresStore>,

@@ -9,7 +9,6 @@ use domain::seed::{HallSeed, SeatSeed, TheatreSeed};
 
 /// A theatre, and what the schedule has to know about it.
 pub(super) struct Theatre {
-    /// What it is called.
     pub(super) name: &'static str,
     /// Where it is.
     location: &'static str,
@@ -21,7 +20,6 @@ pub(super) struct Theatre {
     currency: &'static str,
     /// What its tickets cost.
     pub(super) tariff: Tariff,
-    /// Its halls.
     pub(super) halls: &'static [Hall],
 }
 
@@ -47,7 +45,6 @@ pub(super) struct Tariff {
 
 /// A hall, and what the schedule has to know about it.
 pub(super) struct Hall {
-    /// What it is called.
     pub(super) name: &'static str,
     /// What can be shown there besides 2D.
     pub(super) screen: Screen,

@@ -111,7 +111,6 @@ pub struct Setting {
     pub name: &'static str,
     /// What it is by default.
     pub default: &'static str,
-    /// What is allowed.
     pub allowed: &'static str,
     /// What it is for, and what a wrong value costs.
     pub about: &'static str,

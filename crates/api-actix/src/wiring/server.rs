@@ -74,7 +74,6 @@ pub enum StartError {
     Listen {
         /// The setting that names the port.
         setting: &'static str,
-        /// The address.
         address: SocketAddr,
         /// What the system says.
         source: io::Error,

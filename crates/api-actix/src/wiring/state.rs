@@ -37,7 +37,6 @@ pub struct AppState {
     pub catalog: CatalogService,
     /// Seat maps.
     pub seating: SeatingService,
-    /// Bookings.
     pub booking: BookingService,
     /// Counts requests.
     pub limiter: Arc<dyn RateLimiter>,
@@ -55,7 +54,6 @@ pub struct AppState {
     pub traces: Option<Traces>,
     /// Proxies whose clients are taken for one.
     pub proxy_warnings: ProxyWarnings,
-    /// Settings.
     pub settings: HttpSettings,
     /// Whether the server is stopping.
     pub stopping: AtomicBool,

@@ -87,9 +87,7 @@ pub struct Fingerprint(pub [u8; 32]);
 /// Book these seats of this show, all or none.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BookSeats {
-    /// The show.
     pub show_id: ShowId,
-    /// The seats.
     pub seats: SeatSelection,
 }
 
@@ -105,18 +103,14 @@ pub enum WantedSeats {
 /// Hold seats of this show, all or none.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HoldSeats {
-    /// The show.
     pub show_id: ShowId,
-    /// The seats.
     pub seats: WantedSeats,
 }
 
 /// A booking and its show: whoever names the one has looked up the other.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ShowBooking {
-    /// The show.
     pub show_id: ShowId,
-    /// The booking.
     pub booking_id: BookingId,
 }
 
@@ -215,7 +209,6 @@ impl GeneratedIds {
 /// A command that the committer has taken.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PreparedCommand {
-    /// The command.
     pub command: Command,
     /// What was drawn for it.
     pub drawn: GeneratedIds,

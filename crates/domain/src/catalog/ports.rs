@@ -11,7 +11,6 @@ use crate::page::PageRequest;
 /// A span of time in one theatre: from the first instant to before the second.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct DayWindow {
-    /// The theatre.
     pub theatre_id: TheatreId,
     /// The first instant.
     pub from: DateTime<Utc>,
@@ -37,9 +36,7 @@ pub struct MovieFilter {
 /// A movie's place in the list of movies, which is ordered by title (code point by code point), then id.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct MovieCursor {
-    /// The title.
     pub title: String,
-    /// The id.
     pub id: MovieId,
 }
 
@@ -65,16 +62,13 @@ pub struct ShowFilter {
 pub struct ShowCursor {
     /// When it begins.
     pub start_time: DateTime<Utc>,
-    /// The id.
     pub id: ShowId,
 }
 
 /// A theatre's place in the list of theatres, which is ordered by name (code point by code point), then id.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TheatreCursor {
-    /// The name.
     pub name: String,
-    /// The id.
     pub id: TheatreId,
 }
 

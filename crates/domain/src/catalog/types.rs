@@ -12,7 +12,6 @@ use crate::money::Money;
 pub struct Movie {
     /// The movie's id.
     pub id: MovieId,
-    /// What it is called.
     pub title: String,
     /// What it is about.
     pub description: String,
@@ -39,7 +38,6 @@ pub struct Movie {
 pub struct HallSummary {
     /// The hall's id.
     pub id: HallId,
-    /// What it is called.
     pub name: String,
     /// How many seats its newest layout has.
     pub seats_total: i64,
@@ -50,7 +48,6 @@ pub struct HallSummary {
 pub struct Theatre {
     /// The theatre's id.
     pub id: TheatreId,
-    /// What it is called.
     pub name: String,
     /// Where it is.
     pub location: String,
@@ -100,7 +97,6 @@ pub struct Show {
     pub id: ShowId,
     /// The movie that is shown.
     pub movie_id: MovieId,
-    /// Its title.
     pub movie_title: String,
     /// The theatre it is shown in.
     pub theatre_id: TheatreId,

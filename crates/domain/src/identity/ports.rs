@@ -116,14 +116,10 @@ pub enum Rotation {
     Rotated {
         /// The user as of now.
         user: User,
-        /// The session.
         session_id: SessionId,
     },
     /// It had been used before. Its whole session is ended.
-    Reused {
-        /// The session.
-        session_id: SessionId,
-    },
+    Reused { session_id: SessionId },
     /// It is not known, ran out, or belongs to a session that ended.
     Refused,
 }

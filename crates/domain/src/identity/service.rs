@@ -45,7 +45,6 @@ pub struct SignUpLimit(pub Option<Limit>);
 /// What a client needs to stay signed in.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SessionTokens {
-    /// The access token.
     pub access_token: String,
     /// How long the access token works.
     pub expires_in: Duration,
@@ -56,7 +55,6 @@ pub struct SessionTokens {
 /// A user who has just proven who they are.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SignedIn {
-    /// The user.
     pub user: User,
     /// The tokens of the session.
     pub tokens: SessionTokens,
@@ -203,7 +201,6 @@ pub struct ProfileChange {
 /// An access token, and how long it works.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AccessToken {
-    /// The token.
     pub token: String,
     /// How long it works.
     pub expires_in: Duration,
@@ -222,7 +219,6 @@ pub struct UpdatedProfile {
 pub struct IdentityService {
     /// The accounts.
     pub users: Arc<dyn UserStore>,
-    /// Their sessions.
     pub sessions: Arc<dyn SessionStore>,
     /// Knows which sessions last.
     pub guard: Arc<dyn SessionGuard>,

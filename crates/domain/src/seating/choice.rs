@@ -310,7 +310,6 @@ impl Picks {
 struct Ends {
     /// Nothing that can be had: taken, an aisle, the beginning.
     wall: Option<Picks>,
-    /// Chosen.
     chosen: Option<Picks>,
     /// Left, after a wall: it was single before if a wall follows too.
     single_by_wall: Option<Picks>,

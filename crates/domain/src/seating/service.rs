@@ -31,7 +31,6 @@ pub struct SeatMap {
 /// A seat of a show.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SeatOnMap<'map> {
-    /// The seat.
     pub seat: &'map Seat,
     /// Whether it can be had.
     pub availability: SeatAvailability,

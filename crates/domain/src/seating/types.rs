@@ -51,12 +51,7 @@ pub enum LayoutError {
     Empty,
     /// Two seats have the same row and number.
     #[error("seat {row}{number} is there twice")]
-    Repeated {
-        /// The row.
-        row: String,
-        /// The number.
-        number: i32,
-    },
+    Repeated { row: String, number: i32 },
 }
 
 impl Layout {
@@ -102,7 +97,6 @@ impl Layout {
 /// What a seat of a category costs at a show, in minor units of the show's currency.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CategoryPrice {
-    /// The category.
     pub category: String,
     /// The price in minor units.
     pub minor: i64,
@@ -159,7 +153,6 @@ pub struct SeatClaim {
 /// A show's prices and claims, as committed at one instant.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ShowSeating {
-    /// The show.
     pub show_id: ShowId,
     /// The layout it is seated by.
     pub layout_id: LayoutId,
