@@ -1,4 +1,4 @@
-//! Bodies of requests. A body is declared once: its fields, their parsing and its schema ([`body!`]).
+//! Bodies of requests. A body is declared once: its fields, their parsing and its schema (`body!`).
 
 use domain::booking::Rules;
 use serde_json::{Map, Value};

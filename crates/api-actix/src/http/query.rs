@@ -1,5 +1,5 @@
 //! Parameters of paths and queries. Those of a query are declared once: their names, their parsing and their schemas
-//! ([`parameters!`]).
+//! (`parameters!`).
 
 use std::collections::HashMap;
 
