@@ -62,18 +62,23 @@ fn errors_page_is_what_the_code_says() {
 
 #[test]
 fn settings_page_is_what_the_code_says() {
-    let rows = SETTINGS.iter().map(|setting| {
-        let default = if setting.default.is_empty() { "none".to_owned() } else { format!("`{}`", setting.default) };
-        format!("| `{}` | {default} | {} | {} |\n", setting.name, cell(setting.allowed), cell(setting.about))
-    });
     let introduction = "Settings come from the environment, then from `.env` in the current directory or one above it, then from the TOML \
         file of `--config`: the first source that has a setting wins. In the file, names are lower-case (`port = 8080`), and unknown \
         names are errors. An empty value counts as absent. All errors are reported at once, one a line, and the program exits with 2. \
         `movie-booking check-config` prints each setting with its value and its source, without secrets.\n\n\
         [The format of `.env`](../operating/settings.md) · [parameters of PostgreSQL](../operating/postgresql.md)";
-    let table =
-        format!("| setting | default | allowed | purpose |\n| --- | --- | --- | --- |\n{}", rows.collect::<String>());
-    check_reference("settings.md", "Settings", introduction, &table);
+    let mut tables = String::new();
+    for group in SETTINGS.chunk_by(|one, next| one.group == next.group) {
+        let head = "| setting | default | allowed | purpose |\n| --- | --- | --- | --- |\n";
+        tables.push_str(&format!("## {}\n\n{head}", group[0].group));
+        for setting in group {
+            let default = if setting.default.is_empty() { "none".to_owned() } else { format!("`{}`", setting.default) };
+            let (allowed, help) = (cell(&setting.allowed), cell(setting.help));
+            tables.push_str(&format!("| `{}` | {default} | {allowed} | {help} |\n", setting.name));
+        }
+        tables.push('\n');
+    }
+    check_reference("settings.md", "Settings", introduction, &tables);
 }
 
 #[test]

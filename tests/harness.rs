@@ -281,7 +281,7 @@ impl TestApp {
             let others = values.get("TRUSTED_PROXIES").map(|others| format!(",{others}")).unwrap_or_default();
             values.insert("TRUSTED_PROXIES", format!("{PROXY_ADDRESS}{others}"));
         }
-        let config = settings::check(values, Vec::new()).unwrap();
+        let config = settings::check(values).unwrap();
         let backend = Backend::open(place, &config).await;
         // Before the server starts: an empty embedded store would be filled with the demo data.
         let world = World::build(&backend).await;

@@ -428,7 +428,7 @@ async fn two_servers_share_limits_and_answers() {
             ("RATE_LIMIT_AUTH_FAILURES_PER_MINUTE", "3".to_owned()),
             ("TRUSTED_PROXIES", "127.0.0.1".to_owned()),
         ]);
-        let config = settings::check(values, Vec::new()).unwrap();
+        let config = settings::check(values).unwrap();
         let other = start(&config, Purpose::Serve).await.unwrap();
         let authority = other.address.to_string();
         // A machine that is busy with other tests may be too slow for Redis now and then: some rounds must show it, and none

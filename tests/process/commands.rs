@@ -112,7 +112,7 @@ fn check_config_tells_what_holds_and_no_secret() {
     }
     let shown = ended.succeeded();
     assert!(shown.contains("PostgreSQL") && shown.contains("a server at cache.example:6379"), "{shown}");
-    for setting in SETTINGS {
+    for setting in SETTINGS.iter() {
         let rows = shown.lines().filter(|line| line.split(' ').next() == Some(setting.name));
         assert_eq!(rows.count(), 1, "{}: {shown}", setting.name);
     }
@@ -167,7 +167,7 @@ fn help_names_every_command_and_every_setting() {
     for command in ["serve", "migrate", "seed", "admin", "backup", "check-config", "healthcheck", "openapi"] {
         assert!(help.lines().any(|line| line.trim_start().starts_with(command)), "{command}: {help}");
     }
-    for setting in SETTINGS {
+    for setting in SETTINGS.iter() {
         assert!(help.lines().any(|line| line.trim() == setting.name), "{}: {help}", setting.name);
     }
     let admin = site.run(&["admin", "--help"], "").succeeded();

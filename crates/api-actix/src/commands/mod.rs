@@ -20,7 +20,7 @@ use domain::seed::Seeded;
 use crate::demo::seeding::{seed_demo, top_up};
 use crate::http::openapi;
 use crate::settings::secrets::{DEMO_ACCOUNTS_FILE, DemoAccounts, JWT_SECRET_FILE};
-use crate::settings::{self, Config, Loaded, SETTINGS, StoreConfig};
+use crate::settings::{self, Config, Loaded, StoreConfig};
 use crate::telemetry;
 use crate::wiring::server::{RunningServer, start, told_to_stop};
 use crate::wiring::stores::{DATABASE_FILE, OpenStore, Purpose};
@@ -36,7 +36,7 @@ const COMMAND_FLUSH_MAX: Duration = Duration::from_secs(60);
 ///
 /// Without a command it serves. Without settings it uses an embedded store with demo data in ./data, and needs no other service.
 #[derive(Parser)]
-#[command(name = "movie-booking", version, after_long_help = settings_help())]
+#[command(name = "movie-booking", version, after_long_help = settings::help())]
 struct Cli {
     /// A TOML file of settings in lower case, like `port = 8080`. The environment and .env take precedence.
     #[arg(long, global = true, value_name = "FILE")]
@@ -143,7 +143,7 @@ pub fn main() -> ExitCode {
     };
     if matches!(cli.command, Some(Command::Healthcheck)) {
         // One line, and no log: it is asked every few seconds.
-        return match healthcheck::ask(loaded.config.host, loaded.config.port) {
+        return match healthcheck::ask(loaded.config.values.host, loaded.config.values.port) {
             Ok(ready) => print(&format!("{ready}\n")),
             Err(unhealthy) => fail(&unhealthy),
         };
@@ -343,18 +343,4 @@ fn read_password() -> Result<Password, Box<dyn std::error::Error + Send + Sync>>
         line.trim_end_matches(['\r', '\n']).to_owned()
     };
     Ok(Password::parse(&text).map_err(|error| format!("the password {error}"))?)
-}
-
-fn settings_help() -> String {
-    let mut text = String::from(
-        "Settings, by precedence: the environment, .env, and the file of --config. `check-config` shows where each came from.\n",
-    );
-    for setting in SETTINGS {
-        let default = if setting.default.is_empty() { "none".to_owned() } else { setting.default.to_owned() };
-        text.push_str(&format!(
-            "\n  {}\n      {}\n      {}. Default: {default}\n",
-            setting.name, setting.about, setting.allowed
-        ));
-    }
-    text
 }

@@ -92,10 +92,10 @@ pub fn init(config: &Config) -> io::Result<()> {
     let cap =
         Targets::new().with_default(LevelFilter::INFO).with_targets(OWN.map(|target| (target, LevelFilter::TRACE)));
     let filter =
-        EnvFilter::try_new(with_quiet_framework(&config.log_filter)).unwrap_or_else(|_| EnvFilter::new("info"));
+        EnvFilter::try_new(with_quiet_framework(&config.values.log_filter)).unwrap_or_else(|_| EnvFilter::new("info"));
     // An event that cannot be formatted would be reported on standard error directly.
     let lines = tracing_subscriber::fmt::layer().log_internal_errors(false).with_writer(lines_to);
-    let lines = match config.log_format {
+    let lines = match config.values.log_format {
         LogFormat::Pretty => {
             let ansi = io::stderr().is_terminal();
             // The line is put together before it is written: its format must be told that it may have colours.

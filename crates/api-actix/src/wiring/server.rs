@@ -24,7 +24,7 @@ use domain::booking::{
 use domain::catalog::CatalogService;
 use domain::error::with_sources;
 use domain::health::Dependency;
-use domain::identity::{AuthenticationLimit, IdentityService, KnownSites, PasswordHasher, SignUpLimit};
+use domain::identity::{AuthenticationLimit, IdentityService, IdentityTtl, KnownSites, PasswordHasher, SignUpLimit};
 use domain::limits::RateLimiter;
 use domain::retention::RetentionService;
 use domain::seating::SeatingService;
@@ -134,9 +134,10 @@ pub async fn start(config: &Config, purpose: Purpose) -> Result<RunningServer, S
     let state = Data::new(state);
     let committers = committers.into_iter().enumerate().map(run_committer).collect::<io::Result<Vec<_>>>()?;
     // The lesser one first: a server that answers already must not end because that port is taken.
-    let metrics_listener = config.metrics_port.map(|port| listen_for_metrics(config, port, &state)).transpose()?;
+    let metrics_listener =
+        config.values.metrics_port.map(|port| listen_for_metrics(config, port, &state)).transpose()?;
     let listener = listen(config, &state)?;
-    let retention = RetentionService::new(Arc::clone(&store.ports.retention), config.idempotency_ttl);
+    let retention = RetentionService::new(Arc::clone(&store.ports.retention), config.values.idempotency_ttl);
     let mut background = vec![keep_swept(retention, OsRandom)];
     background.extend(demo_accounts.is_some().then(|| keep_topped_up(Arc::clone(&store.ports.seeder))));
     Ok(RunningServer {
@@ -238,12 +239,12 @@ fn wire(
     let secret = signing_secret(config, store)?;
     let Shared { limiter, sites, replays, redis } = share(config, &secret);
     let encoder: Arc<dyn AnswerEncoder> = Arc::new(JsonAnswers);
-    let previous: Vec<_> = config.jwt_secret_previous.iter().cloned().collect();
+    let previous: Vec<_> = config.values.jwt_secret_previous.iter().cloned().collect();
     let metrics = Arc::new(Metrics::default());
     let meter: Arc<dyn BookingMeter> = metrics.clone();
     let mut dependencies = vec![store.ports.dependency.clone()];
     dependencies.extend(redis.clone().map(|redis| -> Arc<dyn Dependency> { redis }));
-    let cache_bytes = config.seatmap_cache_mb * 1024 * 1024;
+    let cache_bytes = config.values.seatmap_cache_mb * 1024 * 1024;
     let layouts = Arc::new(CachedLayouts::new(store.ports.layouts.clone(), cache_bytes));
     let parts = CommitterParts {
         rules: config.rules,
@@ -253,8 +254,11 @@ fn wire(
         timer: timer.clone(),
         meter: meter.clone(),
     };
-    let limits =
-        CommitterLimits { queue_max: QUEUE_MAX, batch_max: config.commit_batch_max, timeout: config.request_timeout };
+    let limits = CommitterLimits {
+        queue_max: QUEUE_MAX,
+        batch_max: config.values.commit_batch_max,
+        timeout: config.values.request_timeout,
+    };
     let (queue, committers) = command_queue(store.ports.batches.clone(), &parts, limits);
     let state = AppState {
         identity: IdentityService {
@@ -268,7 +272,10 @@ fn wire(
             sites,
             limit: AuthenticationLimit(config.rate_limits.map(|limits| limits.authentication_failures)),
             sign_up_limit: SignUpLimit(config.rate_limits.map(|limits| limits.sign_ups)),
-            ttl: config.ttl,
+            ttl: IdentityTtl {
+                access_token: config.values.access_token_ttl,
+                refresh_token: config.values.refresh_token_ttl,
+            },
         },
         catalog: CatalogService { store: store.ports.catalog.clone() },
         seating: SeatingService { seating: store.ports.seating.clone(), layouts },
@@ -292,7 +299,7 @@ fn wire(
         proxy_warnings: ProxyWarnings::default(),
         settings: HttpSettings {
             rules: config.rules,
-            trusted_proxies: config.trusted_proxies.clone(),
+            trusted_proxies: config.values.trusted_proxies.clone(),
             rate_limits: config.rate_limits,
         },
         stopping: AtomicBool::new(false),
@@ -313,20 +320,20 @@ fn share(config: &Config, secret: &SecretString) -> Shared {
     let own = Arc::new(LocalRateLimiter::new(timer.clone()));
     let own_sites = Arc::new(LocalKnownSites::default());
     let Some(settings) = &config.redis else {
-        let replays = Arc::new(LocalReplayCache::new(REPLAY_CACHE_BYTES, config.idempotency_ttl));
+        let replays = Arc::new(LocalReplayCache::new(REPLAY_CACHE_BYTES, config.values.idempotency_ttl));
         return Shared { limiter: own, sites: own_sites, replays, redis: None };
     };
     let clock = Arc::new(SystemClock);
     let key = ServerKey::derive(secret.expose_secret().as_bytes());
     let redis = Redis::connect(settings, timer);
-    let replays = RedisReplayCache::new(redis.clone(), key.clone(), config.idempotency_ttl, clock.clone());
+    let replays = RedisReplayCache::new(redis.clone(), key.clone(), config.values.idempotency_ttl, clock.clone());
     let sites = RedisKnownSites::new(redis.clone(), key.clone(), own_sites, SITE_TTL, clock.clone());
     let limiter = RedisRateLimiter::new(redis.clone(), key, own, clock, &OsRandom);
     Shared { limiter: Arc::new(limiter), sites: Arc::new(sites), replays: Arc::new(replays), redis: Some(redis) }
 }
 
 fn signing_secret(config: &Config, store: &OpenStore) -> Result<SecretString, StartError> {
-    match (&config.jwt_secret, &store.data_dir) {
+    match (&config.values.jwt_secret, &store.data_dir) {
         (Some(secret), _) => Ok(secret.clone()),
         (None, Some(directory)) => Ok(jwt_secret(directory)?),
         (None, None) => Err(JwtSecretError::TooShort { length: 0 }.into()),
@@ -340,10 +347,10 @@ fn run_committer((number, committer): (usize, Committer)) -> io::Result<JoinHand
 }
 
 fn listen(config: &Config, state: &Data<AppState>) -> Result<Listener, StartError> {
-    let address = SocketAddr::new(config.host, config.port);
+    let address = SocketAddr::new(config.values.host, config.values.port);
     let app_state = state.clone();
-    let origins = config.cors_origins.clone();
-    let has_metrics = config.metrics_port.is_none();
+    let origins = config.values.cors_origins.clone();
+    let has_metrics = config.values.metrics_port.is_none();
     let application = move || {
         // The last one that is added is the first one that a request meets.
         App::new()
@@ -360,7 +367,7 @@ fn listen(config: &Config, state: &Data<AppState>) -> Result<Listener, StartErro
         let address = listener.local_addr()?;
         let serving = Serving {
             workers: None,
-            keep_alive: config.keep_alive,
+            keep_alive: config.values.keep_alive,
             stop_max_seconds: STOP_MAX_SECONDS,
             state: state.clone(),
         };
@@ -371,7 +378,7 @@ fn listen(config: &Config, state: &Data<AppState>) -> Result<Listener, StartErro
 
 /// A port for the metrics alone.
 fn listen_for_metrics(config: &Config, port: u16, state: &Data<AppState>) -> Result<Listener, StartError> {
-    let address = SocketAddr::new(config.host, port);
+    let address = SocketAddr::new(config.values.host, port);
     let app_state = state.clone();
     let application = move || {
         App::new()
@@ -387,7 +394,7 @@ fn listen_for_metrics(config: &Config, port: u16, state: &Data<AppState>) -> Res
         let address = listener.local_addr()?;
         let serving = Serving {
             workers: Some(1),
-            keep_alive: config.keep_alive,
+            keep_alive: config.values.keep_alive,
             stop_max_seconds: STOP_MAX_SECONDS,
             state: state.clone(),
         };

@@ -121,7 +121,8 @@ impl OpenStore {
         match &config.store {
             StoreConfig::Embedded { data_dir } => Self::open_embedded(data_dir, purpose).await,
             StoreConfig::Postgres(settings) => {
-                let store = PostgresStore::connect_within(settings.as_ref().clone(), config.db_start_timeout).await?;
+                let store =
+                    PostgresStore::connect_within(settings.as_ref().clone(), config.values.db_start_timeout).await?;
                 let migrated = match purpose {
                     Purpose::ServeAndMigrate | Purpose::Migrate => store.migrate().await?,
                     Purpose::Serve | Purpose::Administer => check_schema(&store).await?,
