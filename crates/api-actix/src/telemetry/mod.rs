@@ -13,9 +13,12 @@ use std::panic::PanicHookInfo;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use serde::Serialize;
 use tracing::{Event, Subscriber};
+use tracing_serde::fields::{AsMap as _, SerializeFieldMap};
 use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::fmt::format::{self, Writer};
+use tracing_subscriber::fmt::format::{Format, Full, Writer};
+use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
@@ -23,7 +26,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
 
 use crate::settings::{Config, LogFormat};
-use crate::telemetry::request_context::{RequestContext, with_served};
+use crate::telemetry::request_context::current_request;
 use crate::telemetry::sink::{QUEUE_BYTES_MAX, Sink};
 
 /// The parts of this program: they log no secrets at any level.
@@ -98,16 +101,10 @@ pub fn init(config: &Config) -> io::Result<()> {
     let lines = match config.values.log_format {
         LogFormat::Pretty => {
             let ansi = io::stderr().is_terminal();
-            // The line is put together before it is written: its format must be told that it may have colours.
-            lines
-                .with_ansi(ansi)
-                .event_format(WithIds { line: format::format().with_ansi(ansi), add: add_pretty })
-                .boxed()
+            // The line is built in memory, where the format cannot find out whether colours are wanted.
+            lines.with_ansi(ansi).event_format(PrettyFormat(Format::default().with_ansi(ansi))).boxed()
         }
-        LogFormat::Json => {
-            let line = format::format().json().flatten_event(true);
-            lines.json().event_format(WithIds { line, add: add_json }).boxed()
-        }
+        LogFormat::Json => lines.event_format(JsonFormat).boxed(),
     };
     let _ = tracing_subscriber::registry().with(lines.with_filter(cap)).with(filter).try_init();
     Ok(())
@@ -155,43 +152,64 @@ fn with_quiet_framework(filter: &str) -> String {
     if filter.contains("actix") { filter.to_owned() } else { format!("{filter},actix_server=warn") }
 }
 
-/// Lines as another format writes them, with `request_id` and `trace_id` at the end of those that are written while a
-/// request is served.
-struct WithIds<F> {
-    line: F,
-    add: fn(&mut String, &RequestContext) -> fmt::Result,
+/// A log line for machines. It also has every field of the event.
+#[derive(Serialize)]
+struct JsonLine<'a> {
+    timestamp: String,
+    level: &'a str,
+    #[serde(flatten)]
+    fields: SerializeFieldMap<'a, Event<'a>>,
+    target: &'a str,
+    #[serde(flatten)]
+    request: Option<RequestIds<'a>>,
 }
 
-impl<S, N, F> FormatEvent<S, N> for WithIds<F>
+/// The ids of the request during which a line is written.
+#[derive(Serialize)]
+struct RequestIds<'a> {
+    request_id: &'a str,
+    trace_id: String,
+}
+
+/// Writes each event as a [`JsonLine`].
+struct JsonFormat;
+
+impl<S, N> FormatEvent<S, N> for JsonFormat
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
-    F: FormatEvent<S, N>,
 {
-    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        let with_ids = with_served(|served| {
-            let mut line = String::new();
-            self.line.format_event(context, Writer::new(&mut line), event)?;
-            line.truncate(line.trim_end_matches('\n').len());
-            (self.add)(&mut line, served)?;
-            Ok(line)
+    fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let mut timestamp = String::new();
+        SystemTime.format_time(&mut Writer::new(&mut timestamp))?;
+        let line = current_request(|request| {
+            serde_json::to_string(&JsonLine {
+                timestamp,
+                level: event.metadata().level().as_str(),
+                fields: event.field_map(),
+                target: event.metadata().target(),
+                request: request.map(|it| RequestIds { request_id: &it.request_id, trace_id: it.trace_id.to_string() }),
+            })
         });
-        match with_ids {
-            Some(line) => writeln!(writer, "{}", line?),
-            None => self.line.format_event(context, writer, event),
-        }
+        writeln!(writer, "{}", line.map_err(|_| fmt::Error)?)
     }
 }
 
-fn add_pretty(line: &mut String, served: &RequestContext) -> fmt::Result {
-    use fmt::Write as _;
-    write!(line, " request_id={:?} trace_id={}", served.request_id, served.trace_id)
-}
+/// Writes each event as `tracing-subscriber` does for people, and after it the ids of the request.
+struct PrettyFormat(Format<Full, SystemTime>);
 
-/// Into the object that the line is.
-fn add_json(line: &mut String, served: &RequestContext) -> fmt::Result {
-    use fmt::Write as _;
-    let request_id = serde_json::to_string(&served.request_id).map_err(|_| fmt::Error)?;
-    line.truncate(line.strip_suffix('}').ok_or(fmt::Error)?.len());
-    write!(line, ",\"request_id\":{request_id},\"trace_id\":\"{}\"}}", served.trace_id)
+impl<S, N> FormatEvent<S, N> for PrettyFormat
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        current_request(|request| {
+            let Some(request) = request else { return self.0.format_event(context, writer, event) };
+            let mut line = String::new();
+            self.0.format_event(context, Writer::new(&mut line), event)?;
+            let (line, id, trace_id) = (line.trim_end_matches('\n'), &request.request_id, request.trace_id);
+            writeln!(writer, "{line} request_id={id:?} trace_id={trace_id}")
+        })
+    }
 }

@@ -1,5 +1,4 @@
-//! The request that is being served, for whoever needs its ids or its span and is not handed them: log lines, and the
-//! parts of it that take time.
+//! The request that a task serves: its ids, for log lines, and its span, for the parts of it that take time.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -18,26 +17,27 @@ use opentelemetry_sdk::trace::{IdGenerator as _, RandomIdGenerator, SdkTracer, S
 use crate::telemetry::traces::Traces;
 
 tokio::task_local! {
-    static SERVED: Arc<RequestContext>;
+    static CURRENT: Arc<RequestContext>;
 }
 
 /// A request that is being served.
 pub struct RequestContext {
-    /// The id that it is known by in the log and in problems.
+    /// Identifies the request in the log and in problems.
     pub request_id: String,
-    /// The trace that it belongs to: its caller's, or one of its own.
+    /// The caller's trace, or a new one.
     pub trace_id: TraceId,
+    /// `None` if traces are not exported.
     span: Option<RequestSpan>,
 }
 
-/// Its span. Ended with it, if not before.
+/// The span of a request. Dropping it ends it.
 struct RequestSpan {
     tracer: SdkTracer,
     context: Context,
 }
 
 impl RequestContext {
-    /// A request with this id, which continues the trace of a valid `traceparent`.
+    /// Begins a request. Continues the trace of a valid `traceparent`.
     pub fn begin(request_id: String, method: &Method, headers: &HeaderMap, traces: Option<&Traces>) -> Self {
         let caller = caller_span(headers);
         let Some(traces) = traces else {
@@ -60,12 +60,12 @@ impl RequestContext {
         }
     }
 
-    /// Serves: what `work` logs has the request's ids, and what it times is a part of the request's span.
+    /// Runs `work` as this request: its log lines have the request's ids, and [`in_span`] creates parts of the request's span.
     pub async fn scope<T>(self: Arc<Self>, work: impl Future<Output = T>) -> T {
-        SERVED.scope(self, work).await
+        CURRENT.scope(self, work).await
     }
 
-    /// It is answered.
+    /// Ends the span, with what the response says.
     pub fn end(&self, method: &Method, route: Option<&str>, status: StatusCode) {
         let Some(RequestSpan { context, .. }) = &self.span else { return };
         let span = context.span();
@@ -92,21 +92,24 @@ impl RequestContext {
     }
 }
 
-/// Does something with the request that is being served, if it is known here which one.
-pub fn with_served<T>(work: impl FnOnce(&RequestContext) -> T) -> Option<T> {
-    SERVED.try_with(|served| work(served)).ok()
+/// Calls `work` with the request that the current task serves; with `None` outside of a request.
+pub fn current_request<T>(work: impl FnOnce(Option<&RequestContext>) -> T) -> T {
+    match CURRENT.try_with(Arc::clone) {
+        Ok(request) => work(Some(&request)),
+        Err(_) => work(None),
+    }
 }
 
-/// Does `work` as a part of the request that is being served, which its trace shows by this name.
+/// Runs `work` as a part of the current request, with a span of this name in its trace.
 pub async fn in_span<T>(name: &'static str, work: impl Future<Output = T>) -> T {
-    let span = with_served(|served| served.child(name)).flatten();
+    let span = current_request(|request| request?.child(name));
     let outcome = work.await;
-    // Ends it; so does a caller that goes away meanwhile.
+    // Ends the span. A caller that disconnects while `work` runs drops this future, which ends it too.
     drop(span);
     outcome
 }
 
-/// The method in a span's name, from a fixed set.
+/// The method in the name of a span: from a fixed set, because clients can send any method.
 fn span_method(method: &Method) -> &'static str {
     match crate::telemetry::metrics::method_label(method) {
         "other" => "HTTP",
@@ -114,8 +117,10 @@ fn span_method(method: &Method) -> &'static str {
     }
 }
 
-/// The caller's span, by a valid `traceparent` header (W3C Trace Context, level 1). `tracestate` is left: it is for those who
-/// understand it.
+/// The caller's span, by a valid `traceparent` header (W3C Trace Context, level 1). `tracestate` is ignored.
+///
+/// OpenTelemetry's `TraceContextPropagator` is not used: it accepts ids and flags with too few digits or a sign, which must not
+/// continue a trace, and it exports the caller's `tracestate`.
 fn caller_span(headers: &HeaderMap) -> Option<SpanContext> {
     let mut given = headers.get_all("traceparent");
     let text = given.next()?.to_str().ok().filter(|_| given.next().is_none())?;
@@ -133,7 +138,7 @@ fn caller_span(headers: &HeaderMap) -> Option<SpanContext> {
     caller.is_valid().then_some(caller)
 }
 
-/// Hashes passwords, each as a part of the request that asks for it.
+/// Hashes passwords, each in a span of the current request.
 pub struct TracedPasswords(pub Argon2Passwords);
 
 #[async_trait]
@@ -184,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_ignored() {
+    fn invalid_traceparent_is_ignored() {
         let valid = format!("00-{TRACE}-00f067aa0ba902b7-01");
         assert_eq!(trace_id(&[&valid]).as_deref(), Some(TRACE));
         let wrong = [
@@ -205,20 +210,20 @@ mod tests {
         for given in wrong {
             assert_eq!(trace_id(&[&given]), None, "{given:?}");
         }
-        assert_eq!(trace_id(&[&valid, &valid]), None, "two of them");
+        assert_eq!(trace_id(&[&valid, &valid]), None, "two headers");
         assert_eq!(trace_id(&[]), None);
     }
 
     #[tokio::test]
-    async fn the_served_request_is_known_while_it_is_served() {
-        assert!(with_served(|_| ()).is_none());
+    async fn request_is_current_while_it_is_served() {
+        let current_id = || current_request(|request| Some(request?.request_id.clone()));
+        assert_eq!(current_id(), None);
         let served = RequestContext::begin("an-id".to_owned(), &Method::GET, &headers(&[]), None);
         assert_ne!(served.trace_id, TraceId::INVALID);
         let other = RequestContext::begin("an-id".to_owned(), &Method::GET, &headers(&[]), None);
-        assert_ne!(served.trace_id, other.trace_id, "drawn");
-        let known = Arc::new(served)
-            .scope(async { in_span("a part", async { with_served(|it| it.request_id.clone()) }).await });
-        assert_eq!(known.await.as_deref(), Some("an-id"));
-        assert!(with_served(|_| ()).is_none());
+        assert_ne!(served.trace_id, other.trace_id, "each has a trace of its own");
+        let inside = Arc::new(served).scope(async { in_span("a part", async { current_id() }).await });
+        assert_eq!(inside.await.as_deref(), Some("an-id"));
+        assert_eq!(current_id(), None);
     }
 }

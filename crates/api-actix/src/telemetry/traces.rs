@@ -1,7 +1,7 @@
 //! Traces, sent to an OpenTelemetry collector (OTLP over HTTP) where one is configured.
 //!
-//! Spans are made by name, where a request is served (`served.rs`): no library's own spans or log lines
-//! are exported, so nothing that they know can leave by this way.
+//! Spans are created by name, where a request is served (`request_context.rs`). Spans and log lines of libraries, which may hold secrets,
+//! are not exported.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -17,34 +17,34 @@ use opentelemetry_sdk::trace::{
 };
 use thiserror::Error;
 
-/// How many spans wait to be sent at most. One more is lost.
+/// The most spans that wait to be sent. Further ones are dropped.
 const QUEUE_MAX: usize = 4096;
-/// How many spans are sent together at most.
+/// The most spans in one export.
 const BATCH_MAX: usize = 512;
-/// How long a span waits to be sent, unless there are enough to send.
+/// The longest time that a span waits to be sent.
 const SEND_EVERY: Duration = Duration::from_secs(1);
-/// How long sending may take, tries and all.
+/// The longest time of an export, including retries.
 const SEND_MAX: Duration = Duration::from_secs(5);
-/// How long what is left may take to be sent when the server stops.
+/// The longest time of the last export, when the server stops.
 const FLUSH_MAX: Duration = Duration::from_secs(1);
 
-/// Where traces go.
+/// The export of traces.
 #[derive(Clone, PartialEq, Debug)]
 pub struct TraceSettings {
     /// The collector: `http://host:4318`.
     pub endpoint: String,
-    /// What this service is called.
+    /// The name of this service in traces.
     pub service_name: String,
-    /// Which part of the traces that begin here is kept, from 0 to 1. Who continues a trace keeps what its caller keeps.
+    /// The share of the traces that begin here to export, from 0 to 1. A caller's trace follows the caller's decision.
     pub kept: f64,
 }
 
-/// Traces cannot be exported.
+/// The reason why traces cannot be exported.
 #[derive(Debug, Error)]
 #[error("{0}")]
 pub struct TracesError(String);
 
-/// Makes spans, and sends them from a thread of its own.
+/// Creates spans, and exports them from a thread of its own.
 #[derive(Clone, Debug)]
 pub struct Traces {
     provider: SdkTracerProvider,
@@ -52,7 +52,7 @@ pub struct Traces {
 }
 
 impl Traces {
-    /// Begins to export. Does not ask whether the collector is there. Blocks while the system's certificates are read.
+    /// Starts the export, without contacting the collector. Blocks while the system's certificates are read.
     pub fn start(settings: &TraceSettings) -> Result<Self, TracesError> {
         let exporter = opentelemetry_otlp::SpanExporter::builder()
             .with_http()
@@ -83,12 +83,11 @@ impl Traces {
         Self { provider, tracer }
     }
 
-    /// What makes spans.
     pub fn tracer(&self) -> &SdkTracer {
         &self.tracer
     }
 
-    /// Sends what is left, for a second at most, and nothing more.
+    /// Exports the remaining spans, within [`FLUSH_MAX`], and stops.
     pub async fn stop(self) {
         let flushed = tokio::task::spawn_blocking(move || self.provider.shutdown_with_timeout(FLUSH_MAX)).await;
         if !matches!(flushed, Ok(Ok(()))) {
@@ -97,7 +96,7 @@ impl Traces {
     }
 }
 
-/// Exports as another exporter does, and logs when the collector fails and when it is back: a line each, not one for each try.
+/// Exports by another exporter. Logs one line when the collector begins to fail, and one when it is back, not one for each export.
 #[derive(Debug)]
 struct OneWarning<E> {
     exporter: E,
