@@ -73,27 +73,30 @@ impl RetryReason {
     }
 }
 
-/// Is told what happens on the booking path. MUST NOT block: it is called between commits.
+/// Measures the booking path. Each method does nothing by default. Must not block: it is called between commits.
 pub trait BookingMeter: Send + Sync {
-    /// A request has its answer. `action` is of [`Action::NAMES`](super::Action::NAMES).
-    fn settled(&self, action: &'static str, what: CommandResult);
+    /// Counts a response. `action` is one of [`Action::NAMES`](super::Action::NAMES).
+    fn settled(&self, action: &'static str, what: CommandResult) {
+        let _ = (action, what);
+    }
 
-    /// A command was taken from the queue, after this time in it.
-    fn taken(&self, waited: Duration);
+    /// Measures the time that a command waited in the queue.
+    fn taken(&self, waited: Duration) {
+        let _ = waited;
+    }
 
-    /// So many commands were taken together, to be committed together.
-    fn batch(&self, commands: usize);
+    /// Measures the number of commands in a batch.
+    fn batch(&self, commands: usize) {
+        let _ = commands;
+    }
 
-    /// A batch is run again.
-    fn rerun(&self, why: RetryReason);
+    /// Counts a batch that is run again.
+    fn rerun(&self, why: RetryReason) {
+        let _ = why;
+    }
 }
 
 /// Measures nothing.
 pub struct NoMeter;
 
-impl BookingMeter for NoMeter {
-    fn settled(&self, _: &'static str, _: CommandResult) {}
-    fn taken(&self, _: Duration) {}
-    fn batch(&self, _: usize) {}
-    fn rerun(&self, _: RetryReason) {}
-}
+impl BookingMeter for NoMeter {}

@@ -12,7 +12,7 @@ use super::*;
 use crate::identity::MockSessionStore;
 use crate::ids::BookingId;
 
-/// Remembers what it is told, and what it was told of.
+/// Records the results that are counted.
 #[derive(Default)]
 struct Told(Mutex<Vec<CommandResult>>);
 
@@ -21,9 +21,6 @@ impl BookingMeter for Told {
         assert_eq!(action, "book");
         self.0.lock().unwrap().push(what);
     }
-    fn taken(&self, _: std::time::Duration) {}
-    fn batch(&self, _: usize) {}
-    fn rerun(&self, _: RetryReason) {}
 }
 
 /// What one request came to.
