@@ -141,7 +141,7 @@ async fn a_database_that_is_gone_is_reported_and_not_replaced() {
         std::fs::create_dir(other.path("data")).unwrap();
         std::fs::copy(site.path("data").join(trace), other.path("data").join(trace)).unwrap();
         let told = other.run(&["serve"], "").failed(1);
-        assert!(told.contains(&format!("{trace} beside it")), "{told}");
+        assert!(told.contains(&format!("{trace} next to it")), "{told}");
     }
     std::fs::rename(&kept, &database).unwrap();
     site.serve().client.get("/readyz").await.expect(200);

@@ -30,7 +30,7 @@ fn argon2id() -> Argon2<'static> {
     Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::DEFAULT)
 }
 
-/// Hashes passwords on the runtime's blocking threads, only so many at once.
+/// Hashes passwords on the runtime's blocking threads, a bounded number at once.
 ///
 /// Must be used inside a Tokio runtime.
 #[derive(Clone)]
@@ -296,7 +296,7 @@ mod tests {
         assert!(matches!(verified, Err(PasswordHasherError::Internal(_))), "{verified:?}");
     }
 
-    /// Keeps the worker busy until told to go on.
+    /// Keeps the worker busy until released.
     async fn busy(passwords: &Argon2Passwords) -> (mpsc::Sender<()>, tokio::task::JoinHandle<()>) {
         let (go_on, wait) = mpsc::channel::<()>();
         let (started, has_started) = oneshot::channel();

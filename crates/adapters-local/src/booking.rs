@@ -8,10 +8,10 @@ use async_trait::async_trait;
 use domain::booking::{KeyName, Replay, ReplayCache};
 use moka::future::Cache;
 
-/// What an entry costs beside its texts and its answer: the cache's own and the allocator's, about.
+/// The approximate memory of an entry besides its texts and its response: the cache's and the allocator's.
 const ENTRY_BYTES: usize = 256;
 
-/// Remembers answers in about so many bytes; beyond, the one that was asked for least goes.
+/// Remembers responses in a bounded number of bytes, and evicts those that are used least.
 pub struct LocalReplayCache {
     kept: Cache<KeyName, Arc<Replay>>,
 }

@@ -125,7 +125,7 @@ impl SessionGuard for GuardedSessions {
     }
 
     async fn ended_before(&self, user: UserId, generation: i64) {
-        // Of two ends at once the later one counts, whichever is told last.
+        // Of two ends at once the later one counts, whichever arrives last.
         self.generations
             .entry(user)
             .and_upsert_with(|known| {
@@ -201,7 +201,7 @@ mod tests {
         let (guard, _, _) = guard(&lasts);
         assert!(guard.lasts(&bearer(1, 1, Some(10))).await.unwrap());
         guard.ended_before(UserId(1), 3).await;
-        // One that is told late takes nothing back.
+        // A late message reverts nothing.
         guard.ended_before(UserId(1), 2).await;
         for (generation, known) in [(1, false), (2, false), (3, true), (4, true)] {
             for session in [Some(10), None] {

@@ -50,7 +50,7 @@ impl Counter {
     }
 }
 
-/// Forgets a counter that nobody asked for as long as a window lasts: its window has ended by then.
+/// Forgets a counter that was not used for the length of a window: its window has ended by then.
 struct WhenIdle;
 
 impl Expiry<String, Arc<Counter>> for WhenIdle {

@@ -9,9 +9,9 @@ use domain::ids::LayoutId;
 use domain::seating::{Layout, LayoutStore, Seat};
 use moka::future::Cache;
 
-/// What a kept layout costs beside its seats: the entry of the cache, about.
+/// The approximate memory of a cached layout besides its seats: the entry of the cache.
 const ENTRY_BYTES: usize = 256;
-/// What each of a seat's texts costs beside its characters: the allocator's, about.
+/// The approximate memory of each text of a seat besides its characters: the allocator's.
 const TEXT_BYTES: usize = 16;
 
 /// Keeps the layouts of another store.

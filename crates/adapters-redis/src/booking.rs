@@ -18,7 +18,7 @@ use crate::seal::{MAC_BYTES, Mac, ServerKey};
 
 /// The form of the entries. One of another form is as if it were not there.
 const VERSION: u8 = 2;
-/// What an entry has beside the answer: version, fingerprint, expiry, the length of what was made and what it is, MAC.
+/// What an entry has besides the response: version, fingerprint, expiry, the length of what was made and what it is, MAC.
 const FRAME_BYTES: usize = 1 + 32 + 8 + 1 + MADE_MAX + MAC_BYTES;
 /// The longest name of what was made: a hold's id, which has up to 46 characters, and a letter.
 const MADE_MAX: usize = 47;
@@ -133,7 +133,7 @@ fn named(mac: Mac, key: &KeyName) -> Mac {
     mac.number(key.user_id.0).text(key.scope.0.as_bytes()).text(key.key.as_str().as_bytes())
 }
 
-/// Writes entries until nobody can hand in any.
+/// Writes entries until the queue is closed.
 async fn write(redis: Arc<Redis>, entries: mpsc::Receiver<Entry>, ttl_ms: i64) {
     let entries = stream::unfold(entries, async |mut entries| Some((entries.recv().await?, entries)));
     let write_one = async |Entry { name, value }: Entry| {

@@ -1,4 +1,4 @@
-//! A circuit breaker: after some failures in a row nobody tries for a while, then one tries for all.
+//! A circuit breaker: after some failures in a row calls are refused for a while, then one call probes.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use domain::clock::Timer;
 
-/// How many failures in a row open the breaker.
+/// The number of failures in a row that opens the breaker.
 pub(crate) const FAILURES_MAX: u32 = 3;
-/// How long an open breaker refuses, before one call tries.
+/// How long an open breaker refuses calls before one may probe.
 pub(crate) const OPEN_FOR: Duration = Duration::from_secs(1);
 
-/// Decides who may try.
+/// Decides which calls may be tried.
 pub(crate) struct Breaker {
     state: Mutex<State>,
     succeeded: AtomicU64,
@@ -21,19 +21,19 @@ pub(crate) struct Breaker {
 }
 
 enum State {
-    /// Everybody may try; so many have failed since one succeeded.
+    /// Every call may be tried. `failures` calls have failed since one succeeded.
     Closed { failures: u32 },
-    /// Nobody may try until then.
+    /// No call may be tried until then.
     Open { until: Instant },
-    /// One tries.
+    /// One call probes; the others are refused.
     Probing,
 }
 
-/// Leave to try once. Who drops it without telling how it went has neither succeeded nor failed.
+/// Permission for one call. Dropped without a result, it counts neither as a success nor as a failure.
 pub(crate) struct Attempt<'a> {
     breaker: &'a Breaker,
     is_probe: bool,
-    is_told: bool,
+    has_result: bool,
 }
 
 impl Breaker {
@@ -43,7 +43,7 @@ impl Breaker {
         Self { state, succeeded: zero(), failed: zero(), refused: zero(), timer }
     }
 
-    /// Leave to try, if there is any.
+    /// Returns permission for a call, or `None` and counts a refusal.
     pub(crate) fn attempt(&self) -> Option<Attempt<'_>> {
         let mut state = self.lock();
         let is_probe = match *state {
@@ -58,7 +58,7 @@ impl Breaker {
         if is_probe {
             *state = State::Probing;
         }
-        Some(Attempt { breaker: self, is_probe, is_told: false })
+        Some(Attempt { breaker: self, is_probe, has_result: false })
     }
 
     /// Counts a call that was refused for another reason.
@@ -66,12 +66,12 @@ impl Breaker {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Whether calls are refused.
+    /// Whether calls are refused. Also while one probes.
     pub(crate) fn is_open(&self) -> bool {
         !matches!(*self.lock(), State::Closed { .. })
     }
 
-    /// How many calls have succeeded, failed and been refused.
+    /// The numbers of calls that succeeded, failed and were refused.
     pub(crate) fn counts(&self) -> (u64, u64, u64) {
         let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
         (count(&self.succeeded), count(&self.failed), count(&self.refused))
@@ -88,21 +88,21 @@ impl Breaker {
 }
 
 impl Attempt<'_> {
-    /// The try has succeeded. Whether that closed the breaker.
+    /// Records a success. Returns whether it closed the breaker.
     pub(crate) fn succeeded(mut self) -> bool {
-        self.is_told = true;
+        self.has_result = true;
         self.breaker.succeeded.fetch_add(1, Ordering::Relaxed);
         let mut state = self.breaker.lock();
-        // One that began before the breaker opened says nothing of now.
+        // A call that began before the breaker opened says nothing about the present.
         if self.is_probe || matches!(*state, State::Closed { .. }) {
             *state = State::Closed { failures: 0 };
         }
         self.is_probe
     }
 
-    /// The try has failed. Whether that opened a breaker that was closed.
+    /// Records a failure. Returns whether it opened a closed breaker.
     pub(crate) fn failed(mut self) -> bool {
-        self.is_told = true;
+        self.has_result = true;
         self.breaker.failed.fetch_add(1, Ordering::Relaxed);
         let mut state = self.breaker.lock();
         match *state {
@@ -125,8 +125,8 @@ impl Attempt<'_> {
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
-        if self.is_probe && !self.is_told {
-            // Given up half-way: the next one tries.
+        if self.is_probe && !self.has_result {
+            // A cancelled probe: the next call probes.
             *self.breaker.lock() = State::Open { until: self.breaker.timer.instant() };
         }
     }

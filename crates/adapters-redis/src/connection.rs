@@ -28,7 +28,7 @@ const COMMAND_MAX: Duration = Duration::from_millis(25);
 /// How many calls may wait for an answer at once. More than that are refused.
 const IN_FLIGHT_MAX: usize = 256;
 /// After how long without an answer the connection itself is given up. Less than what the breaker waits between two tries, or
-/// each of them would begin the wait anew.
+/// each of them would restart the wait.
 const UNRESPONSIVE_AFTER: Duration = Duration::from_millis(500);
 /// How often it is looked for that.
 const UNRESPONSIVE_INTERVAL: Duration = Duration::from_millis(100);

@@ -19,7 +19,7 @@ const ENTRY_BYTES: usize = 8 + MAC_BYTES;
 /// Remembers from where accounts are used for all servers that have the same secret and the same Redis, and in this process.
 ///
 /// An entry stands under a MAC of account and site, so Redis learns neither; and it carries a MAC over both and the instant it
-/// expires, so nobody else can make one. A Redis that lies can hide entries or show those that have not expired.
+/// expires, so no other program can create one. A Redis that lies can hide entries or show those that have not expired.
 pub struct RedisKnownSites {
     redis: Arc<Redis>,
     key: ServerKey,
@@ -73,7 +73,7 @@ impl KnownSites for RedisKnownSites {
             return true;
         }
         let name = self.name(account, site);
-        // One byte more than an entry has: a longer value is none.
+        // One byte more than an entry has: a longer value is invalid.
         let read = self.redis.call(async |client| client.getrange::<Vec<u8>, _>(name, 0, ENTRY_BYTES).await).await;
         let Ok(entry) = read else { return false };
         let Some((expires, mac)) = entry.split_first_chunk::<8>() else { return false };

@@ -1,21 +1,23 @@
-//! Names and values that Redis can neither read nor make: MACs by a key that only the servers have.
+//! Names and values that Redis can neither read nor forge: MACs by a key that only the servers have.
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 
-/// How many bytes a MAC has.
+/// The length of a MAC.
 pub(crate) const MAC_BYTES: usize = 32;
-/// What SHA-256 works on at once: the length that HMAC brings its keys to.
+/// The block of SHA-256: HMAC pads its keys to this length.
 const BLOCK_BYTES: usize = 64;
-/// What the key is derived for. Whoever changes the form of names or values changes it too.
+/// The purpose of the key. A change of the form of names or values must change it too.
 const LABEL: &[u8] = b"movie-booking redis 1";
 
-/// The key by which servers know each other's entries. Servers with the same secret have the same.
+/// The key that authenticates entries between servers. Servers with the same secret derive the same key.
 #[derive(Clone)]
 pub struct ServerKey(Hmac<Sha256>);
 
 impl ServerKey {
-    /// Derives the key from the secret that all servers have, so that neither is known by the other's uses.
+    /// Derives the key from the secret of all servers: what one of the two reveals in use says nothing about the other.
+    ///
+    /// Not by HKDF: another key would make servers of two versions miss each other's entries during a rolling upgrade.
     pub fn derive(secret: &[u8]) -> Self {
         let mut root = keyed(&Sha256::digest(secret).into());
         root.update(LABEL);

@@ -46,7 +46,7 @@ pub enum SettingsError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The system trusts nobody.
+    /// The system has no certificate authorities.
     #[error("this system has no certificate authorities to check the server's certificate by: name a file of them")]
     NoAuthorities,
     /// TLS can't be set up.

@@ -6,36 +6,24 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-/// How long the server may take for its answer, in all.
+/// The longest time for the whole response.
 const TIME_MAX: Duration = Duration::from_secs(5);
-/// How much of an answer is read: what `/readyz` says is far shorter.
+/// The most bytes of a response that are read: that of `/readyz` is far shorter.
 const ANSWER_BYTES_MAX: usize = 8 * 1024;
 
-/// Why the server is not healthy.
+/// The reason why the server is not healthy.
 #[derive(Debug, Error)]
 pub enum Unhealthy {
-    /// Nobody can know where it listens.
     #[error("PORT is 0, so the system picks the port: set PORT to ask the server")]
     PortUnknown,
-    /// It does not answer.
     #[error("{address} does not answer: {source}")]
-    Silent {
-        /// Where it was asked.
-        address: SocketAddr,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// It answers that it cannot do its work.
+    Silent { address: SocketAddr, source: io::Error },
     #[error("{address} is not ready: {answer}")]
-    NotReady {
-        /// Where it was asked.
-        address: SocketAddr,
-        /// The status, and what it says.
-        answer: String,
-    },
+    NotReady { address: SocketAddr, answer: String },
 }
 
-/// Asks the server that listens at `host` and `port` for `/readyz`; what it says. A host for every address is asked on loopback.
+/// Requests `/readyz` of the server that listens on `host` and `port`, and returns its response as one line. A server on every address
+/// is asked on loopback.
 pub fn ask(host: IpAddr, port: u16) -> Result<String, Unhealthy> {
     if port == 0 {
         return Err(Unhealthy::PortUnknown);
@@ -44,7 +32,7 @@ pub fn ask(host: IpAddr, port: u16) -> Result<String, Unhealthy> {
     let answer = exchange(address).map_err(|source| Unhealthy::Silent { address, source })?;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     let status = head.split(' ').nth(1).unwrap_or_default();
-    // One line, whoever answers.
+    // One line, whatever program answers.
     let said = body.lines().next().unwrap_or_default();
     match (head.starts_with("HTTP/1.1 "), status) {
         (true, "200") => Ok(format!("{address} is ready: {said}")),
@@ -78,7 +66,7 @@ fn exchange(address: SocketAddr) -> io::Result<String> {
         match connection.read(&mut chunk) {
             Ok(0) => break,
             Ok(read) => answer.extend(chunk.iter().take(read)),
-            // What the system calls a read that took too long.
+            // The name that the system gives to a read that timed out.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(io::ErrorKind::TimedOut.into()),
             Err(error) => return Err(error),
         }
@@ -101,8 +89,8 @@ mod tests {
         }
     }
 
-    /// What is said of a server that answers so.
-    fn said_of(answer: &'static str) -> Result<String, Unhealthy> {
+    /// The result for a server with this response.
+    fn result_of(answer: &'static str) -> Result<String, Unhealthy> {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let server = std::thread::spawn(move || {
@@ -118,8 +106,8 @@ mod tests {
     }
 
     #[test]
-    fn only_200_is_healthy_and_what_is_said_is_one_line() {
-        let ready = said_of("HTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\n{\"a\":1}\nmore").unwrap();
+    fn only_200_is_healthy_and_the_result_is_one_line() {
+        let ready = result_of("HTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\n{\"a\":1}\nmore").unwrap();
         assert!(ready.ends_with(" is ready: {\"a\":1}"), "{ready}");
         for (answer, reason) in [
             (
@@ -130,21 +118,21 @@ mod tests {
             ("220 mail.example ESMTP\r\n", "not HTTP"),
             ("", "not HTTP"),
         ] {
-            let unhealthy = said_of(answer).unwrap_err().to_string();
+            let unhealthy = result_of(answer).unwrap_err().to_string();
             assert!(unhealthy.contains("is not ready") && unhealthy.contains(reason), "{unhealthy}");
         }
     }
 
     #[test]
-    fn a_server_that_is_not_there_is_not_healthy() {
+    fn a_missing_server_is_not_healthy() {
         assert!(matches!(ask([127, 0, 0, 1].into(), 0), Err(Unhealthy::PortUnknown)));
         let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         assert!(matches!(ask([127, 0, 0, 1].into(), gone), Err(Unhealthy::Silent { .. })));
     }
 
     #[test]
-    fn a_server_that_says_nothing_is_given_up() {
-        // Connections are taken by the system; nobody ever answers.
+    fn a_silent_server_times_out() {
+        // The system accepts connections; no program answers.
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let unhealthy = ask([127, 0, 0, 1].into(), listener.local_addr().unwrap().port()).unwrap_err();
         assert!(matches!(unhealthy, Unhealthy::Silent { .. }), "{unhealthy}");

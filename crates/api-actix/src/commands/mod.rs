@@ -22,14 +22,14 @@ use crate::http::openapi;
 use crate::settings::secrets::{DEMO_ACCOUNTS_FILE, DemoAccounts, JWT_SECRET_FILE};
 use crate::settings::{self, Config, Loaded, StoreConfig};
 use crate::telemetry;
-use crate::wiring::server::{RunningServer, start, told_to_stop};
+use crate::wiring::server::{RunningServer, start, stop_signal};
 use crate::wiring::stores::{DATABASE_FILE, OpenStore, Purpose};
 
-/// What a mistake in the settings ends with. Other failures end with 1.
+/// The exit code of a mistake in the settings. That of other failures is 1.
 const EXIT_CONFIG: u8 = 2;
-/// How long a server that ends waits for output that nobody reads. Output that is read takes milliseconds.
+/// How long an ending server waits for output without a reader. Output that is read takes milliseconds.
 const SERVER_FLUSH_MAX: Duration = Duration::from_secs(1);
-/// How long another command does: its output is its result.
+/// How long another command waits: its output is its result.
 const COMMAND_FLUSH_MAX: Duration = Duration::from_secs(60);
 
 /// A cinema chain's booking system: an HTTP API that never sells a seat twice, and never books a retry twice.
@@ -184,10 +184,10 @@ async fn run(command: Command, loaded: &Loaded) -> Outcome {
         Command::Serve { migrate } => {
             let purpose = if migrate { Purpose::ServeAndMigrate } else { Purpose::Serve };
             let server = start(config, purpose).await?;
-            // Before anybody is told that there is a server: who knows may stop it.
-            let told = told_to_stop()?;
+            // Before the address is printed: a signal may come as soon as it is known.
+            let stop = stop_signal()?;
             print(&greeting(&server, config));
-            Ok(server.run_until(told).await?)
+            Ok(server.run_until(stop).await?)
         }
         Command::Migrate => {
             let store = OpenStore::open(config, Purpose::Migrate).await?;

@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn the_shows_of_a_day_stay_what_they_are() {
-        // Stores are filled already: a change here would add a second schedule beside the first.
+        // Stores are filled already: a change here would add a second schedule to the first.
         let plan = plan("2026-06-15T04:00:00Z".parse().unwrap(), Vec::new());
         let days = by_day(&plan);
         let shows = &days[&("Lichtburg", "Großer Saal", NaiveDate::from_ymd_opt(2026, 6, 20).unwrap())];

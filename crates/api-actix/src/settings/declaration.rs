@@ -16,7 +16,7 @@ pub struct Setting {
     pub name: &'static str,
     /// The heading of the list that it belongs to.
     pub group: &'static str,
-    /// The default as text; empty if there is none.
+    /// The default as text; empty without a default.
     pub default: &'static str,
     /// The texts that are allowed, as the end of a sentence: `1 to 64`.
     pub allowed: Cow<'static, str>,

@@ -27,27 +27,23 @@ pub(crate) fn weakness(secret: &str) -> Option<String> {
         .then(|| format!("has only {distinct} different characters, and could be guessed: it must be random"))
 }
 
-/// The demo accounts as they were made. Whoever changes a password knows the new one.
+/// The passwords with which the demo accounts were created.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DemoAccounts {
-    /// The customer's password.
     pub customer_password: String,
-    /// The administrator's password.
     pub admin_password: String,
 }
 
 impl DemoAccounts {
-    /// The customer's address.
     pub const CUSTOMER: &'static str = "customer@demo.example";
-    /// The administrator's address.
     pub const ADMIN: &'static str = "admin@demo.example";
 
-    /// Accounts with random passwords.
+    /// Draws random passwords.
     pub fn draw() -> Self {
         Self { customer_password: random_password(), admin_password: random_password() }
     }
 
-    /// The accounts that were kept in the directory; `None` if there are none.
+    /// Reads the accounts that are kept in the directory; `None` if there are none.
     pub fn load(directory: &Path) -> std::io::Result<Option<Self>> {
         let path = directory.join(DEMO_ACCOUNTS_FILE);
         let Some(text) = read(&path)? else { return Ok(None) };

@@ -1,7 +1,7 @@
-//! What is measured of this server, in the text format of OpenMetrics.
+//! The metrics of this server, in the text format of OpenMetrics.
 //!
-//! Counts and times are kept as things happen ([`Metrics`]); what has a state anyway, such as queues and pools, is read when
-//! somebody asks ([`Readings`]). Nothing that a client sends makes a series of its own: methods and routes are from fixed sets.
+//! Counts and times are recorded as things happen ([`Metrics`]). The state of queues and pools is read at each scrape ([`Readings`]).
+//! Nothing that a client sends creates a series: methods and routes are from fixed sets.
 
 use std::fmt;
 use std::sync::atomic::AtomicU64;
@@ -26,10 +26,10 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 
 /// Upper bounds of times, in seconds: from half a millisecond, which is a seat map, to ten seconds, which is `REQUEST_TIMEOUT`.
 const SECONDS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
-/// Upper bounds of how many commands are committed together.
+/// Upper bounds of the sizes of batches.
 const BATCH_SIZES: [f64; 7] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0];
 
-/// A gauge of what is never below nothing.
+/// A gauge that is never negative.
 type Level = Gauge<u64, AtomicU64>;
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
@@ -60,24 +60,24 @@ struct PoolLabels {
     pool: &'static str,
 }
 
-/// What is read when somebody asks for the metrics.
+/// The state that is read at each scrape.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Readings {
-    /// How many commands wait for a committer.
+    /// The number of commands that wait for a committer.
     pub queue_length: usize,
-    /// How connections to the store are used.
+    /// The use of the connections to the store.
     pub pools: Vec<PoolUse>,
-    /// Whether commits of the database are replicated; `None` where this is not asked for.
+    /// Whether commits of the database are replicated; `None` with `DB_DURABILITY=local`.
     pub replicated: Option<bool>,
-    /// How busy the hashing of passwords is.
+    /// The load of password hashing.
     pub passwords: PasswordLoad,
-    /// What Redis was used for; `None` without Redis.
+    /// The use of Redis; `None` without Redis.
     pub redis: Option<RedisReport>,
-    /// Lines of the log that nobody took in time.
+    /// Log lines that were dropped, because they were not read in time.
     pub log_lines_dropped: u64,
 }
 
-/// The counts and times of one server. Recording never waits for anything but another recording.
+/// The counts and times of one server. Recording waits for nothing but another recording.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
@@ -101,7 +101,7 @@ impl Default for Metrics {
             queue_wait: Histogram::new(SECONDS),
             batch_size: Histogram::new(BATCH_SIZES),
         };
-        // There from the start: whoever watches a rate must not miss the first one.
+        // Created at the start: a rate over a new series would miss its first count.
         for action in Action::NAMES {
             for what in CommandResult::ALL {
                 drop(metrics.commands.get_or_create(&CommandLabels { action, outcome: what.as_str() }));
@@ -141,20 +141,20 @@ impl Metrics {
         self
     }
 
-    /// A request is being answered, until what this gives is dropped.
+    /// Counts a request as in flight until the guard is dropped.
     pub fn begin_request(&self) -> InFlight {
         self.in_flight.inc();
         InFlight(self.in_flight.clone())
     }
 
-    /// A request was answered. `route` is the template that its path fits, if it fits any.
+    /// Records a response. `route` is the template of the path, if it has one.
     pub fn request_done(&self, method: &Method, route: Option<String>, status: StatusCode, took: Duration) {
         let route = route.unwrap_or_else(|| NO_ROUTE.to_owned());
         let labels = RequestLabels { method: method_label(method), route, status: status.as_u16() };
         self.requests.get_or_create(&labels).observe(took.as_secs_f64());
     }
 
-    /// Counts what was refused before it was a request: it has no method and no route.
+    /// Counts bytes that were refused before they were a request: they have no method and no route.
     pub fn request_refused(&self, status: StatusCode) {
         let labels = RequestLabels { method: OTHER_METHOD, route: NO_ROUTE.to_owned(), status: status.as_u16() };
         self.requests.get_or_create(&labels).observe(0.0);
@@ -173,7 +173,7 @@ impl Metrics {
         Self::default().encode(&readings)
     }
 
-    /// Everything, as text of [`CONTENT_TYPE`].
+    /// Writes all metrics as text of [`CONTENT_TYPE`].
     pub fn encode(&self, readings: &Readings) -> Result<String, fmt::Error> {
         let mut text = String::new();
         encode_registry(&mut text, &self.registry)?;
@@ -183,23 +183,23 @@ impl Metrics {
     }
 }
 
-/// The route of paths that fit no template.
+/// The route of paths without a template.
 pub const NO_ROUTE: &str = "(none)";
-/// The label of methods that are not known.
+/// The label of unknown methods.
 const OTHER_METHOD: &str = "other";
 
-/// The method, if it is one that HTTP defines and servers are asked for; else `other`.
+/// The label of a method: itself if it is a common one, else `other`.
 pub fn method_label(method: &Method) -> &'static str {
     const KNOWN: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
     KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or(OTHER_METHOD)
 }
 
-/// A request that is being answered.
+/// A request in flight.
 #[derive(Debug)]
 pub struct InFlight(Level);
 
 impl Drop for InFlight {
-    /// Its answer was made, or its client has gone.
+    /// The response was created, or the client has disconnected.
     fn drop(&mut self) {
         self.0.dec();
     }
@@ -215,7 +215,7 @@ impl BookingMeter for Metrics {
     }
 
     fn batch(&self, commands: usize) {
-        // More than a batch ever has would be above the last bound anyway.
+        // A larger batch than fits would be above the last bound anyway.
         self.batch_size.observe(u32::try_from(commands).unwrap_or(u32::MAX).into());
     }
 
@@ -225,8 +225,7 @@ impl BookingMeter for Metrics {
 }
 
 impl Readings {
-    /// The readings as metrics. Collected for each scrape, so that nothing must be kept up to date, and nothing that is
-    /// measured is kept from ending.
+    /// The readings as metrics. Created for each scrape, so that the registry keeps nothing alive that it measures.
     fn registry(&self) -> Registry {
         let mut to = Registry::default();
         to.register("booking_queue_length", "Commands that wait for a committer", ConstGauge::new(self.queue_length));
@@ -281,7 +280,7 @@ impl Readings {
     }
 }
 
-/// What the system says of this process.
+/// The use of resources by this process.
 struct ProcessReport {
     resident_memory_bytes: u64,
     cpu: Duration,

@@ -1,6 +1,6 @@
 //! Output that never blocks its caller: a bounded queue, and a thread that writes.
 //!
-//! A pipe that nobody reads, a stopped terminal and a slow disk all block `write`. A thread that serves requests must not wait for them,
+//! A pipe without a reader, a stopped terminal and a slow disk all block `write`. A thread that serves requests must not wait for them,
 //! and neither must the end of the process.
 
 use std::collections::VecDeque;
@@ -125,7 +125,7 @@ impl Shared {
                 report(lost);
             }
             if is_empty {
-                // The report may have been queued here meanwhile: who waits looks again.
+                // The report may have been queued here meanwhile: a waiting thread checks again.
                 self.emptied.notify_all();
             }
         }

@@ -1,4 +1,4 @@
-//! Sweeping again and again, beside the server. How long things are kept is in [`domain::retention`].
+//! Sweeps periodically while the server runs. [`domain::retention`] says how long things are kept.
 
 use std::error::Error as _;
 use std::time::Duration;

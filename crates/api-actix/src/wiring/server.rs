@@ -58,16 +58,13 @@ const STOP_MAX_SECONDS: u64 = 9;
 /// How often a demo store is topped up with shows.
 const TOP_UP_EVERY: Duration = Duration::from_secs(3600);
 
-/// Why the server did not start.
+/// The reason why the server did not start.
 #[derive(Debug, Error)]
 pub enum StartError {
-    /// The store can't be used.
     #[error(transparent)]
     Store(#[from] StoreStartError),
-    /// The store can't be seeded.
     #[error("the demo data cannot be written: {0}")]
     Seed(#[from] SeedError),
-    /// The address can't be listened on.
     #[error(
         "{address} cannot be listened on: {source}. Set {setting} or HOST to something else, or stop what is there"
     )]
@@ -75,27 +72,22 @@ pub enum StartError {
         /// The setting that names the port.
         setting: &'static str,
         address: SocketAddr,
-        /// What the system says.
         source: io::Error,
     },
-    /// The secret can't sign.
     #[error("JWT_SECRET cannot be used: {0}")]
     Secret(#[from] JwtSecretError),
-    /// Traces can't be exported.
     #[error("traces cannot be exported: {0}. Look at OTEL_EXPORTER_OTLP_ENDPOINT and the other OTEL_ settings")]
     Traces(#[from] TracesError),
-    /// A file or a thread was not to be had.
     #[error("the server cannot start: {0}")]
     System(#[from] io::Error),
 }
 
-/// A server that answers.
+/// A server that listens.
 pub struct RunningServer {
-    /// Where.
     pub address: SocketAddr,
-    /// Where the metrics are, if they have a port of their own.
+    /// The address of `METRICS_PORT`, if it is set.
     pub metrics_address: Option<SocketAddr>,
-    /// The demo accounts, where the store has some.
+    /// The demo accounts of a demo store.
     pub demo_accounts: Option<DemoAccounts>,
     listener: Listener,
     metrics_listener: Option<Listener>,
@@ -105,7 +97,7 @@ pub struct RunningServer {
     store: OpenStore,
 }
 
-/// A port that is listened on.
+/// A listening port.
 struct Listener {
     address: SocketAddr,
     handle: ServerHandle,
@@ -117,7 +109,7 @@ impl Listener {
         Self { address, handle: server.handle(), server: tokio::spawn(server) }
     }
 
-    /// Accepts nothing more and ends, having answered what was accepted if `graceful`.
+    /// Stops accepting connections, and ends: after the accepted requests if `graceful`, else at once.
     async fn stop(self, graceful: bool) -> io::Result<()> {
         self.handle.stop(graceful).await;
         self.server.await.map_err(io::Error::other)?
@@ -133,7 +125,7 @@ pub async fn start(config: &Config, purpose: Purpose) -> Result<RunningServer, S
     state.traces = start_traces(config).await?;
     let state = Data::new(state);
     let committers = committers.into_iter().enumerate().map(run_committer).collect::<io::Result<Vec<_>>>()?;
-    // The lesser one first: a server that answers already must not end because that port is taken.
+    // Metrics first: a server that responds already must not end because the other port is taken.
     let metrics_listener =
         config.values.metrics_port.map(|port| listen_for_metrics(config, port, &state)).transpose()?;
     let listener = listen(config, &state)?;
@@ -154,21 +146,21 @@ pub async fn start(config: &Config, purpose: Purpose) -> Result<RunningServer, S
 }
 
 impl RunningServer {
-    /// Serves until `told` is over, and stops.
-    pub async fn run_until(self, told: impl Future<Output = ()>) -> io::Result<()> {
-        told.await;
+    /// Serves until `stop` completes, and stops.
+    pub async fn run_until(self, stop: impl Future<Output = ()>) -> io::Result<()> {
+        stop.await;
         tracing::info!("server.stopping");
         self.stop().await
     }
 
-    /// Accepts nothing more, finishes what was accepted, and ends.
+    /// Stops accepting requests, finishes the accepted ones, and ends.
     pub async fn stop(self) -> io::Result<()> {
         self.state.stopping.store(true, Ordering::Relaxed);
-        // Each has a hand on the store, until it has really ended.
+        // Each refers to the store until it has ended.
         self.background.iter().for_each(Task::abort);
         join_all(self.background).await;
         let outcome = self.listener.stop(true).await;
-        // Until here whoever watches sees it end.
+        // Until here the metrics show the server ending.
         let outcome = match self.metrics_listener {
             Some(listener) => outcome.and(listener.stop(false).await),
             None => outcome,
@@ -176,12 +168,12 @@ impl RunningServer {
         if let Some(traces) = self.state.traces.clone() {
             traces.stop().await;
         }
-        // The last hand on the queue: the committers answer what is in it, and end.
+        // Dropping the last sender of the queue: the committers answer what is in it, and end.
         drop(self.state);
         let (committers, store) = (self.committers, self.store);
         let ended = tokio::task::spawn_blocking(move || {
             committers.into_iter().for_each(|thread| drop(thread.join()));
-            // A thread that has served may be about to let go of it, and would be cut off by the end of the process.
+            // A serving thread may still be closing the store, which the end of the process would interrupt.
             store.close();
         });
         let _ = tokio::time::timeout(Duration::from_secs(STOP_MAX_SECONDS), ended).await;
@@ -189,11 +181,11 @@ impl RunningServer {
     }
 }
 
-/// Seeds an embedded store that nobody has used yet, and tops one up that was seeded.
+/// Seeds an unused embedded store, and tops up one that was seeded.
 async fn prepare_demo(store: &OpenStore, passwords: &dyn PasswordHasher) -> Result<Option<DemoAccounts>, StartError> {
     let Some(directory) = &store.data_dir else { return Ok(None) };
     if let Some(accounts) = DemoAccounts::load(directory)? {
-        // Adds them too where a first start was cut off between the file and the rows.
+        // The store is empty if the first start was interrupted between writing the file and the rows.
         if store.ports.seeder.is_empty().await.map_err(SeedError::from)? {
             seed_demo(store.ports.seeder.as_ref(), passwords, &accounts).await?;
         } else {
@@ -222,7 +214,7 @@ fn keep_topped_up(seeder: Arc<dyn Seeder>) -> Task<()> {
     })
 }
 
-/// Begins to export traces, if they are to be.
+/// Starts the export of traces, if it is configured.
 async fn start_traces(config: &Config) -> Result<Option<Traces>, StartError> {
     let Some(settings) = config.traces.clone() else { return Ok(None) };
     let started = tokio::task::spawn_blocking(move || Traces::start(&settings)).await;
@@ -307,7 +299,7 @@ fn wire(
     Ok((state, committers))
 }
 
-/// What servers share where they have a Redis. Without one each has its own.
+/// What servers share through Redis. Without Redis each server has its own.
 struct Shared {
     limiter: Arc<dyn RateLimiter>,
     sites: Arc<dyn KnownSites>,
@@ -340,7 +332,7 @@ fn signing_secret(config: &Config, store: &OpenStore) -> Result<SecretString, St
     }
 }
 
-/// Each committer has a thread and a runtime of its own: it waits for nobody but its store.
+/// Starts a committer on a thread and a runtime of its own: it waits for its store only.
 fn run_committer((number, committer): (usize, Committer)) -> io::Result<JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name(format!("committer-{number}")).spawn(move || runtime.block_on(committer.run()))
@@ -376,7 +368,7 @@ fn listen(config: &Config, state: &Data<AppState>) -> Result<Listener, StartErro
     open().map_err(|source| StartError::Listen { setting: "PORT", address, source })
 }
 
-/// A port for the metrics alone.
+/// Listens on a port for the metrics only.
 fn listen_for_metrics(config: &Config, port: u16, state: &Data<AppState>) -> Result<Listener, StartError> {
     let address = SocketAddr::new(config.values.host, port);
     let app_state = state.clone();
@@ -423,9 +415,9 @@ fn cors(origins: &[String]) -> Cors {
     origins.iter().fold(cors, |cors, origin| cors.allowed_origin(origin))
 }
 
-/// Completes once the process is told to stop: by SIGTERM, Ctrl-C, or SIGHUP when its terminal goes away. Signals count from now on,
+/// Completes at the signal to stop: SIGTERM, Ctrl-C, or SIGHUP when the terminal closes. Signals count from now on,
 /// not only from when the future is awaited.
-pub fn told_to_stop() -> io::Result<impl Future<Output = ()>> {
+pub fn stop_signal() -> io::Result<impl Future<Output = ()>> {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};
@@ -450,7 +442,7 @@ pub fn told_to_stop() -> io::Result<impl Future<Output = ()>> {
     Ok(async { drop(tokio::signal::ctrl_c().await) })
 }
 
-/// Whether the process was started with SIGHUP ignored. Only Linux tells.
+/// Whether the process was started with SIGHUP ignored. Known on Linux only.
 #[cfg(unix)]
 fn ignores_hangup() -> bool {
     #[cfg(target_os = "linux")]

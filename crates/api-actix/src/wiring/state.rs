@@ -19,53 +19,42 @@ use crate::telemetry;
 use crate::telemetry::metrics::{Metrics, Readings};
 use crate::telemetry::traces::Traces;
 
-/// Settings that handlers need.
+/// The settings that handlers need.
 pub struct HttpSettings {
-    /// What the house allows.
     pub rules: Rules,
-    /// Whose `X-Forwarded-For` is believed.
     pub trusted_proxies: TrustedProxies,
-    /// How often something may be asked.
     pub rate_limits: Option<RateLimits>,
 }
 
-/// The services, wired.
+/// The services, and what else handlers need.
 pub struct AppState {
-    /// Accounts and sessions.
     pub identity: IdentityService,
-    /// Movies, theatres and shows.
     pub catalog: CatalogService,
-    /// Seat maps.
     pub seating: SeatingService,
     pub booking: BookingService,
-    /// Counts requests.
     pub limiter: Arc<dyn RateLimiter>,
-    /// What the server depends on, needed or not.
+    /// The dependencies that `/readyz` reports, required or not.
     pub dependencies: Vec<Arc<dyn Dependency>>,
-    /// Draws request ids.
     pub random: Arc<dyn Random>,
-    /// What is counted.
     pub metrics: Arc<Metrics>,
-    /// What hashes passwords, to tell how busy it is.
+    /// The hashing of passwords, for its load in the metrics.
     pub passwords: Argon2Passwords,
-    /// Redis, to tell what it was used for, where there is one.
+    /// Redis, for its use in the metrics.
     pub redis: Option<Arc<Redis>>,
-    /// Where spans go, if they are exported.
+    /// The export of traces, if it is on.
     pub traces: Option<Traces>,
-    /// Proxies whose clients are taken for one.
     pub proxy_warnings: ProxyWarnings,
     pub settings: HttpSettings,
-    /// Whether the server is stopping.
     pub stopping: AtomicBool,
 }
 
 impl AppState {
-    /// An id for a request that has none.
+    /// Creates an id for a request without one.
     pub fn draw_request_id(&self) -> String {
         format!("{:?}", OperationId::draw(self.random.as_ref()))
     }
 
-    /// What the metrics tell besides what they count.
+    /// Reads the state that is not counted as it changes.
     pub fn readings(&self) -> Readings {
         Readings {
             queue_length: self.booking.queue.waiting(),

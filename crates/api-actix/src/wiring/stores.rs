@@ -21,84 +21,58 @@ const POSTGRES_COMMITTERS: usize = 2;
 pub const DATABASE_FILE: &str = "movie-booking.db";
 /// The file that says that there is an embedded store, so that one that is gone is not replaced by an empty one unnoticed.
 const MADE_FILE: &str = "database-made";
-/// The log of changes of the embedded store, which SQLite keeps beside it.
+/// The log of changes of the embedded store, which SQLite keeps next to it.
 const WAL_FILE: &str = "movie-booking.db-wal";
 
-/// Why the store can't be used.
+/// The reason why the store cannot be used.
 #[derive(Debug, Error)]
 pub enum StoreStartError {
-    /// The directory can't be made or used.
     #[error("the data directory {} cannot be used: {source}", path.display())]
-    Directory {
-        /// The directory.
-        path: PathBuf,
-        /// What the system says.
-        source: std::io::Error,
-    },
-    /// Another server has the directory.
+    Directory { path: PathBuf, source: std::io::Error },
     #[error(transparent)]
     InUse(#[from] ServeLockError),
-    /// The store isn't the embedded one, which alone is a file to be copied.
     #[error(
         "the store is PostgreSQL, which is backed up by its own tools: `pg_dump --format=custom --file=FILE DATABASE_URL`"
     )]
     NotEmbedded,
-    /// The store isn't the embedded one, which alone keeps the time itself.
     #[error("the store is PostgreSQL, which has the clock of its own machine: correct that one")]
     NotEmbeddedClock,
-    /// There is no embedded store.
     #[error("there is no store in {}: set DATA_DIR to where it is", path.display())]
-    Missing {
-        /// The directory.
-        path: PathBuf,
-    },
-    /// The embedded store can't be opened.
+    Missing { path: PathBuf },
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// The embedded store's schema isn't as it should be.
     #[error("{0}")]
     Schema(#[from] SchemaError),
-    /// PostgreSQL can't be used.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// PostgreSQL's schema isn't as it should be.
     #[error(transparent)]
     Migrate(#[from] MigrateError),
-    /// PostgreSQL's schema is older than the program.
     #[error(
         "the database's schema is older than this program: run `movie-booking migrate`, or start with `serve --migrate`"
     )]
     Older,
-    /// A call failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The system's clock is too far behind what the embedded store has.
     #[error(transparent)]
     Clock(#[from] ClockError),
-    /// The database file is gone.
     #[error(
-        "the database {} is missing or empty, but {trace} beside it shows that there was one. Restore it: put a copy \
+        "the database {} is missing or empty, but {trace} next to it shows that there was one. Restore it: put a copy \
          (`movie-booking backup` makes them) there. To begin with a new store instead, set DATA_DIR to an empty directory, or remove {trace}",
         database.display()
     )]
-    Vanished {
-        /// The file that is missing.
-        database: PathBuf,
-        /// A file that is made only after it.
-        trace: &'static str,
-    },
+    Vanished { database: PathBuf, trace: &'static str },
 }
 
 /// What a store is opened for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Purpose {
-    /// To serve: on the embedded store nobody else may, and the schema is brought up to date.
+    /// To serve. On the embedded store: as the only server, after migrating the schema.
     Serve,
     /// To serve, bringing PostgreSQL's schema up to date as well.
     ServeAndMigrate,
     /// To bring the schema up to date.
     Migrate,
-    /// To do something beside a serving process.
+    /// To do something while a server may run.
     Administer,
 }
 
@@ -154,7 +128,7 @@ impl OpenStore {
         Ok(Some(found.to_owned()))
     }
 
-    /// Closes the embedded store's file, whoever still has a hand on the store, and lets others have the directory. Blocks until
+    /// Closes the embedded store's file, even if something still refers to the store, and releases the directory. Blocks until
     /// that is done.
     pub fn close(self) {
         if let Some(store) = &self.embedded {
