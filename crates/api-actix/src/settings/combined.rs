@@ -120,7 +120,7 @@ fn postgres_by_parts(values: &Values, mistakes: &mut Mistakes) -> Option<Postgre
         Some(values.db_port.as_str()),
         values.db_name.as_deref(),
         values.db_user.as_deref(),
-        values.db_password.as_ref().map(|password| password.expose_secret()),
+        values.db_password.as_ref().map(SecretString::expose_secret),
         Some(values.db_sslmode.as_str()),
         values.db_sslrootcert.as_deref(),
     ];

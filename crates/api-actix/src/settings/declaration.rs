@@ -37,11 +37,14 @@ pub enum Shown {
     Never,
 }
 
+/// Returns `None` for a text that is not allowed.
+type Parse<T> = dyn Fn(&str) -> Option<T>;
+
 /// Reads the text of a setting. Text that is missing is read as empty text.
 pub(super) struct Parser<T> {
     allowed: Cow<'static, str>,
     shown: Shown,
-    parse: Box<dyn Fn(&str) -> Option<T>>,
+    parse: Box<Parse<T>>,
 }
 
 impl<T: 'static> Parser<T> {

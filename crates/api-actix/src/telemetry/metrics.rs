@@ -19,7 +19,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Metric, Registry};
 
 /// The content type of [`Metrics::encode`]'s text.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -90,47 +90,33 @@ pub struct Metrics {
 }
 
 impl Default for Metrics {
-    /// The metrics of a server that starts now.
+    /// The metrics of a server that starts now. A metric is declared here, once.
     fn default() -> Self {
-        let metrics = Self {
-            registry: Registry::default(),
-            requests: Family::new_with_constructor(|| Histogram::new(SECONDS)),
-            in_flight: Level::default(),
-            commands: Family::default(),
-            reruns: Family::default(),
-            queue_wait: Histogram::new(SECONDS),
-            batch_size: Histogram::new(BATCH_SIZES),
-        };
-        // Created at the start: a rate over a new series would miss its first count.
-        for action in Action::NAMES {
-            for what in CommandResult::ALL {
-                drop(metrics.commands.get_or_create(&CommandLabels { action, outcome: what.as_str() }));
-            }
-        }
-        for why in RetryReason::ALL {
-            drop(metrics.reruns.get_or_create(&ReasonLabels { reason: why.as_str() }));
-        }
-        metrics.registered()
-    }
-}
-
-impl Metrics {
-    fn registered(mut self) -> Self {
-        let to = &mut self.registry;
-        to.register(
+        let mut registry = Registry::default();
+        let to = &mut registry;
+        let requests: Family<RequestLabels, Histogram, fn() -> Histogram> = registered(
+            to,
             "http_request_duration_seconds",
             "Time from a request's head to its answer's head, by method, route template and status",
-            self.requests.clone(),
+            Family::new_with_constructor(|| Histogram::new(SECONDS)),
         );
-        to.register("http_requests_in_flight", "Requests that are being answered", self.in_flight.clone());
-        to.register(
+        let in_flight = registered(to, "http_requests_in_flight", "Requests that are being answered", Level::default());
+        let commands: Family<CommandLabels, Counter> = registered(
+            to,
             "booking_commands",
             "Requests that write to claims, by action and by what they were answered",
-            self.commands.clone(),
+            Family::default(),
         );
-        to.register("booking_reruns", "Batches that were run again, by reason", self.reruns.clone());
-        to.register("booking_queue_wait_seconds", "Time that commands waited for a committer", self.queue_wait.clone());
-        to.register("booking_batch_size", "Commands that were taken together", self.batch_size.clone());
+        let reruns: Family<ReasonLabels, Counter> =
+            registered(to, "booking_reruns", "Batches that were run again, by reason", Family::default());
+        let queue_wait = registered(
+            to,
+            "booking_queue_wait_seconds",
+            "Time that commands waited for a committer",
+            Histogram::new(SECONDS),
+        );
+        let batch_size =
+            registered(to, "booking_batch_size", "Commands that were taken together", Histogram::new(BATCH_SIZES));
         to.register("build", "The running version", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         to.register(
@@ -138,9 +124,26 @@ impl Metrics {
             "When the server was started, in seconds since 1970",
             ConstGauge::new(since_epoch.as_secs_f64()),
         );
-        self
+        // Series are created at the start: a rate over a new one would miss its first count.
+        for action in Action::NAMES {
+            for what in CommandResult::ALL {
+                drop(commands.get_or_create(&CommandLabels { action, outcome: what.as_str() }));
+            }
+        }
+        for why in RetryReason::ALL {
+            drop(reruns.get_or_create(&ReasonLabels { reason: why.as_str() }));
+        }
+        Self { registry, requests, in_flight, commands, reruns, queue_wait, batch_size }
     }
+}
 
+/// Registers a metric, and returns it for recording.
+fn registered<M: Metric + Clone>(to: &mut Registry, name: &str, help: &str, metric: M) -> M {
+    to.register(name, help, metric.clone());
+    metric
+}
+
+impl Metrics {
     /// Counts a request as in flight until the guard is dropped.
     pub fn begin_request(&self) -> InFlight {
         self.in_flight.inc();
