@@ -87,7 +87,7 @@ impl Traces {
         &self.tracer
     }
 
-    /// Exports the remaining spans, within [`FLUSH_MAX`], and stops.
+    /// Exports the remaining spans, within `FLUSH_MAX`, and stops.
     pub async fn stop(self) {
         let flushed = tokio::task::spawn_blocking(move || self.provider.shutdown_with_timeout(FLUSH_MAX)).await;
         if !matches!(flushed, Ok(Ok(()))) {
