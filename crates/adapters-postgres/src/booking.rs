@@ -5,14 +5,14 @@ use chrono::{DateTime, Utc};
 use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, Text, Timestamptz};
 use domain::StoreError;
 use domain::booking::{
-    Booking, BookingCursor, BookingFilter, BookingStore, HOLDS_LISTED_MAX, Hold, HoldId, HoldStore, SoldSeat, When,
+    Booking, BookingCursor, BookingFilter, BookingStore, HOLDS_LISTED_MAX, Hold, HoldId, HoldStore, When,
 };
-use domain::ids::{BookingId, SeatId, ShowId, UserId};
+use domain::ids::{BookingId, ShowId, UserId};
 use domain::page::{Filling, PageRequest};
 use domain::random::Reference;
 
 use crate::error::bad_row;
-use crate::rows::{booking_state, currency, hold_id, listed};
+use crate::rows::{booking_state, currency, hold_id, listed, sold_seats};
 use crate::statement::{bind, statement};
 use crate::store::PostgresStore;
 
@@ -139,27 +139,6 @@ fn booking(user_id: UserId, row: BookingRow) -> Result<Booking, StoreError> {
         hall_name,
         start_time,
     })
-}
-
-fn sold_seats(
-    seat_ids: Vec<i64>,
-    row_labels: Vec<String>,
-    numbers: Vec<i32>,
-    categories: Vec<String>,
-    prices: Vec<i64>,
-) -> Result<Vec<SoldSeat>, StoreError> {
-    if seat_ids.is_empty() {
-        return Err(bad_row("no seats"));
-    }
-    let seats = seat_ids.into_iter().zip(row_labels).zip(numbers).zip(categories).zip(prices);
-    let seat = |((((id, row), number), category), price_minor)| SoldSeat {
-        id: SeatId(id),
-        row,
-        number,
-        category,
-        price_minor,
-    };
-    Ok(seats.map(seat).collect())
 }
 
 statement!(ListHolds: (

@@ -2,8 +2,9 @@
 
 use chrono::{DateTime, Utc};
 use domain::StoreError;
-use domain::booking::{BookingState, BookingStatus, HoldId};
+use domain::booking::{BookingState, BookingStatus, HoldId, SoldSeat};
 use domain::error::with_sources;
+use domain::ids::SeatId;
 use domain::money::Currency;
 
 use crate::error::bad_row;
@@ -32,4 +33,26 @@ pub fn hold_id(text: &str) -> Result<HoldId, StoreError> {
 pub fn booking_state(status: &str, cancelled_at: Option<DateTime<Utc>>) -> Result<BookingState, StoreError> {
     let status = BookingStatus::parse(status).map_err(bad_row)?;
     BookingState::from_stored(status, cancelled_at).map_err(bad_row)
+}
+
+/// Reads the seats of a hold or a booking from their columns.
+pub fn sold_seats(
+    ids: Vec<i64>,
+    rows: Vec<String>,
+    numbers: Vec<i32>,
+    categories: Vec<String>,
+    prices: Vec<i64>,
+) -> Result<Vec<SoldSeat>, StoreError> {
+    if ids.is_empty() {
+        return Err(bad_row("a hold or a booking without seats"));
+    }
+    let columns = ids.into_iter().zip(rows).zip(numbers).zip(categories).zip(prices);
+    let seat = |((((id, row), number), category), price_minor)| SoldSeat {
+        id: SeatId(id),
+        row,
+        number,
+        category,
+        price_minor,
+    };
+    Ok(columns.map(seat).collect())
 }

@@ -18,7 +18,7 @@ use super::flight::Bound;
 use super::link::parameters;
 use super::statements::Statement::{self, *};
 use crate::error::bad_row;
-use crate::rows::{booking_state, currency, hold_id};
+use crate::rows::{booking_state, currency, hold_id, sold_seats};
 
 /// Returns the transaction that reads what a batch names, with the statements that it needs.
 pub(super) fn script(named: &ReadSet) -> Vec<Bound<'_>> {
@@ -196,7 +196,7 @@ pub(super) fn add(snapshot: &mut Snapshot, statement: Statement, rows: &[Row]) -
                 snapshot.claims.insert(place, claim);
             }
             ReadHolds => {
-                let hold = hold(row.try_into()?, sold_seats(row.try_into()?)?)?;
+                let hold = hold(row.try_into()?, SoldSeatRows::try_from(row)?.seats()?)?;
                 snapshot.holds.insert(hold.id.clone(), hold);
             }
             ReadTenures => {
@@ -205,7 +205,7 @@ pub(super) fn add(snapshot: &mut Snapshot, statement: Statement, rows: &[Row]) -
                 snapshot.tenures.insert(key, Tenure { since, until });
             }
             ReadBookings => {
-                let booking = booking(row.try_into()?, sold_seats(row.try_into()?)?, snapshot)?;
+                let booking = booking(row.try_into()?, SoldSeatRows::try_from(row)?.seats()?, snapshot)?;
                 snapshot.bookings.extend(booking.map(|booking| (booking.id, booking)));
             }
             ReadCancellations => {
@@ -259,26 +259,19 @@ fn claim(row: ClaimRow) -> Result<((ShowId, SeatId), Claim), StoreError> {
     Ok(((ShowId(row.show_id), SeatId(row.seat_id)), claim.map_err(bad_row)?))
 }
 
-fn sold_seats(rows: SoldSeatRows) -> Result<Vec<SoldSeat>, StoreError> {
-    let SoldSeatRows {
-        seat_ids: Some(ids),
-        seat_rows: Some(rows),
-        seat_numbers: Some(numbers),
-        seat_categories: Some(categories),
-        seat_prices: Some(prices),
-    } = rows
-    else {
-        return Err(bad_row("a hold or a booking without seats"));
-    };
-    let columns = ids.into_iter().zip(rows).zip(numbers).zip(categories).zip(prices);
-    let seat = |((((id, row), number), category), price_minor)| SoldSeat {
-        id: SeatId(id),
-        row,
-        number,
-        category,
-        price_minor,
-    };
-    Ok(columns.map(seat).collect())
+impl SoldSeatRows {
+    /// Returns the seats, in their order.
+    fn seats(self) -> Result<Vec<SoldSeat>, StoreError> {
+        // The aggregate of no rows is NULL: no seats.
+        let Self { seat_ids, seat_rows, seat_numbers, seat_categories, seat_prices } = self;
+        sold_seats(
+            seat_ids.unwrap_or_default(),
+            seat_rows.unwrap_or_default(),
+            seat_numbers.unwrap_or_default(),
+            seat_categories.unwrap_or_default(),
+            seat_prices.unwrap_or_default(),
+        )
+    }
 }
 
 fn hold(row: HoldRow, seats: Vec<SoldSeat>) -> Result<Hold, StoreError> {
