@@ -5,19 +5,18 @@ use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
-use std::thread::available_parallelism;
 use std::time::Instant;
 
 use crate::Failure;
+use crate::bench::database::Database;
 use crate::bench::pgbench::{self, shapes};
 use crate::bench::served::Programs;
 use crate::bench::table::{Figures, Table, ratio};
-use crate::postgres::{PostgresPrograms, PostgresServer};
 use crate::process::read;
 use crate::random::random_hex;
 
 /// How often everything is measured: the machine's speed changes within minutes, so each way has its turn in each round.
-const ROUNDS: usize = 3;
+pub const ROUNDS: usize = 3;
 /// With how many clients pgbench is measured.
 const PGBENCH_CLIENTS: [u32; 5] = [1, 8, 16, 32, 64];
 /// With how many connections the server is.
@@ -26,30 +25,21 @@ const CONNECTIONS: [u32; 2] = [1, 64];
 const BATCHES: [u32; 2] = [1, 64];
 /// How many writes tell how fast the disk is at the moment.
 const SYNCED_WRITES: usize = 100;
-/// What PostgreSQL is started with: a commit is on disk before it is acknowledged.
-const DURABLE: [&str; 4] = ["fsync=on", "synchronous_commit=on", "full_page_writes=on", "shared_buffers=512MB"];
-/// The database that all others are copies of, and the one that is measured.
-const TEMPLATE: &str = "filled";
-const DATABASE: &str = "measured";
+/// The file or folder of the filled embedded store, and of the copy that is measured.
+const FILLED: &str = "filled";
+const MEASURED: &str = "measured";
 
 /// Measures this server and another one in turns on PostgreSQL, and prints the ratio of their medians.
 pub fn compare(server: &Path, other: &Path, load: &Path, seconds: u64) -> Result<(), Failure> {
     let secret = random_hex()?;
-    let bench = |server| -> Result<Bench<'_>, Failure> {
-        let programs = Programs { server, load, secret: &secret };
-        Ok(Bench { postgres_programs: PostgresPrograms::find_or_install()?, programs, seconds })
-    };
-    let (this, other) = (bench(server)?, bench(other)?);
-    let postgres = PostgresServer::start_with(&this.postgres_programs, &DURABLE)?;
-    this.print_facts(&postgres)?;
-    let url = postgres.create_database(&this.postgres_programs, TEMPLATE)?;
-    this.programs.fill(("DATABASE_URL", &url))?;
-    postgres.ask(&this.postgres_programs, TEMPLATE, "ANALYZE")?;
+    let bench = |server| Bench { programs: Programs { server, load, secret: &secret }, seconds };
+    let (this, other) = (bench(server), bench(other));
+    let database = Database::start(&this.programs)?;
     let (mut of_this, mut of_other) = (Table::default(), Table::default());
     for round in 1..=ROUNDS {
         println!("round {round} of {ROUNDS}: this server, then the other");
-        this.measure_server(&postgres, &mut of_this)?;
-        other.measure_server(&postgres, &mut of_other)?;
+        this.measure_server(&database, &mut of_this)?;
+        other.measure_server(&database, &mut of_other)?;
     }
     println!("\nmedians of {ROUNDS} rounds, {seconds} s each after 1 s to warm up; this server to the other:\n");
     for clients in CONNECTIONS {
@@ -66,21 +56,16 @@ pub fn compare(server: &Path, other: &Path, load: &Path, seconds: u64) -> Result
 /// Measures and prints.
 pub fn run(server: &Path, load: &Path, seconds: u64) -> Result<(), Failure> {
     let secret = random_hex()?;
-    let bench = Bench {
-        postgres_programs: PostgresPrograms::find_or_install()?,
-        programs: Programs { server, load, secret: &secret },
-        seconds,
-    };
-    let postgres = PostgresServer::start_with(&bench.postgres_programs, &DURABLE)?;
-    bench.print_facts(&postgres)?;
+    let bench = Bench { programs: Programs { server, load, secret: &secret }, seconds };
+    let database = Database::start(&bench.programs)?;
     let folder = tempfile::tempdir().map_err(|error| format!("cannot make a temporary folder: {error}"))?;
-    let embedded = folder.path().join(TEMPLATE);
-    bench.fill(&postgres, &embedded)?;
+    let embedded = folder.path().join(FILLED);
+    bench.programs.fill(("DATA_DIR", &embedded.to_string_lossy()))?;
     let mut table = Table::default();
     for round in 1..=ROUNDS {
         println!("round {round} of {ROUNDS}; a write that is synced takes {:.2} ms", synced_write_ms(folder.path())?);
-        bench.measure_pgbench(&postgres, folder.path(), &mut table)?;
-        bench.measure_server(&postgres, &mut table)?;
+        bench.measure_pgbench(&database, folder.path(), &mut table)?;
+        bench.measure_server(&database, &mut table)?;
         bench.measure_embedded(&embedded, folder.path(), &mut table)?;
     }
     let best = table.best("pgbench");
@@ -115,73 +100,30 @@ fn aims(table: &Table, best: f64) -> Vec<String> {
 }
 
 struct Bench<'a> {
-    postgres_programs: PostgresPrograms,
     programs: Programs<'a>,
     seconds: u64,
 }
 
 impl Bench<'_> {
-    /// What is measured on. The settings are those that the server says it has.
-    fn print_facts(&self, postgres: &PostgresServer) -> Result<(), Failure> {
-        let cores = available_parallelism().map_or(0, usize::from);
-        println!("{cores} cores, shared by clients, server and database; PostgreSQL {}", postgres.version());
-        for setting in ["fsync", "synchronous_commit", "full_page_writes", "wal_sync_method", "shared_buffers"] {
-            let value = postgres.ask(&self.postgres_programs, "postgres", &format!("SHOW {setting}"))?;
-            println!("  {setting} = {value}");
-        }
-        println!("  pgbench and server reach PostgreSQL over loopback TCP");
-        Ok(())
-    }
-
-    /// Fills both stores once. Each measurement has a copy of its own, so it finds every seat free and no table full of dead rows.
-    fn fill(&self, postgres: &PostgresServer, embedded: &Path) -> Result<(), Failure> {
-        let url = postgres.create_database(&self.postgres_programs, TEMPLATE)?;
-        self.programs.fill(("DATABASE_URL", &url))?;
-        postgres.ask(&self.postgres_programs, TEMPLATE, "ANALYZE")?;
-        self.programs.fill(("DATA_DIR", &embedded.to_string_lossy()))
-    }
-
-    /// A copy of the filled database, on disk; where it is.
-    fn fresh_database(&self, postgres: &PostgresServer) -> Result<String, Failure> {
-        let ask = |statement: &str| postgres.ask(&self.postgres_programs, "postgres", statement);
-        ask(&format!("DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)"))?;
-        ask(&format!("CREATE DATABASE {DATABASE} TEMPLATE {TEMPLATE}"))?;
-        // Or it would come in the middle of what is measured.
-        ask("CHECKPOINT")?;
-        Ok(postgres.database_url(DATABASE))
-    }
-
-    /// Fails unless every booking has all its rows.
-    fn check_rows(&self, postgres: &PostgresServer, booked: u64) -> Result<(), Failure> {
-        for table in ["bookings", "booking_seats", "seat_claims", "idempotency_keys", "outbox"] {
-            let rows = postgres.ask(&self.postgres_programs, DATABASE, &format!("SELECT count(*) FROM {table}"))?;
-            if rows != booked.to_string() {
-                return Err(format!("{booked} bookings were made, but {table} has {rows} rows"));
-            }
-        }
-        Ok(())
-    }
-
-    fn measure_pgbench(&self, postgres: &PostgresServer, folder: &Path, table: &mut Table) -> Result<(), Failure> {
+    fn measure_pgbench(&self, database: &Database, folder: &Path, table: &mut Table) -> Result<(), Failure> {
         for clients in PGBENCH_CLIENTS {
             for shape in shapes() {
-                let url = self.fresh_database(postgres)?;
-                let pgbench =
-                    pgbench::Bench { programs: &self.postgres_programs, url: &url, folder, seconds: self.seconds };
+                let url = database.fresh()?;
+                let pgbench = pgbench::Bench { programs: &database.programs, url: &url, folder, seconds: self.seconds };
                 let (figures, booked) = pgbench.run(&shape, clients)?;
-                self.check_rows(postgres, booked)?;
+                database.check_rows(booked)?;
                 add(table, shape.name, clients, figures);
             }
         }
         Ok(())
     }
 
-    fn measure_server(&self, postgres: &PostgresServer, table: &mut Table) -> Result<(), Failure> {
+    fn measure_server(&self, database: &Database, table: &mut Table) -> Result<(), Failure> {
         for clients in CONNECTIONS {
             for batch_max in BATCHES {
-                let url = self.fresh_database(postgres)?;
+                let url = database.fresh()?;
                 let (figures, booked) = self.programs.run(("DATABASE_URL", &url), batch_max, clients, self.seconds)?;
-                self.check_rows(postgres, booked)?;
+                database.check_rows(booked)?;
                 add(table, &name("PostgreSQL", batch_max), clients, figures);
             }
         }
@@ -191,7 +133,7 @@ impl Bench<'_> {
     fn measure_embedded(&self, filled: &Path, folder: &Path, table: &mut Table) -> Result<(), Failure> {
         for clients in CONNECTIONS {
             for batch_max in BATCHES {
-                let copy = folder.join(DATABASE);
+                let copy = folder.join(MEASURED);
                 copy_files(filled, &copy).map_err(|error| format!("cannot copy the embedded store: {error}"))?;
                 let store = ("DATA_DIR", copy.to_string_lossy());
                 let (figures, _) = self.programs.run((store.0, &store.1), batch_max, clients, self.seconds)?;

@@ -53,7 +53,8 @@ impl Programs<'_> {
         }
     }
 
-    fn command(&self, program: &Path, (setting, value): Store<'_>) -> Command {
+    /// Returns a command that runs a program on a store.
+    pub fn command(&self, program: &Path, (setting, value): Store<'_>) -> Command {
         let mut command = Command::new(program);
         command.env_clear().current_dir("/").env("JWT_SECRET", self.secret).env(setting, value);
         command
