@@ -67,8 +67,8 @@ impl RedisReplayCache {
     }
 
     fn seal(&self, key: &KeyName, replay: &Replay) -> Vec<u8> {
-        let Replay { fingerprint, made, body } = replay;
-        let made = match made {
+        let Replay { fingerprint, subject, body } = replay;
+        let subject = match subject {
             Subject::Booking(id) => format!("b{id}"),
             Subject::Hold(id) => format!("h{}", id.as_str()),
         };
@@ -79,8 +79,8 @@ impl RedisReplayCache {
         value.extend_from_slice(&fingerprint.0);
         value.extend_from_slice(&expires.to_be_bytes());
         // Ids are shorter than that.
-        value.push(u8::try_from(made.len()).unwrap_or_default());
-        value.extend_from_slice(made.as_bytes());
+        value.push(u8::try_from(subject.len()).unwrap_or_default());
+        value.extend_from_slice(subject.as_bytes());
         value.extend_from_slice(body);
         let mac = self.mac(key, &value).bytes();
         value.extend_from_slice(&mac);
@@ -96,16 +96,16 @@ impl RedisReplayCache {
         let (fingerprint, rest) = rest.split_first_chunk::<32>()?;
         let (expires, rest) = rest.split_first_chunk::<8>()?;
         let (length, rest) = rest.split_first()?;
-        let (made, body) = rest.split_at_checked(usize::from(*length))?;
+        let (subject, body) = rest.split_at_checked(usize::from(*length))?;
         if i64::from_be_bytes(*expires) <= self.clock.now().timestamp_millis() {
             return None;
         }
-        let made = match str::from_utf8(made).ok()?.split_at_checked(1)? {
+        let subject = match str::from_utf8(subject).ok()?.split_at_checked(1)? {
             ("b", id) => Subject::Booking(BookingId(id.parse().ok()?)),
             ("h", id) => Subject::Hold(HoldId::parse(id).ok()?),
             _ => return None,
         };
-        Some(Replay { fingerprint: Fingerprint(*fingerprint), made, body: body.into() })
+        Some(Replay { fingerprint: Fingerprint(*fingerprint), subject, body: body.into() })
     }
 }
 

@@ -10,9 +10,9 @@ use domain::StoreError;
 use domain::booking::{
     BatchStore, Booking, BookingCursor, BookingFilter, BookingIdBlock, BookingState, BookingStatus, BookingStore,
     CancellationGuard, ChangedBooking, ChangedHold, Claim, EndedTenure, Fingerprint, HOLDS_LISTED_MAX, HeldGuard,
-    History, HistorySource, Hold, HoldId, HoldStore, KeyName, NewClaim, NewKey, NewOutboxEvent, ReadSet, RemovedClaim,
-    RowGuard, Rules, ShowGuard, ShowOffer, Snapshot, SoldSeat, StoredAnswer, StoredKey, StoredUser, Subject, Tenure,
-    TenureKey, UserGuard, When, WriteError, WriteSet,
+    History, HistorySource, Hold, HoldId, HoldStore, KeyName, NewClaim, NewOutboxEvent, ReadSet, RemovedClaim,
+    RowGuard, Rules, ShowGuard, ShowOffer, Snapshot, SoldSeat, StoredKey, StoredUser, Subject, Tenure, TenureKey,
+    UserGuard, When, WriteError, WriteSet,
 };
 use domain::catalog::ShowStatus;
 use domain::ids::{BookingId, LayoutId, SeatId, SessionId, ShowId, UserId};
@@ -208,8 +208,8 @@ fn key_row(connection: &mut SqliteConnection, name: &KeyName) -> Result<Option<S
     Ok(Some(StoredKey {
         fingerprint: Fingerprint(parsed(fingerprint.try_into(), "fingerprint")?),
         operation_id: OperationId(parsed(operation_id.try_into(), "operation_id")?),
-        made: Subject::from_stored(booking.map(BookingId), hold).ok_or(Failure::BadRow("booking_id"))?,
-        answer: answer.map(|body| StoredAnswer { body: body.into() }),
+        subject: Subject::from_stored(booking.map(BookingId), hold).ok_or(Failure::BadRow("booking_id"))?,
+        body: answer.map(Into::into),
     }))
 }
 
@@ -461,17 +461,17 @@ fn check_session(connection: &mut SqliteConnection, id: SessionId) -> Result<(),
     lasting_session(connection, id)?.map(drop).ok_or(Failure::Stale("a session was ended"))
 }
 
-fn insert_key(connection: &mut SqliteConnection, key: &NewKey, at: i64) -> Result<(), Failure> {
+fn insert_key(connection: &mut SqliteConnection, (name, key): &(KeyName, StoredKey), at: i64) -> Result<(), Failure> {
     diesel::insert_into(idempotency_keys::table)
         .values((
-            idempotency_keys::user_id.eq(key.name.user_id.0),
-            idempotency_keys::scope.eq(key.name.scope.0.as_str()),
-            idempotency_keys::key.eq(key.name.key.as_str()),
+            idempotency_keys::user_id.eq(name.user_id.0),
+            idempotency_keys::scope.eq(name.scope.0.as_str()),
+            idempotency_keys::key.eq(name.key.as_str()),
             idempotency_keys::fingerprint.eq(&key.fingerprint.0[..]),
             idempotency_keys::operation_id.eq(&key.operation_id.0[..]),
-            idempotency_keys::booking_id.eq(key.made.booking_id().map(|id| id.0)),
-            idempotency_keys::hold_id.eq(key.made.hold_id().map(HoldId::as_str)),
-            idempotency_keys::answer.eq(&key.answer[..]),
+            idempotency_keys::booking_id.eq(key.subject.booking_id().map(|id| id.0)),
+            idempotency_keys::hold_id.eq(key.subject.hold_id().map(HoldId::as_str)),
+            idempotency_keys::answer.eq(key.body.as_deref()),
             idempotency_keys::created_at.eq(at),
         ))
         .execute(connection)?;

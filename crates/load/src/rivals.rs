@@ -13,7 +13,7 @@ use api_actix::wiring::stores::{OpenStore, Purpose};
 use clap::ValueEnum;
 use domain::booking::{
     Action, Answer, BatchStore, BookingMeter, Command, CommandError, CommandQueue, CommitterLimits, CommitterParts,
-    Fingerprint, HoldSeats, RetryReason, WantedSeats, command_queue,
+    Fingerprint, HoldSeats, RetryReason, Success, WantedSeats, command_queue,
 };
 use domain::error::with_sources;
 use domain::identity::{Bearer, Caller, Role};
@@ -132,8 +132,8 @@ async fn rival(queue: Arc<CommandQueue>, user: u64, wanted: Wanted, until: Insta
     let mut tally = Tally::default();
     for _ in iter::repeat(()).take_while(|()| Instant::now() < until) {
         let hold = Action::Hold(HoldSeats { show_id: SHOW, seats: seats.clone() });
-        let made = match queue.submit(command(hold)).await {
-            Ok(Answer::Done { made, .. }) => made,
+        let subject = match queue.submit(command(hold)).await {
+            Ok(Success::Answered(Answer { subject, .. })) => subject,
             Ok(other) => return Err(format!("a hold was answered by {other:?}")),
             Err(CommandError::Overloaded) => {
                 tally.overloaded += 1;
@@ -142,7 +142,7 @@ async fn rival(queue: Arc<CommandQueue>, user: u64, wanted: Wanted, until: Insta
             Err(error) => return Err(format!("a hold failed: {error}")),
         };
         tally.held += 1;
-        let id = made.hold_id().ok_or("a hold has made no hold")?.clone();
+        let id = subject.hold_id().ok_or("a hold has made no hold")?.clone();
         // A release that comes too late is of no interest: the hold runs out.
         match queue.submit(command(Action::Release(id))).await {
             Ok(_) | Err(CommandError::Overloaded) => {}

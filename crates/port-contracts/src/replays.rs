@@ -22,7 +22,7 @@ pub fn key(user: i64, scope: &str, key: &str) -> KeyName {
 pub fn replay(fingerprint: u8, booking: i64, body: &[u8]) -> Replay {
     Replay {
         fingerprint: Fingerprint([fingerprint; 32]),
-        made: Subject::Booking(BookingId(booking)),
+        subject: Subject::Booking(BookingId(booking)),
         body: Arc::from(body),
     }
 }
@@ -47,8 +47,8 @@ pub async fn what_was_remembered_is_recalled_to_the_byte(fixture: &dyn ReplayCac
         assert_eq!(cache.recall(&ana).await.as_ref(), Some(&kept));
     }
     // A hold of the largest show's id there can be.
-    let made = Subject::Hold(HoldId::parse(&format!("{}-7Q2XK0M4ZD7Q2XK0M4ZD7Q2XK0", i64::MAX)).unwrap());
-    let held = Replay { made, ..kept };
+    let subject = Subject::Hold(HoldId::parse(&format!("{}-7Q2XK0M4ZD7Q2XK0M4ZD7Q2XK0", i64::MAX)).unwrap());
+    let held = Replay { subject, ..kept };
     remember(cache.as_ref(), &ana, &held).await;
 }
 
@@ -91,7 +91,7 @@ pub async fn what_is_remembered_again_takes_the_place_of_the_first(fixture: &dyn
         let kept = replay(round, i64::from(round), format!("answer {round}").as_bytes());
         remember(cache.as_ref(), &ana, &kept).await;
     }
-    assert_eq!(cache.recall(&ana).await.unwrap().made, Subject::Booking(BookingId(4)));
+    assert_eq!(cache.recall(&ana).await.unwrap().subject, Subject::Booking(BookingId(4)));
 }
 
 /// After its time it is as if it had never been.
@@ -138,7 +138,7 @@ pub async fn many_at_once_are_each_their_own(fixture: &dyn ReplayCacheFixture) {
     for user in 0..16 {
         for number in 0..10 {
             let name = key(user, "POST /api/bookings", &format!("key-{number}"));
-            assert_eq!(cache.recall(&name).await.unwrap().made, Subject::Booking(BookingId(100 * user + number)));
+            assert_eq!(cache.recall(&name).await.unwrap().subject, Subject::Booking(BookingId(100 * user + number)));
         }
     }
 }

@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use domain::booking::{
     Action, Answer, AnswerEncoder, BookSeats, Booking, Command, CommandError, CommandQueue, CommitterLimits,
     CommitterParts, Decision, Fingerprint, GeneratedIds, Hold, HoldId, IdempotencyKey, KeyName, NoMeter, Policy,
-    PreparedCommand, ReadSet, Refusal, Rules, Scope, SeatGapRule, Subject, command_queue, decide,
+    PreparedCommand, ReadSet, Refusal, Rules, Scope, SeatGapRule, Subject, Success, command_queue, decide,
 };
 use domain::clock::{Clock, Timer};
 use domain::identity::{Bearer, Caller};
@@ -81,7 +81,7 @@ impl Timer for TokioTimer {
 }
 
 /// What becomes of a command.
-pub type Outcome = Result<Answer, CommandError>;
+pub type Outcome = Result<Success, CommandError>;
 
 /// An arrangement of committers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -202,7 +202,9 @@ pub fn command(caller: Caller, action: Action, key: &str) -> Command {
 /// The booking, its answer's bytes, and whether it was a replay. Panics if there is none.
 pub fn booked(outcome: &Outcome) -> (BookingId, Arc<[u8]>, bool) {
     match outcome {
-        Ok(Answer::Done { made: Subject::Booking(id), body, replayed }) => (*id, Arc::clone(body), *replayed),
+        Ok(Success::Answered(Answer { subject: Subject::Booking(id), body, replayed })) => {
+            (*id, Arc::clone(body), *replayed)
+        }
         other => panic!("not booked: {other:?}"),
     }
 }
@@ -210,7 +212,9 @@ pub fn booked(outcome: &Outcome) -> (BookingId, Arc<[u8]>, bool) {
 /// The hold, its answer's bytes, and whether it was a replay. Panics if there is none.
 pub fn held(outcome: &Outcome) -> (HoldId, Arc<[u8]>, bool) {
     match outcome {
-        Ok(Answer::Done { made: Subject::Hold(id), body, replayed }) => (id.clone(), Arc::clone(body), *replayed),
+        Ok(Success::Answered(Answer { subject: Subject::Hold(id), body, replayed })) => {
+            (id.clone(), Arc::clone(body), *replayed)
+        }
         other => panic!("not held: {other:?}"),
     }
 }

@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use domain::booking::{
-    Booking, CancellationGuard, ChangedBooking, ChangedHold, EndedTenure, HeldGuard, Hold, HoldId, NewClaim, NewKey,
-    NewOutboxEvent, RemovedClaim, RowGuard, Rules, ShowGuard, SoldSeat, UserGuard, WriteSet,
+    Booking, CancellationGuard, ChangedBooking, ChangedHold, EndedTenure, HeldGuard, Hold, HoldId, KeyName, NewClaim,
+    NewOutboxEvent, RemovedClaim, RowGuard, Rules, ShowGuard, SoldSeat, StoredKey, UserGuard, WriteSet,
 };
 use domain::ids::SessionId;
 
@@ -145,16 +145,16 @@ fn check_callers<'a>(users: &'a [UserGuard], sessions: &'a [SessionId]) -> Bound
     (CheckCallers, parameters)
 }
 
-fn insert_keys<'a>(keys: &'a [NewKey], at: &'a DateTime<Utc>) -> Bound<'a> {
+fn insert_keys<'a>(keys: &'a [(KeyName, StoredKey)], at: &'a DateTime<Utc>) -> Bound<'a> {
     let parameters = parameters![
-        column(keys, |key| key.name.user_id.0),
-        column(keys, |key| key.name.scope.0.as_str()),
-        column(keys, |key| key.name.key.as_str()),
-        column(keys, |key| key.fingerprint.0.as_slice()),
-        column(keys, |key| key.operation_id.0.as_slice()),
-        column(keys, |key| key.made.booking_id().map(|id| id.0)),
-        column(keys, |key| key.made.hold_id().map(HoldId::as_str)),
-        column(keys, |key| &*key.answer),
+        column(keys, |(name, _)| name.user_id.0),
+        column(keys, |(name, _)| name.scope.0.as_str()),
+        column(keys, |(name, _)| name.key.as_str()),
+        column(keys, |(_, key)| key.fingerprint.0.as_slice()),
+        column(keys, |(_, key)| key.operation_id.0.as_slice()),
+        column(keys, |(_, key)| key.subject.booking_id().map(|id| id.0)),
+        column(keys, |(_, key)| key.subject.hold_id().map(HoldId::as_str)),
+        column(keys, |(_, key)| key.body.as_deref()),
         at,
     ];
     (InsertKeys, parameters)

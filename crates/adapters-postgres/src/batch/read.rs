@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use domain::StoreError;
 use domain::booking::{
     Booking, Claim, Fingerprint, Hold, HoldId, IdempotencyKey, KeyName, ReadSet, Rules, Scope, ShowOffer, Snapshot,
-    SoldSeat, StoredAnswer, StoredKey, StoredUser, Subject, Tenure, TenureKey,
+    SoldSeat, StoredKey, StoredUser, Subject, Tenure, TenureKey,
 };
 use domain::catalog::ShowStatus;
 use domain::ids::{BookingId, LayoutId, SeatId, SessionId, ShowId, UserId};
@@ -226,8 +226,8 @@ fn key(row: KeyRow) -> Result<(KeyName, StoredKey), StoreError> {
     let key = StoredKey {
         fingerprint: Fingerprint(fixed(&row.fingerprint)?),
         operation_id: OperationId(fixed(&row.operation_id)?),
-        made: subject.ok_or_else(|| bad_row("a key belongs to a booking or to a hold"))?,
-        answer: row.answer.map(|body| StoredAnswer { body: body.into() }),
+        subject: subject.ok_or_else(|| bad_row("a key belongs to a booking or to a hold"))?,
+        body: row.answer.map(Into::into),
     };
     Ok((name, key))
 }

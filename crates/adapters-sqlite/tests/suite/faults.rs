@@ -8,7 +8,7 @@ use adapters_sqlite::{Redated, SqliteStore};
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::connection::SimpleConnection as _;
 use domain::StoreError;
-use domain::booking::{BatchStore, NewKey, ReadSet, WriteError, WriteSet};
+use domain::booking::{BatchStore, ReadSet, StoredKey, WriteError, WriteSet};
 use domain::booking::{Fingerprint, IdempotencyKey, KeyName, Scope, Subject};
 use domain::clock::Clock;
 use domain::health::{Degradation, Dependency as _};
@@ -56,20 +56,19 @@ async fn garbage_is_unavailable() {
     assert!(is_unavailable(&database.store.reserve_booking_ids().await));
 }
 
-fn one_key() -> WriteSet {
+fn one_key(body_bytes: usize) -> WriteSet {
     let name = KeyName {
         user_id: UserId(1),
         scope: Scope("POST /api/bookings".into()),
         key: IdempotencyKey::parse("k").unwrap(),
     };
-    let key = NewKey {
-        name,
+    let key = StoredKey {
         fingerprint: Fingerprint([1; 32]),
         operation_id: OperationId([1; 16]),
-        made: Subject::Booking(BookingId(1)),
-        answer: b"answer"[..].into(),
+        subject: Subject::Booking(BookingId(1)),
+        body: Some(Arc::from(vec![0; body_bytes])),
     };
-    WriteSet { keys: vec![key], ..WriteSet::default() }
+    WriteSet { keys: vec![(name, key)], ..WriteSet::default() }
 }
 
 #[tokio::test]
@@ -79,7 +78,7 @@ async fn a_writer_beside_delays_a_batch_for_less_than_five_seconds() {
     beside.batch_execute("BEGIN IMMEDIATE").unwrap();
     let begun = Instant::now();
     let writes = (0..3).map(|_| async {
-        let changes = one_key();
+        let changes = one_key(6);
         BatchStore::write(&database.store, &changes).await
     });
     let outcomes = futures::future::join_all(writes).await;
@@ -91,7 +90,7 @@ async fn a_writer_beside_delays_a_batch_for_less_than_five_seconds() {
     // Readers wait for nobody.
     database.store.check().await.unwrap();
     beside.batch_execute("ROLLBACK").unwrap();
-    BatchStore::write(&database.store, &one_key()).await.unwrap();
+    BatchStore::write(&database.store, &one_key(6)).await.unwrap();
 }
 
 #[tokio::test]
@@ -99,25 +98,22 @@ async fn a_full_disk_writes_nothing_and_passes() {
     let database = Database::migrated().await;
     // What SQLite says when the file may not grow is what it says when the disk is full.
     let outcome = {
-        let changes = WriteSet {
-            keys: one_key().keys.into_iter().map(|key| NewKey { answer: vec![0; 4_000_000].into(), ..key }).collect(),
-            ..WriteSet::default()
-        };
+        let changes = one_key(4_000_000);
         database.store.limit_pages(100).await.unwrap();
         BatchStore::write(&database.store, &changes).await
     };
     assert!(matches!(outcome, Err(WriteError::Store(StoreError::Unavailable(_)))), "{outcome:?}");
     assert_eq!(database.count("SELECT count(*) FROM idempotency_keys"), 0);
-    BatchStore::write(&database.store, &one_key()).await.unwrap();
+    BatchStore::write(&database.store, &one_key(6)).await.unwrap();
     assert_eq!(database.count("SELECT count(*) FROM idempotency_keys"), 1);
 }
 
 #[tokio::test]
 async fn a_commit_over_a_failed_statement_leaves_the_writer_usable() {
     let database = Database::migrated().await;
-    BatchStore::write(&database.store, &one_key()).await.unwrap();
+    BatchStore::write(&database.store, &one_key(6)).await.unwrap();
     for _ in 0..3 {
-        let again = BatchStore::write(&database.store, &one_key()).await;
+        let again = BatchStore::write(&database.store, &one_key(6)).await;
         assert!(matches!(again, Err(WriteError::Stale(_))), "{again:?}");
     }
     database.store.reserve_booking_ids().await.unwrap();
@@ -230,10 +226,7 @@ async fn a_disk_that_fails_a_write_is_unavailable_until_it_takes_writes() {
     let probe = database.file().with_extension("db-probe");
     std::fs::create_dir(&probe).unwrap();
     store.check().await.expect("nothing is tried while writes succeed");
-    let big = WriteSet {
-        keys: one_key().keys.into_iter().map(|key| NewKey { answer: vec![0; 4_000_000].into(), ..key }).collect(),
-        ..WriteSet::default()
-    };
+    let big = one_key(4_000_000);
     store.limit_pages(100).await.unwrap();
     assert!(BatchStore::write(store, &big).await.is_err());
     for _ in 0..3 {
@@ -246,7 +239,7 @@ async fn a_disk_that_fails_a_write_is_unavailable_until_it_takes_writes() {
     std::fs::remove_dir(&probe).unwrap();
     store.check().await.unwrap();
     assert!(!probe.exists(), "a trial leaves nothing");
-    BatchStore::write(store, &one_key()).await.unwrap();
+    BatchStore::write(store, &one_key(6)).await.unwrap();
     std::fs::create_dir(&probe).unwrap();
     store.check().await.expect("nothing is tried any more");
 }

@@ -2,9 +2,8 @@
 
 use actix_web::web::Data;
 use domain::booking::{
-    Action, AnswerEncoder, BookSeats, Booking, BookingAction, BookingCursor, BookingFilter, BookingStatus,
-    CommandAnswer, CommandError, CommandRequest, Hold, HoldId, HoldSeats, Refusal, SeatGapRule, SoldSeat, WantedSeats,
-    When,
+    Action, Answer, AnswerEncoder, BookSeats, Booking, BookingAction, BookingCursor, BookingFilter, BookingStatus,
+    CommandError, CommandRequest, Hold, HoldId, HoldSeats, Refusal, SeatGapRule, SoldSeat, WantedSeats, When,
 };
 use domain::ids::{BookingId, SeatId, ShowId};
 use domain::money::{Currency, Money};
@@ -256,13 +255,13 @@ async fn book(
 }
 
 /// Runs a command. A refusal of seats that cannot be had names others.
-pub async fn run(state: &AppState, request: CommandRequest) -> Result<CommandAnswer, Problem> {
+pub async fn run(state: &AppState, request: CommandRequest) -> Result<Answer, Problem> {
     let wanted = match &request.action {
         Action::Book(book) => Some((book.show_id, book.seats.clone())),
         Action::Hold(HoldSeats { show_id, seats: WantedSeats::These(seats) }) => Some((*show_id, seats.clone())),
         _ => None,
     };
-    match in_span("booking.commit", state.booking.run(request)).await {
+    match in_span("booking.commit", state.booking.execute(request)).await {
         Ok(answer) => Ok(answer),
         Err(error) => Err(with_alternatives(state, error, wanted).await),
     }
@@ -315,7 +314,7 @@ async fn cancel(
     state: Data<AppState>,
 ) -> Result<ChangedByCommand<BookingView>, Problem> {
     let request = key.command(command, BookingAction::Cancel(id));
-    Ok(in_span("booking.commit", state.booking.run_on_booking(request)).await?.into())
+    Ok(in_span("booking.commit", state.booking.execute_on_booking(request)).await?.into())
 }
 
 async fn change_seats(
@@ -327,7 +326,7 @@ async fn change_seats(
 ) -> Result<ChangedByCommand<BookingView>, Problem> {
     let bearer = command.0;
     let request = key.command(command, BookingAction::Change(id, seats.clone()));
-    match in_span("booking.commit", state.booking.run_on_booking(request)).await {
+    match in_span("booking.commit", state.booking.execute_on_booking(request)).await {
         Ok(answer) => Ok(answer.into()),
         Err(error) => {
             let booking = state.booking.booking(&bearer, id).await.ok();

@@ -6,7 +6,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{self, ETag, EntityTag, HeaderName, HeaderValue};
 use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
-use domain::booking::{CommandAnswer, Subject};
+use domain::booking::{Answer, Subject};
 use domain::page;
 use futures::Stream;
 use serde::Serialize;
@@ -173,22 +173,22 @@ impl<View: Serialize + ToSchema> Reply for Page<View> {
 }
 
 /// 201 with the stored answer to a command, and the path of what the command created.
-pub struct CreatedByCommand<View>(CommandAnswer, PhantomData<View>);
+pub struct CreatedByCommand<View>(Answer, PhantomData<View>);
 
 /// 200 with the stored answer to a command.
-pub struct ChangedByCommand<View>(CommandAnswer, PhantomData<View>);
+pub struct ChangedByCommand<View>(Answer, PhantomData<View>);
 
 /// 204 after a command.
-pub struct DoneByCommand(pub CommandAnswer);
+pub struct DoneByCommand(pub Answer);
 
-impl<View> From<CommandAnswer> for CreatedByCommand<View> {
-    fn from(answer: CommandAnswer) -> Self {
+impl<View> From<Answer> for CreatedByCommand<View> {
+    fn from(answer: Answer) -> Self {
         Self(answer, PhantomData)
     }
 }
 
-impl<View> From<CommandAnswer> for ChangedByCommand<View> {
-    fn from(answer: CommandAnswer) -> Self {
+impl<View> From<Answer> for ChangedByCommand<View> {
+    fn from(answer: Answer) -> Self {
         Self(answer, PhantomData)
     }
 }
@@ -202,7 +202,7 @@ impl<View: ToSchema> Reply for CreatedByCommand<View> {
 
     fn render(self, _: &HttpRequest) -> Result<HttpResponse, Problem> {
         let Self(answer, _) = self;
-        let location = match &answer.made {
+        let location = match &answer.subject {
             Subject::Booking(id) => format!("/api/bookings/{id}"),
             Subject::Hold(id) => format!("/api/holds/{}", id.as_str()),
         };
@@ -234,7 +234,7 @@ impl Reply for DoneByCommand {
     }
 }
 
-fn of_command(status: StatusCode, answer: &CommandAnswer) -> HttpResponseBuilder {
+fn of_command(status: StatusCode, answer: &Answer) -> HttpResponseBuilder {
     let mut response = HttpResponse::build(status);
     Cache::Private.set(&mut response);
     if answer.replayed {

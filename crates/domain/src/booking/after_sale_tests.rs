@@ -29,11 +29,11 @@ impl House {
     }
 
     /// Does what a user asks for without a key.
-    fn ask(&mut self, user: i64, action: Action) -> Result<Answer, Refusal> {
+    fn ask(&mut self, user: i64, action: Action) -> Result<Success, Refusal> {
         self.submit(acting(user, action, ""))
     }
 
-    fn submit(&mut self, command: Command) -> Result<Answer, Refusal> {
+    fn submit(&mut self, command: Command) -> Result<Success, Refusal> {
         self.next += 1;
         let prepared = [prepare_nth(command, self.next)];
         let Decision { changes, mut outcomes } = decide_by(&self.rules, &self.state, &prepared);
@@ -70,9 +70,9 @@ impl House {
     }
 }
 
-fn made(answer: Answer) -> Subject {
+fn made(answer: Success) -> Subject {
     match answer {
-        Answer::Done { made, .. } | Answer::DoneLongAgo { made } => made,
+        Success::Answered(Answer { subject, .. }) | Success::AnswerDeleted(subject) => subject,
     }
 }
 
@@ -126,7 +126,7 @@ fn a_hold_keeps_its_seats_for_its_owner_to_book_once() {
         assert_eq!(house.ask(1, action(hold.clone())), Err(Refusal::HoldNotFound));
     }
     let again = house.submit(acting(1, Action::Redeem(hold), "redeem"));
-    assert!(matches!(again, Ok(Answer::Done { replayed: true, .. })), "{again:?}");
+    assert!(matches!(again, Ok(Success::Answered(Answer { replayed: true, .. }))), "{again:?}");
 }
 
 #[test]

@@ -1,23 +1,24 @@
-//! The queue of commands and the committer that works it off: order, re-runs, deadlines and unknown outcomes, written once
-//! for every store and without an async runtime.
+//! The committer, which reads, decides and writes batches of commands: repeated runs, deadlines and unknown outcomes, the same for every
+//! store and without an async runtime.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Place;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
-use futures::channel::{mpsc, oneshot};
-use futures::future::{Either, select};
-use thiserror::Error;
+use futures::channel::oneshot;
 
-use super::command::{Command, GeneratedIds, PreparedCommand};
-use super::decide::{Answer, Policy, Refusal, decide};
+use super::command::{GeneratedIds, PreparedCommand};
+use super::decide::{Policy, Success, decide};
 use super::meter::{BookingMeter, RetryReason};
-use super::ports::{AnswerEncoder, BatchStore, BookingIdBlock, ReadSet, Snapshot, WriteError};
+use super::ports::{AnswerEncoder, BatchStore, BookingIdBlock, WriteError};
+use super::queue::{CommandError, CommandQueue, CommitterLimits, Entry, Lane, Outcome};
+use super::refusal::Refusal;
 use super::replays::History;
 use super::rules::Rules;
+use super::snapshot::{ReadSet, Snapshot};
 use crate::clock::Timer;
 use crate::error::StoreError;
 use crate::ids::{BookingId, LayoutId, ShowId};
@@ -33,65 +34,21 @@ const PAUSE_AFTER_STALE: Duration = Duration::from_millis(8);
 /// How long to wait before a store is asked again what became of a write.
 const PAUSE_AFTER_UNKNOWN: Duration = Duration::from_millis(50);
 
-/// Why a command has no answer.
-#[derive(Debug, Clone, Error)]
-pub enum CommandError {
-    /// It was refused; nothing was written.
-    #[error("refused: {0}")]
-    Refused(Refusal),
-    /// Too many commands wait, or its turn did not come in time; nothing was written.
-    #[error("too many commands wait")]
-    Overloaded,
-    /// The store failed; nothing was written.
-    #[error(transparent)]
-    Store(StoreError),
-    /// It may be written. The same key tells.
-    #[error("it is not known whether the command was written")]
-    OutcomeUnknown,
-}
-
-/// How much waits, how much travels together, and for how long.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct CommitterLimits {
-    /// How many commands wait for one committer at most. One more is refused at once.
-    pub queue_max: usize,
-    /// How many commands are committed together at most.
-    pub batch_max: usize,
-    /// How long a command may take from its arrival.
-    pub timeout: Duration,
-}
-
-type Outcome = Result<Answer, CommandError>;
-
-/// Where a command is: waiting, then taken by the committer or abandoned by its caller, in one atomic step.
-#[derive(Default)]
-struct Phase(AtomicU8);
-
-impl Phase {
-    const WAITING: u8 = 0;
-    const TAKEN: u8 = 1;
-    const ABANDONED: u8 = 2;
-
-    fn leave_waiting(&self, next: u8) -> bool {
-        self.0.compare_exchange(Self::WAITING, next, Ordering::AcqRel, Ordering::Acquire).is_ok()
-    }
-
-    fn take(&self) -> bool {
-        self.leave_waiting(Self::TAKEN)
-    }
-
-    fn abandon(&self) -> bool {
-        self.leave_waiting(Self::ABANDONED)
-    }
-}
-
-/// A command in the queue.
-struct Entry {
-    command: Command,
-    handed_in: Instant,
-    deadline: Instant,
-    phase: Arc<Phase>,
-    reply: oneshot::Sender<Outcome>,
+/// What a committer works with besides its store.
+#[derive(Clone)]
+pub struct CommitterParts {
+    /// The house's rules.
+    pub rules: Rules,
+    /// Where layouts are kept.
+    pub layouts: Arc<dyn LayoutStore>,
+    /// Writes the answers.
+    pub encoder: Arc<dyn AnswerEncoder>,
+    /// Draws the ids of operations and holds, and references.
+    pub random: Arc<dyn Random>,
+    /// Waits.
+    pub timer: Arc<dyn Timer>,
+    /// Is told what happens.
+    pub meter: Arc<dyn BookingMeter>,
 }
 
 /// A command that the committer has taken: it is answered by the committer, whatever becomes of its caller.
@@ -116,104 +73,6 @@ impl Taken {
     }
 }
 
-/// Where commands are handed in. One lane for each committer; a show's commands always take the same.
-pub struct CommandQueue {
-    // One sender each, never cloned: each clone would make the bounded channel longer by one.
-    lanes: Vec<Mutex<mpsc::Sender<Entry>>>,
-    waiting: Arc<AtomicUsize>,
-    timer: Arc<dyn Timer>,
-    timeout: Duration,
-}
-
-/// What a committer works with besides its store.
-#[derive(Clone)]
-pub struct CommitterParts {
-    /// The house's rules.
-    pub rules: Rules,
-    /// Where layouts are kept.
-    pub layouts: Arc<dyn LayoutStore>,
-    /// Writes the answers.
-    pub encoder: Arc<dyn AnswerEncoder>,
-    /// Draws the ids of operations and holds, and references.
-    pub random: Arc<dyn Random>,
-    /// Waits.
-    pub timer: Arc<dyn Timer>,
-    /// Is told what happens.
-    pub meter: Arc<dyn BookingMeter>,
-}
-
-/// A queue, and a committer for each of `stores`, to be run by whoever has threads. The committers end when the queue is dropped
-/// and what was handed in is answered.
-pub fn command_queue(
-    stores: Vec<Arc<dyn BatchStore>>,
-    parts: &CommitterParts,
-    limits: CommitterLimits,
-) -> (CommandQueue, Vec<Committer>) {
-    let mut lanes = Vec::new();
-    let mut committers = Vec::new();
-    let waiting = Arc::new(AtomicUsize::new(0));
-    for store in stores {
-        // The channel has room for one more than its buffer for each sender.
-        let (sender, entries) = mpsc::channel(limits.queue_max.saturating_sub(1));
-        lanes.push(Mutex::new(sender));
-        let (parts, waiting) = (parts.clone(), Arc::clone(&waiting));
-        committers.push(Committer { entries, waiting, store, parts, batch_max: limits.batch_max });
-    }
-    (CommandQueue { lanes, waiting, timer: Arc::clone(&parts.timer), timeout: limits.timeout }, committers)
-}
-
-impl CommandQueue {
-    /// Hands in a command and waits for its answer.
-    ///
-    /// A command that still waits when its time is over is abandoned, and has written nothing. One that was taken is
-    /// awaited: only the committer knows what became of it. Dropping the future cancels nothing.
-    pub async fn submit(&self, command: Command) -> Outcome {
-        let (reply, answered) = oneshot::channel();
-        let phase = Arc::new(Phase::default());
-        let handed_in = self.timer.instant();
-        let deadline = handed_in + self.timeout;
-        self.hand_in(Entry { command, handed_in, deadline, phase: Arc::clone(&phase), reply })?;
-        match select(answered, self.timer.sleep(self.timeout)).await {
-            Either::Left((outcome, _)) => outcome.unwrap_or_else(|_| lost(&phase)),
-            Either::Right(((), _)) if phase.abandon() => Err(CommandError::Overloaded),
-            Either::Right(((), answered)) => answered.await.unwrap_or_else(|_| lost(&phase)),
-        }
-    }
-
-    fn hand_in(&self, entry: Entry) -> Result<(), CommandError> {
-        let lanes = i64::try_from(self.lanes.len()).unwrap_or(i64::MAX).max(1);
-        let lane = usize::try_from(entry.command.show_id().0.rem_euclid(lanes)).unwrap_or_default();
-        let lane = self.lanes.get(lane).ok_or(CommandError::Overloaded)?;
-        // Nobody panics while holding it, and a sender has no state to be left half done.
-        let mut sender = lane.lock().unwrap_or_else(PoisonError::into_inner);
-        // Counted before it can be taken, or the count could go below nothing.
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        sender.try_send(entry).map_err(|_| {
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
-            CommandError::Overloaded
-        })
-    }
-
-    /// How many commands wait for a committer.
-    pub fn waiting(&self) -> usize {
-        self.waiting.load(Ordering::Relaxed)
-    }
-}
-
-/// The committer is gone without an answer.
-fn lost(phase: &Phase) -> Outcome {
-    if phase.abandon() { Err(CommandError::Overloaded) } else { Err(CommandError::OutcomeUnknown) }
-}
-
-/// Takes commands from the queue and commits them: read, decide, write.
-pub struct Committer {
-    entries: mpsc::Receiver<Entry>,
-    waiting: Arc<AtomicUsize>,
-    store: Arc<dyn BatchStore>,
-    parts: CommitterParts,
-    batch_max: usize,
-}
-
 /// Why a run of a batch has not settled it.
 enum RunError {
     /// A row has changed since it was read; or the outcome of the write is not known.
@@ -224,21 +83,40 @@ enum RunError {
     Store(StoreError),
 }
 
+/// Takes commands from the queue and commits them: read, decide, write.
+pub struct Committer {
+    lane: Lane,
+    batch_max: usize,
+    runner: BatchRunner,
+}
+
+/// Returns a queue, and a committer for each of `stores`, which the caller must run. The committers end when the queue is dropped and each
+/// command in it has its outcome.
+pub fn command_queue(
+    stores: Vec<Arc<dyn BatchStore>>,
+    parts: &CommitterParts,
+    limits: CommitterLimits,
+) -> (CommandQueue, Vec<Committer>) {
+    let (queue, lanes) = CommandQueue::new(stores.len(), Arc::clone(&parts.timer), limits);
+    let committer = |(lane, store)| {
+        let runner = BatchRunner { store, parts: parts.clone(), ids: None, history: None };
+        Committer { lane, batch_max: limits.batch_max, runner }
+    };
+    (queue, lanes.into_iter().zip(stores).map(committer).collect())
+}
+
 impl Committer {
-    /// Works the queue off until it is dropped.
+    /// Commits commands until the queue is dropped.
     pub async fn run(self) {
-        let Self { entries, waiting, store, parts, batch_max } = self;
-        let mut desk = CommitterDesk { store, parts, ids: None, history: None };
-        // All that wait, up to the limit, and no timer: an idle system adds no delay.
-        let mut batches = entries.ready_chunks(batch_max.max(1));
+        let Self { lane, batch_max, mut runner } = self;
+        let mut batches = pin!(lane.batches(batch_max));
         while let Some(batch) = batches.next().await {
-            waiting.fetch_sub(batch.len(), Ordering::Relaxed);
-            desk.settle(batch).await;
+            runner.settle(batch).await;
         }
     }
 }
 
-struct CommitterDesk {
+struct BatchRunner {
     store: Arc<dyn BatchStore>,
     parts: CommitterParts,
     ids: Option<BookingIdBlock>,
@@ -246,13 +124,14 @@ struct CommitterDesk {
     history: Option<History>,
 }
 
-impl CommitterDesk {
+impl BatchRunner {
+    /// Gives each command of a batch its outcome.
     async fn settle(&mut self, batch: Vec<Entry>) {
         let mut taken = Vec::with_capacity(batch.len());
         let mut no_ids = None;
         for entry in batch {
             let now = self.parts.timer.instant();
-            if entry.deadline <= now || !entry.phase.take() {
+            if entry.deadline <= now || !entry.take() {
                 // Its caller has been told, or is told now.
                 let _ = entry.reply.send(Err(CommandError::Overloaded));
                 continue;
@@ -280,16 +159,16 @@ impl CommitterDesk {
             self.parts.meter.batch(taken.len());
         }
         let alone = taken.len() <= 1;
-        let left = self.run(taken, if alone { RUNS_ALONE } else { RUNS_TOGETHER }).await;
+        let left = self.run_repeatedly(taken, if alone { RUNS_ALONE } else { RUNS_TOGETHER }).await;
         for command in left {
-            for hopeless in if alone { vec![command] } else { self.run(vec![command], RUNS_ALONE).await } {
+            for hopeless in if alone { vec![command] } else { self.run_repeatedly(vec![command], RUNS_ALONE).await } {
                 hopeless.give_up();
             }
         }
     }
 
     /// Runs a batch until all of it is answered. Gives back what is not after so many runs.
-    async fn run(&mut self, mut batch: Vec<Taken>, runs: u32) -> Vec<Taken> {
+    async fn run_repeatedly(&mut self, mut batch: Vec<Taken>, runs: u32) -> Vec<Taken> {
         for _ in 0..runs {
             batch = self.drop_late(batch);
             if batch.is_empty() {
@@ -352,7 +231,7 @@ impl CommitterDesk {
                 WriteError::Stale(_) => RunError::Again { unknown: None },
                 WriteError::UsedId(_) => RunError::UsedId,
                 WriteError::Unknown(_) => {
-                    let sent = decision.outcomes.iter().map(|outcome| matches!(outcome, Ok(Answer::Done { .. })));
+                    let sent = decision.outcomes.iter().map(|outcome| matches!(outcome, Ok(Success::Answered(_))));
                     RunError::Again { unknown: Some(sent.collect()) }
                 }
                 WriteError::Store(error) => RunError::Store(error),
@@ -426,16 +305,16 @@ impl CommitterDesk {
 }
 
 /// Whether a replay is answered whose key was read, rather than written by an earlier command of the same batch.
-fn replays_read(used: &[bool], outcomes: &[Result<Answer, Refusal>]) -> bool {
+fn replays_read(used: &[bool], outcomes: &[Result<Success, Refusal>]) -> bool {
     used.iter().zip(outcomes).any(|(used, outcome)| *used && outcome.is_ok())
 }
 
 /// What may be said of a command: after a write whose outcome is not known, a refusal is the truth only if the
 /// committed rows behind it keep that write from being committed later. A seat that a rival has, a key that another
 /// request used, or a hold that is gone does; that the show has started or a hold ran out meanwhile does not.
-fn trusted(taken: &Taken, outcome: Result<Answer, Refusal>) -> Outcome {
+fn trusted(taken: &Taken, outcome: Result<Success, Refusal>) -> Outcome {
     match outcome {
-        Ok(answer) => Ok(answer),
+        Ok(success) => Ok(success),
         Err(refusal @ (Refusal::SeatUnavailable { .. } | Refusal::KeyReused | Refusal::HoldNotFound)) => {
             Err(CommandError::Refused(refusal))
         }

@@ -25,7 +25,7 @@ use crate::seating::MockLayoutStore;
 const TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) const LIMITS: CommitterLimits = CommitterLimits { queue_max: 100, batch_max: 64, timeout: TIMEOUT };
 
-type Outcome = Result<Answer, CommandError>;
+type Outcome = Result<Success, CommandError>;
 
 /// A clock that stands still, but for [`VirtualTimer::advance`] and for short sleeps: who pauses makes the time pass.
 struct VirtualTimer {
@@ -228,9 +228,9 @@ pub(super) fn seat(number: i64) -> Command {
 /// What became of it, in a word.
 fn word(outcome: &Outcome) -> &'static str {
     match outcome {
-        Ok(Answer::Done { replayed: false, .. }) => "booked",
-        Ok(Answer::Done { replayed: true, .. }) => "replayed",
-        Ok(Answer::DoneLongAgo { .. }) => "long ago",
+        Ok(Success::Answered(Answer { replayed: false, .. })) => "booked",
+        Ok(Success::Answered(Answer { replayed: true, .. })) => "replayed",
+        Ok(Success::AnswerDeleted(_)) => "long ago",
         Err(CommandError::Refused(Refusal::SeatUnavailable { .. })) => "taken",
         Err(CommandError::Refused(_)) => "refused",
         Err(CommandError::Overloaded) => "overloaded",
@@ -277,7 +277,7 @@ fn used_id_discards_the_block_and_generates_new_ids() {
     let references =
         |changes: &WriteSet| changes.bookings.iter().map(|booking| booking.reference.clone()).collect::<Vec<_>>();
     assert_ne!(references(&writes[0]), references(&writes[1]));
-    let operations = |changes: &WriteSet| changes.keys.iter().map(|key| key.operation_id).collect::<Vec<_>>();
+    let operations = |changes: &WriteSet| changes.keys.iter().map(|(_, key)| key.operation_id).collect::<Vec<_>>();
     assert_eq!(operations(&writes[0]), operations(&writes[1]), "it is the same run of the commands");
 }
 
@@ -360,7 +360,7 @@ fn after_a_conflict_all_is_read_and_decided_again() {
     let writes = bench.writes();
     assert_eq!((writes[0].bookings.len(), writes[1].bookings.len()), (3, 2));
     assert_eq!(writes[0].bookings[0].reference, writes[1].bookings[0].reference, "drawn once");
-    assert_eq!(writes[0].keys[0].operation_id, writes[1].keys[0].operation_id, "drawn once");
+    assert_eq!(writes[0].keys[0].1.operation_id, writes[1].keys[0].1.operation_id, "drawn once");
 }
 
 #[test]
@@ -385,13 +385,13 @@ fn a_rival_with_the_same_key_makes_a_replay() {
     let bench = Bench::new();
     let store = bench.writing(|_, changes, state| {
         let mut rivals = changes.clone();
-        rivals.keys[0].operation_id = OperationId([255; 16]);
-        rivals.keys[0].answer = Arc::from(&b"the rival's bytes"[..]);
+        rivals.keys[0].1.operation_id = OperationId([255; 16]);
+        rivals.keys[0].1.body = Some(Arc::from(&b"the rival's bytes"[..]));
         commit(&rivals, state);
         stale()
     });
     let outcomes = bench.serve(store, vec![seat(1)]);
-    let Ok(Answer::Done { body, replayed: true, .. }) = &outcomes[0] else { panic!("{outcomes:?}") };
+    let Ok(Success::Answered(Answer { body, replayed: true, .. })) = &outcomes[0] else { panic!("{outcomes:?}") };
     assert_eq!(&body[..], b"the rival's bytes");
 }
 
@@ -408,8 +408,11 @@ fn an_unknown_outcome_that_was_written_is_the_first_answer() {
     let outcomes = bench.serve(store, vec![seat(1)]);
     let written = bench.writes();
     assert_eq!(written.len(), 1);
-    let Ok(Answer::Done { body, replayed: false, made }) = &outcomes[0] else { panic!("{outcomes:?}") };
-    assert_eq!((body, made.booking_id()), (&written[0].keys[0].answer, Some(written[0].bookings[0].id)));
+    let Ok(Success::Answered(Answer { body, replayed: false, subject })) = &outcomes[0] else { panic!("{outcomes:?}") };
+    assert_eq!(
+        (Some(body), subject.booking_id()),
+        (written[0].keys[0].1.body.as_ref(), Some(written[0].bookings[0].id))
+    );
 }
 
 #[test]
@@ -433,8 +436,8 @@ fn after_an_unknown_outcome_only_what_a_rival_has_is_refused() {
         ("taken", |state, _| _ = state.claims.insert(place(1), booked_claim())),
         ("refused", |state, changes| {
             let mut rivals = changes.clone();
-            rivals.keys[0].operation_id = OperationId([255; 16]);
-            rivals.keys[0].fingerprint = Fingerprint([255; 32]);
+            rivals.keys[0].1.operation_id = OperationId([255; 16]);
+            rivals.keys[0].1.fingerprint = Fingerprint([255; 32]);
             commit(&rivals, state);
         }),
     ];

@@ -150,7 +150,7 @@ fn decide_all(state: &Snapshot, commands: impl IntoIterator<Item = Command>) -> 
     decide_prepared(state, &prepare(commands))
 }
 
-fn outcome(state: &Snapshot, command: Command) -> Result<Answer, Refusal> {
+fn outcome(state: &Snapshot, command: Command) -> Result<Success, Refusal> {
     let mut prepared = prepare([command]);
     // Another run than those that have written.
     prepared[0].drawn.operation_id = OperationId([255; 16]);
@@ -173,7 +173,7 @@ fn held(id: i64, seconds: i64) -> Claim {
     Claim::Held { hold_id: HoldId::draw(ShowId(OPEN), &Nth(id)), user_id: UserId(999), expires_at }
 }
 
-fn unavailable(seats: &[i64]) -> Result<Answer, Refusal> {
+fn unavailable(seats: &[i64]) -> Result<Success, Refusal> {
     Err(Refusal::SeatUnavailable { seat_ids: seats.iter().copied().map(SeatId).collect(), hold_id: None })
 }
 
@@ -236,10 +236,8 @@ pub(super) fn commit(changes: &WriteSet, state: &mut Snapshot) {
         let before = state.claims.insert((new.show_id, new.seat_id), new.claim.clone());
         assert_eq!(before, None, "a seat claimed twice");
     }
-    for key in &changes.keys {
-        let answer = Some(StoredAnswer { body: Arc::clone(&key.answer) });
-        let (fingerprint, operation_id, made) = (key.fingerprint, key.operation_id, key.made.clone());
-        let before = state.keys.insert(key.name.clone(), StoredKey { fingerprint, operation_id, made, answer });
+    for (name, key) in &changes.keys {
+        let before = state.keys.insert(name.clone(), key.clone());
         assert_eq!(before, None, "a key used twice");
     }
 }
@@ -251,7 +249,10 @@ fn a_booking_is_answered_and_written_whole() {
     let Decision { changes, outcomes } = decide_all(&state, [asked.clone()]);
     let [booking] = &changes.bookings[..] else { panic!("one booking: {changes:?}") };
     let body: Arc<[u8]> = TestEncoder.encode_booked(booking).into();
-    assert_eq!(outcomes, [Ok(Answer::Done { made: made(1), body: Arc::clone(&body), replayed: false })]);
+    assert_eq!(
+        outcomes,
+        [Ok(Success::Answered(Answer { subject: made(1), body: Arc::clone(&body), replayed: false }))]
+    );
     let sold: Vec<_> = booking.seats.iter().map(|seat| (seat.id.0, seat.number, seat.price_minor)).collect();
     assert_eq!(sold, [(9, 9, 1250), (3, 3, 1250), (5, 5, 1250)], "in the order they were asked for");
     assert_eq!(
@@ -260,9 +261,9 @@ fn a_booking_is_answered_and_written_whole() {
     );
     assert_eq!((booking.booked_at, changes.at), (now(), now()));
     assert_eq!(booking.reference, Reference::draw(&Nth(1)));
-    let [key] = &changes.keys[..] else { panic!("one key: {changes:?}") };
-    assert_eq!((&key.name, key.fingerprint, &key.made), (&key_of(&asked), asked.fingerprint, &made(1)));
-    assert_eq!((key.operation_id, &key.answer), (OperationId::draw(&Nth(1)), &body));
+    let [(name, key)] = &changes.keys[..] else { panic!("one key: {changes:?}") };
+    assert_eq!((name, key.fingerprint, &key.subject), (&key_of(&asked), asked.fingerprint, &made(1)));
+    assert_eq!((key.operation_id, &key.body), (OperationId::draw(&Nth(1)), &Some(body)));
     let claim = |seat| NewClaim {
         show_id: ShowId(OPEN),
         seat_id: SeatId(seat),
@@ -352,15 +353,15 @@ fn a_used_key_answers_its_bytes_again_whatever_has_become_of_the_show() {
         assert!(decision.changes.is_empty());
         decision.outcomes[0].clone()
     };
-    let body = Arc::clone(&first.changes.keys[0].answer);
-    let replay = Ok(Answer::Done { made: made(1), body, replayed: true });
+    let body = first.changes.keys[0].1.body.clone().unwrap();
+    let replay = Ok(Success::Answered(Answer { subject: made(1), body, replayed: true }));
     assert_eq!(again(&state), replay);
     state.shows.get_mut(&ShowId(OPEN)).unwrap().status = ShowStatus::Cancelled;
     assert_eq!(again(&state), replay);
     state.shows.clear();
     assert_eq!(again(&state), replay);
-    state.keys.values_mut().for_each(|row| row.answer = None);
-    assert_eq!(again(&state), Ok(Answer::DoneLongAgo { made: made(1) }));
+    state.keys.values_mut().for_each(|row| row.body = None);
+    assert_eq!(again(&state), Ok(Success::AnswerDeleted(made(1))));
     state.users.clear();
     assert_eq!(again(&state), Err(Refusal::SessionEnded));
 }
@@ -399,10 +400,12 @@ fn the_same_key_twice_in_a_batch() {
         ],
     );
     assert_eq!(decision.outcomes[0], unavailable(&[1]));
-    let Ok(Answer::Done { made: Subject::Booking(BookingId(2)), body, replayed: false }) = &decision.outcomes[1] else {
+    let Ok(Success::Answered(Answer { subject: Subject::Booking(BookingId(2)), body, replayed: false })) =
+        &decision.outcomes[1]
+    else {
         panic!("{:?}", decision.outcomes)
     };
-    let replay = Answer::Done { made: made(2), body: Arc::clone(body), replayed: true };
+    let replay = Success::Answered(Answer { subject: made(2), body: Arc::clone(body), replayed: true });
     assert_eq!(decision.outcomes[2], Ok(replay));
     assert_eq!(decision.outcomes[3], Err(Refusal::KeyReused));
     assert!(decision.outcomes[4].is_ok() && decision.outcomes[5].is_ok());
@@ -464,7 +467,7 @@ fn changes_are_in_lock_order_and_guards_are_there_once() {
     let changes = decide_prepared(&state, &prepared).changes;
     assert_eq!(changes.shows, [OPEN, OTHER].map(|id| ShowGuard { show_id: ShowId(id) }));
     assert_eq!(changes.users.iter().map(|user| user.user_id.0).collect::<Vec<_>>(), [1, 3]);
-    let keys: Vec<_> = changes.keys.iter().map(|key| (key.name.user_id.0, key.name.key.as_str())).collect();
+    let keys: Vec<_> = changes.keys.iter().map(|(name, _)| (name.user_id.0, name.key.as_str())).collect();
     assert_eq!(keys, [(1, "x"), (1, "y"), (3, "a"), (3, "z")]);
     assert_eq!(changes.bookings.iter().map(|booking| booking.id.0).collect::<Vec<_>>(), [10, 20, 30, 40]);
     assert_eq!(changes.removed_claims.iter().map(|claim| claim.seat_id.0).collect::<Vec<_>>(), [2, 8]);
@@ -532,7 +535,7 @@ proptest! {
         for (command, outcome) in prepared.iter().zip(&together.outcomes) {
             let one = decide_prepared(&committed, std::slice::from_ref(command));
             prop_assert_eq!(&one.outcomes[..], std::slice::from_ref(outcome));
-            prop_assert_eq!(one.changes.is_empty(), !matches!(outcome, Ok(Answer::Done { replayed: false, .. })));
+            prop_assert_eq!(one.changes.is_empty(), !matches!(outcome, Ok(Success::Answered(Answer { replayed: false, .. }))));
             commit(&one.changes, &mut committed);
         }
         // What is committed together is what is committed one by one.

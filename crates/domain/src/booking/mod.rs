@@ -10,11 +10,15 @@ mod committer;
 mod decide;
 mod meter;
 mod ports;
+mod queue;
+mod refusal;
 mod replays;
 mod rules;
 mod service;
+mod snapshot;
 mod state;
 mod types;
+mod write_set;
 
 #[cfg(test)]
 mod after_sale_tests;
@@ -29,24 +33,28 @@ pub use command::{
     Action, BookSeats, Command, Fingerprint, GeneratedIds, HoldSeats, IdempotencyKey, IdempotencyKeyError, KeyName,
     PreparedCommand, Scope, ShowBooking, WantedSeats,
 };
-pub use committer::{CommandError, CommandQueue, Committer, CommitterLimits, CommitterParts, command_queue};
-pub use decide::{Answer, Decision, Policy, Refusal, decide};
+pub use committer::{Committer, CommitterParts, command_queue};
+pub use decide::{Answer, Decision, Policy, Success, decide};
 pub use meter::{BookingMeter, CommandResult, NoMeter, RetryReason};
 pub use ports::{
-    AnswerEncoder, BatchStore, BookingCursor, BookingFilter, BookingIdBlock, BookingStore, CancellationGuard,
-    ChangedBooking, ChangedHold, Claim, ClaimError, EndedTenure, HeldGuard, HoldStore, NewClaim, NewKey,
-    NewOutboxEvent, OutboxKind, ReadSet, RemovedClaim, RowGuard, ShowGuard, ShowOffer, Snapshot, StoredAnswer,
-    StoredKey, StoredUser, Subject, TenureKey, UserGuard, WriteError, WriteSet,
+    AnswerEncoder, BatchStore, BookingCursor, BookingFilter, BookingIdBlock, BookingStore, HoldStore, WriteError,
 };
 #[cfg(feature = "mock")]
 pub use ports::{MockBatchStore, MockBookingStore, MockHoldStore};
+pub use queue::{CommandError, CommandQueue, CommitterLimits};
+pub use refusal::Refusal;
 pub use replays::{History, HistorySource, Replay, ReplayCache};
 #[cfg(feature = "mock")]
 pub use replays::{MockHistorySource, MockReplayCache};
 pub use rules::{Rules, SeatGapRule};
-pub use service::{BookingAction, BookingService, CommandAnswer, CommandRequest, ReadBookingError};
+pub use service::{BookingAction, BookingService, CommandRequest, ReadBookingError};
+pub use snapshot::{Claim, ClaimError, ReadSet, ShowOffer, Snapshot, StoredKey, StoredUser, Subject, TenureKey};
 pub use state::{
     BookingState, BookingStateError, BookingStatus, BookingStatusError, Cancelled, Confirmed, Expired, PendingPayment,
     Refunded,
 };
 pub use types::{Booking, HOLDS_LISTED_MAX, Hold, HoldId, HoldIdError, SoldSeat, Tenure, When};
+pub use write_set::{
+    CancellationGuard, ChangedBooking, ChangedHold, EndedTenure, HeldGuard, NewClaim, NewOutboxEvent, OutboxKind,
+    RemovedClaim, RowGuard, ShowGuard, UserGuard, WriteSet,
+};

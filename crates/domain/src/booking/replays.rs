@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::command::{Fingerprint, KeyName, Scope};
-use super::ports::Subject;
+use super::snapshot::Subject;
 
 /// What a key remembers of the request that succeeded by it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -13,8 +13,8 @@ pub struct Replay {
     /// The digest of the request.
     pub fingerprint: Fingerprint,
     /// What was made or changed.
-    pub made: Subject,
-    /// The bytes of the answer's body.
+    pub subject: Subject,
+    /// The body of the response.
     pub body: Arc<[u8]>,
 }
 

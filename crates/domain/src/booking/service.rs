@@ -5,11 +5,14 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::command::{Action, Command, Fingerprint, IdempotencyKey, KeyName, Scope, ShowBooking};
-use super::committer::{CommandError, CommandQueue};
-use super::decide::{Answer, Refusal};
+
+use super::decide::{Answer, Success};
 use super::meter::{BookingMeter, CommandResult};
-use super::ports::{AnswerEncoder, BookingCursor, BookingFilter, BookingStore, HoldStore, Subject};
+use super::ports::{AnswerEncoder, BookingCursor, BookingFilter, BookingStore, HoldStore};
+use super::queue::{CommandError, CommandQueue};
+use super::refusal::Refusal;
 use super::replays::{HistorySource, Replay, ReplayCache};
+use super::snapshot::Subject;
 use super::types::{Booking, Hold, HoldId};
 use crate::error::StoreError;
 use crate::identity::{Bearer, SessionStore};
@@ -39,17 +42,6 @@ pub enum BookingAction {
     Cancel(BookingId),
     /// Give it other seats, as many.
     Change(BookingId, SeatSelection),
-}
-
-/// The answer to a command.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct CommandAnswer {
-    /// What was made or changed.
-    pub made: Subject,
-    /// The bytes of the answer's body.
-    pub body: Arc<[u8]>,
-    /// Whether an earlier request with the same key did it.
-    pub replayed: bool,
 }
 
 /// Why no booking or hold was shown.
@@ -91,13 +83,13 @@ pub struct BookingService {
 
 impl BookingService {
     /// Does what is asked for, all of it or nothing, once for each key.
-    pub async fn run(&self, request: CommandRequest) -> Result<CommandAnswer, CommandError> {
+    pub async fn execute(&self, request: CommandRequest) -> Result<Answer, CommandError> {
         let name = request.action.name();
         self.settle(name, request, async |action| Ok(action)).await
     }
 
     /// Does something to a booking of the caller's, all of it or nothing, once for each key.
-    pub async fn run_on_booking(&self, request: CommandRequest<BookingAction>) -> Result<CommandAnswer, CommandError> {
+    pub async fn execute_on_booking(&self, request: CommandRequest<BookingAction>) -> Result<Answer, CommandError> {
         let name = match &request.action {
             BookingAction::Cancel(_) => "cancel",
             BookingAction::Change(..) => "change",
@@ -128,7 +120,7 @@ impl BookingService {
         name: &'static str,
         request: CommandRequest<Asked>,
         action: impl AsyncFnOnce(Asked) -> Result<Action, CommandError>,
-    ) -> Result<CommandAnswer, CommandError> {
+    ) -> Result<Answer, CommandError> {
         let CommandRequest { bearer, scope, key, fingerprint, action: asked } = request;
         let key = key.map(|key| KeyName { user_id: bearer.caller.user_id, scope, key });
         let outcome = match self.replay(&bearer, key.as_ref(), fingerprint).await {
@@ -157,7 +149,7 @@ impl BookingService {
         bearer: &Bearer,
         key: Option<&KeyName>,
         fingerprint: Fingerprint,
-    ) -> Result<Option<CommandAnswer>, CommandError> {
+    ) -> Result<Option<Answer>, CommandError> {
         let Some(key) = key else { return Ok(None) };
         let history = self.history.history();
         // Another request with the same key is for the store to refuse.
@@ -172,32 +164,32 @@ impl BookingService {
         if self.history.history() != history {
             return Ok(None);
         }
-        Ok(Some(CommandAnswer { made: replay.made, body: replay.body, replayed: true }))
+        Ok(Some(Answer { subject: replay.subject, body: replay.body, replayed: true }))
     }
 
-    async fn submit(&self, command: Command) -> Result<CommandAnswer, CommandError> {
+    async fn submit(&self, command: Command) -> Result<Answer, CommandError> {
         let Command { bearer, key, fingerprint, action } = command.clone();
         let history = self.history.history();
         match self.queue.submit(command).await? {
-            Answer::Done { made, body, replayed } => {
-                // Committed, so never before it is true. A replay is left out: how old its answer is nobody has told.
+            Success::Answered(answer) => {
+                // Cached only once it is committed. A replay is not cached: its age is not known.
                 // One during which the history changed was committed in either.
-                if let Some(key) = key.filter(|_| !replayed && self.history.history() == history) {
-                    let replay = Replay { fingerprint, made: made.clone(), body: Arc::clone(&body) };
-                    self.replays.remember(&history.name(&key), &replay).await;
+                if let Some(key) = key.filter(|_| !answer.replayed && self.history.history() == history) {
+                    let (subject, body) = (answer.subject.clone(), Arc::clone(&answer.body));
+                    self.replays.remember(&history.name(&key), &Replay { fingerprint, subject, body }).await;
                 }
-                Ok(CommandAnswer { made, body, replayed })
+                Ok(answer)
             }
-            Answer::DoneLongAgo { made } => {
-                let body = self.body_of(bearer.caller.user_id, &action, &made).await?.into();
-                Ok(CommandAnswer { made, body, replayed: true })
+            Success::AnswerDeleted(subject) => {
+                let body = self.body_of(bearer.caller.user_id, &action, &subject).await?.into();
+                Ok(Answer { subject, body, replayed: true })
             }
         }
     }
 
-    /// The answer to an action whose own answer is forgotten: what it made, as it is.
-    async fn body_of(&self, user_id: UserId, action: &Action, made: &Subject) -> Result<Vec<u8>, CommandError> {
-        match (made, action) {
+    /// Returns the response to an action whose stored response is deleted: the booking or hold as it is now.
+    async fn body_of(&self, user_id: UserId, action: &Action, subject: &Subject) -> Result<Vec<u8>, CommandError> {
+        match (subject, action) {
             (Subject::Hold(_), Action::Release(_)) => Ok(Vec::new()),
             (Subject::Hold(id), _) => {
                 let hold = self.holds.hold(user_id, id).await.map_err(CommandError::Store)?;

@@ -25,7 +25,7 @@ impl BookingMeter for Told {
 
 /// What one request came to.
 struct RequestContext {
-    outcome: Result<CommandAnswer, CommandError>,
+    outcome: Result<Answer, CommandError>,
     told: Vec<CommandResult>,
     remembered: Vec<(KeyName, Replay)>,
 }
@@ -81,7 +81,7 @@ fn serve_in(
     let KeyName { scope, key, .. } = key_of(&command);
     let Command { bearer, fingerprint, action, .. } = command;
     let request = CommandRequest { bearer, scope, key: Some(key), fingerprint, action };
-    let asked = async move { service.run(request).await };
+    let asked = async move { service.execute(request).await };
     let (outcome, ()) = block_on(join(asked, committer.run()));
     let (told, remembered) = (told.0.lock().unwrap().clone(), remembered.lock().unwrap().clone());
     RequestContext { outcome, told, remembered }
@@ -90,7 +90,7 @@ fn serve_in(
 fn known(command: &Command) -> Replay {
     Replay {
         fingerprint: command.fingerprint,
-        made: Subject::Booking(BookingId(41)),
+        subject: Subject::Booking(BookingId(41)),
         body: Arc::from(&b"the first answer"[..]),
     }
 }
@@ -138,7 +138,7 @@ fn a_retry_that_the_cache_knows_asks_the_store_for_nothing_but_the_session() {
     let served = serve(&bench, MockBatchStore::new(), Some(known(&retry)), 7, retry);
     let answer = served.outcome.unwrap();
     assert_eq!(
-        (answer.made, &answer.body[..], answer.replayed),
+        (answer.subject, &answer.body[..], answer.replayed),
         (Subject::Booking(BookingId(41)), &b"the first answer"[..], true)
     );
     assert_eq!(served.told, [CommandResult::ReplayedFromCache]);
@@ -179,13 +179,14 @@ fn what_was_committed_is_remembered_and_nothing_else() {
     };
     let first = serve(&bench, written(&bench), None, 7, seat(1));
     let answer = first.outcome.unwrap();
-    let replay = Replay { fingerprint: seat(1).fingerprint, made: answer.made.clone(), body: Arc::clone(&answer.body) };
+    let replay =
+        Replay { fingerprint: seat(1).fingerprint, subject: answer.subject.clone(), body: Arc::clone(&answer.body) };
     assert_eq!(first.remembered, [(History(Arc::from("1")).name(&key_of(&seat(1))), replay)]);
 
     let again = serve(&bench, written(&bench), None, 7, seat(1));
     assert_eq!(
         (again.outcome.unwrap(), again.told),
-        (CommandAnswer { replayed: true, ..answer }, vec![CommandResult::ReplayedFromStore])
+        (Answer { replayed: true, ..answer }, vec![CommandResult::ReplayedFromStore])
     );
     assert!(again.remembered.is_empty(), "nobody has told how old it is");
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use domain::booking::{Answer, CommandError, Refusal, Subject};
+use domain::booking::{Answer, CommandError, Refusal, Subject, Success};
 use domain::identity::Caller;
 use domain::ids::{SeatId, ShowId};
 
@@ -162,7 +162,9 @@ pub async fn a_storm_leaves_an_outbox_row_for_each_booking(fixture: &dyn Fixture
         let commands = (0..100).map(|_| any_command(&mut dice, &world, &callers, round)).collect();
         for outcome in submit_all(fixture, mode, commands).await {
             match outcome {
-                Ok(Answer::Done { made: Subject::Booking(booking_id), .. }) => _ = acknowledged.insert(booking_id.0),
+                Ok(Success::Answered(Answer { subject: Subject::Booking(booking_id), .. })) => {
+                    _ = acknowledged.insert(booking_id.0);
+                }
                 Err(CommandError::Refused(_)) => {}
                 other => panic!("{mode:?}: {other:?}"),
             }

@@ -1,6 +1,6 @@
 //! What one caller after the other is answered, and what is stored of it.
 
-use domain::booking::{Answer, AnswerEncoder as _, Fingerprint, Refusal, Scope, Subject};
+use domain::booking::{AnswerEncoder as _, Fingerprint, Refusal, Scope, Subject, Success};
 use domain::identity::{Bearer, Email};
 use domain::ids::{SeatId, ShowId, UserId};
 
@@ -281,7 +281,7 @@ pub async fn an_answer_that_is_forgotten_still_never_books_twice(fixture: &dyn F
     let sold = tally(fixture).await;
     fixture.execute("UPDATE idempotency_keys SET answer = NULL").await;
     let outcome = submit(fixture, command).await.unwrap();
-    assert_eq!(outcome, Answer::DoneLongAgo { made: Subject::Booking(booking_id) });
+    assert_eq!(outcome, Success::AnswerDeleted(Subject::Booking(booking_id)));
     let other = book(ana, world.soon, &world.row(1)[..1], "k");
     assert_eq!(refused(&submit(fixture, other).await), Refusal::KeyReused);
     assert_eq!(tally(fixture).await, sold);

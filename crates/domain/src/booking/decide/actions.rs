@@ -1,0 +1,449 @@
+//! The rules of each action.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use super::hold_times::HoldTimes;
+use super::{Answer, Success, WorkingState, booked_claim, held_claim};
+use crate::booking::command::{Action, BookSeats, HoldSeats, PreparedCommand, ShowBooking, WantedSeats};
+use crate::booking::refusal::Refusal;
+use crate::booking::rules::{Rules, SeatGapRule};
+use crate::booking::snapshot::{ShowOffer, StoredKey, Subject};
+use crate::booking::state::{BookingState, Confirmed};
+use crate::booking::types::{Booking, Hold, HoldId, SoldSeat};
+use crate::booking::write_set::{HeldGuard, OutboxKind, ShowGuard, UserGuard};
+use crate::catalog::ShowStatus;
+use crate::identity::Bearer;
+use crate::ids::{BookingId, SeatId, ShowId, UserId};
+use crate::seating::{Layout, SeatSelection, SeatWish, best_seats, forbidden_gaps};
+
+impl<'policy> WorkingState<'policy> {
+    pub(super) fn serve(&mut self, prepared: &PreparedCommand) -> Result<Success, Refusal> {
+        let command = &prepared.command;
+        let used = self.state.keys.get(&prepared.key);
+        // A key that this very run has written: the connection was lost after the commit. That is the first answer, whatever
+        // has become of the session since.
+        if let Some(row) = used.filter(|row| row.operation_id == prepared.drawn.operation_id) {
+            return Ok(stored_answer(row, false));
+        }
+        if !self.session_lasts(&command.bearer) {
+            return Err(Refusal::SessionEnded);
+        }
+        match used {
+            Some(row) if row.fingerprint == command.fingerprint => return Ok(stored_answer(row, true)),
+            Some(_) => return Err(Refusal::KeyReused),
+            None => {}
+        }
+        let caller = &command.bearer.caller;
+        let user_id = caller.user_id;
+        let events = self.outbox.len();
+        let answer = match &command.action {
+            Action::Book(book) => self.book(prepared, book)?,
+            Action::Hold(hold) => self.hold(prepared, hold)?,
+            Action::Redeem(hold_id) => self.redeem(prepared, hold_id)?,
+            Action::Extend(hold_id) => self.extend(user_id, hold_id)?,
+            Action::Release(hold_id) => self.release(user_id, hold_id)?,
+            Action::Cancel(booking) => self.cancel(user_id, booking)?,
+            Action::Change(booking, seats) => self.change(user_id, booking, seats)?,
+        };
+        // A command that had nothing to do has no event, and its key is stored only if the client sent one.
+        if self.outbox.len() > events || command.key.is_some() {
+            self.store_key(prepared, &answer);
+            self.users_guarded.insert(UserGuard { user_id, session_generation: caller.session_generation });
+            self.sessions_guarded.extend(command.bearer.session_id);
+        }
+        Ok(Success::Answered(answer))
+    }
+
+    fn session_lasts(&self, bearer: &Bearer) -> bool {
+        let caller = bearer.caller;
+        let user = self.state.users.get(&caller.user_id);
+        user.is_some_and(|user| user.session_generation == caller.session_generation)
+            && bearer.session_id.is_none_or(|id| self.state.sessions.get(&id) == Some(&caller.user_id))
+    }
+
+    fn book(&mut self, prepared: &PreparedCommand, book: &BookSeats) -> Result<Answer, Refusal> {
+        let show_id = book.show_id;
+        let (show, layout) = self.show(show_id)?;
+        let seats = priced(&show, layout, book.seats.seats())?;
+        self.check_on_sale(&show)?;
+        let user_id = prepared.command.bearer.caller.user_id;
+        self.check_free(show_id, book.seats.seats(), user_id, None)?;
+        self.check_gaps(show_id, layout, book.seats.seats(), None)?;
+        Ok(self.sell(prepared, show_id, &show, seats))
+    }
+
+    fn hold(&mut self, prepared: &PreparedCommand, hold: &HoldSeats) -> Result<Answer, Refusal> {
+        let show_id = hold.show_id;
+        let (show, layout) = self.show(show_id)?;
+        let user_id = prepared.command.bearer.caller.user_id;
+        let hold_times = HoldTimes::new(&self.state, show_id, user_id);
+        let longest = (self.state.now + self.policy.rules.hold_ttl).min(sale_ends(&show));
+        let seats = match &hold.seats {
+            WantedSeats::These(wanted) => {
+                let seats = priced(&show, layout, wanted.seats())?;
+                self.check_on_sale(&show)?;
+                self.check_held(show_id, user_id, seats.len())?;
+                self.check_free(show_id, wanted.seats(), user_id, None)?;
+                self.check_gaps(show_id, layout, wanted.seats(), None)?;
+                seats
+            }
+            WantedSeats::Best(wish) => {
+                self.check_on_sale(&show)?;
+                self.check_held(show_id, user_id, wish.quantity)?;
+                let best = self.best(show_id, &show, layout, wish, &hold_times, longest)?;
+                priced(&show, layout, &best)?
+            }
+        };
+        // The account's own limits come last: whoever is refused by one would have got the seats otherwise.
+        self.check_held_everywhere(user_id, seats.len())?;
+        let time_ends = hold_times.check(&seats, self.state.now)?;
+        let hold = Hold {
+            id: prepared.drawn.hold_id.clone(),
+            user_id,
+            show_id,
+            seats,
+            currency: show.currency,
+            created_at: self.state.now,
+            expires_at: longest.min(time_ends),
+        };
+        self.shows_guarded.insert(ShowGuard { show_id });
+        let seats_read = self.held.get(&user_id).copied().unwrap_or_default();
+        self.held_guarded.insert(HeldGuard { user_id, seats: i64::try_from(seats_read).unwrap_or(i64::MAX) });
+        self.put_claims(show_id, &hold.seats, &held_claim(&hold));
+        self.publish(OutboxKind::SeatsHeld, show_id, None);
+        let answer = self.hold_answer(&hold);
+        self.put_hold(hold);
+        Ok(answer)
+    }
+
+    fn redeem(&mut self, prepared: &PreparedCommand, hold_id: &HoldId) -> Result<Answer, Refusal> {
+        let hold = self.live_hold(prepared.command.bearer.caller.user_id, hold_id)?;
+        let (show, _) = self.show(hold.show_id)?;
+        self.check_on_sale(&show)?;
+        self.end_hold_tenures(&hold);
+        self.remove_hold(hold_id);
+        Ok(self.sell(prepared, hold.show_id, &show, hold.seats))
+    }
+
+    fn extend(&mut self, user_id: UserId, hold_id: &HoldId) -> Result<Answer, Refusal> {
+        let hold = self.live_hold(user_id, hold_id)?;
+        let (show, _) = self.show(hold.show_id)?;
+        self.check_on_sale(&show)?;
+        let hold_times = HoldTimes::new(&self.state, hold.show_id, user_id);
+        let since = hold.seats.iter().map(|seat| hold_times.begin(seat.id, hold.created_at)).min();
+        let longest = (since.unwrap_or(hold.created_at) + Hold::LIFE_MAX).min(sale_ends(&show));
+        let expires_at = (self.state.now + self.policy.rules.hold_ttl).min(longest);
+        if expires_at <= hold.expires_at {
+            return Ok(self.hold_answer(&hold));
+        }
+        let hold = Hold { expires_at, ..hold };
+        self.shows_guarded.insert(ShowGuard { show_id: hold.show_id });
+        self.put_claims(hold.show_id, &hold.seats, &held_claim(&hold));
+        self.publish(OutboxKind::SeatsHeld, hold.show_id, None);
+        let answer = self.hold_answer(&hold);
+        self.put_hold(hold);
+        Ok(answer)
+    }
+
+    fn release(&mut self, user_id: UserId, hold_id: &HoldId) -> Result<Answer, Refusal> {
+        let hold = self.live_hold(user_id, hold_id).map_err(|_| Refusal::HoldNotFound)?;
+        self.end_hold_tenures(&hold);
+        self.remove_claims(hold.show_id, hold.seats.iter().map(|seat| seat.id));
+        self.remove_hold(hold_id);
+        self.publish(OutboxKind::SeatsReleased, hold.show_id, None);
+        Ok(answer(Subject::Hold(hold.id), Vec::new()))
+    }
+
+    fn cancel(&mut self, user_id: UserId, asked: &ShowBooking) -> Result<Answer, Refusal> {
+        let booking = self.booking(user_id, asked)?;
+        let now = self.state.now;
+        let cancelled = match booking.state {
+            BookingState::Cancelled(_) => return Ok(self.booking_answer(&booking)),
+            BookingState::Expired(_) | BookingState::Refunded(_) => return Err(Refusal::NotCancellable),
+            BookingState::PendingPayment(pending) => pending.cancel(now),
+            BookingState::Confirmed(confirmed) => confirmed.cancel(now),
+        };
+        // A show that does not take place has no cutoff.
+        let takes_place = self.shows.get(&booking.show_id).is_some_and(|show| show.status == ShowStatus::Scheduled);
+        if takes_place && booking.start_time - self.policy.rules.cancellation_cutoff <= now {
+            return Err(Refusal::NotCancellable);
+        }
+        if takes_place {
+            self.count_cancellation(user_id, booking.id)?;
+        }
+        self.end_booking_tenures(&booking, booking.seats.iter().map(|seat| seat.id));
+        let booking = Booking { state: BookingState::Cancelled(cancelled), ..booking };
+        self.remove_claims(booking.show_id, booking.seats.iter().map(|seat| seat.id));
+        self.publish(OutboxKind::BookingCancelled, booking.show_id, Some(booking.id));
+        let answer = self.booking_answer(&booking);
+        self.put_booking(booking);
+        Ok(answer)
+    }
+
+    fn change(&mut self, user_id: UserId, asked: &ShowBooking, seats: &SeatSelection) -> Result<Answer, Refusal> {
+        let booking = self.booking(user_id, asked)?;
+        if seats.seats().len() != booking.seats.len() {
+            return Err(Refusal::WrongSeatCount { seats: booking.seats.len() });
+        }
+        let (show, layout) = self.show(booking.show_id)?;
+        let mut chosen = priced(&show, layout, seats.seats())?;
+        if !matches!(booking.state, BookingState::Confirmed(_)) {
+            return Err(Refusal::NotChangeable);
+        }
+        if chosen.iter().map(|seat| seat.id).eq(booking.seats.iter().map(|seat| seat.id)) {
+            return Ok(self.booking_answer(&booking));
+        }
+        self.check_on_sale(&show)?;
+        self.check_free(booking.show_id, seats.seats(), user_id, Some(&booking))?;
+        self.check_gaps(booking.show_id, layout, seats.seats(), Some(&booking))?;
+        // What it keeps is no dearer than it was.
+        for seat in &mut chosen {
+            if let Some(old) = booking.seats.iter().find(|old| old.id == seat.id) {
+                seat.price_minor = old.price_minor;
+            }
+        }
+        let (sold, asked) = (booking.total(), Booking { seats: chosen.clone(), ..booking.clone() }.total());
+        if asked.minor > sold.minor {
+            return Err(Refusal::PriceDiffers { sold, asked });
+        }
+        // Who changes seats pays nothing and gets nothing back: each new seat has the price of the one that it is taken for.
+        let given_up = booking.seats.iter().filter(|old| chosen.iter().all(|seat| seat.id != old.id));
+        let mut prices = given_up.map(|old| old.price_minor).collect::<Vec<_>>().into_iter();
+        for seat in &mut chosen {
+            if booking.seats.iter().all(|old| old.id != seat.id) {
+                seat.price_minor = prices.next().unwrap_or(seat.price_minor);
+            }
+        }
+        self.shows_guarded.insert(ShowGuard { show_id: booking.show_id });
+        let kept: HashSet<SeatId> = seats.seats().iter().copied().collect();
+        let given_up = || booking.seats.iter().map(|seat| seat.id).filter(|seat| !kept.contains(seat));
+        self.end_booking_tenures(&booking, given_up());
+        self.remove_claims(booking.show_id, given_up());
+        let booking = Booking { seats: chosen, ..booking };
+        self.put_claims(booking.show_id, &booking.seats, &booked_claim(&booking));
+        self.publish(OutboxKind::BookingChanged, booking.show_id, Some(booking.id));
+        let answer = self.booking_answer(&booking);
+        self.put_booking(booking);
+        Ok(answer)
+    }
+
+    /// Makes a booking of seats that are free, or held by what was just removed.
+    fn sell(&mut self, prepared: &PreparedCommand, show_id: ShowId, show: &ShowOffer, seats: Vec<SoldSeat>) -> Answer {
+        let booking = Booking {
+            id: prepared.drawn.booking_id,
+            reference: prepared.drawn.reference.clone(),
+            user_id: prepared.command.bearer.caller.user_id,
+            show_id,
+            seats,
+            state: BookingState::Confirmed(Confirmed::sold()),
+            currency: show.currency,
+            booked_at: self.state.now,
+            movie_title: show.movie_title.clone(),
+            theatre_name: show.theatre_name.clone(),
+            hall_name: show.hall_name.clone(),
+            start_time: show.start_time,
+        };
+        self.shows_guarded.insert(ShowGuard { show_id });
+        self.put_claims(show_id, &booking.seats, &booked_claim(&booking));
+        let body = self.policy.encoder.encode_booked(&booking);
+        self.publish(OutboxKind::BookingConfirmed, show_id, Some(booking.id));
+        let answer = answer(Subject::Booking(booking.id), body);
+        self.put_booking(booking);
+        answer
+    }
+
+    fn booking_answer(&self, booking: &Booking) -> Answer {
+        answer(Subject::Booking(booking.id), self.policy.encoder.encode_booking(booking))
+    }
+
+    fn hold_answer(&self, hold: &Hold) -> Answer {
+        answer(Subject::Hold(hold.id.clone()), self.policy.encoder.encode_hold(hold))
+    }
+
+    fn show(&self, show_id: ShowId) -> Result<(Arc<ShowOffer>, &'policy Layout), Refusal> {
+        let show = self.shows.get(&show_id).ok_or(Refusal::ShowNotFound)?;
+        let layout = self.policy.layouts.get(&show.layout_id).ok_or(Refusal::ShowNotFound)?;
+        Ok((Arc::clone(show), layout))
+    }
+
+    fn live_hold(&self, user_id: UserId, hold_id: &HoldId) -> Result<Hold, Refusal> {
+        let mine = self.state.holds.get(hold_id).filter(|hold| hold.user_id == user_id);
+        let hold = mine.ok_or(Refusal::HoldNotFound)?;
+        if hold.is_live(self.state.now) { Ok(hold.clone()) } else { Err(Refusal::HoldExpired) }
+    }
+
+    fn booking(&self, user_id: UserId, asked: &ShowBooking) -> Result<Booking, Refusal> {
+        let mine = |booking: &&Booking| booking.user_id == user_id && booking.show_id == asked.show_id;
+        self.state.bookings.get(&asked.booking_id).filter(mine).cloned().ok_or(Refusal::BookingNotFound)
+    }
+
+    fn check_on_sale(&self, show: &ShowOffer) -> Result<(), Refusal> {
+        if show.status == ShowStatus::Cancelled || sale_ends(show) <= self.state.now {
+            return Err(Refusal::SalesClosed);
+        }
+        match show.sales_open_at.filter(|open_at| *open_at > self.state.now) {
+            Some(open_at) => Err(Refusal::SalesNotOpen { open_at }),
+            None => Ok(()),
+        }
+    }
+
+    /// All live holds of a user on a show have at most as many seats as a booking may have.
+    fn check_held(&self, show_id: ShowId, user_id: UserId, more: usize) -> Result<(), Refusal> {
+        let now = self.state.now;
+        let mine = |hold: &&Hold| hold.show_id == show_id && hold.user_id == user_id && hold.is_live(now);
+        let held = self.state.holds.values().filter(mine).map(|hold| hold.seats.len()).sum::<usize>();
+        let max = self.policy.rules.seats_max;
+        if held.saturating_add(more) > max { Err(Refusal::TooManyHeld { held, max }) } else { Ok(()) }
+    }
+
+    /// All that a user keeps from others without having bought it has at most as many seats as the house allows, whichever the shows.
+    fn check_held_everywhere(&self, user_id: UserId, more: usize) -> Result<(), Refusal> {
+        let now = self.state.now;
+        let mine = self.state.holds.values().filter(|hold| hold.user_id == user_id && hold.is_live(now));
+        let mut ends: Vec<_> = mine.map(|hold| (hold.expires_at, hold.seats.len())).collect();
+        let held = ends.iter().map(|(_, seats)| seats).sum::<usize>();
+        let max = self.policy.rules.held_seats_max;
+        let mut excess = held.saturating_add(more).saturating_sub(max);
+        if excess == 0 {
+            return Ok(());
+        }
+        ends.sort_unstable();
+        let frees_enough = |(_, seats): &&(DateTime<Utc>, usize)| {
+            excess = excess.saturating_sub(*seats);
+            excess == 0
+        };
+        let retry_at = ends.iter().find(frees_enough).map_or(now, |(at, _)| *at);
+        Err(Refusal::HeldSeatsLimit { held, max, retry_in: retry_at - now })
+    }
+
+    /// Counts a cancellation by the booking's owner, if the owner may cancel one more.
+    fn count_cancellation(&mut self, user_id: UserId, booking_id: BookingId) -> Result<(), Refusal> {
+        let (now, max) = (self.state.now, self.policy.rules.cancellations_max);
+        let times = self.state.cancellations.entry(user_id).or_default();
+        times.retain(|at| *at + Rules::CANCELLATIONS_COUNTED > now);
+        if times.len() >= max {
+            times.sort_unstable();
+            // Once all but `max - 1` are too old to count.
+            let next = times.get(times.len() - max).map_or(now, |at| *at + Rules::CANCELLATIONS_COUNTED);
+            return Err(Refusal::CancellationLimit { max, retry_in: next - now });
+        }
+        self.cancellations_read.entry(user_id).or_insert(times.len());
+        times.push(now);
+        self.counted_cancellations.insert(booking_id);
+        Ok(())
+    }
+
+    /// The best seats for a user. Those that the user had so lately that a hold of them ends earlier come second, and those whose time
+    /// is used up are none.
+    fn best(
+        &self,
+        show_id: ShowId,
+        show: &ShowOffer,
+        layout: &Layout,
+        wish: &SeatWish,
+        hold_times: &HoldTimes,
+        longest: DateTime<Utc>,
+    ) -> Result<Vec<SeatId>, Refusal> {
+        let now = self.state.now;
+        let mut taken = self.taken(show_id);
+        taken
+            .extend(layout.seats().iter().filter(|seat| !show.prices.contains_key(&seat.category)).map(|seat| seat.id));
+        let best_without = |too_short: &dyn Fn(DateTime<Utc>) -> bool| {
+            let mut taken = taken.clone();
+            taken.extend(hold_times.seats().filter(|seat| too_short(hold_times.ends(*seat, now))));
+            best_seats(layout, &taken, wish)
+        };
+        best_without(&|ends| ends < longest)
+            .or_else(|| best_without(&|ends| ends <= now))
+            // Only with seats whose time is used up: the caller learns that, and not that there are none.
+            .or_else(|| best_without(&|_| false))
+            .ok_or(Refusal::SeatUnavailable { seat_ids: Vec::new(), hold_id: None })
+    }
+
+    /// Checks that each seat is free, or belongs to `except`.
+    fn check_free(
+        &self,
+        show_id: ShowId,
+        seats: &[SeatId],
+        user_id: UserId,
+        except: Option<&Booking>,
+    ) -> Result<(), Refusal> {
+        let mut hold_id = None;
+        let mut lost = Vec::new();
+        for seat in seats {
+            let live = self.state.claims.get(&(show_id, *seat)).filter(|claim| claim.is_live(self.state.now));
+            let Some(claim) = live else { continue };
+            if except.is_some_and(|booking| claim.booking_id() == Some(booking.id)) {
+                continue;
+            }
+            lost.push(*seat);
+            if hold_id.is_none() && claim.user_id() == Some(user_id) {
+                hold_id = claim.hold_id().cloned();
+            }
+        }
+        if lost.is_empty() { Ok(()) } else { Err(Refusal::SeatUnavailable { seat_ids: lost, hold_id }) }
+    }
+
+    /// Checks that the selection leaves no single seat empty if the house forbids that. The seats of `except` count as free.
+    fn check_gaps(
+        &mut self,
+        show_id: ShowId,
+        layout: &Layout,
+        seats: &[SeatId],
+        except: Option<&Booking>,
+    ) -> Result<(), Refusal> {
+        if self.policy.rules.seat_gaps == SeatGapRule::Off {
+            return Ok(());
+        }
+        let mut taken = self.taken(show_id);
+        for seat in except.iter().flat_map(|booking| &booking.seats) {
+            taken.remove(&seat.id);
+        }
+        let gaps = forbidden_gaps(layout, &taken, seats);
+        if !gaps.is_empty() {
+            return Err(Refusal::SeatsLeaveGap { seat_ids: gaps });
+        }
+        self.guard_rows(show_id, layout, seats);
+        Ok(())
+    }
+}
+
+/// The answer to a command that is done for the first time.
+fn answer(subject: Subject, body: Vec<u8>) -> Answer {
+    Answer { subject, body: body.into(), replayed: false }
+}
+
+/// The answer to a command whose key is stored.
+fn stored_answer(key: &StoredKey, replayed: bool) -> Success {
+    let subject = key.subject.clone();
+    match &key.body {
+        Some(body) => Success::Answered(Answer { subject, body: Arc::clone(body), replayed }),
+        None => Success::AnswerDeleted(subject),
+    }
+}
+
+/// When a show's sale ends: when it begins, or earlier if it says so. At that very instant it is over.
+fn sale_ends(show: &ShowOffer) -> DateTime<Utc> {
+    show.sales_close_at.map_or(show.start_time, |close_at| close_at.min(show.start_time))
+}
+
+/// The seats that are asked for with what they cost, if all of them are of the show's hall and sold there.
+fn priced(show: &ShowOffer, layout: &Layout, seats: &[SeatId]) -> Result<Vec<SoldSeat>, Refusal> {
+    let sold = |id: &SeatId| {
+        let seat = layout.seat(*id)?;
+        let price_minor = *show.prices.get(&seat.category)?;
+        let (row, category) = (seat.row.clone(), seat.category.clone());
+        Some(SoldSeat { id: *id, row, number: seat.number, category, price_minor })
+    };
+    let offers: Vec<Option<SoldSeat>> = seats.iter().map(sold).collect();
+    let missing = seats.iter().zip(&offers).filter(|(_, offer)| offer.is_none()).map(|(seat, _)| *seat);
+    let seat_ids: Vec<SeatId> = missing.collect();
+    if seat_ids.is_empty() {
+        Ok(offers.into_iter().flatten().collect())
+    } else {
+        Err(Refusal::SeatNotFound { seat_ids })
+    }
+}
