@@ -40,4 +40,4 @@ schemathesis:
 
 # Changes the rules in small ways, and fails for each change that no test of the domain notices. Needs `cargo install cargo-mutants`.
 mutants *arguments:
-    cargo mutants --package domain --file 'crates/domain/src/booking/{decide,committer}.rs' --file 'crates/domain/src/seating/choice.rs' {{ arguments }}
+    cargo mutants --package domain --file 'crates/domain/src/booking/{decide,decide/*,committer,queue}.rs' --file 'crates/domain/src/seating/choice.rs' {{ arguments }}

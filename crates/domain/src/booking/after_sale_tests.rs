@@ -425,6 +425,36 @@ fn the_best_seats_are_picked_anew_for_each_command_of_a_batch() {
 }
 
 #[test]
+fn claims_of_other_shows_and_expired_holds_do_not_take_the_best_seats() {
+    let best_of = |state: &Snapshot| {
+        let changes = decide_by(&Rules::default(), state, &[prepare_nth(acting(1, best(2), ""), 1)]).changes;
+        changes.holds[0].seats.iter().map(|seat| seat.id).collect::<Vec<_>>()
+    };
+    let mut state = new_state();
+    let expected = best_of(&state);
+    state.claims.insert((ShowId(OTHER), expected[0]), Claim::Blocked);
+    let hold_id = HoldId::parse(&format!("{OPEN}-{}", "0".repeat(26))).unwrap();
+    let expired = Claim::Held { hold_id, user_id: UserId(2), expires_at: state.now };
+    state.claims.insert((ShowId(OPEN), expected[1]), expired);
+    assert_eq!(best_of(&state), expected);
+    state.claims.insert((ShowId(OPEN), expected[1]), Claim::Blocked);
+    assert_ne!(best_of(&state), expected);
+}
+
+#[test]
+fn booking_that_is_changed_and_changed_back_in_one_batch_is_not_written() {
+    let mut house = House::new();
+    let booking = house.book(1, &[1, 2]);
+    let change = |ids: &[i64]| acting(1, Action::Change(booking, selection(ids)), "");
+    let prepared: Vec<_> =
+        (50..).zip([change(&[3, 4]), change(&[1, 2])]).map(|(nth, command)| prepare_nth(command, nth)).collect();
+    let Decision { changes, outcomes } = decide_by(&house.rules, &house.state, &prepared);
+    assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+    assert_eq!((changes.changed_bookings, changes.claims, changes.removed_claims), (vec![], vec![], vec![]));
+    assert_eq!(changes.keys.len(), 2, "both commands are remembered");
+}
+
+#[test]
 fn a_selection_that_leaves_a_single_seat_is_refused_where_the_house_forbids_it() {
     let mut house = House::forbidding_gaps();
     assert_eq!(house.submit(command(1, OPEN, &[2, 3], "k")), Err(Refusal::SeatsLeaveGap { seat_ids: seats(&[1]) }));

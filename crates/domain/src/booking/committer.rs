@@ -186,7 +186,7 @@ impl BatchRunner {
                         RetryReason::Stale
                     });
                     if unknown.is_none() && batch.len() == 1 {
-                        self.fall_out_of_step().await;
+                        self.pause_at_random().await;
                     }
                     if let Some(sent) = unknown {
                         batch.iter_mut().zip(sent).for_each(|(taken, sent)| taken.sent |= sent);
@@ -258,7 +258,7 @@ impl BatchRunner {
 
     /// Two that want the same best seats, and read and write by turns, would meet again each time, and the same one lose: a
     /// random pause lets the other one go ahead.
-    async fn fall_out_of_step(&self) {
+    async fn pause_at_random(&self) {
         let mut drawn = [0_u8];
         self.parts.random.fill(&mut drawn);
         let [drawn] = drawn;

@@ -787,3 +787,75 @@ fn a_shows_commands_always_take_the_same_lane() {
         assert!(writes[0].bookings.iter().all(|booking| booking.show_id == ShowId(show)));
     }
 }
+
+#[test]
+fn queue_counts_the_commands_that_wait() {
+    let bench = Bench::new();
+    let store = bench.writing(|_, changes, state| done(changes, state));
+    let (queue, committer) = bench.queue(store, CommitterLimits { queue_max: 2, ..LIMITS });
+    let mut steps = Steps::new(queue);
+    let waiting = |steps: &Steps| steps.queue.as_ref().unwrap().waiting();
+    assert_eq!(waiting(&steps), 0);
+    for (number, expected) in [(1, 1), (2, 2), (3, 2)] {
+        steps.submit(seat(number));
+        assert_eq!(waiting(&steps), expected, "after command {number}");
+    }
+    steps.start(committer);
+    assert_eq!(waiting(&steps), 0);
+}
+
+/// Counts what the committer measures.
+#[derive(Default)]
+struct Measured {
+    batches: Mutex<Vec<usize>>,
+    reruns: Mutex<Vec<RetryReason>>,
+}
+
+impl BookingMeter for Measured {
+    fn batch(&self, commands: usize) {
+        self.batches.lock().unwrap().push(commands);
+    }
+
+    fn rerun(&self, why: RetryReason) {
+        self.reruns.lock().unwrap().push(why);
+    }
+}
+
+#[test]
+fn batches_are_measured_unless_each_command_came_too_late() {
+    let bench = Bench::new();
+    let store: Arc<dyn BatchStore> = Arc::new(bench.writing(|_, changes, state| done(changes, state)));
+    let meter = Arc::new(Measured::default());
+    let parts = CommitterParts { meter: meter.clone(), ..bench.parts() };
+    let (queue, mut committers) = command_queue(vec![store], &parts, LIMITS);
+    let mut running = Box::pin(committers.remove(0).run());
+    let mut late = Box::pin(queue.submit(seat(1)));
+    assert!(poll_once(&mut late).is_none());
+    bench.timer.advance(TIMEOUT);
+    assert!(poll_once(&mut running).is_none());
+    let mut timely = Box::pin(join(queue.submit(seat(2)), queue.submit(seat(3))));
+    assert!(poll_once(&mut timely).is_none());
+    assert!(poll_once(&mut running).is_none());
+    assert_eq!(*meter.batches.lock().unwrap(), [2]);
+}
+
+#[test]
+fn single_command_pauses_before_it_is_run_again_after_a_change_and_a_batch_does_not() {
+    let paused = |commands: Vec<Command>, first: fn() -> Result<(), WriteError>| {
+        let bench = Bench::new();
+        let store = bench.writing(move |call, changes, state| if call == 0 { first() } else { done(changes, state) });
+        let meter = Arc::new(Measured::default());
+        let parts = CommitterParts { meter: meter.clone(), ..bench.parts() };
+        let (queue, mut committers) = command_queue(vec![Arc::new(store)], &parts, LIMITS);
+        let callers = async move { join_all(commands.into_iter().map(|command| queue.submit(command))).await };
+        let outcomes = block_on(join(callers, committers.remove(0).run())).0;
+        assert!(outcomes.iter().all(|outcome| word(outcome) == "booked"), "{outcomes:?}");
+        (bench.timer.passed(), meter.reruns.lock().unwrap().clone())
+    };
+    let (pause, reruns) = paused(vec![seat(1)], stale);
+    assert!(pause > Duration::ZERO && pause < Duration::from_millis(8), "{pause:?}");
+    assert_eq!(reruns, [RetryReason::Stale]);
+    assert_eq!(paused(vec![seat(1), seat(2)], stale), (Duration::ZERO, vec![RetryReason::Stale]));
+    let (pause, reruns) = paused(vec![seat(1)], unknown);
+    assert_eq!((pause, reruns), (Duration::from_millis(50), vec![RetryReason::UnknownOutcome]), "one pause only");
+}

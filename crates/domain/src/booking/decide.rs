@@ -267,11 +267,12 @@ impl<'policy> WorkingState<'policy> {
         for (id, before) in self.old_holds {
             match (before, state.holds.get(&id)) {
                 (None, Some(made)) => changes.holds.push(made.clone()),
-                (Some(before), after) if after != Some(&before) => {
+                // It ends or lasts longer: nothing else happens to a hold.
+                (Some(before), after) => {
                     let next = after.map(|hold| hold.expires_at);
                     changes.changed_holds.push(ChangedHold { id, expires_at: before.expires_at, next });
                 }
-                _ => {}
+                (None, None) => {}
             }
         }
         for (id, before) in self.old_bookings {
