@@ -195,6 +195,12 @@ struct Counted {
     number: i64,
 }
 
+#[derive(QueryableByName)]
+struct Line {
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    text: String,
+}
+
 #[async_trait::async_trait]
 impl Fixture for Backend {
     fn stores(&self) -> &Stores {
@@ -214,6 +220,20 @@ impl Fixture for Backend {
             Place::Directory(directory) => {
                 let named = diesel::sql_query(format!("SELECT ({sql}) AS number"));
                 named.get_result::<Counted>(&mut sqlite(directory)).unwrap().number
+            }
+        }
+    }
+
+    async fn texts(&self, sql: &str) -> Vec<String> {
+        match &self.place {
+            Place::Database(database) => {
+                let rows = postgres(&database.url).await.query(sql, &[]).await.unwrap();
+                rows.iter().map(|row| row.get(0)).collect()
+            }
+            Place::Directory(directory) => {
+                let named = diesel::sql_query(format!("WITH lines(text) AS ({sql}) SELECT text FROM lines"));
+                let rows = named.load::<Line>(&mut sqlite(directory)).unwrap();
+                rows.into_iter().map(|line| line.text).collect()
             }
         }
     }

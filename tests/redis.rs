@@ -276,8 +276,7 @@ impl Client<'_> {
 
 /// What Redis has counted: commands that read an answer, and keys that were not there. `None` if it does not say.
 async fn reads(redis: &TestRedis) -> Option<(u64, u64)> {
-    let info = redis.command(&[b"INFO", b"everything"]).await.ok()?;
-    let info = String::from_utf8(info).ok()?;
+    let info: String = redis.command("INFO", &[b"everything"]).await.ok()?;
     let number = |name: &str| {
         let (_, rest) = info.split_once(name)?;
         rest.split(|character: char| !character.is_ascii_digit()).next()?.parse().ok()
@@ -321,9 +320,8 @@ async fn forge(redis: &TestRedis) {
     let (mut forged, began) = (0, Instant::now());
     while began.elapsed() < PHASE || forged < FORGED_MIN {
         assert!(began.elapsed() < PATIENCE, "{forged} forged entries are not many");
-        let answer = redis.command(&[b"EVAL", FORGE.as_bytes(), b"0", made_up.as_bytes()]).await.unwrap();
-        let answer = String::from_utf8(answer).unwrap();
-        forged += answer.strip_prefix(':').unwrap_or_else(|| panic!("{answer}")).trim().parse::<usize>().unwrap();
+        let arguments = [FORGE.as_bytes(), b"0", made_up.as_bytes()];
+        forged += redis.command::<usize>("EVAL", &arguments).await.unwrap();
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

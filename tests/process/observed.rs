@@ -91,10 +91,6 @@ fn attributes(of: &[KeyValue]) -> BTreeMap<&str, String> {
     of.iter().map(|pair| (pair.key.as_str(), text(&pair.value))).collect()
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 fn traced(server: &Server, method: &str, path: &str, sampled: bool) -> reqwest::RequestBuilder {
     let traceparent = format!("00-{TRACE}-{CALLER}-{:02}", u8::from(sampled));
     server.client.request(method, path).header("traceparent", traceparent)
@@ -160,12 +156,13 @@ async fn a_request_is_a_span_of_its_callers_trace_and_holds_no_secret() {
 
     let spans = collector.spans();
     let own = |name: &str| {
-        let named = spans.iter().filter(|span| span.name == name && hex(&span.trace_id) == TRACE).collect::<Vec<_>>();
+        let named =
+            spans.iter().filter(|span| span.name == name && hex::encode(&span.trace_id) == TRACE).collect::<Vec<_>>();
         assert_eq!(named.len(), 1, "{name}: {spans:#?}");
         named[0]
     };
     let booked = own("POST /api/bookings");
-    assert_eq!(hex(&booked.parent_span_id), CALLER);
+    assert_eq!(hex::encode(&booked.parent_span_id), CALLER);
     assert_eq!(booked.kind(), opentelemetry_proto::tonic::trace::v1::span::SpanKind::Server);
     let expected =
         [("http.request.method", "POST"), ("http.response.status_code", "201"), ("http.route", "/api/bookings")];
@@ -181,7 +178,7 @@ async fn a_request_is_a_span_of_its_callers_trace_and_holds_no_secret() {
     assert!(!spans.iter().any(|span| span.name == "GET /api/movies"), "its caller does not keep it");
     // Who has no trace begins one.
     let login = spans.iter().find(|span| span.name == "POST /api/auth/login").unwrap();
-    assert!(login.parent_span_id.is_empty() && hex(&login.trace_id) != TRACE, "{login:?}");
+    assert!(login.parent_span_id.is_empty() && hex::encode(&login.trace_id) != TRACE, "{login:?}");
     let names = ["movies", "shows", "login", "register", "bookings", "(none)"];
     for span in &spans {
         let known = span.name == "GET" || span.name.contains('.') || names.iter().any(|name| span.name.contains(name));
@@ -205,7 +202,7 @@ async fn a_request_is_a_span_of_its_callers_trace_and_holds_no_secret() {
     let line = lines.iter().find(|line| line["request_id"] == "an-id-of-the-test").expect("it is in the log");
     assert_eq!((&line["message"], &line["trace_id"]), (&json!("request.done"), &json!(TRACE)));
     let logged = lines.iter().find(|line| line["route"] == "/api/auth/login").unwrap();
-    assert_eq!(logged["trace_id"], hex(&login.trace_id).as_str());
+    assert_eq!(logged["trace_id"], hex::encode(&login.trace_id).as_str());
     assert!(!greeting.contains("traces"));
 }
 

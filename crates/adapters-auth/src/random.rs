@@ -92,8 +92,7 @@ mod tests {
     fn a_refresh_token_is_stored_as_the_sha_256_of_its_text() {
         // The example of FIPS 180-2, B.1.
         let digest = RandomRefreshTokens.digest(&RefreshToken("abc".into()));
-        let hex: String = digest.0.iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(hex, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(hex::encode(digest.0), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use async_trait::async_trait;
 use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
-use diesel::sql_types::{Array, BigInt, Bool, Date, Integer, Nullable, Text, Timestamptz};
+use diesel::QueryableByName;
+use diesel::sql_types::{Array, BigInt, Bool, Date, Integer, Nullable, Text, Timestamptz, Untyped};
 use domain::StoreError;
 use domain::catalog::{
     CatalogStore, DayWindow, HallSummary, Movie, MovieCursor, MovieFilter, Show, ShowCursor, ShowFilter, ShowStatus,
@@ -14,36 +15,38 @@ use domain::money::Money;
 use domain::page::{Filling, PageRequest};
 
 use crate::error::bad_row;
-use crate::rows::{currency, listed};
+use crate::rows::{claim_is_live, currency, listed};
+use crate::schema::{movies, shows, theatres};
 use crate::statement::{bind, statement};
 use crate::store::PostgresStore;
 
-type MovieColumns =
-    (BigInt, Text, Text, Integer, Array<Text>, Text, Text, Nullable<Text>, Nullable<Date>, Timestamptz, Timestamptz);
-type MovieRow = (
-    i64,
-    String,
-    String,
-    i32,
-    Vec<String>,
-    String,
-    String,
-    Option<String>,
-    Option<NaiveDate>,
-    DateTime<Utc>,
-    DateTime<Utc>,
-);
+#[derive(QueryableByName)]
+#[diesel(table_name = movies)]
+struct MovieRow {
+    id: i64,
+    title: String,
+    description: String,
+    duration_minutes: i32,
+    genres: Vec<String>,
+    language: String,
+    certificate: String,
+    poster_url: Option<String>,
+    #[diesel(sql_type = Nullable<Date>)]
+    release_date: Option<NaiveDate>,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
 
 // A date that is out of range (`infinity` is one for PostgreSQL) would fail the whole statement.
 macro_rules! movie_columns {
     () => {
         "SELECT m.id, m.title, m.description, m.duration_minutes, m.genres, m.language, m.certificate, m.poster_url, \
-         CASE WHEN m.release_date BETWEEN '0001-01-01' AND '9999-12-31' THEN m.release_date END, m.created_at, m.updated_at \
+         CASE WHEN m.release_date BETWEEN '0001-01-01' AND '9999-12-31' THEN m.release_date END AS release_date, m.created_at, m.updated_at \
          FROM movies m "
     };
 }
 
-statement!(ListMovies: MovieColumns = concat!(movie_columns!(), "
+statement!(ListMovies: Untyped = concat!(movie_columns!(), "
     WHERE ($1::text IS NULL OR position($1 IN m.search_folded) > 0)
       AND ($2::text IS NULL OR m.genres_folded @> ARRAY[$2])
       AND ($3::text IS NULL OR m.language_folded = $3)
@@ -58,44 +61,34 @@ statement!(ListMovies: MovieColumns = concat!(movie_columns!(), "
       AND ($8::text IS NULL OR (m.title, m.id) > ($8 COLLATE \"C\", $9::bigint))
     ORDER BY m.title, m.id
     LIMIT $10"));
-statement!(OneMovie: MovieColumns = concat!(movie_columns!(), "WHERE m.id = $1"));
+statement!(OneMovie: Untyped = concat!(movie_columns!(), "WHERE m.id = $1"));
 
-type ShowColumns = (
-    BigInt,
-    BigInt,
-    Text,
-    BigInt,
-    Text,
-    BigInt,
-    Text,
-    Timestamptz,
-    Timestamptz,
-    Text,
-    Text,
-    Text,
-    Nullable<BigInt>,
-    Integer,
-    BigInt,
-    Text,
-);
-type ShowRow = (
-    i64,
-    i64,
-    String,
-    i64,
-    String,
-    i64,
-    String,
-    DateTime<Utc>,
-    DateTime<Utc>,
-    String,
-    String,
-    String,
-    Option<i64>,
-    i32,
-    i64,
-    String,
-);
+#[derive(QueryableByName)]
+#[diesel(table_name = shows)]
+struct ShowRow {
+    id: i64,
+    movie_id: i64,
+    #[diesel(sql_type = Text)]
+    movie_title: String,
+    theatre_id: i64,
+    #[diesel(sql_type = Text)]
+    theatre_name: String,
+    hall_id: i64,
+    #[diesel(sql_type = Text)]
+    hall_name: String,
+    start_time: DateTime<Utc>,
+    end_time: DateTime<Utc>,
+    format: String,
+    language: String,
+    currency: String,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    price_from: Option<i64>,
+    #[diesel(sql_type = Integer)]
+    seats_total: i32,
+    #[diesel(sql_type = BigInt)]
+    seats_available: i64,
+    status: String,
+}
 
 // The page is cut first; only its shows have their claims counted, each by a range of the primary key.
 macro_rules! show_columns {
@@ -104,12 +97,14 @@ macro_rules! show_columns {
             "WITH page AS (SELECT s.* FROM shows s ",
             $page,
             ")
-            SELECT s.id, s.movie_id, m.title, s.theatre_id, t.name, s.hall_id, h.name, s.start_time, s.end_time,
+            SELECT s.id, s.movie_id, m.title AS movie_title, s.theatre_id, t.name AS theatre_name, s.hall_id,
+                h.name AS hall_name, s.start_time, s.end_time,
                 s.format, s.language, s.currency,
-                (SELECT min(p.price_minor) FROM show_prices p WHERE p.show_id = s.id),
+                (SELECT min(p.price_minor) FROM show_prices p WHERE p.show_id = s.id) AS price_from,
                 l.seats_total,
-                l.seats_total - (SELECT count(*) FROM seat_claims c WHERE c.show_id = s.id
-                    AND (c.status <> 'held' OR c.expires_at > now())),
+                l.seats_total - (SELECT count(*) FROM seat_claims c WHERE c.show_id = s.id AND ",
+            claim_is_live!(),
+            ") AS seats_available,
                 s.status
             FROM page s
             JOIN movies m ON m.id = s.movie_id
@@ -121,7 +116,7 @@ macro_rules! show_columns {
     };
 }
 
-statement!(ListShows: ShowColumns = show_columns!("
+statement!(ListShows: Untyped = show_columns!("
     WHERE s.status = 'scheduled'
       AND ($1::bigint IS NULL OR s.movie_id = $1)
       AND ($2::bigint IS NULL OR s.theatre_id = $2)
@@ -135,17 +130,29 @@ statement!(ListShows: ShowColumns = show_columns!("
       AND ($9::timestamptz IS NULL OR (s.start_time, s.id) > ($9, $10::bigint))
     ORDER BY s.start_time, s.id
     LIMIT $11"));
-statement!(OneShow: ShowColumns = show_columns!("WHERE s.id = $1"));
+statement!(OneShow: Untyped = show_columns!("WHERE s.id = $1"));
 
-type TheatreColumns = (BigInt, Text, Text, Text, Array<BigInt>, Array<Text>, Array<Integer>);
-type TheatreRow = (i64, String, String, String, Vec<i64>, Vec<String>, Vec<i32>);
+#[derive(QueryableByName)]
+#[diesel(table_name = theatres)]
+struct TheatreRow {
+    id: i64,
+    name: String,
+    location: String,
+    timezone: String,
+    #[diesel(sql_type = Array<BigInt>)]
+    hall_ids: Vec<i64>,
+    #[diesel(sql_type = Array<Text>)]
+    hall_names: Vec<String>,
+    #[diesel(sql_type = Array<Integer>)]
+    hall_seats: Vec<i32>,
+}
 
 macro_rules! theatre_columns {
     () => {
         "SELECT t.id, t.name, t.location, t.timezone,
-            coalesce(array_agg(h.id ORDER BY h.name, h.id) FILTER (WHERE h.id IS NOT NULL), '{}'),
-            coalesce(array_agg(h.name::text ORDER BY h.name, h.id) FILTER (WHERE h.id IS NOT NULL), '{}'),
-            coalesce(array_agg(h.seats_total ORDER BY h.name, h.id) FILTER (WHERE h.id IS NOT NULL), '{}')
+            coalesce(array_agg(h.id ORDER BY h.name, h.id) FILTER (WHERE h.id IS NOT NULL), '{}') AS hall_ids,
+            coalesce(array_agg(h.name::text ORDER BY h.name, h.id) FILTER (WHERE h.id IS NOT NULL), '{}') AS hall_names,
+            coalesce(array_agg(h.seats_total ORDER BY h.name, h.id) FILTER (WHERE h.id IS NOT NULL), '{}') AS hall_seats
         FROM theatres t
         LEFT JOIN LATERAL (
             SELECT h.id, h.name, coalesce((SELECT l.seats_total FROM layouts l WHERE l.hall_id = h.id
@@ -155,12 +162,12 @@ macro_rules! theatre_columns {
     };
 }
 
-statement!(ListTheatres: TheatreColumns = concat!(theatre_columns!(), "
+statement!(ListTheatres: Untyped = concat!(theatre_columns!(), "
     WHERE ($1::text IS NULL OR (t.name, t.id) > ($1 COLLATE \"C\", $2::bigint))
     GROUP BY t.id
     ORDER BY t.name, t.id
     LIMIT $3"));
-statement!(OneTheatre: TheatreColumns = concat!(theatre_columns!(), "WHERE t.id = $1 GROUP BY t.id"));
+statement!(OneTheatre: Untyped = concat!(theatre_columns!(), "WHERE t.id = $1 GROUP BY t.id"));
 
 #[async_trait]
 impl CatalogStore for PostgresStore {
@@ -183,8 +190,8 @@ impl CatalogStore for PostgresStore {
                     BigInt = page.rows(),
                 ))
                 .await?;
-            let place = |row: &MovieRow| MovieCursor { title: row.1.clone(), id: MovieId(row.0) };
-            filling.add(rows, place, |row| listed("movies", row.0, movie(row)));
+            let place = |row: &MovieRow| MovieCursor { title: row.title.clone(), id: MovieId(row.id) };
+            filling.add(rows, place, |row| listed("movies", row.id, movie(row)));
         }
         Ok(filling.into_items())
     }
@@ -214,8 +221,8 @@ impl CatalogStore for PostgresStore {
                     BigInt = page.rows(),
                 ))
                 .await?;
-            let place = |row: &ShowRow| ShowCursor { start_time: row.7, id: ShowId(row.0) };
-            filling.add(rows, place, |row| listed("shows", row.0, show(row)));
+            let place = |row: &ShowRow| ShowCursor { start_time: row.start_time, id: ShowId(row.id) };
+            filling.add(rows, place, |row| listed("shows", row.id, show(row)));
         }
         Ok(filling.into_items())
     }
@@ -236,8 +243,8 @@ impl CatalogStore for PostgresStore {
                     BigInt = page.rows(),
                 ))
                 .await?;
-            let place = |row: &TheatreRow| TheatreCursor { name: row.1.clone(), id: TheatreId(row.0) };
-            filling.add(rows, place, |row| listed("theatres", row.0, theatre(row)));
+            let place = |row: &TheatreRow| TheatreCursor { name: row.name.clone(), id: TheatreId(row.id) };
+            filling.add(rows, place, |row| listed("theatres", row.id, theatre(row)));
         }
         Ok(filling.into_items())
     }
@@ -260,64 +267,49 @@ fn columns_of(windows: Option<&[DayWindow]>) -> WindowColumns {
 }
 
 fn movie(row: MovieRow) -> Result<Movie, StoreError> {
-    let (
-        id,
-        title,
-        description,
-        duration_minutes,
-        genres,
-        language,
-        certificate,
-        poster_url,
-        release_date,
-        made,
-        changed,
-    ) = row;
     Ok(Movie {
-        id: MovieId(id),
-        title,
-        description,
-        duration_minutes,
-        genres,
-        language,
-        certificate,
-        poster_url,
-        release_date: release_date.ok_or_else(|| bad_row("a release date out of range"))?,
-        created_at: made,
-        updated_at: changed,
+        id: MovieId(row.id),
+        title: row.title,
+        description: row.description,
+        duration_minutes: row.duration_minutes,
+        genres: row.genres,
+        language: row.language,
+        certificate: row.certificate,
+        poster_url: row.poster_url,
+        release_date: row.release_date.ok_or_else(|| bad_row("a release date out of range"))?,
+        created_at: row.created_at,
+        updated_at: row.updated_at,
     })
 }
 
 fn show(row: ShowRow) -> Result<Show, StoreError> {
-    let (id, movie_id, movie_title, theatre_id, theatre_name, hall_id, hall_name, start_time, end_time, ..) = row;
-    let (format, language, code, price_from, seats_total, seats_available, status) =
-        (row.9, row.10, row.11, row.12, row.13, row.14, row.15);
+    let price_from = row.price_from.ok_or_else(|| bad_row("a show without prices"))?;
     Ok(Show {
-        id: ShowId(id),
-        movie_id: MovieId(movie_id),
-        movie_title,
-        theatre_id: TheatreId(theatre_id),
-        theatre_name,
-        hall_id: HallId(hall_id),
-        hall_name,
-        start_time,
-        end_time,
-        format,
-        language,
-        price_from: Money::new(price_from.ok_or_else(|| bad_row("a show without prices"))?, currency(&code)?),
-        seats_total: i64::from(seats_total),
-        seats_available,
-        status: ShowStatus::parse(&status).map_err(bad_row)?,
+        id: ShowId(row.id),
+        movie_id: MovieId(row.movie_id),
+        movie_title: row.movie_title,
+        theatre_id: TheatreId(row.theatre_id),
+        theatre_name: row.theatre_name,
+        hall_id: HallId(row.hall_id),
+        hall_name: row.hall_name,
+        start_time: row.start_time,
+        end_time: row.end_time,
+        format: row.format,
+        language: row.language,
+        price_from: Money::new(price_from, currency(&row.currency)?),
+        seats_total: i64::from(row.seats_total),
+        seats_available: row.seats_available,
+        status: ShowStatus::parse(&row.status).map_err(bad_row)?,
     })
 }
 
-fn theatre((id, name, location, timezone, hall_ids, hall_names, seats): TheatreRow) -> Result<Theatre, StoreError> {
-    let halls = hall_ids.into_iter().zip(hall_names).zip(seats);
+fn theatre(row: TheatreRow) -> Result<Theatre, StoreError> {
+    let halls = row.hall_ids.into_iter().zip(row.hall_names).zip(row.hall_seats);
     Ok(Theatre {
-        id: TheatreId(id),
-        name,
-        location,
-        timezone: timezone.parse::<Tz>().map_err(|error| bad_row(error.to_string()))?,
+        id: TheatreId(row.id),
+        name: row.name,
+        location: row.location,
+        timezone: row.timezone.parse::<Tz>().map_err(|error| bad_row(error.to_string()))?,
         halls: halls
             .map(|((id, name), seats)| HallSummary { id: HallId(id), name, seats_total: i64::from(seats) })
             .collect(),

@@ -18,7 +18,7 @@ use domain::page::PageRequest;
 
 use crate::error::bad_row;
 use crate::schema::{refresh_tokens, sessions, users};
-use crate::store::{PostgresStore, WriteFailure, within};
+use crate::store::{PostgresStore, WriteFailure};
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = users)]
@@ -55,9 +55,7 @@ impl UserStore for PostgresStore {
         new: &NewUser,
         session: Option<&'a NewRefreshToken>,
     ) -> Result<CreatedUser, UserStoreError> {
-        let mut transaction = self.begin().await?;
-        let connection = transaction.connection()?;
-        let outcome = within(async {
+        self.transact(async |connection| {
             let row = insert_user(connection, new).await?;
             let Some(row) = row else { return Err(WriteFailure::Refused(UserStoreError::EmailTaken)) };
             let session_id = match session {
@@ -67,8 +65,7 @@ impl UserStore for PostgresStore {
             let user = Account::try_from(row).map_err(WriteFailure::Store)?.user;
             Ok(CreatedUser { user, session_id })
         })
-        .await;
-        transaction.finish(outcome).await
+        .await
     }
 
     async fn by_email(&self, email: &Email) -> Result<Option<Account>, StoreError> {
@@ -89,9 +86,7 @@ impl UserStore for PostgresStore {
     }
 
     async fn reset_password(&self, email: &Email, password: &PasswordHash) -> Result<Option<User>, StoreError> {
-        let mut transaction = self.begin().await?;
-        let connection = transaction.connection()?;
-        let outcome = within(async {
+        self.transact(async |connection| {
             let row: Option<UserRow> =
                 diesel::update(users::table.filter(users::email_folded.eq(email.folded().to_owned())))
                     .set((
@@ -106,28 +101,22 @@ impl UserStore for PostgresStore {
             end_sessions(connection, row.id, None).await?;
             Account::try_from(row).map(|account| Some(account.user)).map_err(WriteFailure::Store)
         })
-        .await;
-        transaction.finish(outcome).await
+        .await
     }
 
     async fn replace_hash(&self, user: UserId, old: &PasswordHash, new: &PasswordHash) -> Result<(), StoreError> {
-        let mut transaction = self.begin().await?;
-        let connection = transaction.connection()?;
-        let outcome = within(async {
+        self.transact(async |connection| {
             diesel::update(users::table.find(user.0).filter(users::password_hash.eq(&old.0)))
                 .set(users::password_hash.eq(&new.0))
                 .execute(connection)
                 .await?;
             Ok(())
         })
-        .await;
-        transaction.finish(outcome).await
+        .await
     }
 
     async fn change(&self, bearer: &Bearer, change: &AccountChange) -> Result<User, ChangeAccountError> {
-        let mut transaction = self.begin().await?;
-        let connection = transaction.connection()?;
-        let outcome = within(async {
+        self.transact(async |connection| {
             let Some(id) = lock_own_account(connection, bearer).await? else {
                 return Err(WriteFailure::Refused(ChangeAccountError::SessionEnded));
             };
@@ -145,14 +134,11 @@ impl UserStore for PostgresStore {
             }
             Account::try_from(row).map(|account| account.user).map_err(WriteFailure::Store)
         })
-        .await;
-        transaction.finish(outcome).await
+        .await
     }
 
     async fn anonymise(&self, bearer: &Bearer) -> Result<(), AnonymiseError> {
-        let mut transaction = self.begin().await?;
-        let connection = transaction.connection()?;
-        let outcome = within(async {
+        self.transact(async |connection| {
             let admins = lock_admins_if_one(connection, bearer.caller.user_id).await?;
             let Some(id) = lock_own_account(connection, bearer).await? else {
                 return Err(WriteFailure::Refused(AnonymiseError::SessionEnded));
@@ -175,8 +161,7 @@ impl UserStore for PostgresStore {
             end_sessions(connection, id, None).await?;
             Ok(())
         })
-        .await;
-        transaction.finish(outcome).await
+        .await
     }
 }
 
@@ -253,9 +238,7 @@ async fn end_sessions(connection: &mut AsyncPgConnection, user_id: i64, kept: Op
 #[async_trait]
 impl SessionStore for PostgresStore {
     async fn open(&self, user: &User, token: &NewRefreshToken) -> Result<Option<SessionId>, StoreError> {
-        let mut transaction = self.begin().await?;
-        let connection = transaction.connection()?;
-        let outcome = within(async {
+        self.transact(async |connection| {
             // Locked: a new password waits for this session, and ends it, or has come before it.
             let current: Option<i64> = users::table
                 .find(user.id.0)
@@ -270,14 +253,11 @@ impl SessionStore for PostgresStore {
                 None => None,
             })
         })
-        .await;
-        transaction.finish(outcome).await
+        .await
     }
 
     async fn rotate(&self, presented: &RefreshTokenHash, next: &NewRefreshToken) -> Result<Rotation, StoreError> {
-        let mut transaction = self.begin().await?;
-        let connection = transaction.connection()?;
-        let outcome = within(async {
+        self.transact(async |connection| {
             // The row is locked: of many who present the token at once each sees what the one before has done.
             let found: Option<(i64, Option<DateTime<Utc>>)> = refresh_tokens::table
                 .filter(refresh_tokens::token_hash.eq(presented.0.as_slice()))
@@ -318,14 +298,11 @@ impl SessionStore for PostgresStore {
             let user = Account::try_from(row).map_err(WriteFailure::Store)?.user;
             Ok(Rotation::Rotated { user, session_id: SessionId(session_id) })
         })
-        .await;
-        transaction.finish(outcome).await
+        .await
     }
 
     async fn end(&self, presented: &RefreshTokenHash) -> Result<Option<SessionId>, StoreError> {
-        let mut transaction = self.begin().await?;
-        let connection = transaction.connection()?;
-        let outcome = within(async {
+        self.transact(async |connection| {
             let session: Option<i64> = refresh_tokens::table
                 .find(presented.0.as_slice())
                 .select(refresh_tokens::session_id)
@@ -337,20 +314,16 @@ impl SessionStore for PostgresStore {
             }
             Ok(session.map(SessionId))
         })
-        .await;
-        transaction.finish(outcome).await
+        .await
     }
 
     async fn end_one(&self, user: UserId, id: SessionId) -> Result<bool, StoreError> {
-        let mut transaction = self.begin().await?;
-        let connection = transaction.connection()?;
-        let outcome = within(async {
+        self.transact(async |connection| {
             let live =
                 sessions::table.find(id.0).filter(sessions::user_id.eq(user.0)).filter(sessions::ended_at.is_null());
             Ok(diesel::update(live).set(sessions::ended_at.eq(now)).execute(connection).await? > 0)
         })
-        .await;
-        transaction.finish(outcome).await
+        .await
     }
 
     async fn sessions(&self, user: UserId, page: &PageRequest<SessionCursor>) -> Result<Vec<Session>, StoreError> {
@@ -364,19 +337,19 @@ impl SessionStore for PostgresStore {
             .filter(refresh_tokens::expires_at.gt(now))
             .order((sessions::created_at.desc(), sessions::id.desc()))
             .limit(page.rows())
-            .select((sessions::id, sessions::created_at, refresh_tokens::created_at, refresh_tokens::expires_at));
-        let rows: Vec<SessionRow> = match page.after {
+            .select((SessionRow::as_select(), UnusedTokenRow::as_select()));
+        let rows: Vec<(SessionRow, UnusedTokenRow)> = match page.after {
             None => self.load(live).await?,
             Some(SessionCursor { created_at: at, id }) => {
                 let later = sessions::created_at.lt(at).or(sessions::created_at.eq(at).and(sessions::id.lt(id.0)));
                 self.load(live.filter(later)).await?
             }
         };
-        let session = |(id, created_at, last_used_at, expires_at): SessionRow| Session {
-            id: SessionId(id),
-            created_at,
-            last_used_at,
-            expires_at,
+        let session = |(session, token): (SessionRow, UnusedTokenRow)| Session {
+            id: SessionId(session.id),
+            created_at: session.created_at,
+            last_used_at: token.created_at,
+            expires_at: token.expires_at,
         };
         Ok(rows.into_iter().map(session).collect())
     }
@@ -400,8 +373,20 @@ impl SessionStore for PostgresStore {
     }
 }
 
-/// A session's id, when it began, when its last token was given and when that runs out.
-type SessionRow = (i64, DateTime<Utc>, DateTime<Utc>, DateTime<Utc>);
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = sessions)]
+struct SessionRow {
+    id: i64,
+    created_at: DateTime<Utc>,
+}
+
+/// The token of a session that was not used yet.
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = refresh_tokens)]
+struct UnusedTokenRow {
+    created_at: DateTime<Utc>,
+    expires_at: DateTime<Utc>,
+}
 
 /// The new account, or `None` if its address is taken: `ON CONFLICT` waits for rivals, and leaves the transaction whole.
 pub(crate) async fn insert_user_if_new(connection: &mut AsyncPgConnection, new: &NewUser) -> QueryResult<Option<i64>> {

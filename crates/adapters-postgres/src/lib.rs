@@ -7,6 +7,7 @@ mod batch;
 mod booking;
 mod catalog;
 mod connect;
+mod connect_error;
 mod durability;
 mod error;
 mod identity;
@@ -23,11 +24,14 @@ mod statement;
 mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod timeouts;
 mod tls;
 
 pub use batch::PostgresBatchStore;
-pub use connect::ConnectError;
+pub use connect_error::ConnectError;
 pub use durability::Durability;
 pub use migrations::{MigrateError, SchemaState};
-pub use settings::{PostgresSettings, SettingsError};
+pub use parameters::SettingsError;
+pub use settings::PostgresSettings;
 pub use store::PostgresStore;
+pub use tls::TlsError;

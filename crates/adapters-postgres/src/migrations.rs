@@ -10,7 +10,7 @@ use diesel_async::{AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl as _, S
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
 use thiserror::Error;
 
-use crate::connect::ConnectError;
+use crate::connect_error::ConnectError;
 use crate::store::PostgresStore;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/postgres");

@@ -2,7 +2,34 @@
 
 use percent_encoding::percent_decode_str;
 
-use crate::settings::SettingsError;
+use thiserror::Error;
+
+use crate::tls::TlsError;
+
+/// Settings that cannot work.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum SettingsError {
+    /// The text is not a connection string. Its message does not show the text.
+    #[error("{0}")]
+    Syntax(String),
+    /// A parameter is not supported, or its value is not.
+    #[error("{name} {problem}")]
+    Parameter {
+        /// The parameter, by libpq's name.
+        name: String,
+        /// What is wrong with it, and what to do.
+        problem: String,
+    },
+    /// TLS cannot be set up.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+impl SettingsError {
+    pub(crate) fn parameter(name: &str, problem: impl Into<String>) -> Self {
+        Self::Parameter { name: name.to_owned(), problem: problem.into() }
+    }
+}
 
 /// Parameters by libpq's names, in order.
 pub(crate) type Parameters = Vec<(String, String)>;

@@ -4,28 +4,37 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::TimeDelta;
-use diesel::sql_types::{Array, BigInt, Interval, Text};
+use diesel::QueryableByName;
+use diesel::sql_types::{Array, BigInt, Interval, Text, Untyped};
 use diesel_async::RunQueryDsl as _;
 use domain::StoreError;
-use domain::booking::PreparedCommand;
-use domain::retention::{RetentionRule, RetentionStore};
+use domain::ids::BookingId;
+use domain::retention::{RetentionRule, RetentionStore, key_goes_with_its_answer};
 
+use crate::schema::idempotency_keys;
 use crate::statement::{bind, statement};
-use crate::store::{PostgresStore, WriteFailure, within};
+use crate::store::{PostgresStore, WriteFailure};
 
-// What another server is at is skipped: nobody waits, and nobody is in another's way.
-statement!(ForgetAnswers: BigInt = "
-    WITH old AS MATERIALIZED (
-        SELECT user_id, scope, key, hold_id IS NOT NULL OR scope = $3 AS whole FROM idempotency_keys
-        WHERE answer IS NOT NULL AND created_at < now() - $1 ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED
-    ), forgotten AS (
-        UPDATE idempotency_keys AS k SET answer = NULL FROM old
-        WHERE NOT old.whole AND k.user_id = old.user_id AND k.scope = old.scope AND k.key = old.key RETURNING 1
-    ), gone AS (
-        DELETE FROM idempotency_keys AS k USING old
-        WHERE old.whole AND k.user_id = old.user_id AND k.scope = old.scope AND k.key = old.key RETURNING 1
-    )
-    SELECT (SELECT count(*) FROM forgotten) + (SELECT count(*) FROM gone)");
+// Rows that another server has locked are skipped: nobody waits.
+statement!(ReadOldKeys: Untyped = "
+    SELECT user_id, scope, key, booking_id FROM idempotency_keys
+    WHERE answer IS NOT NULL AND created_at < now() - $1 ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED");
+statement!(DeleteKeys: () = "
+    DELETE FROM idempotency_keys AS k USING unnest($1::bigint[], $2::text[], $3::text[]) AS old (user_id, scope, key)
+    WHERE k.user_id = old.user_id AND k.scope = old.scope AND k.key = old.key");
+statement!(DeleteAnswers: () = "
+    UPDATE idempotency_keys AS k SET answer = NULL
+    FROM unnest($1::bigint[], $2::text[], $3::text[]) AS old (user_id, scope, key)
+    WHERE k.user_id = old.user_id AND k.scope = old.scope AND k.key = old.key");
+
+#[derive(QueryableByName)]
+#[diesel(table_name = idempotency_keys)]
+struct OldKeyRow {
+    user_id: i64,
+    scope: String,
+    key: String,
+    booking_id: Option<i64>,
+}
 
 // Holds that ran out, and the claims of theirs that nobody has taken over. Holds come before claims, as they do for those who book.
 statement!(DeleteHolds: BigInt = "
@@ -82,10 +91,7 @@ impl RetentionStore for PostgresStore {
         let keep = TimeDelta::from_std(keep).map_err(StoreError::internal)?;
         let rows_max = i64::from(rows_max);
         let swept: Option<i64> = match what {
-            RetentionRule::Answers => {
-                let own = PreparedCommand::OWN_SCOPE.to_owned();
-                self.first(bind!(ForgetAnswers, Interval = keep, BigInt = rows_max, Text = own)).await?
-            }
+            RetentionRule::Answers => Some(self.delete_answers(keep, rows_max).await?),
             RetentionRule::Holds => self.first(bind!(DeleteHolds, Interval = keep, BigInt = rows_max)).await?,
             RetentionRule::Tenures => self.first(bind!(DeleteTenures, Interval = keep, BigInt = rows_max)).await?,
             RetentionRule::Events => self.first(bind!(DeleteEvents, Interval = keep, BigInt = rows_max)).await?,
@@ -96,10 +102,33 @@ impl RetentionStore for PostgresStore {
 }
 
 impl PostgresStore {
+    async fn delete_answers(&self, keep: TimeDelta, rows_max: i64) -> Result<i64, StoreError> {
+        self.transact(async |connection| {
+            let old = bind!(ReadOldKeys, Interval = keep, BigInt = rows_max).load::<OldKeyRow>(connection).await?;
+            let count = i64::try_from(old.len()).map_err(|error| WriteFailure::Store(StoreError::internal(error)))?;
+            let (keys, answers): (Vec<_>, Vec<_>) =
+                old.into_iter().partition(|row| key_goes_with_its_answer(&row.scope, row.booking_id.map(BookingId)));
+            let users = |rows: &[OldKeyRow]| rows.iter().map(|row| row.user_id).collect::<Vec<_>>();
+            let texts = |rows: &[OldKeyRow], of: fn(&OldKeyRow) -> &String| rows.iter().map(of).cloned().collect();
+            if !keys.is_empty() {
+                let (scopes, names): (Vec<_>, Vec<_>) = (texts(&keys, |row| &row.scope), texts(&keys, |row| &row.key));
+                let delete = bind!(DeleteKeys, Array<BigInt> = users(&keys), Array<Text> = scopes, Array<Text> = names);
+                delete.execute(connection).await?;
+            }
+            if !answers.is_empty() {
+                let (scopes, names): (Vec<_>, Vec<_>) =
+                    (texts(&answers, |row| &row.scope), texts(&answers, |row| &row.key));
+                let delete =
+                    bind!(DeleteAnswers, Array<BigInt> = users(&answers), Array<Text> = scopes, Array<Text> = names);
+                delete.execute(connection).await?;
+            }
+            Ok(count)
+        })
+        .await
+    }
+
     async fn delete_tokens(&self, keep: TimeDelta, rows_max: i64) -> Result<i64, StoreError> {
-        let mut transaction = self.begin().await?;
-        let connection = transaction.connection()?;
-        let outcome = within::<_, StoreError>(async {
+        self.transact(async |connection| {
             let sessions: Vec<i64> = bind!(DeleteTokens, Interval = keep, BigInt = rows_max).load(connection).await?;
             let count =
                 i64::try_from(sessions.len()).map_err(|error| WriteFailure::Store(StoreError::internal(error)))?;
@@ -108,7 +137,6 @@ impl PostgresStore {
             }
             Ok(count)
         })
-        .await;
-        transaction.finish(outcome).await
+        .await
     }
 }

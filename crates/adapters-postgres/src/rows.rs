@@ -1,6 +1,8 @@
 //! Reading rows fallibly: what the database holds is parsed like any other input.
 
 use chrono::{DateTime, Utc};
+use diesel::QueryableByName;
+use diesel::sql_types::{Array, BigInt, Integer, Text};
 use domain::StoreError;
 use domain::booking::{BookingState, BookingStatus, HoldId, SoldSeat};
 use domain::error::with_sources;
@@ -35,24 +37,62 @@ pub fn booking_state(status: &str, cancelled_at: Option<DateTime<Utc>>) -> Resul
     BookingState::from_stored(status, cancelled_at).map_err(bad_row)
 }
 
-/// Reads the seats of a hold or a booking from their columns.
-pub fn sold_seats(
-    ids: Vec<i64>,
-    rows: Vec<String>,
-    numbers: Vec<i32>,
-    categories: Vec<String>,
-    prices: Vec<i64>,
-) -> Result<Vec<SoldSeat>, StoreError> {
-    if ids.is_empty() {
-        return Err(bad_row("a hold or a booking without seats"));
-    }
-    let columns = ids.into_iter().zip(rows).zip(numbers).zip(categories).zip(prices);
-    let seat = |((((id, row), number), category), price_minor)| SoldSeat {
-        id: SeatId(id),
-        row,
-        number,
-        category,
-        price_minor,
-    };
-    Ok(columns.map(seat).collect())
+/// The seats of a hold or a booking: one array for each column, in the order of the seats.
+#[derive(QueryableByName)]
+pub struct SoldSeatColumns {
+    #[diesel(sql_type = Array<BigInt>)]
+    pub seat_ids: Vec<i64>,
+    #[diesel(sql_type = Array<Text>)]
+    pub seat_rows: Vec<String>,
+    #[diesel(sql_type = Array<Integer>)]
+    pub seat_numbers: Vec<i32>,
+    #[diesel(sql_type = Array<Text>)]
+    pub seat_categories: Vec<String>,
+    #[diesel(sql_type = Array<BigInt>)]
+    pub seat_prices: Vec<i64>,
 }
+
+impl SoldSeatColumns {
+    /// Returns the seats.
+    pub fn seats(self) -> Result<Vec<SoldSeat>, StoreError> {
+        if self.seat_ids.is_empty() {
+            return Err(bad_row("a hold or a booking without seats"));
+        }
+        let ids = self.seat_ids.into_iter();
+        let columns = ids.zip(self.seat_rows).zip(self.seat_numbers).zip(self.seat_categories).zip(self.seat_prices);
+        let seat = |((((id, row), number), category), price_minor)| SoldSeat {
+            id: SeatId(id),
+            row,
+            number,
+            category,
+            price_minor,
+        };
+        Ok(columns.map(seat).collect())
+    }
+}
+
+/// The SQL of [`SoldSeatColumns`], from the rows `$of` (`booking_seats` or `hold_seats`) that meet a condition.
+macro_rules! sold_seat_columns {
+    ($of:literal, $condition:literal) => {
+        concat!(
+            "SELECT coalesce(array_agg(sold.seat_id ORDER BY sold.position), '{}') AS seat_ids,
+                coalesce(array_agg(seats.row_label ORDER BY sold.position), '{}') AS seat_rows,
+                coalesce(array_agg(seats.number ORDER BY sold.position), '{}') AS seat_numbers,
+                coalesce(array_agg(sold.category ORDER BY sold.position), '{}') AS seat_categories,
+                coalesce(array_agg(sold.price_minor ORDER BY sold.position), '{}') AS seat_prices
+            FROM ",
+            $of,
+            " AS sold JOIN seats ON seats.id = sold.seat_id WHERE ",
+            $condition
+        )
+    };
+}
+
+/// `Claim::is_live` of the domain as SQL, for a claim `c`.
+macro_rules! claim_is_live {
+    () => {
+        "(c.status <> 'held' OR c.expires_at > now())"
+    };
+}
+
+pub(crate) use {claim_is_live, sold_seat_columns};

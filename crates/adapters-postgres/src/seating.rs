@@ -4,35 +4,48 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use diesel::prelude::*;
-use diesel::sql_types::{Array, BigInt, Nullable, Text};
+use diesel::sql_types::{Array, BigInt, Nullable, Text, Untyped};
 use domain::StoreError;
 use domain::ids::{LayoutId, SeatId, ShowId, UserId};
 use domain::seating::{CategoryPrice, ClaimStatus, Layout, LayoutStore, Seat, SeatClaim, SeatingStore, ShowSeating};
 
 use crate::error::bad_row;
-use crate::rows::{currency, parse_all};
-use crate::schema::seats;
+use crate::rows::{claim_is_live, currency, parse_all};
+use crate::schema::{seats, shows};
 use crate::statement::{bind, statement};
 use crate::store::PostgresStore;
 
 // One statement, so that prices and claims are of one instant. Costs as much as the show has claims, not seats.
-statement!(ReadSeating: (
-    BigInt, Text, Array<Text>, Array<BigInt>, Array<BigInt>, Array<Text>, Array<Nullable<BigInt>>,
-) = "
-    SELECT s.layout_id, s.currency, prices.categories, prices.minors, claims.seat_ids, claims.statuses, claims.user_ids
+statement!(ReadSeating: Untyped = concat!("
+    SELECT s.layout_id, s.currency, prices.*, claims.*
     FROM shows s
     CROSS JOIN LATERAL (
-        SELECT coalesce(array_agg(p.category), '{}') AS categories, coalesce(array_agg(p.price_minor), '{}') AS minors
+        SELECT coalesce(array_agg(p.category), '{}') AS categories, coalesce(array_agg(p.price_minor), '{}') AS prices
         FROM show_prices p WHERE p.show_id = s.id
     ) prices
     CROSS JOIN LATERAL (
         SELECT coalesce(array_agg(c.seat_id), '{}') AS seat_ids, coalesce(array_agg(c.status), '{}') AS statuses,
             coalesce(array_agg(c.user_id), '{}') AS user_ids
-        FROM seat_claims c WHERE c.show_id = s.id AND (c.status <> 'held' OR c.expires_at > now())
+        FROM seat_claims c WHERE c.show_id = s.id AND ", claim_is_live!(), "
     ) claims
-    WHERE s.id = $1");
+    WHERE s.id = $1"));
 
-type SeatingRow = (i64, String, Vec<String>, Vec<i64>, Vec<i64>, Vec<String>, Vec<Option<i64>>);
+#[derive(QueryableByName)]
+#[diesel(table_name = shows)]
+struct SeatingRow {
+    layout_id: i64,
+    currency: String,
+    #[diesel(sql_type = Array<Text>)]
+    categories: Vec<String>,
+    #[diesel(sql_type = Array<BigInt>)]
+    prices: Vec<i64>,
+    #[diesel(sql_type = Array<BigInt>)]
+    seat_ids: Vec<i64>,
+    #[diesel(sql_type = Array<Text>)]
+    statuses: Vec<String>,
+    #[diesel(sql_type = Array<Nullable<BigInt>>)]
+    user_ids: Vec<Option<i64>>,
+}
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = seats)]
@@ -76,13 +89,13 @@ impl LayoutStore for PostgresStore {
 }
 
 fn seating(show_id: ShowId, row: SeatingRow) -> Result<ShowSeating, StoreError> {
-    let (layout_id, code, categories, minors, seat_ids, statuses, user_ids) = row;
-    let claims = seat_ids.into_iter().zip(statuses).zip(user_ids).collect();
+    let claims = row.seat_ids.into_iter().zip(row.statuses).zip(row.user_ids).collect();
+    let prices = row.categories.into_iter().zip(row.prices);
     Ok(ShowSeating {
         show_id,
-        layout_id: LayoutId(layout_id),
-        currency: currency(&code)?,
-        prices: categories.into_iter().zip(minors).map(|(category, minor)| CategoryPrice { category, minor }).collect(),
+        layout_id: LayoutId(row.layout_id),
+        currency: currency(&row.currency)?,
+        prices: prices.map(|(category, minor)| CategoryPrice { category, minor }).collect(),
         claims: parse_all(claims, |((seat_id, status), user_id)| {
             Ok(SeatClaim {
                 seat_id: SeatId(seat_id),

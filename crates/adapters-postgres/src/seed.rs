@@ -15,7 +15,7 @@ use crate::identity::insert_user_if_new;
 use crate::migrations::{LOCK_PAUSE, try_schema_lock};
 use crate::schema::{halls, layouts, movies, theatres};
 use crate::statement::{bind, statement};
-use crate::store::{PostgresStore, WriteFailure, within};
+use crate::store::{PostgresStore, WriteFailure};
 
 statement!(IsUsed: Bool = "SELECT EXISTS (SELECT 1 FROM movies) OR EXISTS (SELECT 1 FROM theatres)");
 statement!(InsertSeats: () = "
@@ -46,9 +46,7 @@ type Failure = WriteFailure<StoreError>;
 #[async_trait]
 impl Seeder for PostgresStore {
     async fn seed(&self, plan: &SeedPlan) -> Result<Seeded, StoreError> {
-        let mut transaction = self.begin().await?;
-        let connection = transaction.connection()?;
-        let outcome = within(async {
+        self.transact(async |connection| {
             // Who seeds at the same time adds what is missing after us: nothing.
             while !try_schema_lock(connection, "pg_try_advisory_xact_lock").await? {
                 tokio::time::sleep(LOCK_PAUSE).await;
@@ -68,8 +66,7 @@ impl Seeder for PostgresStore {
             seeded.shows = insert_shows(connection, &plan.shows).await?;
             Ok(seeded)
         })
-        .await;
-        transaction.finish(outcome).await
+        .await
     }
 
     async fn is_empty(&self) -> Result<bool, StoreError> {

@@ -11,7 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 
-use crate::connect::{ConnectError, connect_error};
+use crate::connect_error::{ConnectError, connect_error};
 use crate::settings::{PostgresSettings, Target};
 
 /// The oldest version that this program is tested with.

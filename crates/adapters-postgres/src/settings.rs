@@ -4,46 +4,19 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use thiserror::Error;
 use tokio_postgres::Config;
 use tokio_postgres::config::{ChannelBinding, SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::connect::CONNECT_MAX;
 use crate::durability::Durability;
-use crate::parameters::{self, Parameters};
-use crate::store::CALL_MAX;
+use crate::parameters::{self, Parameters, SettingsError};
+use crate::timeouts::{CALL_MAX, CONNECT_MAX};
 use crate::tls::{Verification, client_config};
 
 /// The longest `connect_timeout`.
 const CONNECT_TIMEOUT_MAX: u64 = 60;
 /// What PostgreSQL calls this program where `application_name` does not say otherwise.
 const APPLICATION_NAME: &str = "movie-booking";
-
-/// Settings that cannot work.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum SettingsError {
-    /// The text is not a connection string. Its message does not show the text.
-    #[error("{0}")]
-    Syntax(String),
-    /// A parameter is not supported, or its value is not.
-    #[error("{name} {problem}")]
-    Parameter {
-        /// The parameter, by libpq's name.
-        name: String,
-        /// What is wrong with it, and what to do.
-        problem: String,
-    },
-    /// TLS cannot be set up.
-    #[error("{0}")]
-    Tls(String),
-}
-
-impl SettingsError {
-    pub(crate) fn parameter(name: &str, problem: impl Into<String>) -> Self {
-        Self::Parameter { name: name.to_owned(), problem: problem.into() }
-    }
-}
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Tls {
@@ -169,13 +142,6 @@ impl PostgresSettings {
         given.nothing_is_left()?;
         settings.connector()?;
         Ok(settings)
-    }
-
-    /// The same database server, another database.
-    #[must_use]
-    pub fn with_database(mut self, name: &str) -> Self {
-        self.config.dbname(name);
-        self
     }
 
     pub(crate) fn connector(&self) -> Result<Option<MakeRustlsConnect>, SettingsError> {

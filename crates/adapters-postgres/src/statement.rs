@@ -13,7 +13,8 @@ use diesel::result::QueryResult;
 pub trait Statement: 'static {
     /// The text, with `$1`, `$2` … for its parameters.
     const SQL: &'static str;
-    /// The SQL types of the columns of its rows; `()` if it has none.
+    /// `Untyped` if its rows are structs, whose fields have the names and types of the columns; else the SQL type of the row; `()` if it
+    /// returns none.
     type Columns;
 }
 
@@ -53,7 +54,7 @@ impl<S: Statement, Q> Query for Prepared<S, Q> {
     type SqlType = S::Columns;
 }
 
-/// Declares a statement: `statement!(Name: (BigInt, Text) = "SELECT …");`
+/// Declares a statement: `statement!(Name: Untyped = "SELECT …");`
 macro_rules! statement {
     ($(#[$doc:meta])* $name:ident: $columns:ty = $sql:expr) => {
         $(#[$doc])*

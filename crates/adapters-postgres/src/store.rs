@@ -14,14 +14,12 @@ use domain::booking::{History, HistorySource};
 use domain::health::{Degradation, Dependency, PoolUse};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::connect::{CONNECT_MAX, with_cause};
 use crate::durability::{OBSERVED_EVERY, Observe, Observed, ServerState};
-use crate::error::{condition, store_error};
+use crate::error::{condition, store_error, with_cause};
 use crate::settings::PostgresSettings;
 use crate::statement::{bind, statement};
+use crate::timeouts::{CALL_MAX, CONNECT_MAX};
 
-/// How long a call to the database may take, waiting for a connection included.
-pub const CALL_MAX: Duration = Duration::from_secs(5);
 /// How long `/readyz` waits.
 const CHECK_MAX: Duration = Duration::from_secs(2);
 
@@ -99,16 +97,20 @@ impl PostgresStore {
         Ok(self.load(query).await?.into_iter().next())
     }
 
-    /// Begins a transaction, on a connection that has just answered that it can write: a write is not tried again, because one
-    /// whose connection was lost may be written.
-    pub(crate) async fn begin(&self) -> Result<Transaction, StoreError> {
-        let connection = self.writable().await?;
-        let mut transaction = Transaction { connection: Some(connection) };
-        match within(async { Ok(transaction.connection()?.batch_execute("BEGIN").await?) }).await {
-            Ok(()) => Ok(transaction),
-            Err(WriteFailure::Query(error)) => Err(store_error(error)),
-            Err(WriteFailure::Refused(error) | WriteFailure::Store(error)) => Err(error),
-        }
+    /// Runs `part` in a transaction, on a connection that has just answered that it can write. Commits a success and rolls anything else
+    /// back. A write is not tried again, because one whose connection was lost may be written.
+    pub(crate) async fn transact<T, E, F>(&self, part: F) -> Result<T, E>
+    where
+        E: From<StoreError>,
+        for<'c> F: AsyncFnOnce(&'c mut AsyncPgConnection) -> Result<T, WriteFailure<E>>
+            + AsyncPart<&'c mut AsyncPgConnection, Result<T, WriteFailure<E>>, Running: Send>
+            + Send,
+    {
+        let mut transaction = Transaction { connection: Some(self.writable().await?) };
+        let begun = within::<_, E>(async { Ok(transaction.connection()?.batch_execute("BEGIN").await?) }).await;
+        begun.map_err(WriteFailure::into_error)?;
+        let outcome = within(part(transaction.connection()?)).await;
+        transaction.finish(outcome).await
     }
 
     /// A connection that can write. Those that cannot, or do not answer, are thrown away: a session that was opened while the
@@ -135,20 +137,34 @@ impl PostgresStore {
     }
 }
 
+/// A closure that returns a future, whose type can be bounded here.
+pub(crate) trait AsyncPart<Argument, Output>: FnOnce(Argument) -> Self::Running {
+    /// The future.
+    type Running: Future<Output = Output>;
+}
+
+impl<F, Running, Argument, Output> AsyncPart<Argument, Output> for F
+where
+    F: FnOnce(Argument) -> Running,
+    Running: Future<Output = Output>,
+{
+    type Running = Running;
+}
+
 /// A transaction on a connection of the pool. Dropped before it is finished it takes the connection with it: what is in the
 /// middle of something is nobody else's.
-pub(crate) struct Transaction {
+struct Transaction {
     connection: Option<Object<AsyncPgConnection>>,
 }
 
 impl Transaction {
     /// The connection.
-    pub(crate) fn connection(&mut self) -> Result<&mut AsyncPgConnection, StoreError> {
+    fn connection(&mut self) -> Result<&mut AsyncPgConnection, StoreError> {
         self.connection.as_deref_mut().ok_or_else(|| StoreError::internal("the transaction is over"))
     }
 
     /// Commits a success, and rolls anything else back.
-    pub(crate) async fn finish<T, E: From<StoreError>>(mut self, outcome: Result<T, WriteFailure<E>>) -> Result<T, E> {
+    async fn finish<T, E: From<StoreError>>(mut self, outcome: Result<T, WriteFailure<E>>) -> Result<T, E> {
         let end = if outcome.is_ok() { "COMMIT" } else { "ROLLBACK" };
         let ended =
             within(async { Ok::<_, WriteFailure<StoreError>>(self.connection()?.batch_execute(end).await?) }).await;
@@ -176,9 +192,7 @@ impl Drop for Transaction {
 }
 
 /// Runs a part of a transaction, for as long as a call may take.
-pub(crate) async fn within<T, E>(
-    part: impl Future<Output = Result<T, WriteFailure<E>>> + Send,
-) -> Result<T, WriteFailure<E>> {
+async fn within<T, E>(part: impl Future<Output = Result<T, WriteFailure<E>>> + Send) -> Result<T, WriteFailure<E>> {
     match timeout(CALL_MAX, part).await {
         Ok(outcome) => outcome,
         Err(elapsed) => Err(WriteFailure::Store(StoreError::unavailable(elapsed))),

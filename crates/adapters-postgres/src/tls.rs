@@ -9,8 +9,11 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_t
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
-
-use crate::settings::SettingsError;
+use thiserror::Error;
+/// TLS cannot be set up, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{0}")]
+pub struct TlsError(String);
 
 /// How much of a server's certificate is checked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,11 +27,11 @@ pub enum Verification {
 }
 
 /// The client's side of TLS. Trusts the certificates of `root_cert`, else those of the system.
-pub fn client_config(verification: Verification, root_cert: Option<&Path>) -> Result<ClientConfig, SettingsError> {
+pub fn client_config(verification: Verification, root_cert: Option<&Path>) -> Result<ClientConfig, TlsError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
-        .map_err(|error| SettingsError::Tls(error.to_string()))?;
+        .map_err(|error| TlsError(error.to_string()))?;
     let authority = match verification {
         Verification::AuthorityAndHost => {
             return Ok(builder.with_root_certificates(roots(root_cert)?).with_no_client_auth());
@@ -43,18 +46,18 @@ pub fn client_config(verification: Verification, root_cert: Option<&Path>) -> Re
 fn authority_verifier(
     roots: RootCertStore,
     provider: Arc<CryptoProvider>,
-) -> Result<Arc<WebPkiServerVerifier>, SettingsError> {
+) -> Result<Arc<WebPkiServerVerifier>, TlsError> {
     WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
         .build()
-        .map_err(|error| SettingsError::Tls(error.to_string()))
+        .map_err(|error| TlsError(error.to_string()))
 }
 
-fn roots(root_cert: Option<&Path>) -> Result<RootCertStore, SettingsError> {
+fn roots(root_cert: Option<&Path>) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     match root_cert {
         Some(path) => {
             let unreadable = |error: &dyn std::fmt::Display| {
-                SettingsError::Tls(format!("the CA file {} cannot be read: {error}", path.display()))
+                TlsError(format!("the CA file {} cannot be read: {error}", path.display()))
             };
             for certificate in CertificateDer::pem_file_iter(path).map_err(|error| unreadable(&error))? {
                 let certificate = certificate.map_err(|error| unreadable(&error))?;
@@ -66,7 +69,7 @@ fn roots(root_cert: Option<&Path>) -> Result<RootCertStore, SettingsError> {
         }
     }
     if roots.is_empty() {
-        return Err(SettingsError::Tls("there is no CA certificate to check the server's by".to_owned()));
+        return Err(TlsError("there is no CA certificate to check the server's by".to_owned()));
     }
     Ok(roots)
 }

@@ -10,6 +10,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use domain::random::{OperationId, Random};
+use fred::interfaces::ClientLike as _;
+use fred::types::config::{Config, ServerConfig};
+use fred::types::{Builder, ClusterHash, CustomCommand, FromValue, Value};
 use tempfile::TempDir;
 use testcontainers::CopyTargetOptions;
 use testcontainers::runners::AsyncRunner as _;
@@ -132,16 +135,14 @@ impl TestRedis {
         Err(failure)
     }
 
-    /// Sends one command, and gives what is answered as it came.
-    pub async fn command(&self, parts: &[&[u8]]) -> TestResult<Vec<u8>> {
-        command(self.port, parts).await
+    /// Sends one command, on a connection of its own.
+    pub async fn command<R: FromValue>(&self, name: &str, arguments: &[&[u8]]) -> TestResult<R> {
+        command(self.port, name, arguments).await
     }
 
-    /// Every key that the server has.
+    /// Returns every key that the server has.
     pub async fn keys(&self) -> TestResult<Vec<String>> {
-        let answer = String::from_utf8(self.command(&[b"KEYS", b"*"]).await?)?;
-        // A count, then for each key its length and itself.
-        Ok(answer.lines().skip(2).step_by(2).map(str::to_owned).collect())
+        self.command("KEYS", &[b"*"]).await
     }
 }
 
@@ -160,9 +161,9 @@ async fn run(port: u16, role: &Role) -> TestResult<Running> {
     };
     tokio::time::timeout(START_MAX, answers(port, role, &name)).await.map_err(|_| "Redis does not start")?;
     if *role == Role::Cluster {
-        command(port, &[b"CLUSTER", b"ADDSLOTSRANGE", b"0", b"16383"]).await?;
-        let is_ok =
-            async || command(port, &[b"CLUSTER", b"INFO"]).await.is_ok_and(|info| contains(&info, b"cluster_state:ok"));
+        command::<Value>(port, "CLUSTER", &[b"ADDSLOTSRANGE", b"0", b"16383"]).await?;
+        let info = async || command::<String>(port, "CLUSTER", &[b"INFO"]).await;
+        let is_ok = async || info().await.is_ok_and(|info| info.contains("cluster_state:ok"));
         let ready = async {
             while !is_ok().await {
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -174,15 +175,15 @@ async fn run(port: u16, role: &Role) -> TestResult<Running> {
 }
 
 async fn answers(port: u16, role: &Role, name: &str) {
-    let question: &[&[u8]] = match role {
-        Role::Sentinel { .. } => &[b"SENTINEL", b"MYID"],
-        Role::Single | Role::Cluster => &[b"CONFIG", b"GET", b"appendfilename"],
-    };
-    loop {
-        match command(port, question).await {
-            Ok(answer) if contains(&answer, name.as_bytes()) => return,
-            _ => tokio::time::sleep(Duration::from_millis(10)).await,
+    let ask = async || match role {
+        Role::Sentinel { .. } => command::<String>(port, "SENTINEL", &[b"MYID"]).await,
+        Role::Single | Role::Cluster => {
+            let setting: (String, String) = command(port, "CONFIG", &[b"GET", b"appendfilename"]).await?;
+            Ok(setting.1)
         }
+    };
+    while ask().await.ok().as_deref() != Some(name) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
@@ -251,46 +252,15 @@ async fn run_container(image: &str, port: u16, role: &Role, name: &str) -> TestR
     Ok(Running::Container { _container: Box::new(request.start().await?) })
 }
 
-/// Sends one command on a connection of its own.
-async fn command(port: u16, parts: &[&[u8]]) -> TestResult<Vec<u8>> {
-    let mut request = format!("*{}\r\n", parts.len()).into_bytes();
-    for part in parts {
-        request.extend_from_slice(format!("${}\r\n", part.len()).as_bytes());
-        request.extend_from_slice(part);
-        request.extend_from_slice(b"\r\n");
-    }
-    let mut connection = TcpStream::connect(("127.0.0.1", port)).await?;
-    connection.write_all(&request).await?;
-    let (mut answer, mut chunk) = (Vec::new(), vec![0; 64 * 1024]);
-    while end_of_answer(&answer).is_none() {
-        let length = connection.read(&mut chunk).await?;
-        if length == 0 {
-            return Err("Redis has not answered to the end".into());
-        }
-        answer.extend_from_slice(chunk.get(..length).unwrap_or_default());
-    }
-    Ok(answer)
-}
-
-/// Where the first answer ends, if all of it is there.
-fn end_of_answer(bytes: &[u8]) -> Option<usize> {
-    let line = bytes.windows(2).position(|window| window == b"\r\n")?;
-    let number = std::str::from_utf8(bytes.get(1..line)?).ok()?.parse::<usize>();
-    let mut end = line + 2;
-    match (bytes.first()?, number) {
-        (b'$', Ok(length)) => end += length + 2,
-        (b'*', Ok(count)) => {
-            for _ in 0..count {
-                end += end_of_answer(bytes.get(end..)?)?;
-            }
-        }
-        _ => {}
-    }
-    (end <= bytes.len()).then_some(end)
-}
-
-fn contains(text: &[u8], part: &[u8]) -> bool {
-    text.windows(part.len()).any(|window| window == part)
+async fn command<R: FromValue>(port: u16, name: &str, arguments: &[&[u8]]) -> TestResult<R> {
+    let config = Config { server: ServerConfig::new_centralized("127.0.0.1", port), ..Config::default() };
+    let client = Builder::from_config(config).build()?;
+    let connection = client.init().await?;
+    let arguments = arguments.iter().map(|argument| Value::from(Box::<[u8]>::from(*argument))).collect();
+    let answer = client.custom(CustomCommand::new(name, ClusterHash::FirstKey, false), arguments).await;
+    client.quit().await?;
+    connection.await??;
+    Ok(answer?)
 }
 
 /// As random as the standard library: names of tests need no more.
@@ -460,19 +430,6 @@ impl RequestReader {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn answers_end_where_all_of_them_is_there() {
-        for answer in
-            ["+OK\r\n", "-ERR no\r\n", ":1\r\n", "$-1\r\n", "$2\r\nab\r\n", "*2\r\n*1\r\n$1\r\na\r\n:1\r\n", "*0\r\n"]
-        {
-            let more = format!("{answer}:7\r\n");
-            for end in 0..more.len() {
-                let expected = (end >= answer.len()).then_some(answer.len());
-                assert_eq!(end_of_answer(&more.as_bytes()[..end]), expected, "{end} bytes of {answer:?}");
-            }
-        }
-    }
 
     #[test]
     fn commands_are_counted_wherever_they_are_torn() {

@@ -1,14 +1,13 @@
-//! Stored instants at which something was written: the newest of them, and dating those now that are later than now.
+//! Dating rows now that were written at a later instant than now.
 
 use std::collections::BTreeMap;
 
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Nullable, Text};
+use diesel::sql_types::{BigInt, Text};
 use domain::StoreError;
 
 use crate::failure::Failure;
-use crate::migrations::has_table;
 use crate::store::SqliteStore;
 use crate::workers::{in_snapshot, in_transaction};
 
@@ -20,33 +19,6 @@ const PLANNED: [&str; 4] = ["hall_free_at", "sales_open_at", "sales_close_at", "
 pub struct Redated {
     /// Each table with its number of rows, if there are any.
     pub rows: BTreeMap<String, usize>,
-}
-
-/// The newest instant at which something was written, of the tables that are written to most. Each is found by the end of a key: ids, and
-/// rows of tables without one, are in the order of writing.
-pub(crate) fn newest_instant(connection: &mut SqliteConnection) -> Result<Option<i64>, Failure> {
-    #[derive(QueryableByName)]
-    struct Newest {
-        #[diesel(sql_type = Nullable<BigInt>)]
-        at: Option<i64>,
-    }
-    if !has_table(connection, "outbox")? {
-        return Ok(None);
-    }
-    // Ids of bookings are reserved in blocks, so the last id need not be the newest booking.
-    let newest: Newest = diesel::sql_query(
-        "SELECT max(at) AS at FROM (
-            SELECT max(booked_at) AS at FROM (SELECT booked_at FROM bookings ORDER BY id DESC LIMIT 256)
-            UNION ALL SELECT * FROM (SELECT created_at FROM outbox ORDER BY id DESC LIMIT 1)
-            UNION ALL SELECT * FROM (SELECT created_at FROM users ORDER BY id DESC LIMIT 1)
-            UNION ALL SELECT * FROM (SELECT created_at FROM sessions ORDER BY id DESC LIMIT 1)
-            UNION ALL SELECT * FROM (SELECT created_at FROM theatres ORDER BY id DESC LIMIT 1)
-            UNION ALL SELECT * FROM (SELECT created_at FROM shows ORDER BY id DESC LIMIT 1)
-            UNION ALL SELECT * FROM (SELECT created_at FROM holds ORDER BY rowid DESC LIMIT 1)
-            UNION ALL SELECT * FROM (SELECT created_at FROM idempotency_keys ORDER BY rowid DESC LIMIT 1))",
-    )
-    .get_result(connection)?;
-    Ok(newest.at)
 }
 
 impl SqliteStore {

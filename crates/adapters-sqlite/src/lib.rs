@@ -22,6 +22,7 @@ mod seed;
 mod serve_lock;
 mod store;
 mod workers;
+mod written;
 
 // Bundled: the library is built with this program, the same everywhere.
 use libsqlite3_sys as _;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use diesel::migration::{Migration, MigrationSource as _};
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Text};
+use diesel::sql_types::Text;
 use diesel::sqlite::Sqlite;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
 use domain::StoreError;
@@ -16,6 +16,7 @@ use thiserror::Error;
 use crate::failure::Failure;
 use crate::store::{SqliteStore, reset_busy_timeout, set_busy_timeout};
 use crate::workers::{in_snapshot, in_transaction};
+use crate::written::has_table;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
 
@@ -135,17 +136,4 @@ fn versions_run(connection: &mut SqliteConnection) -> Result<Vec<String>, Failur
     }
     let rows: Vec<Version> = diesel::sql_query("SELECT version FROM __diesel_schema_migrations").load(connection)?;
     Ok(rows.into_iter().map(|row| row.version).collect())
-}
-
-pub(crate) fn has_table(connection: &mut SqliteConnection, name: &str) -> Result<bool, Failure> {
-    #[derive(QueryableByName)]
-    struct Found {
-        #[diesel(sql_type = BigInt)]
-        tables: i64,
-    }
-    let found: Found =
-        diesel::sql_query("SELECT count(*) AS tables FROM sqlite_master WHERE type = 'table' AND name = ?")
-            .bind::<Text, _>(name)
-            .get_result(connection)?;
-    Ok(found.tables > 0)
 }

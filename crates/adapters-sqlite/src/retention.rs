@@ -6,13 +6,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use diesel::dsl::exists;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Bool, Text};
+use diesel::sql_types::BigInt;
 use domain::StoreError;
-use domain::booking::PreparedCommand;
-use domain::retention::{RetentionRule, RetentionStore};
+use domain::ids::BookingId;
+use domain::retention::{RetentionRule, RetentionStore, key_goes_with_its_answer};
 
 use crate::failure::Failure;
-use crate::schema::{hold_seats, holds, refresh_tokens, seat_claims, sessions};
+use crate::schema::{hold_seats, holds, idempotency_keys, refresh_tokens, seat_claims, sessions};
 use crate::store::SqliteStore;
 
 #[async_trait]
@@ -23,7 +23,7 @@ impl RetentionStore for SqliteStore {
         let swept = self.write(move |connection| {
             let (before, rows_max) = (clock.now().saturating_sub(kept), i64::from(rows_max));
             match what {
-                RetentionRule::Answers => forget_answers(connection, before, rows_max),
+                RetentionRule::Answers => delete_answers(connection, before, rows_max),
                 RetentionRule::Events => delete_events(connection, before, rows_max),
                 RetentionRule::Holds => delete_holds(connection, before, rows_max),
                 RetentionRule::Tenures => delete_tenures(connection, before, rows_max),
@@ -34,32 +34,29 @@ impl RetentionStore for SqliteStore {
     }
 }
 
-/// The oldest answers go; with them the keys that no booking stays for.
-fn forget_answers(connection: &mut SqliteConnection, before: i64, rows_max: i64) -> Result<usize, Failure> {
-    let sql = "SELECT rowid, hold_id IS NOT NULL OR scope = ? AS whole FROM idempotency_keys
-        WHERE answer IS NOT NULL AND created_at < ? ORDER BY created_at LIMIT ?";
-    let old: Vec<OldKey> = diesel::sql_query(sql)
-        .bind::<Text, _>(PreparedCommand::OWN_SCOPE)
-        .bind::<BigInt, _>(before)
-        .bind::<BigInt, _>(rows_max)
+/// Deletes the oldest answers, some with their keys.
+fn delete_answers(connection: &mut SqliteConnection, before: i64, rows_max: i64) -> Result<usize, Failure> {
+    let old: Vec<(i64, String, String, Option<i64>)> = idempotency_keys::table
+        .filter(idempotency_keys::answer.is_not_null())
+        .filter(idempotency_keys::created_at.lt(before))
+        .order(idempotency_keys::created_at)
+        .limit(rows_max)
+        .select((
+            idempotency_keys::user_id,
+            idempotency_keys::scope,
+            idempotency_keys::key,
+            idempotency_keys::booking_id,
+        ))
         .load(connection)?;
-    for key in &old {
-        let sql = if key.whole {
-            "DELETE FROM idempotency_keys WHERE rowid = ?"
+    for (user_id, scope, key, booking_id) in &old {
+        let row = idempotency_keys::table.find((user_id, scope.as_str(), key.as_str()));
+        if key_goes_with_its_answer(scope, booking_id.map(BookingId)) {
+            diesel::delete(row).execute(connection)?;
         } else {
-            "UPDATE idempotency_keys SET answer = NULL WHERE rowid = ?"
-        };
-        diesel::sql_query(sql).bind::<BigInt, _>(key.rowid).execute(connection)?;
+            diesel::update(row).set(idempotency_keys::answer.eq(None::<Vec<u8>>)).execute(connection)?;
+        }
     }
     Ok(old.len())
-}
-
-#[derive(QueryableByName)]
-struct OldKey {
-    #[diesel(sql_type = BigInt)]
-    rowid: i64,
-    #[diesel(sql_type = Bool)]
-    whole: bool,
 }
 
 /// The claims that were theirs go with them, those that nobody has taken over.

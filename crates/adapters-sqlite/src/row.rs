@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use diesel::prelude::*;
 use domain::booking::HoldId;
 use domain::money::Currency;
 
 use crate::failure::Failure;
+use crate::schema::seat_claims;
 
 /// An instant as it is stored: microseconds since the Unix epoch.
 pub(crate) fn micros(instant: DateTime<Utc>) -> i64 {
@@ -46,4 +48,10 @@ pub(crate) fn hold_id(text: &str) -> Result<HoldId, Failure> {
 /// What a row of a list is, or `None` and a line in the log if it is not as it should be: one bad row must not take a list down.
 pub(crate) fn listed<T>(table: &'static str, id: impl std::fmt::Display, row: Result<T, Failure>) -> Option<T> {
     row.inspect_err(|error| tracing::error!(table, %id, %error, "row.left_out")).ok()
+}
+
+/// `Claim::is_live` of the domain as a condition.
+#[diesel::dsl::auto_type(no_type_alias)]
+pub(crate) fn claim_is_live(now: i64) -> _ {
+    seat_claims::expires_at.is_null().or(seat_claims::expires_at.gt(now))
 }

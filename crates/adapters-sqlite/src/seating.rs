@@ -9,7 +9,7 @@ use domain::ids::{LayoutId, SeatId, ShowId, UserId};
 use domain::seating::{CategoryPrice, ClaimStatus, Layout, LayoutStore, Seat, SeatClaim, SeatingStore, ShowSeating};
 
 use crate::failure::Failure;
-use crate::row::{currency, listed, parsed, small};
+use crate::row::{claim_is_live, currency, listed, parsed, small};
 use crate::schema::{seat_claims, seats, show_prices, shows};
 use crate::store::SqliteStore;
 
@@ -32,7 +32,7 @@ fn show_seating(connection: &mut SqliteConnection, show_id: ShowId, now: i64) ->
         .load(connection)?;
     let claims: Vec<(i64, String, Option<i64>)> = seat_claims::table
         .filter(seat_claims::show_id.eq(show_id.0))
-        .filter(seat_claims::expires_at.is_null().or(seat_claims::expires_at.gt(now)))
+        .filter(claim_is_live(now))
         .select((seat_claims::seat_id, seat_claims::status, seat_claims::user_id))
         .order(seat_claims::seat_id)
         .load(connection)?;

@@ -11,13 +11,14 @@ use diesel::prelude::*;
 use domain::StoreError;
 use domain::clock::Clock;
 use domain::health::PoolUse;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, percent_encode};
 use thiserror::Error;
 
 use crate::clock::{ClockError, StoreClock, SystemClock};
-use crate::dates::newest_instant;
 use crate::disk::Disk;
 use crate::failure::Failure;
 use crate::workers::{Source, Workers, WorkersLimits, in_snapshot, in_transaction};
+use crate::written::newest_instant;
 
 /// One writer: SQLite has one write lock. A job that finds another process holding it waits as long as `BUSY` says, one
 /// that waits in the queue as long as its `patience`: both together stay under the five seconds that a batch has.
@@ -316,15 +317,11 @@ pub(crate) fn reset_busy_timeout(connection: &mut SqliteConnection) -> Result<()
     set_busy_timeout(connection, WRITER_BUSY)
 }
 
-/// SQLite takes the name as a URI: whatever could mean something in one is encoded.
-fn percent_encoded(path: &Path) -> String {
-    path.as_os_str().as_encoded_bytes().iter().fold(String::new(), |mut encoded, byte| {
-        match byte {
-            b'/' | b'.' | b'_' | b'-' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => encoded.push(char::from(*byte)),
-            other => encoded.push_str(&format!("%{other:02X}")),
-        }
-        encoded
-    })
+/// The characters of a path that mean nothing else in a URI, which SQLite takes the name as.
+const NOT_ENCODED: AsciiSet = NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'_').remove(b'-');
+
+fn percent_encoded(path: &Path) -> PercentEncode<'_> {
+    percent_encode(path.as_os_str().as_encoded_bytes(), &NOT_ENCODED)
 }
 
 /// Switches to write-ahead logging, so that readers and the writer don't wait for each other.
@@ -355,6 +352,6 @@ mod tests {
 
     #[test]
     fn a_path_means_itself_and_nothing_else() {
-        assert_eq!(percent_encoded(Path::new("/a b/ü?x=1#y%.db")), "/a%20b/%C3%BC%3Fx%3D1%23y%25.db");
+        assert_eq!(percent_encoded(Path::new("/a b/ü?x=1#y%.db")).to_string(), "/a%20b/%C3%BC%3Fx%3D1%23y%25.db");
     }
 }

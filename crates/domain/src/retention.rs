@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::booking::Tenure;
+use crate::booking::{PreparedCommand, Tenure};
 use crate::error::StoreError;
+use crate::ids::BookingId;
 
 /// How many rows one step takes away at most: nobody who books waits longer than a step takes.
 pub const STEP_ROWS_MAX: u32 = 1_000;
@@ -25,8 +26,7 @@ pub const HOLDS_KEPT: Duration = Duration::from_secs(24 * 3600);
 /// What can be swept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum RetentionRule {
-    /// The bytes of the answers that idempotency keys remember, by when the key was made. A booking's key stays, and the booking;
-    /// a key of a hold goes with its answer, and so does one that no client has sent.
+    /// The answers that idempotency keys remember, by when the key was made, some with their keys ([`key_goes_with_its_answer`]).
     Answers,
     /// Holds, by when they ran out, with their seats and with those of their claims that nobody has taken over.
     Holds,
@@ -49,6 +49,14 @@ impl RetentionRule {
             Self::RefreshTokens => "refresh_tokens",
         }
     }
+}
+
+/// Returns whether a key is deleted together with its answer.
+///
+/// A client's key of a booking stays: a late retry still gets the booking and makes no second one. A key of a hold does not have to,
+/// because the hold is over by then, and no client sends a key of the scope [`PreparedCommand::OWN_SCOPE`].
+pub fn key_goes_with_its_answer(scope: &str, booking: Option<BookingId>) -> bool {
+    booking.is_none() || scope == PreparedCommand::OWN_SCOPE
 }
 
 /// Takes away what is not kept any longer.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use adapters_auth::{OsRandom, TokioTimer};
 use adapters_local::CachedLayouts;
-use api_actix::calls::booking::JsonAnswers;
+use api_actix::calls::answers::JsonAnswers;
 use api_actix::settings;
 use api_actix::wiring::stores::{OpenStore, Purpose};
 use clap::ValueEnum;

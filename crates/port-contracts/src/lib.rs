@@ -47,6 +47,9 @@ pub trait Fixture: Send + Sync {
     /// The first column of the first row, a 64-bit integer. Panics if there is no row or it is null.
     async fn count(&self, sql: &str) -> i64;
 
+    /// The first column of each row, a text that is not null, in the order of the rows.
+    async fn texts(&self, sql: &str) -> Vec<String>;
+
     /// An SQL expression for the instant `seconds` from now, as the store keeps instants:
     /// `now() + interval '-5 seconds'`, or an integer literal.
     fn instant(&self, seconds: i64) -> String;
@@ -189,7 +192,7 @@ macro_rules! contract_tests {
                 two_writes_of_one_key_at_once_are_one,
                 two_writes_of_one_seat_at_once_are_one,
                 booking_ids_are_reserved_once,
-                positions_of_seats_begin_at_zero,
+                same_commands_leave_the_same_rows_on_every_store,
                 a_history_is_newest_first_and_paged,
                 a_history_is_filtered_by_time_and_status,
                 a_booking_is_its_owners_alone,

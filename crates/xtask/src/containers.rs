@@ -36,7 +36,7 @@ pub struct Containers {
 impl Containers {
     /// Starts both, and waits until they answer.
     pub fn start(images: &TestImages) -> Result<Self, Failure> {
-        let run = random_hex()?;
+        let run = random_hex();
         let leftovers = Leftovers { label: format!("{LABEL}={run}") };
         let postgres = start(postgres(images, &run), &run)?;
         let redis = start(redis(images), &run)?;

@@ -1,13 +1,15 @@
 //! A Redis server for a while: in a temporary folder, on a port of its own, of whatever version is installed.
 
 use std::fs;
-use std::io::{self, Read as _, Write as _};
-use std::net::TcpStream;
+use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use fred::interfaces::ClientLike as _;
+use fred::types::InfoKind;
+use fred::types::config::{Config, ServerConfig};
 use tempfile::TempDir;
 
 use crate::Failure;
@@ -18,8 +20,6 @@ use crate::system::{can_install, free_port, install, on_path};
 const STARTS_MAX: usize = 5;
 /// How long the server may take to start, or to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// More than the answer to INFO has.
-const INFO_BYTES_MAX: usize = 64 * 1024;
 
 /// Finds `redis-server`, or as root on a system with apt-get installs it.
 pub fn find_or_install() -> Result<PathBuf, Failure> {
@@ -104,25 +104,22 @@ impl Drop for RedisServer {
     }
 }
 
-/// What the Redis on this port says of itself.
+/// Asks the Redis on this port about itself.
 pub fn info(port: u16) -> Result<String, Failure> {
-    exchange(port).map_err(|error| format!("Redis does not answer on port {port}: {error}"))
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("cannot start a runtime: {error}"))?;
+    let asked = runtime.block_on(async { tokio::time::timeout(PATIENCE, ask(port)).await });
+    let answer = asked.map_err(|_| "no answer".to_owned()).and_then(|asked| asked.map_err(|error| error.to_string()));
+    answer.map_err(|error| format!("Redis does not answer on port {port}: {error}"))
 }
 
-fn exchange(port: u16) -> io::Result<String> {
-    let mut connection = TcpStream::connect(("127.0.0.1", port))?;
-    connection.set_read_timeout(Some(PATIENCE))?;
-    connection.write_all(b"INFO server\r\nQUIT\r\n")?;
-    let (mut said, mut chunk) = (Vec::new(), [0; 4096]);
-    // It ends the connection once it has said all.
-    while said.len() < INFO_BYTES_MAX {
-        match connection.read(&mut chunk)? {
-            0 => break,
-            read => said.extend(chunk.iter().take(read)),
-        }
-    }
-    let said = String::from_utf8_lossy(&said).into_owned();
-    if said.starts_with('$') { Ok(said) } else { Err(io::Error::other(format!("it says {said:?}"))) }
+async fn ask(port: u16) -> Result<String, fred::error::Error> {
+    let config = Config { server: ServerConfig::new_centralized("127.0.0.1", port), ..Config::default() };
+    let client = fred::types::Builder::from_config(config).build()?;
+    client.init().await?;
+    let info = client.info(Some(InfoKind::Server)).await;
+    client.quit().await?;
+    info
 }
 
 /// A line `name:value` of what Redis says of itself.

@@ -7,11 +7,8 @@ use domain::booking::{
 };
 use domain::ids::SessionId;
 
-use super::link::{Parameters, parameters};
-use super::statements::Statement::{self, *};
-
-/// A statement with its parameters.
-pub(super) type Bound<'a> = (Statement, Parameters<'a>);
+use super::link::{Bound, Parameters, parameters};
+use super::statements::Statement::*;
 
 /// The statements between `BEGIN` and `COMMIT` that make these changes, in the order in which they are sent.
 pub(super) fn script(changes: &WriteSet) -> Vec<Bound<'_>> {

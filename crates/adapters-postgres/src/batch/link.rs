@@ -11,7 +11,6 @@ use futures::{FutureExt as _, TryStreamExt as _, poll};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row};
 
-use super::flight::Bound;
 use super::statements::{Prepared, Statement};
 use crate::durability::{OBSERVED_EVERY, ServerState, observe};
 use crate::error::{Condition, DriverError};
@@ -19,6 +18,8 @@ use crate::settings::PostgresSettings;
 
 /// The parameters of a statement, in order.
 pub(super) type Parameters<'a> = Vec<Box<dyn ToSql + Sync + Send + 'a>>;
+/// A statement with its parameters.
+pub(super) type Bound<'a> = (Statement, Parameters<'a>);
 
 /// The parameters of a statement: `parameters![ids, names]`.
 macro_rules! parameters {

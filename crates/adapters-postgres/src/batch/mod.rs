@@ -16,8 +16,8 @@ use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::{Instant, timeout_at};
 use tokio_postgres::Row;
 
-use self::flight::{Bound, script};
-use self::link::{Link, TransactionError};
+use self::flight::script;
+use self::link::{Bound, Link, TransactionError};
 #[cfg(feature = "testing")]
 pub use self::statements::BOOKING_STATEMENTS;
 use self::statements::Statement;

@@ -14,11 +14,10 @@ use domain::random::{OperationId, Reference};
 use domain::seating::ClaimStatus;
 use tokio_postgres::Row;
 
-use super::flight::Bound;
-use super::link::parameters;
+use super::link::{Bound, parameters};
 use super::statements::Statement::{self, *};
 use crate::error::bad_row;
-use crate::rows::{booking_state, currency, hold_id, sold_seats};
+use crate::rows::{SoldSeatColumns, booking_state, currency, hold_id};
 
 /// Returns the transaction that reads what a batch names, with the statements that it needs.
 pub(super) fn script(named: &ReadSet) -> Vec<Bound<'_>> {
@@ -263,14 +262,14 @@ impl SoldSeatRows {
     /// Returns the seats, in their order.
     fn seats(self) -> Result<Vec<SoldSeat>, StoreError> {
         // The aggregate of no rows is NULL: no seats.
-        let Self { seat_ids, seat_rows, seat_numbers, seat_categories, seat_prices } = self;
-        sold_seats(
-            seat_ids.unwrap_or_default(),
-            seat_rows.unwrap_or_default(),
-            seat_numbers.unwrap_or_default(),
-            seat_categories.unwrap_or_default(),
-            seat_prices.unwrap_or_default(),
-        )
+        let columns = SoldSeatColumns {
+            seat_ids: self.seat_ids.unwrap_or_default(),
+            seat_rows: self.seat_rows.unwrap_or_default(),
+            seat_numbers: self.seat_numbers.unwrap_or_default(),
+            seat_categories: self.seat_categories.unwrap_or_default(),
+            seat_prices: self.seat_prices.unwrap_or_default(),
+        };
+        columns.seats()
     }
 }
 

@@ -47,6 +47,12 @@ impl Fixture for PostgresFixture {
         client.query_one(sql, &[]).await.unwrap().get(0)
     }
 
+    async fn texts(&self, sql: &str) -> Vec<String> {
+        let (client, connection) = tokio_postgres::connect(&self.database.url, NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client.query(sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
+    }
+
     fn instant(&self, seconds: i64) -> String {
         format!("(now() + interval '{seconds} seconds')")
     }

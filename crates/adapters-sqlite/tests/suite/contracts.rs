@@ -36,6 +36,10 @@ impl Fixture for SqliteFixture {
         self.database.count(sql)
     }
 
+    async fn texts(&self, sql: &str) -> Vec<String> {
+        self.database.texts(sql)
+    }
+
     fn instant(&self, seconds: i64) -> String {
         micros_from_now(seconds).to_string()
     }

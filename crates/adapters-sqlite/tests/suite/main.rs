@@ -5,5 +5,4 @@ mod contracts;
 mod faults;
 mod locks;
 mod schema;
-mod speed;
 mod support;

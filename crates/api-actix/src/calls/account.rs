@@ -15,8 +15,7 @@ use futures::stream::{self, Stream, StreamExt as _, TryStreamExt as _};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::booking::BookingView;
-use super::holds::HoldView;
+use super::answers::{BookingView, HoldView};
 use super::identity::UserView;
 use super::instant;
 use crate::http::body::{Body, OptionalBody, body};

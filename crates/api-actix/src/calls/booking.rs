@@ -1,22 +1,15 @@
 //! Bookings.
 
 use actix_web::web::Data;
-use domain::booking::{
-    Action, Answer, AnswerEncoder, BookSeats, Booking, BookingAction, BookingCursor, BookingFilter, BookingStatus,
-    CommandError, CommandRequest, Hold, HoldId, HoldSeats, Refusal, SeatGapRule, SoldSeat, WantedSeats, When,
-};
+use domain::booking::{Action, BookSeats, BookingAction, BookingCursor, BookingFilter, BookingStatus, HoldId, When};
 use domain::ids::{BookingId, SeatId, ShowId};
-use domain::money::{Currency, Money};
 use domain::page::PageRequest;
 use domain::seating::SeatSelection;
-use serde::Serialize;
-use serde_json::Value;
-use utoipa::ToSchema;
 use utoipa::openapi::Schema;
-use utoipa::openapi::schema::{Object, OneOfBuilder};
+use utoipa::openapi::schema::OneOfBuilder;
 
-use super::holds::HoldView;
-use super::{instant, one_of};
+use super::answers::{BookedView, BookingView};
+use super::commands::{execute, with_alternatives};
 use crate::http::body::{Body, BodyReader, JsonBody, body, object};
 use crate::http::call::calls;
 use crate::http::keys::{OptionalKey, RequiredKey};
@@ -124,123 +117,6 @@ parameters! {
     }
 }
 
-/// A seat of a hold or a booking.
-#[derive(Serialize, ToSchema)]
-#[schema(as = SoldSeat)]
-pub struct SoldSeatView {
-    id: i64,
-    row: String,
-    number: i32,
-    category: String,
-    /// As it was held or sold, in major units.
-    price: String,
-}
-
-impl SoldSeatView {
-    /// Renders the seats of a hold or a booking.
-    pub fn list(seats: &[SoldSeat], currency: Currency) -> Vec<Self> {
-        let view = |seat: &SoldSeat| Self {
-            id: seat.id.0,
-            row: seat.row.clone(),
-            number: seat.number,
-            category: seat.category.clone(),
-            price: Money::new(seat.price_minor, currency).to_string(),
-        };
-        seats.iter().map(view).collect()
-    }
-}
-
-/// A booking.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Booking)]
-pub struct BookingView {
-    id: i64,
-    /// What is printed on the ticket.
-    #[schema(example = "7Q2XK0M4ZD")]
-    reference: String,
-    user_id: i64,
-    show_id: i64,
-    /// The first seat.
-    seat_id: Option<i64>,
-    seat_ids: Vec<i64>,
-    seats: Vec<SoldSeatView>,
-    #[schema(schema_with = booking_status)]
-    status: &'static str,
-    /// In major units.
-    total: String,
-    /// ISO 4217.
-    currency: String,
-    #[schema(format = DateTime)]
-    booked_at: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(format = DateTime, nullable = false)]
-    cancelled_at: Option<String>,
-    movie_title: String,
-    theatre_name: String,
-    hall_name: String,
-    #[schema(format = DateTime)]
-    start_time: String,
-}
-
-impl From<&Booking> for BookingView {
-    fn from(booking: &Booking) -> Self {
-        Self {
-            id: booking.id.0,
-            reference: booking.reference.as_str().to_owned(),
-            user_id: booking.user_id.0,
-            show_id: booking.show_id.0,
-            seat_id: booking.seats.first().map(|seat| seat.id.0),
-            seat_ids: booking.seats.iter().map(|seat| seat.id.0).collect(),
-            seats: SoldSeatView::list(&booking.seats, booking.currency),
-            status: booking.status().as_str(),
-            total: booking.total().to_string(),
-            currency: booking.currency.code().to_owned(),
-            booked_at: instant(booking.booked_at),
-            cancelled_at: booking.state.cancelled_at().map(instant),
-            movie_title: booking.movie_title.clone(),
-            theatre_name: booking.theatre_name.clone(),
-            hall_name: booking.hall_name.clone(),
-            start_time: instant(booking.start_time),
-        }
-    }
-}
-
-/// The answer to a booking.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Booked)]
-pub struct BookedView {
-    /// For people.
-    #[schema(example = "Booking successful!")]
-    message: &'static str,
-    booking: BookingView,
-}
-
-/// Encodes the answers that keys remember.
-pub struct JsonAnswers;
-
-impl AnswerEncoder for JsonAnswers {
-    fn encode_booked(&self, booking: &Booking) -> Vec<u8> {
-        to_json(&BookedView { message: "Booking successful!", booking: booking.into() })
-    }
-
-    fn encode_booking(&self, booking: &Booking) -> Vec<u8> {
-        to_json(&BookingView::from(booking))
-    }
-
-    fn encode_hold(&self, hold: &Hold) -> Vec<u8> {
-        to_json(&HoldView::from(hold))
-    }
-}
-
-fn to_json(view: &impl Serialize) -> Vec<u8> {
-    // Strings and numbers in structs can always be written as JSON.
-    serde_json::to_vec(view).unwrap_or_default()
-}
-
-fn booking_status() -> Object {
-    one_of(BookingStatus::ALL.map(BookingStatus::as_str))
-}
-
 async fn book(
     command: Command,
     RequiredKey(key): RequiredKey,
@@ -251,43 +127,7 @@ async fn book(
         BookRequest::Seats(seats) => Action::Book(seats),
         BookRequest::Hold(hold_id) => Action::Redeem(hold_id),
     };
-    Ok(run(&state, key.command(command, action)).await?.into())
-}
-
-/// Runs a command. A refusal of seats that cannot be had names others.
-pub async fn run(state: &AppState, request: CommandRequest) -> Result<Answer, Problem> {
-    let wanted = match &request.action {
-        Action::Book(book) => Some((book.show_id, book.seats.clone())),
-        Action::Hold(HoldSeats { show_id, seats: WantedSeats::These(seats) }) => Some((*show_id, seats.clone())),
-        _ => None,
-    };
-    match in_span("booking.commit", state.booking.execute(request)).await {
-        Ok(answer) => Ok(answer),
-        Err(error) => Err(with_alternatives(state, error, wanted).await),
-    }
-}
-
-/// Adds free seats to a refusal of seats that were chosen one by one.
-async fn with_alternatives(state: &AppState, error: CommandError, wanted: Option<(ShowId, SeatSelection)>) -> Problem {
-    let several = |seats: &SeatSelection| seats.seats().len() > 1;
-    let asked = match (&error, wanted) {
-        (CommandError::Refused(Refusal::SeatUnavailable { .. }), Some((show_id, seats))) if several(&seats) => {
-            Some((show_id, seats))
-        }
-        (CommandError::Refused(Refusal::SeatsLeaveGap { .. }), Some(wanted)) => Some(wanted),
-        _ => None,
-    };
-    let problem = Problem::from(error);
-    let Some((show_id, seats)) = asked else { return problem };
-    let forbid_gaps = state.settings.rules.seat_gaps == SeatGapRule::Forbid;
-    // The refusal stands whether or not the store can list alternatives.
-    match state.seating.alternatives(show_id, seats.seats(), forbid_gaps).await {
-        Ok(groups) => {
-            let ids = |group: &Vec<SeatId>| group.iter().map(|seat| Value::from(seat.0)).collect::<Value>();
-            problem.with("alternatives", groups.iter().map(ids).collect())
-        }
-        Err(_) => problem,
-    }
+    Ok(execute(&state, key.command(command, action)).await?.into())
 }
 
 async fn history(

@@ -1,16 +1,14 @@
 //! Holds: seats that are kept for a caller for some minutes.
 
 use actix_web::web::Data;
-use domain::booking::{Action, Hold, HoldId, HoldSeats, WantedSeats};
+use domain::booking::{Action, HoldId, HoldSeats, WantedSeats};
 use domain::ids::ShowId;
 use domain::seating::{SeatSelection, SeatWish};
-use serde::Serialize;
-use utoipa::ToSchema;
 use utoipa::openapi::Schema;
 use utoipa::openapi::schema::OneOfBuilder;
 
-use super::booking::{SoldSeatView, run};
-use super::instant;
+use super::answers::HoldView;
+use super::commands::execute;
 use crate::http::body::{Body, BodyReader, JsonBody, object};
 use crate::http::call::calls;
 use crate::http::keys::{OptionalKey, RequiredKey};
@@ -103,37 +101,6 @@ impl JsonBody for HoldRequest {
     }
 }
 
-/// Seats that are held for the caller for some minutes.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Hold)]
-pub struct HoldView {
-    /// Unguessable.
-    #[schema(example = "1-7Q2XK0M4ZD7Q2XK0M4ZD7Q2XK0")]
-    id: String,
-    show_id: i64,
-    seats: Vec<SoldSeatView>,
-    /// What the booking will cost, in major units.
-    total: String,
-    /// ISO 4217.
-    currency: String,
-    /// From then on the seats are free.
-    #[schema(format = DateTime)]
-    expires_at: String,
-}
-
-impl From<&Hold> for HoldView {
-    fn from(hold: &Hold) -> Self {
-        Self {
-            id: hold.id.as_str().to_owned(),
-            show_id: hold.show_id.0,
-            seats: SoldSeatView::list(&hold.seats, hold.currency),
-            total: hold.total().to_string(),
-            currency: hold.currency.code().to_owned(),
-            expires_at: instant(hold.expires_at),
-        }
-    }
-}
-
 async fn make(
     command: Command,
     RequiredKey(key): RequiredKey,
@@ -142,7 +109,7 @@ async fn make(
     state: Data<AppState>,
 ) -> Result<CreatedByCommand<HoldView>, Problem> {
     let action = Action::Hold(HoldSeats { show_id, seats });
-    Ok(run(&state, key.command(command, action)).await?.into())
+    Ok(execute(&state, key.command(command, action)).await?.into())
 }
 
 async fn holds(Caller(bearer): Caller, state: Data<AppState>) -> Result<Page<HoldView>, Problem> {
@@ -163,7 +130,7 @@ async fn extend(
     Path(id): Path<HoldId>,
     state: Data<AppState>,
 ) -> Result<ChangedByCommand<HoldView>, Problem> {
-    Ok(run(&state, key.command(command, Action::Extend(id))).await?.into())
+    Ok(execute(&state, key.command(command, Action::Extend(id))).await?.into())
 }
 
 async fn release(
@@ -172,5 +139,5 @@ async fn release(
     Path(id): Path<HoldId>,
     state: Data<AppState>,
 ) -> Result<DoneByCommand, Problem> {
-    Ok(DoneByCommand(run(&state, key.command(command, Action::Release(id))).await?))
+    Ok(DoneByCommand(execute(&state, key.command(command, Action::Release(id))).await?))
 }

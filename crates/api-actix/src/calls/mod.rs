@@ -2,8 +2,10 @@
 //! feature.
 
 pub mod account;
+pub mod answers;
 pub mod booking;
 pub mod catalog;
+mod commands;
 pub mod docs;
 pub mod holds;
 pub mod identity;

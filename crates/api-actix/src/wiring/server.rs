@@ -35,7 +35,7 @@ use thiserror::Error;
 use tokio::task::JoinHandle as Task;
 
 use crate::calls;
-use crate::calls::booking::JsonAnswers;
+use crate::calls::answers::JsonAnswers;
 use crate::connection::{self, Serving};
 use crate::demo::seeding::{SeedError, seed_demo, top_up};
 use crate::http::client_address::ProxyWarnings;

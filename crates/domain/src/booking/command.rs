@@ -13,16 +13,16 @@ use crate::seating::{SeatSelection, SeatWish};
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IdempotencyKey(String);
 
-/// A text that is not a key.
+/// The error for an invalid key.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("an idempotency key has 1 to 255 visible ASCII characters")]
 pub struct IdempotencyKeyError;
 
 impl IdempotencyKey {
-    /// The most characters of a key.
+    /// The maximum length.
     pub const MAX: usize = 255;
 
-    /// Parses a key. A value that is one whole quoted string (the draft's form) is the same key as its content bare.
+    /// Parses a key. One quoted string (the draft's form) is the same key as its content.
     pub fn parse(text: &str) -> Result<Self, IdempotencyKeyError> {
         let bare = match text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
             Some(quoted) => unquote(quoted).unwrap_or_else(|| text.to_owned()),
@@ -32,19 +32,19 @@ impl IdempotencyKey {
         if fits { Ok(Self(bare)) } else { Err(IdempotencyKeyError) }
     }
 
-    /// A key as a store has kept it: bare already.
+    /// Returns the key that a store has kept, without quotes.
     pub fn from_stored(text: String) -> Self {
         Self(text)
     }
 
-    /// The characters.
+    /// Returns the key as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// The content of a quoted string (RFC 8941, 3.3.3): `\"` and `\\` stand for a quote and a backslash. `None` if `quoted` is more
-/// than one string.
+/// Returns the content of a quoted string (RFC 8941, 3.3.3), where `\"` and `\\` stand for a quote and a backslash; `None` if it is not one
+/// string.
 fn unquote(quoted: &str) -> Option<String> {
     let mut content = String::with_capacity(quoted.len());
     let mut characters = quoted.chars();
@@ -59,85 +59,79 @@ fn unquote(quoted: &str) -> Option<String> {
 }
 
 impl std::fmt::Debug for IdempotencyKey {
-    /// A key lets whoever knows it and the account ask for an answer again: it stays out of logs.
+    /// Does not show the key: with it and the account's token one can request the response again.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("IdempotencyKey(…)")
     }
 }
 
-/// What a key belongs to besides its caller: the method and the path, like `POST /api/bookings`.
+/// The method and path that a key was sent with, like `POST /api/bookings`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Scope(pub String);
 
-/// A key with all that makes it one of its kind.
+/// The identity of a key: its owner, its scope and the text from the client.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct KeyName {
-    /// Whose key it is.
     pub user_id: UserId,
-    /// What it was used for.
     pub scope: Scope,
-    /// What the client sent.
     pub key: IdempotencyKey,
 }
 
-/// A digest of a request: two requests with the same are the same.
+/// A digest of a request. Requests with equal digests are equal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Fingerprint(pub [u8; 32]);
 
-/// Book these seats of this show, all or none.
+/// A request to book all of these seats or none.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BookSeats {
     pub show_id: ShowId,
     pub seats: SeatSelection,
 }
 
-/// Which seats are to be held.
+/// The seats to hold.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum WantedSeats {
-    /// These.
     These(SeatSelection),
-    /// The best that there are.
+    /// The best free seats.
     Best(SeatWish),
 }
 
-/// Hold seats of this show, all or none.
+/// A request to hold all of these seats or none.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HoldSeats {
     pub show_id: ShowId,
     pub seats: WantedSeats,
 }
 
-/// A booking and its show: whoever names the one has looked up the other.
+/// A booking and its show. The queue needs the show, so the caller looks it up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ShowBooking {
     pub show_id: ShowId,
     pub booking_id: BookingId,
 }
 
-/// What is to be done.
+/// An action on claims.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Action {
-    /// Book seats.
     Book(BookSeats),
-    /// Hold seats.
     Hold(HoldSeats),
     /// Book the seats of a hold.
     Redeem(HoldId),
-    /// Let a hold last longer.
+    /// Extend a hold.
     Extend(HoldId),
-    /// Give a hold's seats back.
+    /// Release the seats of a hold.
     Release(HoldId),
-    /// Give a booking's seats back.
+    /// Cancel a booking.
     Cancel(ShowBooking),
-    /// Give a booking other seats, as many.
+    /// Exchange the seats of a booking for the same number of other seats.
     Change(ShowBooking, SeatSelection),
 }
 
 impl Action {
-    /// The names of all actions.
+    /// All names.
     pub const NAMES: [&'static str; 7] = ["book", "hold", "redeem", "extend", "release", "cancel", "change"];
 
-    /// Its name, in figures and logs.
+    /// Returns the name for metrics and logs.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Book(_) => "book",
@@ -150,7 +144,7 @@ impl Action {
         }
     }
 
-    /// The show whose claims are written.
+    /// Returns the show whose claims the action changes.
     pub fn show_id(&self) -> ShowId {
         match self {
             Self::Book(book) => book.show_id,
@@ -161,7 +155,7 @@ impl Action {
     }
 }
 
-/// One write to claims, as a caller asks for it.
+/// An action with its caller and idempotency key.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Command {
     /// Who asks, and in which session.
@@ -170,32 +164,32 @@ pub struct Command {
     pub key: Option<KeyName>,
     /// The digest of the request.
     pub fingerprint: Fingerprint,
-    /// What is to be done.
+    /// An action on claims.
     pub action: Action,
 }
 
 impl Command {
-    /// The show whose claims are written. Commands of one show go through one committer.
+    /// Returns the show whose claims the command changes. One committer takes all commands of a show.
     pub fn show_id(&self) -> ShowId {
         self.action.show_id()
     }
 }
 
-/// What is drawn for a command once, however often it is decided again.
+/// Ids that are generated once for each command, even if it is decided several times.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct GeneratedIds {
-    /// What this run of the command is known by.
+    /// Identifies this run of the command.
     pub operation_id: OperationId,
-    /// The id of the booking that it may make.
+    /// The id of the new booking, if there is one.
     pub booking_id: BookingId,
-    /// What would be printed on the ticket.
+    /// The reference of the new booking.
     pub reference: Reference,
-    /// The id of the hold that it may make.
+    /// The id of the new hold, if there is one.
     pub hold_id: HoldId,
 }
 
 impl GeneratedIds {
-    /// Draws what a command on this show may need, but for the booking's id.
+    /// Generates all ids but the booking's.
     pub fn draw(show_id: ShowId, booking_id: BookingId, random: &dyn Random) -> Self {
         Self {
             operation_id: OperationId::draw(random),
@@ -210,18 +204,17 @@ impl GeneratedIds {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PreparedCommand {
     pub command: Command,
-    /// What was drawn for it.
     pub drawn: GeneratedIds,
-    /// The key that its success is remembered by.
+    /// The key that the success is stored under.
     pub key: KeyName,
 }
 
 impl PreparedCommand {
-    /// The scope of keys that no client has sent.
+    /// The scope of generated keys.
     pub const OWN_SCOPE: &'static str = "operation";
 
-    /// A command with what was drawn for it. One without a key gets one of its own: by it a committer whose connection was lost
-    /// learns whether the command was written.
+    /// Returns a command with its ids. A command without a key gets a generated key: if the connection is lost, the committer finds out
+    /// by it whether the command was written.
     pub fn new(command: Command, drawn: GeneratedIds) -> Self {
         let own = || KeyName {
             user_id: command.bearer.caller.user_id,

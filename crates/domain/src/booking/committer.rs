@@ -12,11 +12,11 @@ use futures::channel::oneshot;
 
 use super::command::{GeneratedIds, PreparedCommand};
 use super::decide::{Policy, Success, decide};
+use super::history::History;
 use super::meter::{BookingMeter, RetryReason};
 use super::ports::{AnswerEncoder, BatchStore, BookingIdBlock, WriteError};
 use super::queue::{CommandError, CommandQueue, CommitterLimits, Entry, Lane, Outcome};
 use super::refusal::Refusal;
-use super::replays::History;
 use super::rules::Rules;
 use super::snapshot::{ReadSet, Snapshot};
 use crate::clock::Timer;
@@ -27,55 +27,51 @@ use crate::seating::{Layout, LayoutStore};
 
 /// How often a batch is run before its commands are run one by one.
 const RUNS_TOGETHER: u32 = 3;
-/// How often a command is run by itself before its caller is told to come back.
+/// How often a command is run by itself before the response is `overloaded`.
 const RUNS_ALONE: u32 = 20;
-/// How long a command waits at most before it is run by itself again.
+/// The longest pause before a single command is run again.
 const PAUSE_AFTER_STALE: Duration = Duration::from_millis(8);
-/// How long to wait before a store is asked again what became of a write.
+/// The pause before the outcome of a write is asked for again.
 const PAUSE_AFTER_UNKNOWN: Duration = Duration::from_millis(50);
 
-/// What a committer works with besides its store.
+/// The parts that all committers share.
 #[derive(Clone)]
 pub struct CommitterParts {
-    /// The house's rules.
+    /// The rules of this cinema.
     pub rules: Rules,
-    /// Where layouts are kept.
     pub layouts: Arc<dyn LayoutStore>,
-    /// Writes the answers.
     pub encoder: Arc<dyn AnswerEncoder>,
-    /// Draws the ids of operations and holds, and references.
+    /// The source of operation ids, hold ids and references.
     pub random: Arc<dyn Random>,
-    /// Waits.
     pub timer: Arc<dyn Timer>,
-    /// Is told what happens.
     pub meter: Arc<dyn BookingMeter>,
 }
 
-/// A command that the committer has taken: it is answered by the committer, whatever becomes of its caller.
+/// A command that the committer has taken. The committer finds out its outcome even if the caller has gone away.
 struct Taken {
     prepared: PreparedCommand,
     deadline: Instant,
     reply: oneshot::Sender<Outcome>,
-    /// Whether it was in a write whose outcome is not known.
+    /// Whether it was part of a write with an unknown outcome.
     sent: bool,
 }
 
 impl Taken {
     fn answer(self, outcome: Outcome) {
-        // The caller may have hung up. What was written stays written, and the key tells.
+        // The caller may have hung up. The command stays written, and a retry with its key returns the answer.
         let _ = self.reply.send(outcome);
     }
 
-    /// The failure of a command whose time or tries are over.
+    /// Fails a command that has no time or no run left.
     fn give_up(self) {
         let error = if self.sent { CommandError::OutcomeUnknown } else { CommandError::Overloaded };
         self.answer(Err(error));
     }
 }
 
-/// Why a run of a batch has not settled it.
+/// The reason why a batch must run again.
 enum RunError {
-    /// A row has changed since it was read; or the outcome of the write is not known.
+    /// A row has changed since it was read, or the outcome of the write is unknown.
     Again { unknown: Option<Vec<bool>> },
     /// A generated id is in use already, or may be since the store's history has changed; nothing was written.
     UsedId,
@@ -132,14 +128,14 @@ impl BatchRunner {
         for entry in batch {
             let now = self.parts.timer.instant();
             if entry.deadline <= now || !entry.take() {
-                // Its caller has been told, or is told now.
+                // The caller has received this response already, or receives it now.
                 let _ = entry.reply.send(Err(CommandError::Overloaded));
                 continue;
             }
             self.parts.meter.taken(now.saturating_duration_since(entry.handed_in));
             let drawn = match &no_ids {
                 None => self.draw(entry.command.show_id()).await,
-                // Who comes behind does not wait for the store to fail again.
+                // The commands behind it do not wait for the store to fail again.
                 Some(error) => Err(StoreError::clone(error)),
             };
             match drawn {
@@ -167,7 +163,7 @@ impl BatchRunner {
         }
     }
 
-    /// Runs a batch until all of it is answered. Gives back what is not after so many runs.
+    /// Runs a batch until each command has its outcome, `runs` times at most. Returns the commands that have none.
     async fn run_repeatedly(&mut self, mut batch: Vec<Taken>, runs: u32) -> Vec<Taken> {
         for _ in 0..runs {
             batch = self.drop_late(batch);
@@ -199,11 +195,11 @@ impl BatchRunner {
                         batch = self.wait_until_reachable(batch).await;
                     }
                 }
-                // What was sent may still be written: ask until the deadline.
+                // The earlier write may still be committed: ask until the deadline.
                 Err(RunError::Store(_)) if batch.iter().any(|taken| taken.sent) => {
                     batch = self.wait_until_reachable(batch).await;
                 }
-                // One of them may be what the store can't stand: the others must not fail with it.
+                // One command may cause the failure. Run by themselves, the others succeed.
                 Err(RunError::Store(StoreError::Internal(_))) if batch.len() > 1 => return batch,
                 Err(RunError::Store(error)) => {
                     batch.into_iter().for_each(|taken| taken.answer(Err(CommandError::Store(error.clone()))));
@@ -237,8 +233,8 @@ impl BatchRunner {
                 WriteError::Store(error) => RunError::Store(error),
             })?;
         } else if batch.iter().any(|taken| taken.sent) || replays_read(&used, &decision.outcomes) {
-            // A batch that writes is committed behind everything that it has read. One that only repeats what others have
-            // committed must not say more than the store would still know after a failover.
+            // A batch that writes is committed after everything that it has read. A batch of replays writes nothing, so it must check
+            // that what it has read would survive a failover.
             self.store.confirm().await.map_err(RunError::Store)?;
         }
         Ok(batch.iter().zip(decision.outcomes).map(|(taken, outcome)| trusted(taken, outcome)).collect())
@@ -256,8 +252,7 @@ impl BatchRunner {
         Ok(layouts)
     }
 
-    /// Two that want the same best seats, and read and write by turns, would meet again each time, and the same one lose: a
-    /// random pause lets the other one go ahead.
+    /// Pauses at random. Two commands that compete for the same best seats could otherwise livelock.
     async fn pause_at_random(&self) {
         let mut drawn = [0_u8];
         self.parts.random.fill(&mut drawn);
@@ -265,7 +260,7 @@ impl BatchRunner {
         self.parts.timer.sleep(PAUSE_AFTER_STALE * u32::from(drawn % 32) / 32).await;
     }
 
-    /// Waits until the store answers again, as long as any command has time.
+    /// Waits until the store answers again. Returns the commands that have time left.
     async fn wait_until_reachable(&self, mut batch: Vec<Taken>) -> Vec<Taken> {
         loop {
             self.parts.timer.sleep(PAUSE_AFTER_UNKNOWN).await;
@@ -283,8 +278,8 @@ impl BatchRunner {
         timely
     }
 
-    /// Generates all ids of a batch again, of a new block: the old one is not ours alone, as after a failover to a standby that
-    /// had not heard of it. The id of the operation stays: it names this run, and an earlier write of it may still be on its way.
+    /// Generates all ids of a batch again, from a new block: after a failover, another server may have reserved the old one. The operation
+    /// id stays, because an earlier write with it may still be committed.
     async fn draw_again(&mut self, batch: &mut [Taken]) -> Result<(), StoreError> {
         self.ids = None;
         for Taken { prepared, .. } in batch {
@@ -304,14 +299,14 @@ impl BatchRunner {
     }
 }
 
-/// Whether a replay is answered whose key was read, rather than written by an earlier command of the same batch.
+/// Returns whether a command is a replay of a key that was read, not of an earlier command of the same batch.
 fn replays_read(used: &[bool], outcomes: &[Result<Success, Refusal>]) -> bool {
     used.iter().zip(outcomes).any(|(used, outcome)| *used && outcome.is_ok())
 }
 
-/// What may be said of a command: after a write whose outcome is not known, a refusal is the truth only if the
-/// committed rows behind it keep that write from being committed later. A seat that a rival has, a key that another
-/// request used, or a hold that is gone does; that the show has started or a hold ran out meanwhile does not.
+/// Returns the outcome that the caller may receive. After a write with an unknown outcome, a refusal is certain only if committed rows
+/// prevent that write from being committed later. A seat of another user, a key of another request, and a deleted hold do; a show that has
+/// started or a hold that has expired meanwhile do not.
 fn trusted(taken: &Taken, outcome: Result<Success, Refusal>) -> Outcome {
     match outcome {
         Ok(success) => Ok(success),

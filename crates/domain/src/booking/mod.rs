@@ -1,13 +1,14 @@
-//! Selling seats: never twice, and never twice for a retry.
+//! Booking seats: a seat is never sold twice, and a retry never books twice.
 //!
 //! Every write to claims is a [`Command`] in a bounded queue. The [`Committer`] takes those that wait and runs
-//! **read, decide, write**: it reads what they name ([`BatchStore::read`]), [`decide()`] says what is answered and
-//! written, and [`BatchStore::write`] writes all of it or nothing, and nothing if a row isn't as it was read; then all begins
-//! again. The client's idempotency key is a row of the same transaction, with the bytes of the answer.
+//! **read, decide, write**: [`BatchStore::read`] reads the rows that the commands name, [`decide()`] returns the answers and the changes,
+//! and [`BatchStore::write`] writes all changes or none. If a row has changed since it was read, nothing is written and the batch starts
+//! again. The client's idempotency key is a row of the same transaction, with the body of the response.
 
 mod command;
 mod committer;
 mod decide;
+mod history;
 mod meter;
 mod ports;
 mod queue;
@@ -35,6 +36,9 @@ pub use command::{
 };
 pub use committer::{Committer, CommitterParts, command_queue};
 pub use decide::{Answer, Decision, Policy, Success, decide};
+#[cfg(feature = "mock")]
+pub use history::MockHistorySource;
+pub use history::{History, HistorySource};
 pub use meter::{BookingMeter, CommandResult, NoMeter, RetryReason};
 pub use ports::{
     AnswerEncoder, BatchStore, BookingCursor, BookingFilter, BookingIdBlock, BookingStore, HoldStore, WriteError,
@@ -43,9 +47,9 @@ pub use ports::{
 pub use ports::{MockBatchStore, MockBookingStore, MockHoldStore};
 pub use queue::{CommandError, CommandQueue, CommitterLimits};
 pub use refusal::Refusal;
-pub use replays::{History, HistorySource, Replay, ReplayCache};
 #[cfg(feature = "mock")]
-pub use replays::{MockHistorySource, MockReplayCache};
+pub use replays::MockReplayCache;
+pub use replays::{Replay, ReplayCache};
 pub use rules::{Rules, SeatGapRule};
 pub use service::{BookingAction, BookingService, CommandRequest, ReadBookingError};
 pub use snapshot::{Claim, ClaimError, ReadSet, ShowOffer, Snapshot, StoredKey, StoredUser, Subject, TenureKey};

@@ -12,84 +12,80 @@ use crate::error::{Cause, StoreError};
 use crate::ids::{BookingId, UserId};
 use crate::page::PageRequest;
 
-/// Why a batch was not written.
+/// The reason why a batch was not written.
 #[derive(Debug, Clone, Error)]
 pub enum WriteError {
-    /// A row was not as the changes expect it, a new row was there already, or a lock was not to be had in time. Nothing was
-    /// written.
+    /// A row has changed, a new row exists already, or a lock was not granted in time. Nothing was written.
     #[error("a row has changed since it was read")]
     Stale(#[source] Cause),
-    /// An id or a reference that was generated for the batch is in use already. Nothing was written; others may be free.
+    /// A generated id or reference is in use. Nothing was written; new ones may be free.
     #[error("a generated id is in use already")]
     UsedId(#[source] Cause),
-    /// The connection was lost after the batch was sent: it may be written, now or in a moment, or never.
+    /// The connection was lost after the batch was sent. The batch may be written now, later or never.
     #[error("the connection was lost while the batch was written")]
     Unknown(#[source] Cause),
-    /// The store failed before anything was written.
+    /// The store failed. Nothing was written.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Ids for bookings that nobody else gets: `first` and those that follow.
+/// A block of reserved booking ids that begins at `first`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct BookingIdBlock {
     pub first: i64,
-    /// How many there are. At least one.
+    /// The number of ids, at least one.
     pub count: u32,
 }
 
-/// Reads what a batch of commands names, and writes what was decided. Each method is one atomic act, and MUST end
-/// within five seconds whatever the store does.
+/// Reads and writes batches of commands. Each method is atomic and MUST end within five seconds.
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait BatchStore: Send + Sync {
-    /// Booking ids that are nobody else's. Ids that are never used are no loss.
+    /// Reserves booking ids. Unused ids are lost, which does no harm.
     async fn reserve_booking_ids(&self) -> Result<BookingIdBlock, StoreError>;
 
-    /// Every row that the batch names, as committed at one instant, without locks.
+    /// Reads every row in `named`, in one snapshot and without locks.
     ///
-    /// MUST wait for the outcome of writes by the same keys no more than a plain read does: it sees committed rows only.
+    /// MUST read committed rows only, and MUST NOT wait for writes in progress.
     async fn read(&self, named: &ReadSet) -> Result<Snapshot, StoreError>;
 
-    /// Writes all changes or none, taking locks in one order: the names of held seats, cancellations and rows first, then the rows in the
+    /// Writes all changes or none. Takes locks in one order: the names of held seats, cancellations and rows first, then the rows in the
     /// order of the other fields of [`WriteSet`].
     ///
-    /// MUST return `Stale`, having written nothing, if any row is not as `changes` expects it; `UsedId` if an id that the caller
-    /// generated is taken; `Unknown` if it can't tell whether it was written. If an earlier write of the same key is still on its way, MUST wait for that one's outcome.
+    /// MUST return `Stale` if a row is not as `changes` expects it, `UsedId` if a generated id is in use, and `Unknown` if it cannot find
+    /// out whether the batch was written. MUST wait for the outcome of an earlier write of the same key.
     async fn write(&self, changes: &WriteSet) -> Result<(), WriteError>;
 
-    /// Returns once everything that an earlier read has seen is as durable as a write that has returned.
+    /// Returns when every row that an earlier read has seen is as durable as a write that has returned.
     ///
-    /// A commit can become visible before it is durable: while it waits for a standby its connection may break. MUST fail if the
-    /// store cannot tell in time.
+    /// A commit can become visible before it is durable, while it waits for a standby. MUST fail if the store cannot find out in time.
     async fn confirm(&self) -> Result<(), StoreError>;
 }
 
-/// Writes the answers that keys remember. What it makes is stored, and sent again to the byte.
+/// Encodes response bodies. They are stored with the key, and a retry gets the same bytes.
 pub trait AnswerEncoder: Send + Sync {
-    /// The body that answers a booking that was made.
+    /// Encodes the response to a new booking.
     fn encode_booked(&self, booking: &Booking) -> Vec<u8>;
 
-    /// The body that shows a booking as it is.
+    /// Encodes the present state of a booking.
     fn encode_booking(&self, booking: &Booking) -> Vec<u8>;
 
-    /// The body that shows a hold.
+    /// Encodes a hold.
     fn encode_hold(&self, hold: &Hold) -> Vec<u8>;
 }
 
-/// Which bookings.
+/// Selects bookings.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct BookingFilter {
-    /// Only those whose show has started or not, by the store's clock.
+    /// Only bookings whose show has started, or has not, by the store's clock.
     pub when: Option<When>,
-    /// Only those of this status.
+    /// Only bookings of this status.
     pub status: Option<BookingStatus>,
 }
 
-/// A booking's place in a history, which is ordered newest first: by `booked_at`, then id, both descending.
+/// The position of a booking in a history, which is ordered by `booked_at`, then id, both descending.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct BookingCursor {
-    /// When it was made.
     pub booked_at: DateTime<Utc>,
     pub id: BookingId,
 }
@@ -98,7 +94,7 @@ pub struct BookingCursor {
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait BookingStore: Send + Sync {
-    /// A user's bookings, newest first: the first [`PageRequest::rows`] after the place that is given.
+    /// Returns a user's bookings, newest first: at most [`PageRequest::rows`] after the cursor.
     async fn bookings(
         &self,
         user_id: UserId,
@@ -106,7 +102,7 @@ pub trait BookingStore: Send + Sync {
         page: &PageRequest<BookingCursor>,
     ) -> Result<Vec<Booking>, StoreError>;
 
-    /// One booking of this user. Someone else's is `None`.
+    /// Returns a booking of this user; `None` for another user's.
     async fn booking(&self, user_id: UserId, id: BookingId) -> Result<Option<Booking>, StoreError>;
 }
 
@@ -114,9 +110,9 @@ pub trait BookingStore: Send + Sync {
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait HoldStore: Send + Sync {
-    /// A user's holds that are live by the store's clock, the first to expire first; [`super::types::HOLDS_LISTED_MAX`] at most.
+    /// Returns a user's holds that are live by the store's clock, the first to expire first; [`super::types::HOLDS_LISTED_MAX`] at most.
     async fn holds(&self, user_id: UserId) -> Result<Vec<Hold>, StoreError>;
 
-    /// One live hold of this user. Someone else's is `None`, and so is one that ran out.
+    /// Returns a live hold of this user; `None` if it has expired or belongs to another user.
     async fn hold(&self, user_id: UserId, id: &HoldId) -> Result<Option<Hold>, StoreError>;
 }

@@ -16,37 +16,37 @@ use super::refusal::Refusal;
 use crate::clock::Timer;
 use crate::error::StoreError;
 
-/// Why a command has no answer.
+/// The reason why a command has no answer.
 #[derive(Debug, Clone, Error)]
 pub enum CommandError {
-    /// It was refused; nothing was written.
+    /// Refused. Nothing was written.
     #[error("refused: {0}")]
     Refused(Refusal),
-    /// Too many commands wait, or its turn did not come in time; nothing was written.
+    /// Too many commands wait, or the deadline passed before the committer took it. Nothing was written.
     #[error("too many commands wait")]
     Overloaded,
-    /// The store failed; nothing was written.
+    /// The store failed. Nothing was written.
     #[error(transparent)]
     Store(StoreError),
-    /// It may be written. The same key tells.
+    /// It may be written. A retry with the same key finds out.
     #[error("it is not known whether the command was written")]
     OutcomeUnknown,
 }
 
-/// How much waits, how much travels together, and for how long.
+/// The limits of the queue and of a batch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CommitterLimits {
-    /// How many commands wait for one committer at most. One more is refused at once.
+    /// The most commands that wait for one committer. One more is `Overloaded` at once.
     pub queue_max: usize,
-    /// How many commands are committed together at most.
+    /// The most commands of a batch.
     pub batch_max: usize,
-    /// How long a command may take from its arrival.
+    /// The time from the arrival of a command to its deadline.
     pub timeout: Duration,
 }
 
 pub(super) type Outcome = Result<Success, CommandError>;
 
-/// Where a command is: waiting, then taken by the committer or abandoned by its caller, in one atomic step.
+/// The state of a command: waiting, then either taken by the committer or abandoned by its caller. The change is atomic.
 #[derive(Default)]
 struct Phase(AtomicU8);
 
@@ -84,7 +84,7 @@ impl Entry {
     }
 }
 
-/// Where commands are handed in. One lane for each committer. A show's commands always take the same lane, so that the committers of a
+/// The queue of commands. It has one lane for each committer. A show's commands always take the same lane, so that the committers of a
 /// server do not compete for its rows.
 pub struct CommandQueue {
     // One sender each, never cloned: each clone would make the bounded channel longer by one.
@@ -112,7 +112,7 @@ impl Lane {
 }
 
 impl CommandQueue {
-    /// Makes a queue with so many lanes.
+    /// Returns a queue with `lanes` lanes.
     pub(super) fn new(lanes: usize, timer: Arc<dyn Timer>, limits: CommitterLimits) -> (Self, Vec<Lane>) {
         let waiting = Arc::new(AtomicUsize::new(0));
         // The channel has room for one more than its buffer for each sender.
@@ -123,10 +123,10 @@ impl CommandQueue {
         (Self { lanes: senders, waiting, timer, timeout: limits.timeout }, lanes)
     }
 
-    /// Hands in a command and waits for its answer.
+    /// Enqueues a command and waits for its outcome.
     ///
-    /// A command that still waits when its time is over is abandoned, and has written nothing. One that was taken is
-    /// awaited: only the committer knows what became of it. Dropping the future cancels nothing.
+    /// A command that still waits at its deadline is abandoned and has written nothing. A command that was taken is awaited, because only the
+    /// committer knows its outcome. Dropping the future cancels nothing.
     pub async fn submit(&self, command: Command) -> Outcome {
         let (reply, answered) = oneshot::channel();
         let phase = Arc::new(Phase::default());
@@ -144,9 +144,9 @@ impl CommandQueue {
         let lanes = i64::try_from(self.lanes.len()).unwrap_or(i64::MAX).max(1);
         let lane = usize::try_from(entry.command.show_id().0.rem_euclid(lanes)).unwrap_or_default();
         let lane = self.lanes.get(lane).ok_or(CommandError::Overloaded)?;
-        // Nobody panics while holding it, and a sender has no state to be left half done.
+        // No code panics while it holds the lock, and a sender cannot be left in an invalid state.
         let mut sender = lane.lock().unwrap_or_else(PoisonError::into_inner);
-        // Counted before it can be taken, or the count could go below nothing.
+        // Counted before it can be taken, or the count could underflow.
         self.waiting.fetch_add(1, Ordering::Relaxed);
         sender.try_send(entry).map_err(|_| {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
@@ -154,13 +154,13 @@ impl CommandQueue {
         })
     }
 
-    /// How many commands wait for a committer.
+    /// Returns the number of waiting commands.
     pub fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
     }
 }
 
-/// The committer is gone without an answer.
+/// Returns the outcome of a command whose committer has ended without an answer.
 fn lost(phase: &Phase) -> Outcome {
     if phase.abandon() { Err(CommandError::Overloaded) } else { Err(CommandError::OutcomeUnknown) }
 }

@@ -7,11 +7,12 @@ use thiserror::Error;
 use super::command::{Action, Command, Fingerprint, IdempotencyKey, KeyName, Scope, ShowBooking};
 
 use super::decide::{Answer, Success};
+use super::history::HistorySource;
 use super::meter::{BookingMeter, CommandResult};
 use super::ports::{AnswerEncoder, BookingCursor, BookingFilter, BookingStore, HoldStore};
 use super::queue::{CommandError, CommandQueue};
 use super::refusal::Refusal;
-use super::replays::{HistorySource, Replay, ReplayCache};
+use super::replays::{Replay, ReplayCache};
 use super::snapshot::Subject;
 use super::types::{Booking, Hold, HoldId};
 use crate::error::StoreError;

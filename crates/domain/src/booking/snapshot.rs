@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use thiserror::Error;
 
 use super::command::{Action, BookSeats, Fingerprint, HoldSeats, KeyName, PreparedCommand, WantedSeats};
-use super::replays::History;
+use super::history::History;
 use super::rules::{Rules, SeatGapRule};
 use super::types::{Booking, Hold, HoldId, Tenure};
 use crate::catalog::ShowStatus;
@@ -16,31 +16,31 @@ use crate::money::Currency;
 use crate::random::OperationId;
 use crate::seating::ClaimStatus;
 
-/// What a batch of commands names: what must be read to decide it. Sorted, and each once.
+/// The rows that must be read to decide a batch. Sorted, without duplicates.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ReadSet {
     pub keys: BTreeSet<KeyName>,
     /// The callers.
     pub users: BTreeSet<UserId>,
-    /// The sessions that they call in.
+    /// Their sessions.
     pub sessions: BTreeSet<SessionId>,
     pub shows: BTreeSet<ShowId>,
-    /// The shows of which every claim matters.
+    /// The shows whose claims are all read.
     pub whole_shows: BTreeSet<ShowId>,
-    /// The seats, each with the show it is wanted for.
+    /// The seats, each with its show.
     pub seats: BTreeSet<(ShowId, SeatId)>,
     pub holds: BTreeSet<HoldId>,
-    /// Users who want to hold seats: all their live holds matter, on whichever show.
+    /// Users who want to hold seats. All their live holds are read, on all shows.
     pub holders: BTreeSet<UserId>,
-    /// Users whose tenures of a show's seats matter: those that a command ended, and their holds on the show that ran out.
+    /// Users whose tenures of a show's seats are read: ended ones, and their expired holds on the show.
     pub tenants: BTreeSet<(ShowId, UserId)>,
     pub bookings: BTreeSet<BookingId>,
-    /// Users who want to cancel a booking: their recent cancellations matter.
+    /// Users who want to cancel a booking. Their recent cancellations are read.
     pub cancellers: BTreeSet<UserId>,
 }
 
 impl ReadSet {
-    /// What these commands name, where these rules hold.
+    /// Returns the rows that these commands need under these rules.
     pub fn by<'a>(commands: impl IntoIterator<Item = &'a PreparedCommand>, rules: &Rules) -> Self {
         let mut named = Self::default();
         for prepared in commands {
@@ -91,17 +91,15 @@ impl ReadSet {
     }
 }
 
-/// What a command has made or changed.
+/// The booking or hold that a command creates or changes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Subject {
-    /// A booking.
     Booking(BookingId),
-    /// A hold.
     Hold(HoldId),
 }
 
 impl Subject {
-    /// The booking, if it is one.
+    /// Returns the id if it is a booking.
     pub fn booking_id(&self) -> Option<BookingId> {
         match self {
             Self::Booking(id) => Some(*id),
@@ -109,7 +107,7 @@ impl Subject {
         }
     }
 
-    /// The hold, if it is one.
+    /// Returns the id if it is a hold.
     pub fn hold_id(&self) -> Option<&HoldId> {
         match self {
             Self::Booking(_) => None,
@@ -117,7 +115,7 @@ impl Subject {
         }
     }
 
-    /// What a store has kept: one of the two.
+    /// Returns the subject that a store has kept; `None` unless exactly one id is given.
     pub fn from_stored(booking_id: Option<BookingId>, hold_id: Option<HoldId>) -> Option<Self> {
         match (booking_id, hold_id) {
             (Some(id), None) => Some(Self::Booking(id)),
@@ -140,66 +138,54 @@ pub struct StoredKey {
     pub body: Option<Arc<[u8]>>,
 }
 
-/// A caller's account, as far as a write depends on it. An account that is gone has no row.
+/// The part of a caller's account that a write depends on. A deleted account is not in the snapshot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct StoredUser {
-    /// The generation of its sessions.
+    /// Increased when all sessions of the account end.
     pub session_generation: i64,
 }
 
-/// A show, as far as selling it goes, with the names that a ticket shows.
+/// A show as the booking rules need it, with the names for the ticket.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ShowOffer {
-    /// The layout it is seated by.
     pub layout_id: LayoutId,
-    /// Whether it takes place.
     pub status: ShowStatus,
-    /// When it begins.
     pub start_time: DateTime<Utc>,
-    /// From when on it is sold; `None` is from the beginning.
+    /// When sales open; `None` if they are open from the beginning.
     pub sales_open_at: Option<DateTime<Utc>>,
-    /// Until when it is sold, if that is before it begins.
+    /// When sales close, if that is before the show begins.
     pub sales_close_at: Option<DateTime<Utc>>,
-    /// The currency of its prices.
     pub currency: Currency,
-    /// What each category costs, in minor units. A seat whose category has no price is not sold.
+    /// The price of each category in minor units. A seat without a price is not sold.
     pub prices: HashMap<String, i64>,
-    /// The title of the movie.
     pub movie_title: String,
-    /// The theatre's name.
     pub theatre_name: String,
-    /// The hall's name.
     pub hall_name: String,
 }
 
-/// A claim as it is stored, a hold that ran out included.
+/// A stored claim. It may be of an expired hold.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Claim {
-    /// Sold.
     Booked {
         booking_id: BookingId,
-        /// Its owner.
         user_id: UserId,
     },
-    /// Kept for a user.
     Held {
         hold_id: HoldId,
-        /// Its owner.
         user_id: UserId,
-        /// When it runs out.
         expires_at: DateTime<Utc>,
     },
-    /// Kept by the house.
+    /// Blocked by the cinema.
     Blocked,
 }
 
-/// Columns that are no claim.
+/// The columns of a claim contradict each other.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("a claim of this status has another owner")]
 pub struct ClaimError;
 
 impl Claim {
-    /// The claim that a store has kept.
+    /// Returns the claim that a store has kept.
     pub fn from_stored(
         status: ClaimStatus,
         user_id: Option<UserId>,
@@ -216,7 +202,7 @@ impl Claim {
         }
     }
 
-    /// Why the seat is not free.
+    /// Returns the status.
     pub fn status(&self) -> ClaimStatus {
         match self {
             Self::Booked { .. } => ClaimStatus::Booked,
@@ -225,7 +211,7 @@ impl Claim {
         }
     }
 
-    /// The booking that it is of.
+    /// Returns the booking, if the seat is booked.
     pub fn booking_id(&self) -> Option<BookingId> {
         match self {
             Self::Booked { booking_id, .. } => Some(*booking_id),
@@ -233,7 +219,7 @@ impl Claim {
         }
     }
 
-    /// The hold that it is of.
+    /// Returns the hold, if the seat is held.
     pub fn hold_id(&self) -> Option<&HoldId> {
         match self {
             Self::Held { hold_id, .. } => Some(hold_id),
@@ -241,7 +227,7 @@ impl Claim {
         }
     }
 
-    /// When it runs out, if it does.
+    /// Returns the time at which it expires, if it does.
     pub fn expires_at(&self) -> Option<DateTime<Utc>> {
         match self {
             Self::Held { expires_at, .. } => Some(*expires_at),
@@ -249,7 +235,7 @@ impl Claim {
         }
     }
 
-    /// Whose it is; the house is nobody.
+    /// Returns the owner; `None` for a blocked seat.
     pub fn user_id(&self) -> Option<UserId> {
         match self {
             Self::Booked { user_id, .. } | Self::Held { user_id, .. } => Some(*user_id),
@@ -257,40 +243,38 @@ impl Claim {
         }
     }
 
-    /// Whether it keeps its seat at `now`: a hold does until it runs out, at that very instant it is over.
+    /// Returns whether it keeps the seat at `now`. A hold has expired at its `expires_at`.
     pub fn is_live(&self, now: DateTime<Utc>) -> bool {
         self.expires_at().is_none_or(|expires_at| expires_at > now)
     }
 }
 
-/// Every row that a batch names, as committed at one instant. What isn't there has no entry.
+/// The rows that a batch needs, as committed at one instant.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Snapshot {
     /// The store's clock.
     pub now: DateTime<Utc>,
-    /// The history that the rows are of. Ids that were reserved in another one may be used in this one.
+    /// The history of the rows. Ids that were reserved in another history may be in use.
     pub history: History,
-    /// The keys that were used.
+    /// The used keys.
     pub keys: HashMap<KeyName, StoredKey>,
-    /// The accounts.
     pub users: HashMap<UserId, StoredUser>,
-    /// Of the sessions those that last, each with whose it is.
+    /// The live sessions, each with its user.
     pub sessions: HashMap<SessionId, UserId>,
     pub shows: HashMap<ShowId, ShowOffer>,
-    /// The claims: those of the seats that are named, and all of the shows that are named whole.
+    /// The claims of the named seats, and all claims of the shows in [`ReadSet::whole_shows`].
     pub claims: HashMap<(ShowId, SeatId), Claim>,
-    /// The holds that are named, run out or not, every live hold of the holders, and every hold of a tenant on the show that is live
-    /// or ran out within [`Tenure::COUNTED`].
+    /// The named holds, expired or not; every live hold of the holders; and every hold of a tenant on the show that is live or expired
+    /// within [`Tenure::COUNTED`].
     pub holds: HashMap<HoldId, Hold>,
-    /// Tenures that a command ended within [`Tenure::COUNTED`], the last one of each seat. Those of holds that ran out are told by the
-    /// holds.
+    /// The last tenure of each seat that a command ended within [`Tenure::COUNTED`]. The tenure of an expired hold is in `holds`.
     pub tenures: HashMap<TenureKey, Tenure>,
     pub bookings: HashMap<BookingId, Booking>,
-    /// When the cancellers cancelled bookings within [`Rules::CANCELLATIONS_COUNTED`], in any order. Without those that do not count.
+    /// The times of the counted cancellations within [`Rules::CANCELLATIONS_COUNTED`], in any order.
     pub cancellations: HashMap<UserId, Vec<DateTime<Utc>>>,
 }
 
-/// Whose tenure of which seat.
+/// Identifies a tenure: a user and a seat of a show.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct TenureKey {
     pub show_id: ShowId,
@@ -299,7 +283,7 @@ pub struct TenureKey {
 }
 
 impl Snapshot {
-    /// Nothing, at an instant.
+    /// Returns an empty snapshot.
     pub fn at(now: DateTime<Utc>) -> Self {
         Self {
             now,

@@ -8,70 +8,64 @@ use super::state::BookingStatus;
 use super::types::{Booking, Hold, HoldId, Tenure};
 use crate::ids::{BookingId, LayoutId, SeatId, SessionId, ShowId, UserId};
 
-/// A show that must still be as it was read: it takes place.
+/// Requires that a show is still scheduled.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct ShowGuard {
     pub show_id: ShowId,
 }
 
-/// A user's live holds, on all shows, that must still have as many seats until the batch is written.
+/// Requires that a user's live holds on all shows still have this number of seats.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct HeldGuard {
     pub user_id: UserId,
-    /// How many seats.
     pub seats: i64,
 }
 
-/// A user who must still have cancelled as many bookings within [`Rules::CANCELLATIONS_COUNTED`] until the batch is written.
+/// Requires that a user still has this number of counted cancellations within
+/// [`Rules::CANCELLATIONS_COUNTED`](super::rules::Rules::CANCELLATIONS_COUNTED).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct CancellationGuard {
     pub user_id: UserId,
-    /// How many.
     pub bookings: i64,
 }
 
-/// A row of seats that must still be taken as it was read, until the batch is written.
+/// Requires that the same seats of a row are taken.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct RowGuard {
     pub show_id: ShowId,
-    /// The show's layout.
     pub layout_id: LayoutId,
-    /// The row's letters.
     pub row: String,
-    /// The seats of the row whose claims are live, by id.
+    /// The seats of the row with live claims, by id.
     pub taken: Vec<SeatId>,
 }
 
-/// An account that must still be as it was read.
+/// Requires that an account is unchanged.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct UserGuard {
-    /// The account.
     pub user_id: UserId,
     pub session_generation: i64,
 }
 
-/// A hold that must still be as it was read, and what becomes of it.
+/// Changes a hold. Requires that it still expires at `expires_at`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ChangedHold {
     pub id: HoldId,
-    /// When it was to run out.
     pub expires_at: DateTime<Utc>,
-    /// When it will; `None` is a hold that goes.
+    /// The new expiry; `None` deletes the hold.
     pub next: Option<DateTime<Utc>>,
 }
 
-/// A booking that must still be as it was read, and what becomes of it.
+/// Changes a booking. Requires that it still has `status` and, if they change, `old_seats`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ChangedBooking {
-    /// What has become of it so far.
     pub status: BookingStatus,
-    /// The seats that it has so far, if it gets others.
+    /// The present seats; empty if they do not change.
     pub old_seats: Vec<SeatId>,
-    /// As it will be.
+    /// The new state.
     pub booking: Booking,
 }
 
-/// A claim to be deleted, which must still be as it was read.
+/// Deletes a claim. Requires that it is unchanged.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RemovedClaim {
     pub show_id: ShowId,
@@ -79,43 +73,38 @@ pub struct RemovedClaim {
     pub claim: Claim,
 }
 
-/// A claim to be made.
+/// Inserts a claim. Requires that the seat has none.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NewClaim {
     pub show_id: ShowId,
     pub seat_id: SeatId,
-    /// The show's layout, which the seat must be of.
+    /// The layout of the show, which must have the seat.
     pub layout_id: LayoutId,
     pub claim: Claim,
 }
 
-/// A tenure that ends, in place of the one that the user had of the seat before.
+/// Stores a tenure that ends, in place of the user's earlier tenure of the seat.
 ///
-/// Nothing guards the row itself: only whoever ends the hold or the booking that has the seat writes it, and those are guarded.
+/// The row has no guard of its own: it is written only together with a guarded change of its hold or booking.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct EndedTenure {
-    /// Whose, of which seat.
     pub place: TenureKey,
     pub tenure: Tenure,
 }
 
-/// What others must be told of.
+/// The kind of an event.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum OutboxKind {
-    /// A booking was made.
     BookingConfirmed,
-    /// A booking was cancelled.
     BookingCancelled,
-    /// A booking has other seats.
     BookingChanged,
-    /// Seats are held, or held for longer.
+    /// Seats are held, or a hold was extended.
     SeatsHeld,
-    /// A hold was released.
     SeatsReleased,
 }
 
 impl OutboxKind {
-    /// The name in the store.
+    /// Returns the name in the store.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::BookingConfirmed => "booking_confirmed",
@@ -127,59 +116,57 @@ impl OutboxKind {
     }
 }
 
-/// Something that others must be told of.
+/// An event for consumers of the outbox.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NewOutboxEvent {
-    /// What happened.
     pub kind: OutboxKind,
     /// The show whose seats changed.
     pub show_id: ShowId,
-    /// The booking, if it is of one.
+    /// The booking, if the event is about one.
     pub booking_id: Option<BookingId>,
 }
 
-/// All that a batch writes, all of it or none. Lists are in lock order.
+/// The changes of a batch, written all or none. Each list is in lock order.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct WriteSet {
-    /// The store's clock when the batch was read: when its rows were made.
+    /// The store's time when the batch was read. New rows have this time.
     pub at: DateTime<Utc>,
-    /// Shows that must still take place, by id. They stay so until the batch is written.
+    /// By id. Locked until the batch is written.
     pub shows: Vec<ShowGuard>,
-    /// Users who must still hold as many seats, by id. Nobody else changes that until the batch is written.
+    /// By id. Locked until the batch is written.
     pub held: Vec<HeldGuard>,
-    /// Users who must still have cancelled as many bookings, by id. Nobody else changes that until the batch is written.
+    /// By id. Locked until the batch is written.
     pub cancellations: Vec<CancellationGuard>,
-    /// Rows that must still be taken as they were, by show and row. Nobody else changes that until the batch is written.
+    /// By show and row. Locked until the batch is written.
     pub rows: Vec<RowGuard>,
-    /// Accounts that must still be as they were read, by id.
+    /// By id.
     pub users: Vec<UserGuard>,
-    /// Sessions that must still last, by id.
+    /// Sessions that must still be live, by id.
     pub sessions: Vec<SessionId>,
-    /// Keys that must be new, by name.
+    /// New keys, by name.
     pub keys: Vec<(KeyName, StoredKey)>,
-    /// Holds that end or last longer, by id.
+    /// Holds that end or are extended, by id.
     pub changed_holds: Vec<ChangedHold>,
-    /// Holds to be made, by id, each with its seats.
+    /// New holds, by id.
     pub holds: Vec<Hold>,
-    /// Bookings that change, by id.
+    /// By id.
     pub changed_bookings: Vec<ChangedBooking>,
-    /// Bookings to be made, by id, each with its seats in the order they were asked for.
+    /// New bookings, by id.
     pub bookings: Vec<Booking>,
-    /// Bookings whose cancellation counts towards their owner's limit from now on, by id: their owner cancels them, and their show takes
-    /// place. What the house cancels is never among them.
+    /// Bookings whose cancellation counts towards their owner's limit, by id. The cinema's own cancellations do not count.
     pub counted_cancellations: Vec<BookingId>,
-    /// Claims that go, by show and seat.
+    /// By show and seat.
     pub removed_claims: Vec<RemovedClaim>,
-    /// Claims that must be new, by show and seat.
+    /// New claims, by show and seat.
     pub claims: Vec<NewClaim>,
-    /// Tenures that end, by show, user and seat.
+    /// By show, user and seat.
     pub tenures: Vec<EndedTenure>,
-    /// Events for others, in the order of the commands.
+    /// In the order of the commands.
     pub outbox: Vec<NewOutboxEvent>,
 }
 
 impl WriteSet {
-    /// Whether there is nothing to write: each command that changes something writes its key.
+    /// Returns whether there is nothing to write. Each command that changes something writes its key.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }

@@ -7,7 +7,9 @@ mod ports;
 mod service;
 mod types;
 
-pub use choice::{QUANTITY_MAX, SeatWish, SelectionRank, alternatives, best_seats, forbidden_gaps, gaps_left, rank};
+#[cfg(test)]
+pub(crate) use choice::tests::gaps_left;
+pub use choice::{QUANTITY_MAX, SeatWish, alternatives, best_seats, forbidden_gaps};
 pub use ports::{LayoutStore, SeatingStore};
 #[cfg(feature = "mock")]
 pub use ports::{MockLayoutStore, MockSeatingStore};

@@ -1,14 +1,12 @@
 //! What callers see of their bookings.
 
 use domain::StoreError;
-use domain::booking::{
-    Action, Booking, BookingCursor, BookingFilter, BookingStatus, HoldSeats, ShowBooking, WantedSeats, When,
-};
+use domain::booking::{Action, Booking, BookingCursor, BookingFilter, BookingStatus, ShowBooking, When};
 use domain::identity::Caller;
 use domain::ids::{BookingId, UserId};
 
 use crate::Fixture;
-use crate::tools::{SIMPLE, book, booked, command, held, paged, selection, sell};
+use crate::tools::{SIMPLE, book, booked, command, paged, sell};
 use crate::world::{World, customer, customers, hold};
 
 async fn history(fixture: &dyn Fixture, caller: Caller, filter: BookingFilter) -> Vec<Booking> {
@@ -31,28 +29,6 @@ async fn bookings(fixture: &dyn Fixture, world: &World, caller: Caller, beta: bo
         made
     })
     .await
-}
-
-/// Rows of a booking's and a hold's seats are numbered from 0, in both stores.
-pub async fn positions_of_seats_begin_at_zero(fixture: &dyn Fixture) {
-    let world = World::build(fixture).await;
-    let caller = customer(fixture).await;
-    let seats: Vec<_> = world.main[..3].iter().map(|seat| seat.id).collect();
-    let others: Vec<_> = world.main[3..6].iter().map(|seat| seat.id).collect();
-    sell(fixture.stores(), SIMPLE, async |sellers| {
-        booked(&sellers.submit(book(caller, world.soon, &seats, "k")).await);
-        let seats = WantedSeats::These(selection(&others));
-        held(&sellers.submit(command(caller, Action::Hold(HoldSeats { show_id: world.soon, seats }), "")).await);
-    })
-    .await;
-    for table in ["booking_seats", "hold_seats"] {
-        let sum = format!("SELECT sum(position) * 10 + min(position) FROM {table}");
-        assert_eq!(
-            fixture.count(&format!("SELECT CAST(({sum}) AS bigint)")).await,
-            30,
-            "{table}: positions 0, 1 and 2"
-        );
-    }
 }
 
 /// By the time they were made, and of one time the later id first.

@@ -6,6 +6,7 @@ mod history;
 mod holds;
 mod races;
 mod rules;
+mod tables;
 
 pub use account_limits::*;
 pub use by_hand::*;
@@ -13,3 +14,4 @@ pub use history::*;
 pub use holds::*;
 pub use races::*;
 pub use rules::*;
+pub use tables::*;

@@ -31,7 +31,7 @@ const MEASURED: &str = "measured";
 
 /// Measures this server and another one in turns on PostgreSQL, and prints the ratio of their medians.
 pub fn compare(server: &Path, other: &Path, load: &Path, seconds: u64) -> Result<(), Failure> {
-    let secret = random_hex()?;
+    let secret = random_hex();
     let bench = |server| Bench { programs: Programs { server, load, secret: &secret }, seconds };
     let (this, other) = (bench(server), bench(other));
     let database = Database::start(&this.programs)?;
@@ -55,7 +55,7 @@ pub fn compare(server: &Path, other: &Path, load: &Path, seconds: u64) -> Result
 
 /// Measures and prints.
 pub fn run(server: &Path, load: &Path, seconds: u64) -> Result<(), Failure> {
-    let secret = random_hex()?;
+    let secret = random_hex();
     let bench = Bench { programs: Programs { server, load, secret: &secret }, seconds };
     let database = Database::start(&bench.programs)?;
     let folder = tempfile::tempdir().map_err(|error| format!("cannot make a temporary folder: {error}"))?;

@@ -26,7 +26,7 @@ struct Figures {
 
 /// Measures and prints.
 pub fn run(server: &Path, load: &Path, seconds: u64) -> Result<(), Failure> {
-    let secret = random_hex()?;
+    let secret = random_hex();
     let programs = Programs { server, load, secret: &secret };
     let database = Database::start(&programs)?;
     println!("\n{USERS} users hold and release 2 seats of one show; sums of {ROUNDS} rounds of {seconds} s in turns\n");

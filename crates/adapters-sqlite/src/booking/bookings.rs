@@ -1,0 +1,178 @@
+//! Reading bookings.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel::sqlite::Sqlite;
+use domain::StoreError;
+use domain::booking::{
+    Booking, BookingCursor, BookingFilter, BookingState, BookingStatus, BookingStore, SoldSeat, When,
+};
+use domain::ids::{BookingId, SeatId, ShowId, UserId};
+use domain::page::{Filling, PageRequest};
+use domain::random::Reference;
+
+use crate::failure::Failure;
+use crate::row::{currency, instant, listed, micros, parsed, small};
+use crate::schema::{booking_seats, bookings, halls, movies, seats, shows, theatres};
+use crate::store::SqliteStore;
+
+#[async_trait]
+impl BookingStore for SqliteStore {
+    async fn bookings(
+        &self,
+        user_id: UserId,
+        filter: &BookingFilter,
+        page: &PageRequest<BookingCursor>,
+    ) -> Result<Vec<Booking>, StoreError> {
+        let (filter, mut filling, clock) = (*filter, Filling::of(page), self.clock());
+        let found = self.read(move |connection| {
+            let now = clock.now();
+            while let Some(page) = filling.next() {
+                let rows = bookings_of(connection, Some(user_id), Which::Page(filter, page), now)?;
+                let mut seats_of = seats_of(connection, &rows)?;
+                filling
+                    .add(rows, BookingRow::place, |row| listed("bookings", row.booking.0, booking(row, &mut seats_of)));
+            }
+            Ok(filling.into_items())
+        });
+        Ok(found.await?)
+    }
+
+    async fn booking(&self, user_id: UserId, id: BookingId) -> Result<Option<Booking>, StoreError> {
+        let clock = self.clock();
+        Ok(self.read(move |connection| one_booking(connection, Some(user_id), id, clock.now())).await?)
+    }
+}
+
+/// Which bookings are read.
+enum Which {
+    One(BookingId),
+    Page(BookingFilter, PageRequest<BookingCursor>),
+}
+
+/// A booking without its seats. In the order of [`bookings_of`].
+#[derive(Queryable)]
+struct BookingRow {
+    booking: (i64, String, i64, i64, String, String, i64, Option<i64>),
+    names: (String, String, String, i64),
+}
+
+/// One booking, whoever's it is unless a user is given.
+pub(super) fn one_booking(
+    connection: &mut SqliteConnection,
+    user_id: Option<UserId>,
+    id: BookingId,
+    now: i64,
+) -> Result<Option<Booking>, Failure> {
+    let rows = bookings_of(connection, user_id, Which::One(id), now)?;
+    let mut seats_of = seats_of(connection, &rows)?;
+    rows.into_iter().next().map(|row| booking(row, &mut seats_of)).transpose()
+}
+
+impl BookingRow {
+    /// Where it is in the list. A time that is no instant is before all others, and is left out.
+    fn place(&self) -> BookingCursor {
+        let booked_at = instant(self.booking.6, "booked_at").unwrap_or(DateTime::<Utc>::MAX_UTC);
+        BookingCursor { booked_at, id: BookingId(self.booking.0) }
+    }
+}
+
+fn bookings_of(
+    connection: &mut SqliteConnection,
+    user_id: Option<UserId>,
+    which: Which,
+    now: i64,
+) -> Result<Vec<BookingRow>, Failure> {
+    let booking = (bookings::id, bookings::reference, bookings::user_id, bookings::show_id, bookings::status);
+    let (id, reference, user, show, status) = booking;
+    let mut query = bookings::table
+        .inner_join(shows::table.on(shows::id.eq(bookings::show_id)))
+        .inner_join(movies::table.on(movies::id.eq(shows::movie_id)))
+        .inner_join(theatres::table.on(theatres::id.eq(shows::theatre_id)))
+        .inner_join(halls::table.on(halls::id.eq(shows::hall_id)))
+        .select((
+            (id, reference, user, show, status, bookings::currency, bookings::booked_at, bookings::cancelled_at),
+            (movies::title, theatres::name, halls::name, shows::start_time),
+        ))
+        .into_boxed::<Sqlite>();
+    if let Some(user_id) = user_id {
+        query = query.filter(bookings::user_id.eq(user_id.0));
+    }
+    match which {
+        Which::One(id) => query = query.filter(bookings::id.eq(id.0)),
+        Which::Page(BookingFilter { when, status }, page) => {
+            match when {
+                Some(When::Upcoming) => query = query.filter(shows::start_time.gt(now)),
+                Some(When::Past) => query = query.filter(shows::start_time.le(now)),
+                None => {}
+            }
+            if let Some(status) = status {
+                query = query.filter(bookings::status.eq(status.as_str()));
+            }
+            if let Some(BookingCursor { booked_at, id }) = page.after {
+                let at = micros(booked_at);
+                let behind = bookings::booked_at.eq(at).and(bookings::id.lt(id.0));
+                query = query.filter(bookings::booked_at.lt(at).or(behind));
+            }
+            query = query.order((bookings::booked_at.desc(), bookings::id.desc())).limit(page.rows());
+        }
+    }
+    Ok(query.load(connection)?)
+}
+
+/// The seats of each of the bookings. A seat that is not as it should be spoils its booking alone.
+type SeatsOf = HashMap<i64, Result<Vec<SoldSeat>, Failure>>;
+
+fn seats_of(connection: &mut SqliteConnection, rows: &[BookingRow]) -> Result<SeatsOf, Failure> {
+    let ids: Vec<i64> = rows.iter().map(|row| row.booking.0).collect();
+    let sold: Vec<(i64, i64, String, i64, String, i64)> = booking_seats::table
+        .inner_join(seats::table.on(seats::id.eq(booking_seats::seat_id)))
+        .filter(booking_seats::booking_id.eq_any(ids))
+        .select((
+            booking_seats::booking_id,
+            seats::id,
+            seats::row_label,
+            seats::number,
+            booking_seats::category,
+            booking_seats::price_minor,
+        ))
+        .order((booking_seats::booking_id, booking_seats::position))
+        .load(connection)?;
+    let mut seats_of = SeatsOf::new();
+    for (booking_id, id, row, number, category, price_minor) in sold {
+        let seats = seats_of.entry(booking_id).or_insert_with(|| Ok(Vec::new()));
+        match small(number, "number") {
+            Ok(number) => {
+                let seat = SoldSeat { id: SeatId(id), row, number, category, price_minor };
+                let _ = seats.as_mut().map(|seats| seats.push(seat));
+            }
+            Err(failure) => *seats = Err(failure),
+        }
+    }
+    Ok(seats_of)
+}
+
+fn booking(row: BookingRow, seats_of: &mut SeatsOf) -> Result<Booking, Failure> {
+    let seats = seats_of.remove(&row.booking.0).ok_or(Failure::BadRow("booking_seats"))??;
+    let (id, reference, user_id, show_id, status, code, booked_at, cancelled_at) = row.booking;
+    let (movie_title, theatre_name, hall_name, start_time) = row.names;
+    let status = parsed(BookingStatus::parse(&status), "status")?;
+    let cancelled_at = cancelled_at.map(|at| instant(at, "cancelled_at")).transpose()?;
+    Ok(Booking {
+        id: BookingId(id),
+        reference: parsed(Reference::parse(&reference), "reference")?,
+        user_id: UserId(user_id),
+        show_id: ShowId(show_id),
+        seats,
+        state: parsed(BookingState::from_stored(status, cancelled_at), "cancelled_at")?,
+        currency: currency(&code)?,
+        booked_at: instant(booked_at, "booked_at")?,
+        movie_title,
+        theatre_name,
+        hall_name,
+        start_time: instant(start_time, "start_time")?,
+    })
+}

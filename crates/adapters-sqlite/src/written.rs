@@ -1,0 +1,46 @@
+//! What a file has: its tables, and when something was written last.
+
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Nullable, Text};
+
+use crate::failure::Failure;
+
+/// The newest instant at which something was written, of the tables that are written to most. Each is found by the end of a key: ids, and
+/// rows of tables without one, are in the order of writing.
+pub(crate) fn newest_instant(connection: &mut SqliteConnection) -> Result<Option<i64>, Failure> {
+    #[derive(QueryableByName)]
+    struct Newest {
+        #[diesel(sql_type = Nullable<BigInt>)]
+        at: Option<i64>,
+    }
+    if !has_table(connection, "outbox")? {
+        return Ok(None);
+    }
+    // Ids of bookings are reserved in blocks, so the last id need not be the newest booking.
+    let newest: Newest = diesel::sql_query(
+        "SELECT max(at) AS at FROM (
+            SELECT max(booked_at) AS at FROM (SELECT booked_at FROM bookings ORDER BY id DESC LIMIT 256)
+            UNION ALL SELECT * FROM (SELECT created_at FROM outbox ORDER BY id DESC LIMIT 1)
+            UNION ALL SELECT * FROM (SELECT created_at FROM users ORDER BY id DESC LIMIT 1)
+            UNION ALL SELECT * FROM (SELECT created_at FROM sessions ORDER BY id DESC LIMIT 1)
+            UNION ALL SELECT * FROM (SELECT created_at FROM theatres ORDER BY id DESC LIMIT 1)
+            UNION ALL SELECT * FROM (SELECT created_at FROM shows ORDER BY id DESC LIMIT 1)
+            UNION ALL SELECT * FROM (SELECT created_at FROM holds ORDER BY rowid DESC LIMIT 1)
+            UNION ALL SELECT * FROM (SELECT created_at FROM idempotency_keys ORDER BY rowid DESC LIMIT 1))",
+    )
+    .get_result(connection)?;
+    Ok(newest.at)
+}
+
+pub(crate) fn has_table(connection: &mut SqliteConnection, name: &str) -> Result<bool, Failure> {
+    #[derive(QueryableByName)]
+    struct Found {
+        #[diesel(sql_type = BigInt)]
+        tables: i64,
+    }
+    let found: Found =
+        diesel::sql_query("SELECT count(*) AS tables FROM sqlite_master WHERE type = 'table' AND name = ?")
+            .bind::<Text, _>(name)
+            .get_result(connection)?;
+    Ok(found.tables > 0)
+}

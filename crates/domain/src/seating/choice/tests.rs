@@ -1,0 +1,433 @@
+//! The search for seats, compared with every selection that is possible in small halls.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::ids::LayoutId;
+
+/// How good a selection is: smaller is better. The first difference decides.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct SelectionRank {
+    /// How many rows it is spread over.
+    rows: usize,
+    /// How many single seats it leaves, as [`gaps_left`] says: hardly anybody buys those.
+    single_gaps: usize,
+    /// How many groups of neighbours it falls into.
+    groups: usize,
+    /// How many accessible seats it uses: who needs one can't take another.
+    accessible: usize,
+    /// The sum of the squares of its seats' distances, in sixths of a seat, from where one sees best: the middle of the
+    /// hall's width, and two thirds of the way to the last row, where a screen fills the view and its edges are still seen.
+    distance: i64,
+    /// Its seats, in ascending order, so that of two selections one is always better.
+    seats: Vec<SeatId>,
+}
+
+/// The oracle of the search: how good a selection of free seats is while `taken` ones can't be had. `None` if a seat is not of the layout.
+fn rank(layout: &Layout, taken: &HashSet<SeatId>, seats: &[SeatId]) -> Option<SelectionRank> {
+    let chosen: HashSet<SeatId> = seats.iter().copied().collect();
+    let focus = Focus::of(layout);
+    let mut rank = SelectionRank {
+        rows: 0,
+        single_gaps: gaps_left(layout, taken, seats).len(),
+        groups: 0,
+        accessible: 0,
+        distance: 0,
+        seats: chosen.iter().copied().collect(),
+    };
+    rank.seats.sort_unstable();
+    for id in &rank.seats {
+        let seat = layout.seat(*id)?;
+        rank.accessible += usize::from(seat.accessible);
+        rank.distance = rank.distance.saturating_add(focus.distance(seat));
+    }
+    for row in layout.rows() {
+        let groups = blocks(row).flat_map(|block| parts(block, &chosen)).filter(|(_, is_chosen)| *is_chosen).count();
+        rank.rows += usize::from(groups > 0);
+        rank.groups += groups;
+    }
+    Some(rank)
+}
+
+/// The single seats that a selection newly leaves, by row, then number: free ones with no free neighbour on either side
+/// (what isn't free is taken, selected, an aisle or the end of the row) that had one before.
+pub(crate) fn gaps_left(layout: &Layout, taken: &HashSet<SeatId>, seats: &[SeatId]) -> Vec<SeatId> {
+    let chosen: HashSet<SeatId> = seats.iter().copied().collect();
+    layout.rows().flat_map(|row| row_gaps(row, taken, &chosen)).collect()
+}
+
+/// A hall from a drawing, a line for each row from the screen backwards: `o` and `p` are free seats (standard, premium),
+/// `w` accessible, `x` taken, `.` is no seat. Upper-case letters are free seats too, chosen. Seats have the ids 1, 2, …
+struct Hall {
+    drawing: Vec<String>,
+    layout: Layout,
+    taken: HashSet<SeatId>,
+    chosen: Vec<SeatId>,
+}
+
+impl Hall {
+    fn draw(drawing: &[&str]) -> Self {
+        let mut seats = Vec::new();
+        let (mut taken, mut chosen) = (HashSet::new(), Vec::new());
+        for ((row, y), line) in ('A'..).zip(1..).zip(drawing) {
+            let places = (1..).zip(line.chars()).filter(|(_, symbol)| *symbol != '.');
+            for (number, (x, symbol)) in (1..).zip(places) {
+                let id = SeatId(i64::try_from(seats.len()).unwrap() + 1);
+                if symbol == 'x' {
+                    taken.insert(id);
+                }
+                if symbol.is_ascii_uppercase() {
+                    chosen.push(id);
+                }
+                let symbol = symbol.to_ascii_lowercase();
+                let category = if symbol == 'p' { "premium" } else { "standard" }.into();
+                seats.push(Seat { id, row: row.into(), number, category, accessible: symbol == 'w', x, y });
+            }
+        }
+        let drawing = drawing.iter().map(ToString::to_string).collect();
+        Self { drawing, layout: Layout::new(LayoutId(1), seats).unwrap(), taken, chosen }
+    }
+
+    /// The drawing with an asterisk on each of these seats.
+    fn marked(&self, seats: &[SeatId]) -> Vec<String> {
+        let mut id = 0;
+        let mut mark = |symbol: char| {
+            id += i64::from(symbol != '.');
+            if symbol != '.' && seats.contains(&SeatId(id)) { '*' } else { symbol }
+        };
+        self.drawing.iter().map(|line| line.chars().map(&mut mark).collect()).collect()
+    }
+
+    fn best(&self, wish: &SeatWish) -> Option<Vec<String>> {
+        best_seats(&self.layout, &self.taken, wish).map(|seats| self.marked(&seats))
+    }
+
+    fn gaps(&self) -> Vec<String> {
+        self.marked(&gaps_left(&self.layout, &self.taken, &self.chosen))
+    }
+
+    fn forbidden(&self) -> Vec<String> {
+        self.marked(&forbidden_gaps(&self.layout, &self.taken, &self.chosen))
+    }
+
+    fn alternatives(&self, quantity: usize, forbid_gaps: bool) -> Vec<Vec<String>> {
+        let found = alternatives(&self.layout, &self.taken, quantity, &self.chosen, forbid_gaps);
+        found.iter().map(|seats| self.marked(seats)).collect()
+    }
+
+    fn free(&self) -> impl Iterator<Item = &Seat> {
+        self.layout.seats().iter().filter(|seat| !self.taken.contains(&seat.id))
+    }
+}
+
+fn wish(quantity: usize) -> SeatWish {
+    SeatWish { quantity, category: None, accessible: None }
+}
+
+#[track_caller]
+fn best(drawing: &[&str], wish: &SeatWish, expected: &[&str]) {
+    assert_eq!(Hall::draw(drawing).best(wish).unwrap(), expected);
+}
+
+#[test]
+fn the_best_seats_are_in_the_middle_two_thirds_back() {
+    best(&["ooooo", "ooooo", "ooooo", "ooooo"], &wish(1), &["ooooo", "ooooo", "oo*oo", "ooooo"]);
+    best(&["oooooo", "oooooo", "oooooo", "oooooo"], &wish(2), &["oooooo", "oooooo", "oo**oo", "oooooo"]);
+    // Counted from the first row that has seats.
+    best(&["...", "ooo", "ooo", "ooo", "ooo"], &wish(1), &["...", "ooo", "ooo", "o*o", "ooo"]);
+}
+
+#[test]
+fn one_row_is_better_than_two_even_with_an_aisle_or_a_gap() {
+    best(&["xx.xx.oo", "oo.oo.xx", "ox.xx.xx"], &wish(3), &["xx.xx.oo", "o*.**.xx", "ox.xx.xx"]);
+    best(&["oooo", "xxoo"], &wish(3), &["***o", "xxoo"]);
+}
+
+#[test]
+fn no_single_seat_is_left_where_that_can_be_helped() {
+    // In the middle two would leave one on either side.
+    best(&["oooo"], &wish(2), &["**oo"]);
+    // Apart without one rather than together with one.
+    best(&["oxooo.o"], &wish(2), &["*x*oo.o"]);
+}
+
+#[test]
+fn a_couple_is_not_split_where_two_are_free_together() {
+    best(&["ooxo", "xoxo"], &wish(2), &["**xo", "xoxo"]);
+    best(&["xoxo.oo"], &wish(2), &["xoxo.**"]);
+    best(&["xoxo.xo"], &wish(2), &["x*x*.xo"]);
+}
+
+#[test]
+fn accessible_seats_are_kept_for_those_who_need_them() {
+    best(&["oo.ww.oo"], &wish(2), &["**.ww.oo"]);
+    let asked = |accessible| SeatWish { accessible: Some(accessible), ..wish(1) };
+    best(&["oo.ww.oo"], &asked(true), &["oo.*w.oo"]);
+    best(&["ww", "oo"], &SeatWish { quantity: 2, ..asked(false) }, &["ww", "**"]);
+    assert_eq!(Hall::draw(&["ww.o"]).best(&SeatWish { quantity: 2, ..asked(false) }), None);
+}
+
+#[test]
+fn only_the_category_that_is_wanted_is_chosen() {
+    let premium = |quantity| SeatWish { category: Some("premium".into()), ..wish(quantity) };
+    best(&["ooo", "ppp", "ooo", "ooo"], &premium(2), &["ooo", "**p", "ooo", "ooo"]);
+    assert_eq!(Hall::draw(&["ooo", "ppp"]).best(&premium(4)), None);
+}
+
+#[test]
+fn as_few_rows_as_can_be_are_combined() {
+    best(&["oox", "oox", "xxo"], &wish(4), &["**x", "**x", "xxo"]);
+    best(&["xox", "xoo", "oox", "xxo"], &wish(3), &["xox", "xoo", "**x", "xx*"]);
+    best(&["ox", "xo", "oo"], &wish(4), &["*x", "x*", "**"]);
+}
+
+#[test]
+fn nothing_is_found_where_too_few_are_free_or_the_quantity_is_out_of_bounds() {
+    let hall = Hall::draw(&["oxo", "xxo"]);
+    assert!(hall.best(&wish(3)).is_some());
+    for quantity in [0, 4, QUANTITY_MAX + 1, usize::MAX] {
+        assert_eq!(hall.best(&wish(quantity)), None);
+    }
+    let line = "o".repeat(QUANTITY_MAX + 1);
+    assert!(Hall::draw(&[&line]).best(&wish(QUANTITY_MAX)).is_some());
+    assert_eq!(Hall::draw(&[&line]).best(&wish(QUANTITY_MAX + 1)), None);
+}
+
+#[test]
+fn the_best_seats_come_by_row_then_number() {
+    let seats = best_seats(&Hall::draw(&["oo", "oo"]).layout, &HashSet::new(), &wish(4)).unwrap();
+    assert_eq!(seats, [1, 2, 3, 4].map(SeatId));
+}
+
+#[test]
+fn a_rank_tells_what_a_selection_costs() {
+    let hall = Hall::draw(&["OoW.o", "OOxxo", "ooooo"]);
+    let rank = rank(&hall.layout, &hall.taken, &hall.chosen).unwrap();
+    // The middle is at x = 3 and, of the rows 1 to 3, y = 7/3; in sixths: 18 and 14.
+    let distance = [(1, 1), (3, 1), (1, 2), (2, 2)].map(|(x, y): (i64, i64)| (6 * x - 18).pow(2) + (6 * y - 14).pow(2));
+    let expected = SelectionRank {
+        rows: 2,
+        single_gaps: 1,
+        groups: 3,
+        accessible: 1,
+        distance: distance.iter().sum(),
+        seats: [1, 3, 5, 6].map(SeatId).into(),
+    };
+    assert_eq!(rank, expected);
+    assert_eq!(super::tests::rank(&hall.layout, &hall.taken, &[SeatId(1), SeatId(99)]), None);
+}
+
+#[test]
+fn a_gap_is_a_single_seat_that_had_a_free_neighbour_before() {
+    let gaps = |line| Hall::draw(&[line]).gaps().concat();
+    assert_eq!(gaps("oOOo"), "*OO*");
+    assert_eq!(gaps("ooOO"), "ooOO");
+    assert_eq!(gaps("xoOx"), "x*Ox");
+    // Single before: nobody's fault.
+    assert_eq!(gaps("oxOO"), "oxOO");
+    // An aisle is a wall on both sides.
+    assert_eq!(gaps("oO.o.Oo"), "*O.o.O*");
+    assert_eq!(gaps("OoOooO"), "O*OooO");
+    assert_eq!(gaps("oo.oo"), "oo.oo");
+}
+
+#[test]
+fn a_gap_is_forbidden_where_the_row_has_other_seats_that_leave_none() {
+    let forbidden = |line| Hall::draw(&[line]).forbidden().concat();
+    assert_eq!(forbidden("oOOo"), "*OO*");
+    assert_eq!(forbidden("ooOO"), "ooOO");
+    // Two of three always leave one.
+    assert_eq!(forbidden("OOo"), "OOo");
+    assert_eq!(forbidden("OoO"), "OoO");
+    // Not where the aisle has two more.
+    assert_eq!(forbidden("OOo.oo"), "OO*.oo");
+    // The first of two.
+    assert_eq!(forbidden("xOox"), "xOox");
+    assert_eq!(forbidden("xOox.o"), "xO*x.o");
+}
+
+#[test]
+fn each_row_is_judged_alone() {
+    let hall = Hall::draw(&["OOo", "oOOo", "oooo"]);
+    assert_eq!(hall.gaps(), ["OO*", "*OO*", "oooo"]);
+    assert_eq!(hall.forbidden(), ["OOo", "*OO*", "oooo"]);
+}
+
+#[test]
+fn seats_that_are_none_of_the_hall_or_taken_leave_no_gap() {
+    let hall = Hall::draw(&["oxoo"]);
+    let seats = [SeatId(2), SeatId(99)];
+    assert_eq!(gaps_left(&hall.layout, &hall.taken, &seats), []);
+    assert_eq!(forbidden_gaps(&hall.layout, &hall.taken, &seats), []);
+    assert_eq!(alternatives(&hall.layout, &hall.taken, 2, &seats, false), [[SeatId(3), SeatId(4)]]);
+}
+
+#[test]
+fn alternatives_are_together_and_near_to_what_was_wanted() {
+    // What was wanted is free here, so that it would be offered itself: it is what is nearest to it.
+    let hall = Hall::draw(&["oo.OO.oo", "oo.oo.oo", "xo.xo.xo", "ox.xx.oo"]);
+    let expected = [
+        ["oo.**.oo", "oo.oo.oo", "xo.xo.xo", "ox.xx.oo"],
+        ["oo.OO.oo", "oo.**.oo", "xo.xo.xo", "ox.xx.oo"],
+        ["**.OO.oo", "oo.oo.oo", "xo.xo.xo", "ox.xx.oo"],
+    ];
+    assert_eq!(hall.alternatives(2, false), expected);
+    let none: Vec<Vec<String>> = Vec::new();
+    assert_eq!(hall.alternatives(3, false), none);
+    assert_eq!(hall.alternatives(0, false), none);
+    assert_eq!(hall.alternatives(QUANTITY_MAX + 1, false), none);
+}
+
+#[test]
+fn alternatives_share_no_seat_and_leave_few_gaps() {
+    let hall = Hall::draw(&["oooooo"]);
+    assert_eq!(hall.alternatives(2, false), [["oo**oo"], ["**oooo"], ["oooo**"]]);
+    assert_eq!(Hall::draw(&["xOOo.ooxx"]).alternatives(2, false), [["xOOo.**xx"], ["x**o.ooxx"]]);
+    assert_eq!(Hall::draw(&["xOOo.ooxx"]).alternatives(2, true), [["xOOo.**xx"]]);
+    assert_eq!(Hall::draw(&["xOOo.oxxx"]).alternatives(2, true).len(), 0);
+    assert_eq!(Hall::draw(&["xOOo"]).alternatives(2, true), [["x**o"]]);
+}
+
+#[test]
+fn alternatives_are_as_accessible_as_what_was_wanted() {
+    assert_eq!(Hall::draw(&["ww", "OO", "oo"]).alternatives(2, false)[1], ["ww", "OO", "**"]);
+    assert_eq!(Hall::draw(&["oo", "WW", "oo", "oo", "ww"]).alternatives(2, false)[1], ["oo", "WW", "oo", "oo", "**"]);
+}
+
+/// A hall of at most twelve seats, its rows of any length.
+fn halls() -> impl Strategy<Value = Hall> {
+    let places = prop::collection::vec(prop::sample::select(&['o', 'o', 'o', 'o', 'p', 'w', 'x', 'x', '.'][..]), 1..9);
+    prop::collection::vec(places, 1..5).prop_filter_map("no seats, or too many", |rows| {
+        let seats = rows.iter().flatten().filter(|symbol| **symbol != '.').count();
+        let rows: Vec<String> = rows.into_iter().map(String::from_iter).collect();
+        let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
+        (1..=12).contains(&seats).then(|| Hall::draw(&rows))
+    })
+}
+
+impl std::fmt::Debug for Hall {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.drawing.fmt(f)
+    }
+}
+
+fn wishes() -> impl Strategy<Value = SeatWish> {
+    let category = prop::option::weighted(0.3, prop::sample::select(&["standard", "premium"][..]));
+    (1_usize..8, category, prop::option::weighted(0.3, any::<bool>())).prop_map(|(quantity, category, accessible)| {
+        SeatWish { quantity, category: category.map(Into::into), accessible }
+    })
+}
+
+/// Every choice of `quantity` of the seats.
+fn choices(seats: &[SeatId], quantity: usize) -> Vec<Vec<SeatId>> {
+    match seats {
+        _ if quantity == 0 => vec![Vec::new()],
+        [] => Vec::new(),
+        [first, others @ ..] => {
+            let mut with = choices(others, quantity - 1);
+            with.iter_mut().for_each(|chosen| chosen.push(*first));
+            with.extend(choices(others, quantity));
+            with
+        }
+    }
+}
+
+/// The same hall, the numbers counted from the right and the ids mixed, so that nothing depends on their order.
+fn mixed(hall: &Hall, factor: i64) -> Hall {
+    let id = |id: SeatId| SeatId(id.0 * factor % 101);
+    let mut seats = hall.layout.seats().to_vec();
+    for seat in &mut seats {
+        seat.id = id(seat.id);
+        seat.number = 100 - seat.number;
+    }
+    Hall {
+        drawing: hall.drawing.clone(),
+        layout: Layout::new(LayoutId(1), seats).unwrap(),
+        taken: hall.taken.iter().copied().map(id).collect(),
+        chosen: hall.chosen.iter().copied().map(id).collect(),
+    }
+}
+
+/// The gaps by the rule's words, seat by seat.
+fn gaps_by_the_words(hall: &Hall, chosen: &[SeatId]) -> BTreeSet<SeatId> {
+    let seats = hall.layout.seats();
+    let single = |seat: &Seat, is_free: &dyn Fn(SeatId) -> bool| {
+        is_free(seat.id) && !seats.iter().any(|other| other.is_beside(seat) && is_free(other.id))
+    };
+    let before = |id: SeatId| !hall.taken.contains(&id);
+    let after = |id: SeatId| before(id) && !chosen.contains(&id);
+    seats.iter().filter(|seat| single(seat, &after) && !single(seat, &before)).map(|seat| seat.id).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn no_other_selection_is_better_than_the_best(hall in halls(), wish in wishes(), factor in 1_i64..101) {
+        let hall = mixed(&hall, factor);
+        let fitting: Vec<_> = hall.free().filter(|seat| wish.fits(seat)).map(|seat| seat.id).collect();
+        let ranked = choices(&fitting, wish.quantity).into_iter();
+        let expected = ranked.map(|seats| rank(&hall.layout, &hall.taken, &seats).unwrap()).min();
+        let best = best_seats(&hall.layout, &hall.taken, &wish);
+        prop_assert_eq!(best.map(|seats| rank(&hall.layout, &hall.taken, &seats).unwrap()), expected);
+    }
+
+    #[test]
+    fn gaps_are_what_the_words_say(hall in halls(), mask in any::<u16>()) {
+        let chosen: Vec<_> = hall.free().map(|seat| seat.id).filter(|id| mask >> id.0 & 1 == 1).collect();
+        let gaps: BTreeSet<_> = gaps_left(&hall.layout, &hall.taken, &chosen).into_iter().collect();
+        prop_assert_eq!(gaps, gaps_by_the_words(&hall, &chosen));
+    }
+
+    #[test]
+    fn a_gap_is_forbidden_exactly_where_its_row_has_a_selection_without(hall in halls(), mask in any::<u16>()) {
+        let chosen: Vec<_> = hall.free().map(|seat| seat.id).filter(|id| mask >> id.0 & 1 == 1).collect();
+        let mut expected = BTreeSet::new();
+        for row in hall.layout.rows() {
+            let free: Vec<_> = row.iter().map(|seat| seat.id).filter(|id| !hall.taken.contains(id)).collect();
+            let of_row: Vec<_> = free.iter().copied().filter(|id| chosen.contains(id)).collect();
+            let others = choices(&free, of_row.len());
+            if let Some(other) = others.iter().find(|other| gaps_by_the_words(&hall, other).is_empty()) {
+                expected.extend(gaps_by_the_words(&hall, &of_row));
+                // What may be had instead is allowed itself.
+                prop_assert_eq!(forbidden_gaps(&hall.layout, &hall.taken, other), []);
+            }
+        }
+        let forbidden: BTreeSet<_> = forbidden_gaps(&hall.layout, &hall.taken, &chosen).into_iter().collect();
+        prop_assert_eq!(forbidden, expected);
+    }
+
+    #[test]
+    fn the_best_seats_are_allowed_unless_the_wish_leaves_seats_out(hall in halls(), quantity in 1_usize..8) {
+        if let Some(best) = best_seats(&hall.layout, &hall.taken, &wish(quantity)) {
+            prop_assert_eq!(forbidden_gaps(&hall.layout, &hall.taken, &best), []);
+        }
+    }
+
+    #[test]
+    fn alternatives_are_free_together_apart_from_each_other_and_the_best(
+        hall in halls(),
+        quantity in 1_usize..4,
+        forbid_gaps: bool,
+    ) {
+        let found = alternatives(&hall.layout, &hall.taken, quantity, &[], forbid_gaps);
+        let allowed = |seats: &[SeatId]| !forbid_gaps || forbidden_gaps(&hall.layout, &hall.taken, seats).is_empty();
+        let ids: Vec<_> = hall.free().map(|seat| seat.id).collect();
+        let mut groups: Vec<_> = choices(&ids, quantity)
+            .into_iter()
+            .filter(|seats| allowed(seats))
+            .filter_map(|seats| rank(&hall.layout, &hall.taken, &seats))
+            .filter(|rank| rank.rows == 1 && rank.groups == 1)
+            .collect();
+        groups.sort();
+        // The best, then the best of those that share no seat with it, and so on.
+        for seats in &found {
+            let best = groups.first().map(|rank| rank.seats.clone());
+            prop_assert_eq!(best.as_ref(), Some(seats));
+            groups.retain(|rank| rank.seats.iter().all(|seat| !seats.contains(seat)));
+        }
+        prop_assert!(found.len() == ALTERNATIVES_MAX || groups.is_empty());
+    }
+}

@@ -1,0 +1,160 @@
+//! The rows that commands leave, compared table by table with one list for every store.
+
+use domain::booking::{Action, HoldSeats, ShowBooking, WantedSeats};
+
+use crate::Fixture;
+use crate::tools::{SIMPLE, book, booked, command, held, selection, sell};
+use crate::world::{World, customers};
+
+/// The tables, each with its columns but for instants, which are compared with others of the row; users, bookings and holds are counted
+/// from 0 in the order in which they were made, and a seat is its row and number.
+const TABLES: [(&str, &str, &[&str]); 8] = [
+    (
+        "bookings",
+        "bookings AS b",
+        &[
+            "(SELECT count(*) FROM users WHERE id < b.user_id)",
+            "b.status",
+            "b.currency",
+            "CASE WHEN b.cancelled_at IS NULL THEN 'kept' WHEN b.cancelled_at > b.booked_at THEN 'cancelled later' ELSE 'wrong' END",
+            "CASE WHEN b.counts_as_cancellation THEN 'counts' ELSE 'does not count' END",
+            "length(b.reference)",
+        ],
+    ),
+    (
+        "booking_seats",
+        "booking_seats AS t JOIN seats ON seats.id = t.seat_id",
+        &[
+            "(SELECT count(*) FROM bookings WHERE id < t.booking_id)",
+            "t.position",
+            "seats.row_label",
+            "seats.number",
+            "t.category",
+            "t.price_minor",
+        ],
+    ),
+    (
+        "holds",
+        "holds AS h",
+        &[
+            "(SELECT count(*) FROM users WHERE id < h.user_id)",
+            "CASE WHEN h.expires_at > h.created_at THEN 'ends later' ELSE 'wrong' END",
+        ],
+    ),
+    (
+        "hold_seats",
+        "hold_seats AS t JOIN seats ON seats.id = t.seat_id",
+        &["t.position", "seats.row_label", "seats.number", "t.category", "t.price_minor"],
+    ),
+    (
+        "seat_claims",
+        "seat_claims AS c JOIN seats ON seats.id = c.seat_id",
+        &[
+            "seats.row_label",
+            "seats.number",
+            "c.status",
+            "CASE WHEN c.layout_id = seats.layout_id THEN 'its layout' ELSE 'wrong' END",
+            "(SELECT count(*) FROM users WHERE id < c.user_id)",
+            "(SELECT count(*) FROM bookings WHERE id < c.booking_id)",
+            "CASE WHEN c.hold_id IS NULL THEN 'no hold' ELSE 'hold' END",
+            "CASE WHEN c.expires_at IS NULL THEN 'for good' \
+             WHEN c.expires_at = (SELECT h.expires_at FROM holds h WHERE h.id = c.hold_id) THEN 'as its hold' ELSE 'wrong' END",
+        ],
+    ),
+    (
+        "seat_tenures",
+        "seat_tenures AS t JOIN seats ON seats.id = t.seat_id",
+        &[
+            "(SELECT count(*) FROM users WHERE id < t.user_id)",
+            "seats.row_label",
+            "seats.number",
+            "CASE WHEN t.until >= t.since THEN 'ended' ELSE 'wrong' END",
+        ],
+    ),
+    (
+        "idempotency_keys",
+        "idempotency_keys AS k",
+        &[
+            "(SELECT count(*) FROM users WHERE id < k.user_id)",
+            "k.scope",
+            "CASE WHEN k.scope = 'operation' THEN length(k.key) ELSE 0 END",
+            "length(k.fingerprint)",
+            "length(k.operation_id)",
+            "CASE WHEN k.booking_id IS NULL THEN 'hold' ELSE 'booking' END",
+            "CASE WHEN (k.booking_id IS NULL) = (k.hold_id IS NULL) THEN 'wrong' ELSE 'one of them' END",
+            "CASE WHEN k.answer IS NULL THEN 'forgotten' ELSE 'kept' END",
+        ],
+    ),
+    (
+        "outbox",
+        "outbox AS o",
+        &[
+            "(SELECT count(*) FROM outbox AS before WHERE before.id < o.id)",
+            "o.kind",
+            "(SELECT count(*) FROM bookings WHERE id < o.booking_id)",
+            "CASE WHEN o.booking_id IS NULL THEN 'of a hold' ELSE 'of a booking' END",
+        ],
+    ),
+];
+
+/// The rows of each table after the commands, as [`TABLES`] writes them.
+const EXPECTED: [&[&str]; 8] = [
+    &["0 confirmed EUR kept does not count 10", "1 cancelled EUR cancelled later counts 10"],
+    &["0 0 A 6 standard 1250", "0 1 A 1 standard 1250", "1 0 A 3 standard 1250", "1 1 A 4 standard 1250"],
+    &["0 ends later"],
+    &["0 A 9 standard 1250", "1 A 7 standard 1250"],
+    &[
+        "A 1 booked its layout 0 0 no hold for good",
+        "A 6 booked its layout 0 0 no hold for good",
+        "A 7 held its layout 0 0 hold as its hold",
+        "A 9 held its layout 0 0 hold as its hold",
+    ],
+    &["0 A 2 ended", "1 A 3 ended", "1 A 4 ended", "1 A 7 ended", "1 A 8 ended"],
+    &[
+        "0 POST /api/bookings 0 32 16 booking one of them kept",
+        "0 POST change 0 32 16 booking one of them kept",
+        "0 operation 32 32 16 hold one of them kept",
+        "1 POST /api/bookings 0 32 16 booking one of them kept",
+        "1 POST hold 0 32 16 hold one of them kept",
+        "1 operation 32 32 16 booking one of them kept",
+        "1 operation 32 32 16 hold one of them kept",
+        "1 operation 32 32 16 hold one of them kept",
+    ],
+    &[
+        "0 booking_confirmed 0 of a booking",
+        "1 seats_held 0 of a hold",
+        "2 booking_confirmed 1 of a booking",
+        "3 seats_held 0 of a hold",
+        "4 seats_released 0 of a hold",
+        "5 seats_held 0 of a hold",
+        "6 booking_changed 0 of a booking",
+        "7 booking_cancelled 1 of a booking",
+    ],
+];
+
+/// The same commands leave the same rows on every store.
+pub async fn same_commands_leave_the_same_rows_on_every_store(fixture: &dyn Fixture) {
+    let world = World::build(fixture).await;
+    let callers = customers(fixture, 2).await;
+    let (row, show_id) = (world.row(0), world.soon);
+    let hold = |seats: &[_]| Action::Hold(HoldSeats { show_id, seats: WantedSeats::These(selection(seats)) });
+    sell(fixture.stores(), SIMPLE, async |sellers| {
+        let (kept, ..) = booked(&sellers.submit(book(callers[0], show_id, &row[..2], "first")).await);
+        let (redeemed, ..) = held(&sellers.submit(command(callers[1], hold(&row[2..4]), "")).await);
+        let (sold, ..) = booked(&sellers.submit(command(callers[1], Action::Redeem(redeemed), "second")).await);
+        let (released, ..) = held(&sellers.submit(command(callers[1], hold(&row[6..8]), "third")).await);
+        sellers.submit(command(callers[1], Action::Release(released), "")).await.unwrap();
+        held(&sellers.submit(command(callers[0], hold(&[row[8], row[6]]), "")).await);
+        let booking = |booking_id| ShowBooking { show_id, booking_id };
+        let other_seats = selection(&[row[5], row[0]]);
+        booked(&sellers.submit(command(callers[0], Action::Change(booking(kept), other_seats), "fourth")).await);
+        booked(&sellers.submit(command(callers[1], Action::Cancel(booking(sold)), "")).await);
+    })
+    .await;
+    for ((table, from, columns), expected) in TABLES.iter().zip(EXPECTED) {
+        let columns: Vec<_> = columns.iter().map(|column| format!("coalesce(CAST({column} AS text), '-')")).collect();
+        let mut rows = fixture.texts(&format!("SELECT {} FROM {from}", columns.join(" || ' ' || "))).await;
+        rows.sort_unstable();
+        assert_eq!((*table, rows), (*table, expected.iter().map(|row| (*row).to_owned()).collect()));
+    }
+}
