@@ -204,7 +204,7 @@ fn the_best_seats_come_by_row_then_number() {
 #[test]
 fn a_rank_tells_what_a_selection_costs() {
     let hall = Hall::draw(&["OoW.o", "OOxxo", "ooooo"]);
-    let rank = rank(&hall.layout, &hall.taken, &hall.chosen).unwrap();
+    let found = rank(&hall.layout, &hall.taken, &hall.chosen).unwrap();
     // The middle is at x = 3 and, of the rows 1 to 3, y = 7/3; in sixths: 18 and 14.
     let distance = [(1, 1), (3, 1), (1, 2), (2, 2)].map(|(x, y): (i64, i64)| (6 * x - 18).pow(2) + (6 * y - 14).pow(2));
     let expected = SelectionRank {
@@ -215,8 +215,8 @@ fn a_rank_tells_what_a_selection_costs() {
         distance: distance.iter().sum(),
         seats: [1, 3, 5, 6].map(SeatId).into(),
     };
-    assert_eq!(rank, expected);
-    assert_eq!(super::tests::rank(&hall.layout, &hall.taken, &[SeatId(1), SeatId(99)]), None);
+    assert_eq!(found, expected);
+    assert_eq!(rank(&hall.layout, &hall.taken, &[SeatId(1), SeatId(99)]), None);
 }
 
 #[test]
