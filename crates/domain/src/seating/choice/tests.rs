@@ -136,7 +136,7 @@ fn the_best_seats_are_in_the_middle_two_thirds_back() {
     best(&["ooooo", "ooooo", "ooooo", "ooooo"], &wish(1), &["ooooo", "ooooo", "oo*oo", "ooooo"]);
     best(&["oooooo", "oooooo", "oooooo", "oooooo"], &wish(2), &["oooooo", "oooooo", "oo**oo", "oooooo"]);
     // Counted from the first row that has seats.
-    best(&["...", "ooo", "ooo", "ooo", "ooo"], &wish(1), &["...", "ooo", "ooo", "o*o", "ooo"]);
+    best(&[".....", "ooooo", "ooooo", "ooooo", "ooooo"], &wish(1), &[".....", "ooooo", "ooooo", "oo*oo", "ooooo"]);
 }
 
 #[test]
