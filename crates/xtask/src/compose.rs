@@ -1,6 +1,5 @@
 //! docker/compose.yaml, as users start it: refused without secrets, healthy, and nothing lost by a restart.
 
-use std::io::{self, Write as _};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -10,11 +9,10 @@ use crate::Failure;
 use crate::engine::ask;
 use crate::http::{Response, get, post};
 use crate::images::TestImages;
-use crate::process::{read, read_within, root, run_by_line, until};
+use crate::process::{read, read_within, root, run as run_command, until};
 use crate::random::random_hex;
 use crate::server_image::{last_lines, wait_until_healthy};
 use crate::system::{can_install, free_port, install};
-use crate::tally::Tally;
 use crate::test::test_command;
 
 const FILE: &str = "docker/compose.yaml";
@@ -141,16 +139,7 @@ impl Compose {
         // The same targets as for all tests, so that nothing is built again: cargo picks features by them.
         let mut test = test_command(&["--", "--exact", TOUR].map(str::to_owned));
         test.env("TOUR_BASE", format!("http://{}", self.address()));
-        let mut tally = Tally::default();
-        let succeeded = run_by_line(&mut test, |line| {
-            let _ = writeln!(io::stdout(), "{line}");
-            tally.add_line(line);
-        })?;
-        match (succeeded, tally.passed) {
-            (true, 1) => Ok(()),
-            (true, _) => Err(format!("there is no test {TOUR}")),
-            (false, _) => Err("the README's tour does not work".to_owned()),
-        }
+        run_command(&mut test).map_err(|failure| format!("the README's tour does not work: {failure}"))
     }
 
     fn book(&self) -> Result<Booked, Failure> {

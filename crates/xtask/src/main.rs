@@ -23,7 +23,6 @@ mod schemathesis;
 mod server;
 mod server_image;
 mod system;
-mod tally;
 mod test;
 
 use std::path::PathBuf;

@@ -1,7 +1,6 @@
 //! The tests, with all they need.
 
 use std::fs;
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -9,15 +8,10 @@ use serde_json::Value;
 
 use crate::Failure;
 use crate::backends::{Backends, Wanted};
-use crate::process::{cargo, list, metadata, read, run_by_line, text};
+use crate::process::{cargo, list, metadata, read, run as run_command, run_by_line, text};
 use crate::proxies;
 use crate::system::{can_install, install};
-use crate::tally::Tally;
 
-/// How many tests must pass at least: raised with each change that adds some, so that none gets lost.
-const TESTS_MIN: Minimum = Minimum { file: "crates/xtask/tests.min", text: include_str!("../tests.min") };
-/// The same of the tests that go through proxies.
-const PROXIES_MIN: Minimum = Minimum { file: "crates/xtask/proxies.min", text: include_str!("../proxies.min") };
 /// The HTTP suite: the cases of `on_both_stores!` and `on_postgres!`. Built as for the whole workspace, which has been built before.
 const HTTP_SUITE: [&str; 6] = ["--test", "integration", "--", "sqlite::", "postgres::", "--skip=process::"];
 /// What the HTTP suite goes through.
@@ -35,14 +29,7 @@ pub enum Suite {
 }
 
 impl Suite {
-    fn minimum(self) -> Minimum {
-        match self {
-            Self::Whole => TESTS_MIN,
-            Self::ThroughProxies => PROXIES_MIN,
-        }
-    }
-
-    /// `cargo test` with these arguments, else of all tests of the suite.
+    /// Returns the run of the tests that `arguments` select, or of all tests of the suite.
     fn command(self, arguments: &[String]) -> Command {
         match self {
             Self::Whole => test_command(arguments),
@@ -56,22 +43,27 @@ impl Suite {
     }
 }
 
-/// A file with a number of tests.
-#[derive(Clone, Copy, Debug)]
-struct Minimum {
-    file: &'static str,
-    text: &'static str,
+/// The number of tests that passed and failed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Counts {
+    passed: u32,
+    failed: u32,
 }
 
-impl Minimum {
-    fn number(self) -> Result<u32, Failure> {
-        self.text.trim().parse().map_err(|error| format!("{} must hold one number: {error}", self.file))
+impl Counts {
+    /// Reads the counts of the JUnit report, whose root element has them.
+    fn parse(report: &str) -> Option<Self> {
+        let (_, root) = report.split_once("<testsuites ")?;
+        let (root, _) = root.split_once('>')?;
+        let number = |name: &str| root.split_once(&format!(" {name}=\""))?.1.split_once('"')?.0.parse::<u32>().ok();
+        let failed = number("failures")? + number("errors")?;
+        Some(Self { passed: number("tests")?.checked_sub(failed)?, failed })
     }
 }
 
 /// What became of the tests, and on what they ran.
 pub struct Report {
-    tally: Tally,
+    counts: Counts,
     backends: Vec<String>,
     verdict: Result<(), Failure>,
 }
@@ -81,8 +73,7 @@ impl Report {
     pub fn print(&self) {
         println!();
         self.backends.iter().for_each(|backend| println!("{backend}"));
-        println!("ignored: {}", self.tally.ignored);
-        println!("{} passed, {} failed", self.tally.passed, self.tally.failed);
+        println!("{} passed, {} failed", self.counts.passed, self.counts.failed);
     }
 
     /// Whether all is well.
@@ -91,7 +82,7 @@ impl Report {
     }
 }
 
-/// Runs the tests on the backends that `TEST_BACKENDS` wants; with `arguments`, those that `cargo test` chooses by them.
+/// Runs the tests on the backends that `TEST_BACKENDS` wants; with `arguments`, those that `cargo nextest run` selects by them.
 pub fn run_and_report(suite: Suite, arguments: &[String]) -> Result<(), Failure> {
     let wanted = Wanted::from_environment()?;
     let server = build_server(&[])?;
@@ -108,32 +99,39 @@ fn ensure_locales() -> Result<(), Failure> {
     install(&["locales"])
 }
 
-/// Runs the tests, those of the process on the binary `server`; with `arguments`, those that `cargo test` chooses by them.
+/// Runs the tests, those of the process on the binary `server`; with `arguments`, those that `cargo nextest run` selects by them.
 pub fn run(suite: Suite, arguments: &[String], wanted: &Wanted, server: &Path) -> Result<Report, Failure> {
-    let minimum = suite.minimum();
-    minimum.number()?;
+    let report = find_or_install_nextest()?;
+    if report.is_file() {
+        fs::remove_file(&report).map_err(|error| format!("cannot delete {}: {error}", report.display()))?;
+    }
     let proxies = proxies::find_or_install()?;
     ensure_locales()?;
     let backends = Backends::start(wanted)?;
     let mut command = suite.command(arguments);
     command.envs(proxies).envs(backends.variables()).env("MOVIE_BOOKING_BIN", server);
-    let mut tally = Tally::default();
-    let succeeded = run_by_line(&mut command, |line| {
-        // Nobody may read on (`| head`), which must not end the tests half-way.
-        let _ = writeln!(io::stdout(), "{line}");
-        tally.add_line(line);
-    })?;
+    let outcome = run_command(&mut command);
     let mut used = backends.describe();
     drop(backends);
     used.extend(sqlite_version().map(|version| format!("SQLite {version}")));
     used.push(read(Command::new("rustc").arg("--version")).unwrap_or_else(|failure| failure));
-    let verdict = verdict(succeeded, tally, arguments.is_empty().then_some(minimum));
-    Ok(Report { tally, backends: used, verdict })
+    let counts = fs::read_to_string(&report).ok().and_then(|report| Counts::parse(&report)).unwrap_or_default();
+    Ok(Report { counts, backends: used, verdict: verdict(outcome, counts) })
 }
 
-/// `cargo test` of the workspace, or of the packages that are named.
+/// Installs cargo-nextest if it is missing. Returns the file of its report.
+fn find_or_install_nextest() -> Result<PathBuf, Failure> {
+    if read(&mut cargo(&["nextest", "--version"])).is_err() {
+        println!("cargo-nextest is missing: it is installed now, which takes some minutes, once");
+        run_command(&mut cargo(&["install", "cargo-nextest", "--locked"]))?;
+    }
+    Ok(Path::new(text(&metadata(&["--no-deps"])?, "target_directory")).join("nextest/default/junit.xml"))
+}
+
+/// Returns the run of all tests, or of those that `arguments` of `cargo nextest run` select. Ignored tests run as well, so that none is
+/// forgotten.
 pub fn test_command(arguments: &[String]) -> Command {
-    let mut command = cargo(&["test", "--no-fail-fast"]);
+    let mut command = cargo(&["nextest", "run", "--no-fail-fast", "--run-ignored", "all"]);
     let names_package = |argument: &String| argument.starts_with("-p") || argument.starts_with("--package");
     if !arguments.iter().any(names_package) {
         command.arg("--workspace");
@@ -142,26 +140,13 @@ pub fn test_command(arguments: &[String]) -> Command {
     command
 }
 
-/// Whether all is well. `minimum` is given where the whole suite ran.
-fn verdict(succeeded: bool, tally: Tally, minimum: Option<Minimum>) -> Result<(), Failure> {
-    if tally.failed > 0 {
-        return Err(format!("tests failed: {}", tally.failed));
+fn verdict(outcome: Result<(), Failure>, counts: Counts) -> Result<(), Failure> {
+    match (outcome, counts) {
+        (_, Counts { failed, .. }) if failed > 0 => Err(format!("tests failed: {failed}")),
+        (Err(failure), _) => Err(failure),
+        (Ok(()), Counts { passed: 0, .. }) => Err("no test ran".to_owned()),
+        (Ok(()), _) => Ok(()),
     }
-    if !succeeded {
-        return Err("`cargo test` failed though no test did: see above for what does not build or crashed".to_owned());
-    }
-    let Some(minimum) = minimum else { return Ok(()) };
-    if tally.ignored > 0 {
-        return Err(format!("tests are ignored: {}; mend or remove them", tally.ignored));
-    }
-    let number = minimum.number()?;
-    if tally.passed < number {
-        return Err(format!(
-            "{} tests passed, but {} says {number}: some got lost, or the number must be lowered on purpose",
-            tally.passed, minimum.file
-        ));
-    }
-    Ok(())
 }
 
 /// Builds the server, which the tests over HTTP run. Where it is.
@@ -204,37 +189,31 @@ fn sqlite_version() -> Option<String> {
 mod tests {
     use super::*;
 
-    fn tally(passed: u32, failed: u32, ignored: u32) -> Tally {
-        Tally { passed, failed, ignored }
+    #[test]
+    fn counts_are_in_the_root_of_the_report() {
+        let report = |failures| {
+            format!(
+                r#"<?xml version="1.0"?>\n<testsuites name="nextest-run" tests="60" failures="{failures}" errors="1" time="2.5"><x/>"#
+            )
+        };
+        assert_eq!(Counts::parse(&report(2)), Some(Counts { passed: 57, failed: 3 }));
+        for broken in ["", "<testsuites>", r#"<testsuites name="x" tests="many">"#] {
+            assert_eq!(Counts::parse(broken), None, "{broken}");
+        }
     }
 
     #[test]
-    fn all_is_well_when_enough_passed_and_nothing_else_happened() {
-        let minimum = Some(Minimum { file: "tests.min", text: "60\n" });
-        assert!(verdict(true, tally(60, 0, 0), minimum).is_ok());
-        for (succeeded, tally) in [
-            (true, tally(59, 0, 0)),
-            (true, tally(60, 1, 0)),
-            (true, tally(60, 0, 1)),
-            (false, tally(60, 0, 0)),
-            (false, tally(60, 1, 0)),
+    fn run_passes_when_some_tests_passed_and_none_failed() {
+        let counts = |passed, failed| Counts { passed, failed };
+        assert!(verdict(Ok(()), counts(60, 0)).is_ok());
+        for (outcome, counts) in [
+            (Ok(()), counts(0, 0)),
+            (Ok(()), counts(60, 1)),
+            (Err("it does not compile".to_owned()), counts(0, 0)),
+            (Err("a process crashed".to_owned()), counts(60, 0)),
         ] {
-            assert!(verdict(succeeded, tally, minimum).is_err(), "{succeeded} {tally:?}");
+            assert!(verdict(outcome.clone(), counts).is_err(), "{outcome:?} {counts:?}");
         }
-    }
-
-    #[test]
-    fn a_choice_of_tests_may_be_small_but_must_pass() {
-        assert!(verdict(true, tally(1, 0, 0), None).is_ok());
-        assert!(verdict(false, tally(1, 1, 0), None).is_err());
-    }
-
-    #[test]
-    fn the_minimum_of_each_suite_is_a_number() {
-        for suite in [Suite::Whole, Suite::ThroughProxies] {
-            assert!(suite.minimum().number().unwrap() > 0);
-        }
-        assert!(Minimum { file: "tests.min", text: "many" }.number().unwrap_err().starts_with("tests.min must hold"));
     }
 
     #[test]
@@ -245,9 +224,9 @@ mod tests {
             (words.join(" "), command.get_envs().any(|(name, value)| name == "TEST_PROXIES" && value.is_some()))
         };
         let all =
-            "test --no-fail-fast --workspace --test integration -- sqlite:: postgres:: --skip=process::".to_owned();
+            "nextest run --no-fail-fast --run-ignored all --workspace --test integration -- sqlite:: postgres:: --skip=process::".to_owned();
         assert_eq!(words(Suite::ThroughProxies, &[]), (all, true));
-        let some = "test --no-fail-fast --workspace limits".to_owned();
+        let some = "nextest run --no-fail-fast --run-ignored all --workspace limits".to_owned();
         assert_eq!(words(Suite::ThroughProxies, &["limits".to_owned()]), (some.clone(), true));
         assert_eq!(words(Suite::Whole, &["limits".to_owned()]), (some, false));
     }
@@ -259,9 +238,9 @@ mod tests {
             let command = test_command(&arguments);
             command.get_args().map(|argument| argument.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
         };
-        assert_eq!(command(&[]), "test --no-fail-fast --workspace");
-        assert_eq!(command(&["booking"]), "test --no-fail-fast --workspace booking");
-        assert_eq!(command(&["-p", "domain"]), "test --no-fail-fast -p domain");
+        assert_eq!(command(&[]), "nextest run --no-fail-fast --run-ignored all --workspace");
+        assert_eq!(command(&["booking"]), "nextest run --no-fail-fast --run-ignored all --workspace booking");
+        assert_eq!(command(&["-p", "domain"]), "nextest run --no-fail-fast --run-ignored all -p domain");
     }
 
     #[test]

@@ -184,6 +184,15 @@ fn as_few_rows_as_can_be_are_combined() {
 }
 
 #[test]
+fn of_equally_good_rows_those_with_the_smaller_ids_are_chosen() {
+    // The second and the fourth row are equally far from the third one, which is best.
+    let hall = mixed(&Hall::draw(&["o", "o", "o", "o"]), 100);
+    let ids: Vec<_> = hall.layout.seats().iter().map(|seat| seat.id.0).collect();
+    assert_eq!(ids, [100, 99, 98, 97]);
+    assert_eq!(best_seats(&hall.layout, &hall.taken, &wish(2)).unwrap(), [98, 97].map(SeatId));
+}
+
+#[test]
 fn nothing_is_found_where_too_few_are_free_or_the_quantity_is_out_of_bounds() {
     let hall = Hall::draw(&["oxo", "xxo"]);
     assert!(hall.best(&wish(3)).is_some());
