@@ -1,6 +1,6 @@
-//! Counting tests by what `cargo test` writes.
+//! Counts tests from the output of `cargo test`.
 
-/// How many tests ended how.
+/// The numbers of tests by outcome.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Tally {
     pub passed: u32,
@@ -9,7 +9,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Adds what a line says, if it is the summary of a test binary:
+    /// Adds the numbers of a line if it is the summary of a test binary:
     /// `test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.03s`.
     pub fn add_line(&mut self, line: &str) {
         let Some((_, summary)) = line.split_once("test result: ") else { return };

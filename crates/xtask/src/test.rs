@@ -1,4 +1,4 @@
-//! The tests, with all they need.
+//! Runs the tests with all their dependencies.
 
 use std::fs;
 use std::io::{self, Write};
@@ -14,23 +14,24 @@ use crate::proxies;
 use crate::system::{can_install, install};
 use crate::tally::Tally;
 
-/// How many tests must pass at least: raised with each change that adds some, so that none gets lost.
+/// The minimum number of tests. Each change that adds tests raises it, so that no test is lost unnoticed.
 const TESTS_MIN: Minimum = Minimum { file: "crates/xtask/tests.min", text: include_str!("../tests.min") };
-/// The same of the tests that go through proxies.
+/// The minimum number of tests through proxies.
 const PROXIES_MIN: Minimum = Minimum { file: "crates/xtask/proxies.min", text: include_str!("../proxies.min") };
-/// The HTTP suite: the cases of `on_both_stores!` and `on_postgres!`. Built as for the whole workspace, which has been built before.
+/// The HTTP suite: the cases of `on_both_stores!` and `on_postgres!`. The targets are those of the whole workspace, so no other build is
+/// needed.
 const HTTP_SUITE: [&str; 6] = ["--test", "integration", "--", "sqlite::", "postgres::", "--skip=process::"];
-/// What the HTTP suite goes through.
+/// The proxies of the HTTP suite.
 const PROXIES: &str = "nginx haproxy pgbouncer";
-/// How long each storm lasts through proxies, in seconds. The whole suite has the long ones.
+/// The duration of each storm through proxies, in seconds. The whole suite has longer storms.
 const PROXIED_STORM_SECONDS: &str = "8";
 
-/// What is run.
+/// The suite to run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Suite {
-    /// Every test. Those over HTTP connect to the server itself.
+    /// All tests. HTTP tests connect to the server directly.
     Whole,
-    /// The tests over HTTP: on SQLite through nginx, on PostgreSQL through HAProxy and PgBouncer.
+    /// The HTTP tests: on SQLite through nginx, on PostgreSQL through HAProxy and PgBouncer.
     ThroughProxies,
 }
 
@@ -42,7 +43,7 @@ impl Suite {
         }
     }
 
-    /// `cargo test` with these arguments, else of all tests of the suite.
+    /// Returns `cargo test` with these arguments, or for all tests of the suite without arguments.
     fn command(self, arguments: &[String]) -> Command {
         match self {
             Self::Whole => test_command(arguments),
@@ -56,7 +57,7 @@ impl Suite {
     }
 }
 
-/// A file with a number of tests.
+/// A file that contains a number of tests.
 #[derive(Clone, Copy, Debug)]
 struct Minimum {
     file: &'static str,
@@ -69,7 +70,7 @@ impl Minimum {
     }
 }
 
-/// What became of the tests, and on what they ran.
+/// The results of the tests, and the backends they ran on.
 pub struct Report {
     tally: Tally,
     backends: Vec<String>,
@@ -77,7 +78,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Tells it: the last line is the number of tests.
+    /// Prints the report. The last line is the number of tests.
     pub fn print(&self) {
         println!();
         self.backends.iter().for_each(|backend| println!("{backend}"));
@@ -85,13 +86,13 @@ impl Report {
         println!("{} passed, {} failed", self.tally.passed, self.tally.failed);
     }
 
-    /// Whether all is well.
+    /// Returns an error unless all checks passed.
     pub fn verdict(&self) -> Result<(), Failure> {
         self.verdict.clone()
     }
 }
 
-/// Runs the tests on the backends that `TEST_BACKENDS` wants; with `arguments`, those that `cargo test` chooses by them.
+/// Runs the tests on the backends that `TEST_BACKENDS` selects. With `arguments`, runs only the tests that they select.
 pub fn run_and_report(suite: Suite, arguments: &[String]) -> Result<(), Failure> {
     let wanted = Wanted::from_environment()?;
     let server = build_server(&[])?;
@@ -100,7 +101,7 @@ pub fn run_and_report(suite: Suite, arguments: &[String]) -> Result<(), Failure>
     report.verdict()
 }
 
-/// Installs the sources of locales where this can be done: a test starts a server that reports in German.
+/// Installs locale sources if possible: one test starts a server that reports errors in German.
 fn ensure_locales() -> Result<(), Failure> {
     if Path::new("/usr/share/i18n/locales/de_DE").is_file() || !can_install()? {
         return Ok(());
@@ -108,7 +109,7 @@ fn ensure_locales() -> Result<(), Failure> {
     install(&["locales"])
 }
 
-/// Runs the tests, those of the process on the binary `server`; with `arguments`, those that `cargo test` chooses by them.
+/// Runs the tests; process tests use the binary `server`. With `arguments`, runs only the tests that they select.
 pub fn run(suite: Suite, arguments: &[String], wanted: &Wanted, server: &Path) -> Result<Report, Failure> {
     let minimum = suite.minimum();
     minimum.number()?;
@@ -119,7 +120,7 @@ pub fn run(suite: Suite, arguments: &[String], wanted: &Wanted, server: &Path) -
     command.envs(proxies).envs(backends.variables()).env("MOVIE_BOOKING_BIN", server);
     let mut tally = Tally::default();
     let succeeded = run_by_line(&mut command, |line| {
-        // Nobody may read on (`| head`), which must not end the tests half-way.
+        // Ignores write errors: the reader may have closed the pipe (`| head`), and the tests must continue.
         let _ = writeln!(io::stdout(), "{line}");
         tally.add_line(line);
     })?;
@@ -131,7 +132,7 @@ pub fn run(suite: Suite, arguments: &[String], wanted: &Wanted, server: &Path) -
     Ok(Report { tally, backends: used, verdict })
 }
 
-/// `cargo test` of the workspace, or of the packages that are named.
+/// Returns `cargo test` for the workspace, or for the packages that the arguments name.
 pub fn test_command(arguments: &[String]) -> Command {
     let mut command = cargo(&["test", "--no-fail-fast"]);
     let names_package = |argument: &String| argument.starts_with("-p") || argument.starts_with("--package");
@@ -142,7 +143,7 @@ pub fn test_command(arguments: &[String]) -> Command {
     command
 }
 
-/// Whether all is well. `minimum` is given where the whole suite ran.
+/// Checks the results. `minimum` is given if the whole suite ran.
 fn verdict(succeeded: bool, tally: Tally, minimum: Option<Minimum>) -> Result<(), Failure> {
     if tally.failed > 0 {
         return Err(format!("tests failed: {}", tally.failed));
@@ -164,12 +165,12 @@ fn verdict(succeeded: bool, tally: Tally, minimum: Option<Minimum>) -> Result<()
     Ok(())
 }
 
-/// Builds the server, which the tests over HTTP run. Where it is.
+/// Builds the server, which the HTTP tests run. Returns its path.
 pub fn build_server(arguments: &[&str]) -> Result<PathBuf, Failure> {
     build_binary("api-actix", "movie-booking", arguments)
 }
 
-/// Builds a program of a package. Where it is.
+/// Builds a program of a package. Returns its path.
 pub fn build_binary(package: &str, program: &str, arguments: &[&str]) -> Result<PathBuf, Failure> {
     let mut build = cargo(&["build", "-p", package, "--message-format", "json-render-diagnostics"]);
     build.args(arguments);
@@ -181,7 +182,7 @@ pub fn build_binary(package: &str, program: &str, arguments: &[&str]) -> Result<
     binary.ok_or_else(|| format!("cargo built no binary `{program}`: does {package} still have it?"))
 }
 
-/// The program's binary, if this is cargo's message about it.
+/// Returns the path of the binary if this is cargo's message about the program.
 fn executable(message: &str, program: &str) -> Option<PathBuf> {
     let message: Value = serde_json::from_str(message).ok()?;
     let target = message.get("target")?;
@@ -190,7 +191,7 @@ fn executable(message: &str, program: &str) -> Option<PathBuf> {
     is_program.then(|| PathBuf::from(executable))
 }
 
-/// The version of the SQLite that is built in, as its header says.
+/// Returns the version of the built-in SQLite, from its header.
 fn sqlite_version() -> Option<String> {
     let metadata = metadata(&[]).ok()?;
     let package = list(&metadata, "packages").iter().find(|package| text(package, "name") == "libsqlite3-sys")?;
