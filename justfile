@@ -2,19 +2,19 @@
 default:
     @just --list
 
-# Runs all tests, with PostgreSQL and Redis of their own; arguments go to `cargo test`.
+# Runs all tests, on a PostgreSQL and a Redis server that are started for them; arguments are passed to `cargo test`.
 test *arguments:
     cargo xtask test -- {{ arguments }}
 
-# Runs everything that a change must pass.
+# Runs all checks that a change must pass.
 ci:
     cargo xtask ci
 
-# Proves that dependencies point inward only.
+# Checks that dependencies point inward only.
 purity:
     cargo xtask purity
 
-# Runs the server; arguments are those of `movie-booking`.
+# Runs the server; arguments are passed to `movie-booking`.
 run *arguments:
     cargo run --package api-actix --bin movie-booking -- {{ arguments }}
 
@@ -30,7 +30,7 @@ bench:
 api:
     cargo xtask api
 
-# Runs the last release's store contract on this tree's schema.
+# Runs the last release's store contract on the current schema.
 rollout *arguments:
     cargo xtask rollout {{ arguments }}
 
@@ -38,6 +38,6 @@ rollout *arguments:
 schemathesis:
     cargo xtask schemathesis
 
-# Changes the rules in small ways, and fails for each change that no test of the domain notices. Needs `cargo install cargo-mutants`.
+# Runs mutation tests of the domain's rules, and fails for each mutation that no test detects. Requires `cargo install cargo-mutants`.
 mutants *arguments:
     cargo mutants --package domain --file 'crates/domain/src/booking/{decide,decide/*,committer,queue}.rs' --file 'crates/domain/src/seating/choice.rs' {{ arguments }}

@@ -1,6 +1,6 @@
-"""What Schemathesis cannot read from the document: the formats of our own, and who calls.
+"""Information that Schemathesis cannot read from the document: the custom formats, and the caller.
 
-The environment says who: CALLER_EMAIL and CALLER_PASSWORD, or neither for an anonymous caller.
+CALLER_EMAIL and CALLER_PASSWORD in the environment are the caller's credentials. Without them the caller is anonymous.
 """
 
 import os
@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 EMAIL = os.environ.get("CALLER_EMAIL")
 
-# A line that shows something: letters, marks and spaces around a letter.
+# A visible name: a letter, then letters, spaces, apostrophes and hyphens.
 schemathesis.openapi.format("display-name", st.from_regex(r"[A-Za-zÀ-ÿ][A-Za-zÀ-ÿ '-]{0,98}", fullmatch=True))
-# Only the server can make a cursor; `before_call` puts one in.
+# Only the server can create a cursor; `before_call` inserts one.
 schemathesis.openapi.format("cursor", st.just("a-cursor-of-the-server"))
 
 cursors = {}
@@ -22,7 +22,7 @@ cursors = {}
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
-    """Replaces the cursor of a valid request by one from the server, or removes it where the list has one page only."""
+    """Replaces the cursor of a valid request by one from the server, or removes it if the list has only one page."""
     query = case.query or {}
     mode = case.meta.generation.mode if case.meta else None
     if "cursor" in query and mode == schemathesis.GenerationMode.POSITIVE:
@@ -50,7 +50,7 @@ def bearer(base_url):
 
 
 if EMAIL:
-    # A new session every other second: some calls end the session that they are made in.
+    # A new session every two seconds, because some calls end the caller's session.
     @schemathesis.auth(refresh_interval=2)
     class Login:
         def get(self, case, context):

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes a cluster where there is none, and runs postgres with the arguments; another command is run as it is.
+# Creates a cluster if none exists, and runs postgres with the arguments. Runs any other command unchanged.
 set -eu
 case "${1:-}" in
     postgres) shift ;;
@@ -19,11 +19,11 @@ if [ ! -s "$PGDATA/PG_VERSION" ]; then
         echo 'POSTGRES_PASSWORD is missing: give one, or POSTGRES_HOST_AUTH_METHOD=trust.' >&2
         exit 1
     fi
-    # The arguments are several words.
+    # The variable contains several arguments, so it is not quoted.
     # shellcheck disable=SC2086
     initdb --username="$user" --auth-local=trust --auth-host="$method" ${POSTGRES_INITDB_ARGS:-}
     echo "host all all all $method" >> "$PGDATA/pg_hba.conf"
-    # Nobody but this script reaches it before it is ready. One statement a line.
+    # Single-user mode: no client can connect before the cluster is ready. One statement per line.
     {
         if [ -n "${POSTGRES_PASSWORD:-}" ]; then
             printf 'ALTER ROLE "%s" PASSWORD '\''%s'\''\n' "$user" "$(printf '%s' "$POSTGRES_PASSWORD" | sed "s/'/''/g")"

@@ -1,17 +1,17 @@
 #!/bin/sh
-# Runs redis-server with the arguments, or another command as it is.
+# Runs redis-server with the arguments. Runs any other command unchanged.
 set -eu
 case "${1:-}" in
     redis-server) shift ;;
     -*|*.conf|'') ;;
     *) exec "$@" ;;
 esac
-# A file of settings stands before everything else.
+# A configuration file must be the first argument.
 file=
 case "${1:-}" in
     *.conf) file=$1; shift ;;
 esac
-# Whoever reaches the container's port may connect, as with the official image: nobody does unless it is published.
+# Any client that can reach the container's port can connect, as with the official image. The port must be published for that.
 set -- redis-server ${file:+"$file"} --protected-mode no "$@"
 if [ "$(id -u)" = 0 ]; then
     chown redis:redis .

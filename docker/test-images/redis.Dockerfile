@@ -1,5 +1,5 @@
-# Redis from the packages of Debian, for tests where the official image cannot be had. It behaves like that one as far as
-# docker/compose.yaml and the tests need: arguments are those of redis-server, and its user is not root.
+# Redis from Debian's packages, for tests if the official image cannot be pulled. It supports the features of the official
+# image that docker/compose.yaml and the tests need: arguments are passed to redis-server, and its user is not root.
 #
 #   docker build --file docker/test-images/redis.Dockerfile docker/test-images
 

@@ -1,5 +1,5 @@
-//! The gate for changes that break clients: what the committed OpenAPI document breaks of the last released one, CHANGELOG.md
-//! must announce.
+//! Finds API changes that break clients: compares the committed OpenAPI document with the last released one. CHANGELOG.md must announce
+//! each break.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,19 +11,19 @@ use crate::Failure;
 use crate::breaks::{Finding, Findings, compare, operations};
 use crate::process::root;
 
-/// The document as the code says it: a test sees to that.
+/// The document that is generated from the code; a test keeps it up to date.
 const CURRENT: &str = "crates/api-actix/openapi.json";
-/// The documents of the releases, each named by its version.
+/// The folder of released documents, each named by its version.
 const RELEASED: &str = "docs/api";
-/// Where a break is announced.
+/// The file that announces breaks.
 const CHANGELOG: &str = "CHANGELOG.md";
-/// What an announcement begins with. The operations follow, each between backticks, then a colon and the words.
+/// The start of an announcement. The operations follow, each in backticks, then a colon and the description.
 const ANNOUNCEMENT: &str = "- **Breaking:** ";
 
 /// A version like 0.1.0.
 type Version = (u64, u64, u64);
 
-/// Compares, and says what breaks.
+/// Compares the documents and prints the breaks.
 pub fn run() -> Result<(), Failure> {
     let folder = root().join(RELEASED);
     let names = fs::read_dir(&folder).map_err(|error| format!("{RELEASED} cannot be read: {error}"))?;
@@ -49,7 +49,7 @@ fn read(path: &Path) -> Result<Value, Failure> {
     serde_json::from_str(&text).map_err(|error| format!("{} is not JSON: {error}", path.display()))
 }
 
-/// The newest of the files that are named by a version.
+/// Returns the newest of the files that are named by a version.
 fn newest(names: impl Iterator<Item = String>) -> Option<(Version, String)> {
     names.filter_map(|name| Some((version(name.strip_suffix(".json")?)?, name))).max()
 }
@@ -60,7 +60,7 @@ fn version(text: &str) -> Option<Version> {
     numbers.next().is_none().then_some(version)
 }
 
-/// A document that differs from the released one must not have its version.
+/// Fails if a document differs from the released one but has the same version.
 fn check_version(released_version: Version, released: &Value, current: &Value) -> Result<(), Failure> {
     let said = current.pointer("/info/version").and_then(Value::as_str).unwrap_or_default();
     let now = version(said).ok_or_else(|| format!("{CURRENT} has the version {said:?}, which is none like 0.1.0"))?;
@@ -72,19 +72,19 @@ fn check_version(released_version: Version, released: &Value, current: &Value) -
     Ok(())
 }
 
-/// The operations that the Unreleased section announces a break of.
+/// Returns the operations whose breaks the Unreleased section announces.
 fn announced(changelog: &str) -> BTreeSet<String> {
     let unreleased = changelog.lines().skip_while(|line| *line != "## [Unreleased]").skip(1);
     let lines =
         unreleased.take_while(|line| !line.starts_with("## ")).filter_map(|line| line.strip_prefix(ANNOUNCEMENT));
     lines
         .filter_map(|line| line.split_once("`:"))
-        // Every other part is between backticks; the last one has lost its second.
+        // Every second part is in backticks. The last part lacks its second backtick.
         .flat_map(|(operations, _)| operations.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>())
         .collect()
 }
 
-/// Whether each break is announced, and each announcement names an operation that there was.
+/// Fails unless each break is announced and each announcement names an operation of the last release.
 fn judge<T>(
     findings: &Findings,
     announced: &BTreeSet<String>,

@@ -1,4 +1,4 @@
-//! PostgreSQL and Redis for the tests: in containers where an engine answers, else by the programs that are installed.
+//! PostgreSQL and Redis for the tests: in containers if an engine is available, otherwise as installed programs.
 
 use std::env;
 use std::path::PathBuf;
@@ -11,24 +11,24 @@ use crate::postgres::{PostgresPrograms, PostgresServer};
 use crate::process::check_interrupted;
 use crate::redis::{self, RedisServer};
 
-/// Which backends somebody wants.
+/// The variable that selects the backends.
 const TEST_BACKENDS: &str = "TEST_BACKENDS";
 
-/// Which backends are wanted.
+/// The requested backends.
 #[derive(Clone, Debug)]
 pub enum Wanted {
-    /// Containers where they can be had, else binaries.
+    /// Containers if available, otherwise programs.
     Any,
-    /// Containers or nothing.
+    /// Containers only.
     Containers,
-    /// Containers of these images, which are here.
+    /// Containers of these images, which exist locally.
     ContainersOf(TestImages),
-    /// The programs that are installed.
+    /// Installed programs only.
     Binaries,
 }
 
 impl Wanted {
-    /// What `TEST_BACKENDS` says.
+    /// Parses `TEST_BACKENDS`.
     pub fn from_environment() -> Result<Self, Failure> {
         Self::parse(&env::var(TEST_BACKENDS).unwrap_or_default())
     }
@@ -45,14 +45,14 @@ impl Wanted {
     }
 }
 
-/// Servers that answer. They are stopped, and what they wrote is removed, when this is dropped.
+/// Running servers. Dropping this stops them and removes their data.
 pub enum Backends {
     Containers(Box<Containers>, TestImages),
     Binaries { postgres: PostgresServer, redis: RedisServer, redis_program: PathBuf },
 }
 
 impl Backends {
-    /// Starts them, and says so where it is not what one would expect.
+    /// Starts the servers. Prints a line if the choice is unexpected.
     pub fn start(wanted: &Wanted) -> Result<Self, Failure> {
         match wanted {
             Wanted::Any => Self::containers().or_else(|reason| {
@@ -82,14 +82,14 @@ impl Backends {
         Ok(Self::Binaries { postgres, redis, redis_program })
     }
 
-    /// What tests find them by.
+    /// Returns the environment variables by which tests find the servers.
     pub fn variables(&self) -> Vec<(&'static str, String)> {
         match self {
             Self::Containers(containers, images) => vec![
                 (TEST_BACKENDS, "containers".to_owned()),
                 ("TEST_DATABASE_URL", containers.postgres_url.clone()),
                 ("TEST_REDIS_URL", containers.redis_url.clone()),
-                // For tests that start servers of their own.
+                // For tests that start their own servers.
                 ("TEST_REDIS_IMAGE", images.redis.clone()),
                 ("TEST_CONTAINER_LABEL", containers.label.clone()),
                 ("POSTGRES_IMAGE", images.postgres.clone()),
@@ -104,7 +104,7 @@ impl Backends {
         }
     }
 
-    /// What they are, a line each.
+    /// Returns a description of each server, one per line.
     pub fn describe(&self) -> Vec<String> {
         match self {
             Self::Containers(containers, images) => vec![
@@ -119,7 +119,7 @@ impl Backends {
     }
 }
 
-/// The programs that a test needs. A machine that has containers may be without them.
+/// Returns the programs that a test needs. If they are missing, returns `None` if the tests run in containers, and panics otherwise.
 #[cfg(test)]
 pub fn needed<T>(found: Result<T, Failure>) -> Option<T> {
     match (found, env::var(TEST_BACKENDS).as_deref()) {
@@ -146,7 +146,7 @@ mod tests {
         assert!(Wanted::parse("container").unwrap_err().contains("TEST_BACKENDS"));
     }
 
-    /// Of the kind that this run of the tests uses: each can be forced.
+    /// Uses the backends of this test run, so each kind can be tested.
     #[test]
     fn servers_start_answer_and_leave_nothing_behind() {
         let backends = Backends::start(&Wanted::from_environment().unwrap()).unwrap();

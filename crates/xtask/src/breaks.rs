@@ -1,7 +1,7 @@
-//! What a change of the OpenAPI document breaks for clients that were written for the document before.
+//! Finds changes of the OpenAPI document that break existing clients.
 //!
-//! A request that was good must stay good, and an answer must keep what it promised. Schemas are compared by what is written in
-//! them; what cannot be compared so (`oneOf` with another number of members, a reference to another file) counts as a break.
+//! A request that was valid must remain valid, and a response must keep its promises. Schemas are compared as they are written. A change
+//! that cannot be compared this way (`oneOf` with another number of members, a reference to another file) counts as a break.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,32 +9,32 @@ use serde_json::{Map, Value, json};
 
 use crate::process::{list, text};
 
-/// The methods that a path of a document may have.
+/// The methods that a path of a document can have.
 const METHODS: [&str; 8] = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
-/// Limits that a request hits from below: a smaller one is narrower.
+/// Upper limits of a value: a smaller one is narrower.
 const AT_MOST: [&str; 5] = ["maxLength", "maximum", "exclusiveMaximum", "maxItems", "maxProperties"];
-/// Limits that a request hits from above: a larger one is narrower.
+/// Lower limits of a value: a larger one is narrower.
 const AT_LEAST: [&str; 5] = ["minLength", "minimum", "exclusiveMinimum", "minItems", "minProperties"];
 
-/// What clients notice of an operation, like `GET /api/movies`.
+/// A change of an operation, like `GET /api/movies`, that clients notice.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Finding {
     /// The method and the path.
     pub operation: String,
-    /// What is no longer as it was.
+    /// The change.
     pub what: String,
 }
 
-/// What differs between two documents.
+/// The differences between two documents.
 #[derive(PartialEq, Eq, Debug, Default)]
 pub struct Findings {
-    /// What breaks clients.
+    /// Changes that break clients.
     pub breaks: BTreeSet<Finding>,
-    /// What breaks no client that expects new values where a list of them was never closed: new members of an answer's `enum`.
+    /// Changes that break no client that accepts new values in an open list: new members of a response's `enum`.
     pub notes: BTreeSet<Finding>,
 }
 
-/// Compares the document that clients were written for with the one that they meet now.
+/// Compares the old document with the new one.
 pub fn compare(old: &Value, new: &Value) -> Findings {
     let mut findings = Findings::default();
     for (operation, (path, before)) in operations(old) {
@@ -48,7 +48,7 @@ pub fn compare(old: &Value, new: &Value) -> Findings {
     findings
 }
 
-/// Every operation of a document, like `GET /api/movies`, with its path item and itself.
+/// Returns every operation of a document, like `GET /api/movies`, with its path item and its definition.
 pub fn operations(document: &Value) -> BTreeMap<String, (&Value, &Value)> {
     let mut operations = BTreeMap::new();
     for (path, item) in members(document.get("paths")) {
@@ -65,12 +65,12 @@ fn members(value: Option<&Value>) -> impl Iterator<Item = (&String, &Value)> {
     value.and_then(Value::as_object).into_iter().flat_map(Map::iter)
 }
 
-/// Who sends what a schema describes.
+/// The sender of the data that a schema describes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Sender {
-    /// The client: what was good must stay good.
+    /// The client: valid requests must remain valid.
     Client,
-    /// The server: what was promised must be kept.
+    /// The server: promises must be kept.
     Server,
 }
 
@@ -79,7 +79,7 @@ struct Differ<'a> {
     new: &'a Value,
     operation: String,
     findings: &'a mut Findings,
-    /// References that were followed together: schemas may hold themselves.
+    /// Pairs of references that were already compared: schemas can be recursive.
     compared: BTreeSet<(Sender, String, String)>,
 }
 
@@ -111,7 +111,7 @@ impl<'a> Differ<'a> {
                     }
                     self.schema(Sender::Client, name, before.get("schema"), after.get("schema"));
                 }
-                // It would be ignored, and the answer be another one than was asked for.
+                // The server would ignore the parameter and return a different result.
                 None => self.broken(format!("{name} is gone")),
             }
         }
@@ -155,14 +155,14 @@ impl<'a> Differ<'a> {
         }
     }
 
-    /// Each way to be let in must still be one: what it takes now must be part of what it took.
+    /// Each old way to authenticate must still work: some new way must need no other credentials.
     fn security(&mut self, old: &[BTreeSet<String>], new: &[BTreeSet<String>]) {
         if !old.iter().all(|before| new.iter().any(|after| after.is_subset(before))) {
             self.broken("it takes other credentials");
         }
     }
 
-    /// Compares two schemas at a place. No schema is any value.
+    /// Compares two schemas at a place. A missing schema accepts any value.
     fn schema(&mut self, sender: Sender, place: &str, old: Option<&'a Value>, new: Option<&'a Value>) {
         let references = (reference(old), reference(new));
         if references != ("", "") {
@@ -175,7 +175,7 @@ impl<'a> Differ<'a> {
             return self.broken(format!("{place}: a reference leads nowhere"));
         };
         let (Some(before), Some(after)) = (described(before), described(after)) else {
-            // `false` is no value at all.
+            // The schema `false` accepts no value.
             if before != after {
                 self.broken(format!("{place} cannot be compared"));
             }
@@ -220,7 +220,7 @@ impl<'a> Differ<'a> {
         }
     }
 
-    /// Lists of values: a request's may grow, an answer's may shrink; where an answer's grows it is noted.
+    /// Compares lists of values. A request's list can grow, and a response's list can shrink. A response's list that grows is a note.
     fn values(&mut self, sender: Sender, place: &str, old: &Map<String, Value>, new: &Map<String, Value>) {
         let (before, after) = (listed(old), listed(new));
         let missing = |narrow: &Option<Vec<Value>>, wide: &Option<Vec<Value>>| match (narrow, wide) {
@@ -259,7 +259,7 @@ impl<'a> Differ<'a> {
         }
     }
 
-    /// What an object or a list is made of.
+    /// Compares the parts of an object or a list.
     fn parts(&mut self, sender: Sender, place: &str, old: &'a Map<String, Value>, new: &'a Map<String, Value>) {
         for (name, before) in members(old.get("properties")) {
             let inner = format!("{place}, {name}");
@@ -287,7 +287,7 @@ impl<'a> Differ<'a> {
                     self.broken(format!("{place} takes no other members now"));
                 }
             }
-            // Members that nobody knew are no news to a client that reads those it knows.
+            // New members do not affect a client that reads only the members it knows.
             (Some(Value::Bool(false)), _) | (None, None) => {}
             (before, after) => self.schema(sender, &format!("{place}, a member"), before, after),
         }
@@ -296,7 +296,7 @@ impl<'a> Differ<'a> {
 
 type Parameters<'a> = BTreeMap<String, &'a Value>;
 
-/// The parameters of an operation, those of its path included, by where they are and what they are called.
+/// Returns the parameters of an operation, including those of its path, by place and name.
 fn parameters<'a>(document: &'a Value, path: &'a Value, operation: &'a Value) -> Parameters<'a> {
     let own = list(operation, "parameters").iter();
     let all = list(path, "parameters").iter().chain(own).filter_map(|found| followed(document, Some(found)));
@@ -312,7 +312,7 @@ fn is_required(value: &Value) -> bool {
     value.get("required").and_then(Value::as_bool).unwrap_or(false)
 }
 
-/// The ways to be let in, each with the names of what it takes. None are asked for: one that takes nothing.
+/// Returns the ways to authenticate, each with the names of its credentials. Without any, returns one way that needs no credentials.
 fn alternatives(document: &Value, operation: &Value) -> Vec<BTreeSet<String>> {
     let security = operation.get("security").or_else(|| document.get("security")).and_then(Value::as_array);
     let ways = security.map_or(&[][..], Vec::as_slice).iter();
@@ -325,10 +325,10 @@ fn reference(value: Option<&Value>) -> &str {
     value.map_or("", |value| text(value, "$ref"))
 }
 
-/// What is meant, where it is a reference into the same document; `None` if that leads nowhere.
+/// Resolves a reference into the same document. `None` if its target does not exist.
 fn followed<'a>(document: &'a Value, value: Option<&'a Value>) -> Option<&'a Value> {
     let mut value = value?;
-    // A reference to a reference is rare, and one to itself must end.
+    // References to references are rare. The limit ends a reference to itself.
     for _ in 0..8 {
         match reference(Some(value)) {
             "" => return Some(value),
@@ -338,13 +338,13 @@ fn followed<'a>(document: &'a Value, value: Option<&'a Value>) -> Option<&'a Val
     None
 }
 
-/// A schema; none is any value.
+/// Resolves a schema. A missing schema accepts any value.
 fn resolved<'a>(document: &'a Value, schema: Option<&'a Value>) -> Option<&'a Value> {
     const ANY: &Value = &Value::Bool(true);
     schema.map_or(Some(ANY), |schema| followed(document, Some(schema)))
 }
 
-/// What a schema says; nothing where any value is good, and `None` where none is.
+/// Returns the members of a schema. An empty map if any value is valid, `None` if no value is.
 fn described(schema: &Value) -> Option<&Map<String, Value>> {
     static NOTHING: std::sync::LazyLock<Map<String, Value>> = std::sync::LazyLock::new(Map::new);
     match schema {
@@ -354,7 +354,7 @@ fn described(schema: &Value) -> Option<&Map<String, Value>> {
     }
 }
 
-/// The types of a schema; all of them if it names none.
+/// Returns the types of a schema. All types if it names none.
 fn types(schema: &Map<String, Value>) -> BTreeSet<String> {
     let named = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     match schema.get("type") {
@@ -364,7 +364,7 @@ fn types(schema: &Map<String, Value>) -> BTreeSet<String> {
     }
 }
 
-/// The values that a schema lists, if it does.
+/// Returns the values that a schema lists, if any.
 fn listed(schema: &Map<String, Value>) -> Option<Vec<Value>> {
     let constant = schema.get("const").map(|value| vec![value.clone()]);
     constant.or_else(|| schema.get("enum").and_then(Value::as_array).cloned())
@@ -383,7 +383,7 @@ fn parts_of<'a>(schema: &'a Map<String, Value>, name: &str) -> &'a [Value] {
 mod tests {
     use super::*;
 
-    /// A small document with one of each kind.
+    /// Returns a small document with one element of each kind.
     fn document() -> Value {
         json!({
             "paths": {
@@ -452,7 +452,7 @@ mod tests {
     const THING: &str = "/components/schemas/Thing";
     const NEW: &str = "/components/schemas/NewThing";
 
-    /// What is found after a change: in the object at `place` the member `name` is `value`, or gone.
+    /// Returns the findings after a change: in the object at `place`, the member `name` is set to `value`, or removed for `None`.
     fn after(place: &str, name: &str, value: Option<Value>) -> Findings {
         let (old, mut new) = (document(), document());
         let object = new.pointer_mut(place).unwrap().as_object_mut().unwrap();

@@ -1,4 +1,4 @@
-//! Everything that a change must pass.
+//! The checks that every change must pass.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -12,23 +12,23 @@ use crate::server_image::ServerImage;
 use crate::test::{Report, Suite, build_server};
 use crate::{api, compose, purity, rollout, schemathesis, test};
 
-/// How long all steps may take together, on two cores and from nothing: a warning otherwise.
+/// Time budget for all steps, on two cores and from a clean state. Exceeding it is a warning.
 const BUDGET: Duration = Duration::from_secs(40 * 60);
-/// How long all steps may take on a slow hour. Machines that are shared differ by a factor of three; beyond this the run fails.
+/// Time limit for all steps. The speed of shared machines varies by a factor of three. Exceeding the limit is a failure.
 const LIMIT: Duration = Duration::from_secs(75 * 60);
 
-/// A step, and how long it may take: a warning otherwise.
+/// A step and its time budget. Exceeding the budget is a warning.
 struct Step {
     name: &'static str,
     budget_seconds: u64,
     run: fn(&mut Ci) -> Result<Outcome, Failure>,
 }
 
-/// How a step ended that did not fail.
+/// The result of a step that did not fail.
 #[derive(PartialEq, Eq, Debug)]
 enum Outcome {
     Passed,
-    /// It could not be done here; why.
+    /// The step cannot run on this machine, with the reason.
     Skipped(String),
 }
 
@@ -36,8 +36,8 @@ const fn step(name: &'static str, budget_seconds: u64, run: fn(&mut Ci) -> Resul
     Step { name, budget_seconds, run }
 }
 
-/// In the order of what fails soonest. One folder and one profile for all but the server, so that little is built twice. The server
-/// is built once, for release: the tests run what the image has, and no second build with features of its own is needed.
+/// Ordered by how early a failure shows. All steps but the server's build use one target folder and one profile, to save builds. The
+/// server is built once, for release: the tests run the same binary as the image, and no second build with other features is needed.
 const STEPS: [Step; 15] = [
     step("format", 15, |_| format().map(passed)),
     step("clippy", 420, |_| clippy().map(passed)),
@@ -56,7 +56,7 @@ const STEPS: [Step; 15] = [
     step("compose", 105, Ci::compose),
 ];
 
-/// What the steps know of each other.
+/// The state that steps share.
 #[derive(Default)]
 struct Ci {
     report: Option<Report>,
@@ -64,16 +64,16 @@ struct Ci {
     images: Option<TestImages>,
     base: Option<String>,
     server: Option<PathBuf>,
-    // Stopped last, if it was started here.
+    // The last field, so an engine that this run started is stopped last.
     engine: Option<Engine>,
 }
 
-/// Runs each step, and stops at the first that fails.
+/// Runs the steps and stops at the first failure.
 pub fn run() -> Result<(), Failure> {
     let began = Instant::now();
     let mut ci = Ci::default();
     let outcome = ci.run_steps();
-    // Stopping it is part of the time.
+    // Stopping the engine is part of the measured time.
     ci.engine = None;
     ci.print();
     let skipped = outcome?;
@@ -82,7 +82,7 @@ pub fn run() -> Result<(), Failure> {
     Ok(())
 }
 
-/// What is said at the end; a failure if it took too long.
+/// Returns the last line of the run. Fails if the run exceeded the time limit.
 fn total(passed: usize, skipped: usize, took: Duration) -> Result<String, Failure> {
     let (seconds, budget) = (took.as_secs_f64(), BUDGET.as_secs());
     if took > LIMIT {
@@ -93,7 +93,7 @@ fn total(passed: usize, skipped: usize, took: Duration) -> Result<String, Failur
     Ok(format!("{warning}{passed} steps passed{skipped}, in {seconds:.1} s (budget {budget} s)."))
 }
 
-/// What is said of a step that did not fail, and a warning if it took too long.
+/// Returns the line for a step that did not fail, and a warning if it exceeded its budget.
 fn told(step: &Step, outcome: &Outcome, took: Duration) -> (String, Option<String>) {
     let Step { name, budget_seconds, .. } = step;
     if let Outcome::Skipped(reason) = outcome {
@@ -110,7 +110,7 @@ fn passed((): ()) -> Outcome {
 }
 
 impl Ci {
-    /// How many were skipped.
+    /// Returns the number of skipped steps.
     fn run_steps(&mut self) -> Result<usize, Failure> {
         let mut skipped = 0;
         for step in &STEPS {
@@ -228,8 +228,7 @@ fn documentation() -> Result<(), Failure> {
     run_command(doc.env("RUSTDOCFLAGS", "-D warnings"))
 }
 
-/// Licences, sources and banned crates. Advisories are left out: they need the network, and come
-/// in when nobody changed anything.
+/// Checks licences, sources and banned crates. Advisories are not checked: they need the network, and they can fail without a change.
 fn dependencies() -> Result<(), Failure> {
     if read(&mut cargo(&["deny", "--version"])).is_err() {
         println!("cargo-deny is missing: it is installed now, which takes some minutes, once");

@@ -1,4 +1,4 @@
-//! docker/compose.yaml, as users start it: refused without secrets, healthy, and nothing lost by a restart.
+//! Tests docker/compose.yaml as users start it: it fails without secrets, becomes healthy, and loses no data in a restart.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -16,12 +16,12 @@ use crate::system::{can_install, free_port, install};
 use crate::test::test_command;
 
 const FILE: &str = "docker/compose.yaml";
-/// How long Compose may take for anything.
+/// The longest time for a command of Compose.
 const PATIENCE: Duration = Duration::from_secs(180);
-/// The test that runs the README's tour; with `TOUR_BASE`, against the server there.
+/// The test that runs the README's commands. With `TOUR_BASE`, it uses the server at that address.
 const TOUR: &str = "process::tour::the_readmes_tour_works_embedded";
 
-/// Starts all of the file with these images, tries it out, and removes it.
+/// Starts all services of the file with these images, tests them, and removes them.
 pub fn run(server_image: &str, images: &TestImages) -> Result<(), Failure> {
     let compose = Compose::new(server_image, images)?;
     compose.check_that_secrets_are_needed()?;
@@ -32,7 +32,7 @@ pub fn run(server_image: &str, images: &TestImages) -> Result<(), Failure> {
     outcome
 }
 
-/// A project of Compose. All of it is removed when this is dropped.
+/// A Compose project. Dropping it removes all its containers.
 struct Compose {
     program: &'static [&'static str],
     project: String,
@@ -40,7 +40,7 @@ struct Compose {
     variables: Vec<(&'static str, String)>,
 }
 
-/// A booking that must not get lost.
+/// A booking that must persist.
 struct Booked {
     token: String,
     key: String,
@@ -83,7 +83,7 @@ impl Compose {
         Ok(self.run(&["ps", "--quiet"])?.lines().map(str::to_owned).collect())
     }
 
-    /// Without a secret nothing starts, and it is said how to make one.
+    /// Fails unless Compose refuses to start without a secret and explains how to create one.
     fn check_that_secrets_are_needed(&self) -> Result<(), Failure> {
         for secret in ["JWT_SECRET", "DB_PASSWORD", "REDIS_PASSWORD"] {
             match read_within(self.command(&["config"]).env(secret, ""), PATIENCE) {
@@ -134,9 +134,9 @@ impl Compose {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// Runs the test that runs the README's tour, against this server.
+    /// Runs the test of the README's commands against this server.
     fn take_the_tour(&self) -> Result<(), Failure> {
-        // The same targets as for all tests, so that nothing is built again: cargo picks features by them.
+        // The same targets as for all tests: cargo selects features by targets, and other targets would cause another build.
         let mut test = test_command(&["--", "--exact", TOUR].map(str::to_owned));
         test.env("TOUR_BASE", format!("http://{}", self.address()));
         run_command(&mut test).map_err(|failure| format!("the README's tour does not work: {failure}"))
@@ -168,7 +168,7 @@ impl Compose {
         post(&self.address(), "/api/bookings", &headers, &booked.request)
     }
 
-    /// The booking is in its owner's history, and its key still gives the first answer.
+    /// Fails unless the booking is in its owner's history and its key still returns the first response.
     fn check_that_it_is_kept(&self, booked: &Booked, after: &str) -> Result<(), Failure> {
         let token = format!("Bearer {}", booked.token);
         let headers = [("Authorization", token.as_str())];
@@ -187,7 +187,7 @@ impl Compose {
 
 impl Drop for Compose {
     fn drop(&mut self) {
-        // Also when somebody has interrupted.
+        // Runs after an interrupt too.
         let mut down = self.command(&["down", "--volumes", "--remove-orphans"]);
         if let Err(failure) = read(down.stderr(Stdio::null())) {
             eprintln!("warning: containers of the project {} may be left: {failure}", self.project);
@@ -195,7 +195,7 @@ impl Drop for Compose {
     }
 }
 
-/// The plugin, or the program of its own that came before it; as root on a system with apt-get that one is installed.
+/// Finds the Compose plugin or the older standalone program. As root on a system with apt-get, installs the standalone program.
 fn find_or_install() -> Result<&'static [&'static str], Failure> {
     const PLUGIN: &[&str] = &["docker", "compose"];
     const PROGRAM: &[&str] = &["docker-compose"];

@@ -1,4 +1,4 @@
-//! PostgreSQL and Redis in containers, for as long as the tests take.
+//! PostgreSQL and Redis in containers, for the duration of the tests.
 
 use std::collections::HashMap;
 
@@ -17,10 +17,10 @@ use crate::random::random_hex;
 use crate::redis::{field, info};
 use crate::server_image::last_lines;
 
-/// The label of everything that a run of the tests starts.
+/// The label of all containers that a test run starts.
 const LABEL: &str = "movie-booking.tests";
 
-/// Both servers. They are removed, with their data, when this is dropped.
+/// Both servers. Dropping this removes the containers and their data.
 pub struct Containers {
     pub postgres_url: String,
     pub postgres_version: String,
@@ -28,13 +28,13 @@ pub struct Containers {
     pub redis_version: String,
     /// The label of this run's containers.
     pub label: String,
-    // In this order: what the library forgets is swept up.
+    // Dropped in this order: the second field removes containers that the first one missed.
     _servers: [Container<GenericImage>; 2],
     _leftovers: Leftovers,
 }
 
 impl Containers {
-    /// Starts both, and waits until they answer.
+    /// Starts both servers and waits until they respond.
     pub fn start(images: &TestImages) -> Result<Self, Failure> {
         let run = random_hex();
         let leftovers = Leftovers { label: format!("{LABEL}={run}") };
@@ -55,7 +55,7 @@ impl Containers {
     }
 }
 
-/// Removes the containers that still have the label: of a start that failed half-way, or of tests that were killed.
+/// Removes the remaining containers with the label: those of a failed start, or of killed tests.
 struct Leftovers {
     label: String,
 }
@@ -80,9 +80,9 @@ fn postgres(images: &TestImages, run: &str) -> ContainerRequest<GenericImage> {
     let mut command = vec!["postgres".to_owned()];
     for setting in [
         format!("max_connections={CONNECTIONS_MAX}"),
-        // By this it is known which server answers.
+        // Identifies the server that responds.
         format!("cluster_name={run}"),
-        // Nobody needs what is here after the machine failed.
+        // The data need not survive a crash of the machine.
         "fsync=off".to_owned(),
         "full_page_writes=off".to_owned(),
     ] {
@@ -100,7 +100,7 @@ fn redis(images: &TestImages) -> ContainerRequest<GenericImage> {
     image(&images.redis, REDIS_PORT.tcp()).with_cmd(["redis-server", "--save", "", "--appendonly", "no"])
 }
 
-/// A container of an image, whose port is published on loopback only, at one that the system picks.
+/// Returns a request for a container whose port is published on loopback only, on a port that the system chooses.
 fn image(name: &str, port: ContainerPort) -> ContainerRequest<GenericImage> {
     let (name, tag) = name_and_tag(name);
     GenericImage::new(name, tag).with_exposed_port(port).with_host_config_modifier(move |host| {
@@ -110,7 +110,7 @@ fn image(name: &str, port: ContainerPort) -> ContainerRequest<GenericImage> {
     })
 }
 
-/// `postgres` and `17`, of `postgres:17`; a port of a registry is no tag, and a digest goes as one.
+/// Splits `postgres:17` into `postgres` and `17`. The port of a registry is not a tag. A digest counts as a tag.
 fn name_and_tag(image: &str) -> (&str, &str) {
     match image.rsplit_once(':') {
         Some((name, tag)) if !tag.contains('/') => (name, tag),
@@ -123,12 +123,12 @@ fn start(request: ContainerRequest<GenericImage>, run: &str) -> Result<Container
     request.start().map_err(|error| format!("a container does not start: {error}"))
 }
 
-/// Waits until PostgreSQL answers, and it is the one that was started; where, and its version.
+/// Waits until PostgreSQL responds, and checks that it is the started server. Returns its URL and version.
 fn postgres_answers(container: &Container<GenericImage>, run: &str) -> Result<(String, String), Failure> {
     let url = format!("postgres://{SUPERUSER}@127.0.0.1:{}/postgres", port(container, POSTGRES_PORT)?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot start a runtime: {error}"))?;
-    // The server that sets up a new cluster cannot be reached by TCP: who answers has come to stay.
+    // The temporary server that initialises a new cluster does not listen on TCP. A server that responds here is the final one.
     let (name, version) = until(PATIENCE, || {
         is_running(container)?;
         let question = "SELECT current_setting('cluster_name'), current_setting('server_version')";
@@ -150,7 +150,7 @@ async fn ask_postgres(url: &str, question: &str) -> Result<(String, String), tok
     Ok((row.try_get(0)?, row.try_get(1)?))
 }
 
-/// Waits until Redis answers, and it is the one that was started; where, and its version.
+/// Waits until Redis responds, and checks that it is the started server. Returns its URL and version.
 fn redis_answers(container: &Container<GenericImage>) -> Result<(String, String), Failure> {
     let port = port(container, REDIS_PORT)?;
     let outside = until(PATIENCE, || {
@@ -178,7 +178,7 @@ fn is_running(container: &Container<GenericImage>) -> Result<(), Failure> {
     }
 }
 
-/// Adds to a failure what the container wrote last.
+/// Appends the last log lines of the container to a failure.
 fn with_log(what: &str, container: &Container<GenericImage>) -> impl FnOnce(Failure) -> Failure {
     let log = last_lines(container.id());
     move |failure| format!("{what} does not answer from its container, {failure}; {log}")

@@ -1,4 +1,4 @@
-//! The container engine: the one that answers, or one that is installed and started for a while.
+//! The container engine: a running one, or one that is installed and started temporarily.
 
 use std::env;
 use std::fs;
@@ -13,40 +13,40 @@ use crate::Failure;
 use crate::process::{check_interrupted, read, read_within, send};
 use crate::system::{can_install, install, on_path};
 
-/// How long the engine may take for what is done at once: a question, the end of a container.
+/// The longest time for a short command of the engine, such as a query or stopping a container.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// `docker` with arguments. It asks the engine of `DOCKER_HOST`, else that of the default socket.
+/// Returns a command `docker` with arguments. It uses the engine of `DOCKER_HOST`, otherwise that of the default socket.
 pub fn docker(arguments: &[&str]) -> Command {
     let mut docker = Command::new("docker");
     docker.args(arguments);
     docker
 }
 
-/// What `docker` says at once. Fails if it fails.
+/// Returns the output of a short `docker` command. Fails if the command fails.
 pub fn ask(arguments: &[&str]) -> Result<String, Failure> {
     read_within(&mut docker(arguments), PATIENCE)
 }
 
-/// The same for cleaning up, which goes on when somebody has interrupted.
+/// Like `ask`, but also works after an interrupt. For cleaning up.
 pub fn clean_up(arguments: &[&str]) -> Result<String, Failure> {
     read(&mut docker(arguments))
 }
 
-/// An engine that answers. One that was started here is stopped when this is dropped.
+/// A running engine. Dropping it stops the engine if this process started it.
 pub struct Engine {
     version: String,
     _started: Option<Daemon>,
 }
 
 impl Engine {
-    /// The engine that answers; otherwise why none does.
+    /// Finds a running engine. The error says why none responds.
     pub fn find() -> Result<Self, Failure> {
         let version = ask(&["version", "--format", "{{.Server.Version}}"])?;
         Ok(Self { version, _started: None })
     }
 
-    /// The engine that answers; where none does, as root on a system with apt-get, one that is installed if need be, and started.
+    /// Finds a running engine, or starts one. As root on a system with apt-get, installs it first if necessary.
     pub fn find_or_start() -> Result<Self, Failure> {
         let reason = match Self::find() {
             Ok(engine) => return Ok(engine),
@@ -62,7 +62,7 @@ impl Engine {
             }
             println!("there is no container engine: installing the package `docker.io`");
             install(&["docker.io"])?;
-            // The package may have started it.
+            // The installation may have started it.
             if let Ok(engine) = Self::find() {
                 return Ok(engine);
             }
@@ -71,28 +71,28 @@ impl Engine {
         Ok(Self { _started: Some(daemon), ..Self::find()? })
     }
 
-    /// What is told of it.
+    /// Returns a description of the engine.
     pub fn describe(&self) -> String {
         let storage = ask(&["info", "--format", "{{.Driver}}"]).unwrap_or_else(|failure| failure);
         format!("container engine {}, storage {storage}", self.version)
     }
 }
 
-/// An engine that we started.
+/// An engine that this process started.
 struct Daemon {
     process: Child,
     log: NamedTempFile,
 }
 
 impl Daemon {
-    /// Starts it on the default socket, and waits until it answers. It finds out by itself which storage this machine can do.
+    /// Starts the engine on the default socket and waits until it responds. The engine selects a supported storage driver itself.
     fn start() -> Result<Self, Failure> {
         println!("no container engine answers: starting `dockerd`");
         let explain = |error: std::io::Error| format!("cannot start `dockerd`: {error}");
         let log = NamedTempFile::with_prefix("booking-dockerd-").map_err(explain)?;
         let mut dockerd = Command::new("dockerd");
         let (stdout, stderr) = (log.reopen().map_err(explain)?, log.reopen().map_err(explain)?);
-        // In a group of its own: an interrupt at the terminal is for us, who then stop it in order.
+        // A separate process group: this process receives a terminal interrupt and stops the engine cleanly.
         dockerd.stdin(Stdio::null()).stdout(stdout).stderr(stderr).process_group(0);
         let mut daemon = Self { process: dockerd.spawn().map_err(explain)?, log };
         let deadline = Instant::now() + PATIENCE;

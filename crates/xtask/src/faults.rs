@@ -1,4 +1,4 @@
-//! Proves that `docs/operating/faults.md` names tests that exist.
+//! Checks that the tests in `docs/operating/faults.md` exist.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,14 +9,14 @@ use crate::process::root;
 
 const DOCUMENT: &str = "docs/operating/faults.md";
 
-/// The tests that the rows of the table name in their last column.
+/// Returns the tests in the last column of the table.
 fn named_tests(document: &str) -> BTreeSet<&str> {
     let rows = document.lines().filter_map(|line| line.strip_suffix('|')).skip(2);
     let cells = rows.filter_map(|row| row.rsplit('|').next());
     cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect()
 }
 
-/// All source files of a folder.
+/// Returns the text of all source files of a folder.
 fn sources(folder: &Path) -> io::Result<String> {
     let mut text = String::new();
     for entry in fs::read_dir(folder)? {

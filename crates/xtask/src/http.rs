@@ -1,4 +1,4 @@
-//! One request over HTTP, for the recipes that talk to a server.
+//! Single HTTP requests, for the recipes that use a server.
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use ureq::{Agent, AsSendBody};
 
 use crate::Failure;
 
-/// How long a server may take to respond.
+/// The longest time for a response.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A header of a request: name and value.
 pub type Header<'a> = (&'a str, &'a str);
 
-/// The response of a server.
+/// A response of a server.
 pub struct Response {
     head: http::response::Parts,
     pub body: String,
@@ -40,7 +40,7 @@ impl Response {
         serde_json::from_str(&self.body).map_err(|error| format!("the body is not JSON ({error}): {}", self.body))
     }
 
-    /// Returns the value of a header; empty without it.
+    /// Returns the value of a header. Empty if the header is missing.
     pub fn header(&self, name: &str) -> &str {
         self.head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
@@ -53,12 +53,12 @@ impl Response {
     }
 }
 
-/// Sends GET.
+/// Sends a GET request.
 pub fn get(address: &str, path: &str, headers: &[Header<'_>]) -> Result<Response, Failure> {
     send(address, "GET", path, headers, ())
 }
 
-/// Sends POST with a body of JSON.
+/// Sends a POST request with a JSON body.
 pub fn post(address: &str, path: &str, headers: &[Header<'_>], body: &Value) -> Result<Response, Failure> {
     send(address, "POST", path, &[headers, &[("Content-Type", "application/json")]].concat(), body.to_string())
 }

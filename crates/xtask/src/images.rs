@@ -1,4 +1,4 @@
-//! The images that containers are made of: pulled, or made here where no registry can be reached.
+//! Container images: pulled, or built locally if no registry can be reached.
 
 use std::env;
 use std::path::Path;
@@ -10,20 +10,20 @@ use crate::engine::{ask, docker};
 use crate::process::{check_interrupted, read_within, root, run};
 use crate::system::{can_install, install, on_path};
 
-/// How long a pull may take.
+/// The longest time for a pull.
 const PULL_MAX: Duration = Duration::from_secs(300);
-/// Who makes the images of the tests.
+/// The folder of the Dockerfiles for the test images.
 const TEST_IMAGES: &str = "docker/test-images";
-/// What is made where no base can be pulled.
+/// The name of the base image that is built if none can be pulled.
 const MADE_BASE: &str = "movie-booking-base:bookworm";
-/// The release of Debian that it is made of.
+/// The Debian release of that image.
 const DEBIAN: &str = "bookworm";
 
-/// An image that somebody may choose.
+/// An image that an environment variable can select.
 struct Choice {
-    /// The variable to choose it by.
+    /// The variable that selects the image.
     variable: &'static str,
-    /// What it is otherwise.
+    /// The image without the variable.
     default: &'static str,
 }
 
@@ -32,12 +32,12 @@ const POSTGRES: Choice = Choice { variable: "POSTGRES_IMAGE", default: "postgres
 const REDIS: Choice = Choice { variable: "REDIS_IMAGE", default: "redis:7-bookworm" };
 
 impl Choice {
-    /// What was chosen, if somebody chose.
+    /// Returns the selected image, if any.
     fn chosen(&self) -> Option<String> {
         env::var(self.variable).ok().filter(|image| !image.is_empty())
     }
 
-    /// The image that was chosen, or the default one: here already, or pulled.
+    /// Returns the selected or default image. Pulls it if it is missing.
     fn pulled(&self) -> Result<String, Failure> {
         let image = self.chosen().unwrap_or_else(|| self.default.to_owned());
         if !is_here(&image) {
@@ -47,7 +47,7 @@ impl Choice {
         Ok(image)
     }
 
-    /// As `pulled`; where the default one cannot be had, what `make` makes. An image that was chosen is not replaced.
+    /// Like `pulled`, but builds the image with `make` if the default image cannot be pulled. A selected image is never replaced.
     fn pulled_or(&self, make: impl FnOnce() -> Result<String, Failure>) -> Result<String, Failure> {
         let failure = match self.pulled() {
             Ok(image) => return Ok(image),
@@ -66,7 +66,7 @@ fn is_here(image: &str) -> bool {
     ask(&["image", "inspect", "--format", "{{.Id}}", image]).is_ok()
 }
 
-/// The images that the tests need.
+/// The images for the tests.
 #[derive(Clone, Debug)]
 pub struct TestImages {
     pub postgres: String,
@@ -74,12 +74,12 @@ pub struct TestImages {
 }
 
 impl TestImages {
-    /// Those of `POSTGRES_IMAGE` and `REDIS_IMAGE`, else the official ones; pulled if they are not here.
+    /// Returns the images of `POSTGRES_IMAGE` and `REDIS_IMAGE`, otherwise the official ones. Pulls missing images.
     pub fn pulled() -> Result<Self, Failure> {
         Ok(Self { postgres: POSTGRES.pulled()?, redis: REDIS.pulled()? })
     }
 
-    /// The same; where the official ones cannot be had, those of `docker/test-images`.
+    /// Like `pulled`, but builds the images of `docker/test-images` if the official ones cannot be pulled.
     pub fn pulled_or_made(base: &str) -> Result<Self, Failure> {
         let postgres = POSTGRES.pulled_or(|| make("postgres", base))?;
         let redis = REDIS.pulled_or(|| make("redis", base))?;
@@ -87,7 +87,7 @@ impl TestImages {
     }
 }
 
-/// The base of the server's image: `BASE_IMAGE`, else Debian's; made of packages where that cannot be pulled.
+/// Returns the base of the server's image: `BASE_IMAGE`, otherwise Debian's image. Builds it from packages if it cannot be pulled.
 pub fn base() -> Result<String, Failure> {
     BASE.pulled_or(make_base)
 }
@@ -101,7 +101,7 @@ fn make(what: &str, base: &str) -> Result<String, Failure> {
     Ok(name)
 }
 
-/// Debian's smallest system, of its packages.
+/// Builds a minimal Debian image from packages.
 fn make_base() -> Result<String, Failure> {
     if is_here(MADE_BASE) {
         return Ok(MADE_BASE.to_owned());
@@ -116,14 +116,14 @@ fn make_base() -> Result<String, Failure> {
     let (system, archive) = (folder.path().join("system"), folder.path().join("system.tar"));
     println!("making {MADE_BASE} of Debian's packages");
     run_quietly(Command::new("debootstrap").args(["--variant=minbase", DEBIAN]).arg(&system), folder.path())?;
-    // What was downloaded is installed by now.
+    // The downloaded packages are installed and no longer needed.
     run(Command::new("chroot").arg(&system).args(["apt-get", "clean"]))?;
     run(Command::new("tar").arg("-C").arg(&system).arg("-cf").arg(&archive).arg("."))?;
     run(docker(&["import", "--change", "CMD [\"bash\"]"]).arg(&archive).arg(MADE_BASE))?;
     Ok(MADE_BASE.to_owned())
 }
 
-/// Runs a program that tells too much; what it told is shown if it fails.
+/// Runs a program without printing its output. Shows the last lines if the program fails.
 fn run_quietly(command: &mut Command, folder: &Path) -> Result<(), Failure> {
     let log = folder.join("log");
     let explain = |error: std::io::Error| format!("cannot write {}: {error}", log.display());

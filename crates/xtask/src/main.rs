@@ -1,4 +1,4 @@
-//! The project's recipes, the same on a developer's machine and in CI: `cargo xtask --help`.
+//! The recipes of the project, for development and CI: `cargo xtask --help`.
 
 mod api;
 mod backends;
@@ -32,7 +32,7 @@ use clap::{Parser, Subcommand};
 
 use crate::test::Suite;
 
-/// What went wrong, in words that tell the reader what to do.
+/// An error message that says what to do.
 type Failure = String;
 
 /// The recipes of this project.
@@ -45,45 +45,44 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Recipe {
-    /// Runs all tests, on a PostgreSQL and a Redis server of their own that are started and stopped here.
+    /// Runs all tests, on a PostgreSQL and a Redis server that are started for this run.
     ///
-    /// In containers where an engine answers, else by the programs that are installed; `TEST_BACKENDS=containers` or `binaries`
-    /// wants one of them. Fails too if a test was ignored, or if fewer ran than `crates/xtask/tests.min` says.
+    /// Uses containers if an engine is available, otherwise installed programs; `TEST_BACKENDS=containers` or `binaries` selects one of
+    /// them. Also fails if a test was ignored, or if fewer tests ran than `crates/xtask/tests.min` requires.
     Test {
-        /// Runs the HTTP suite alone, through proxies. Fails if fewer tests ran than
-        /// `crates/xtask/proxies.min` says.
+        /// Runs only the HTTP suite, through proxies. Fails if fewer tests ran than `crates/xtask/proxies.min` requires.
         #[arg(long)]
         through_proxies: bool,
-        /// Arguments for `cargo test`, after `--`. With any, the number of tests is not compared.
+        /// Arguments for `cargo test`, after `--`. With arguments, the number of tests is not checked.
         #[arg(last = true)]
         arguments: Vec<String>,
     },
-    /// Proves that the domain depends on no technology, and that nobody but the server depends on an adapter.
+    /// Checks that the domain depends on no technology, and that only the server depends on adapters.
     Purity,
-    /// Compares the API with that of the last release: what breaks clients, CHANGELOG.md must announce.
+    /// Compares the API with that of the last release. CHANGELOG.md must announce changes that break clients.
     Api,
     /// Tests the server against its OpenAPI document with Schemathesis: on both stores, as a customer, as an administrator and without a
     /// token. Installs the pinned version from PyPI into the target folder.
     Schemathesis,
-    /// Runs the last release's store contract on this tree's schema: its servers go on while new ones come.
+    /// Runs the last release's store contract on the current schema: its servers must work during an upgrade.
     Rollout {
-        /// The release's tag, or any other commit. The newest tag like v0.1.0 if it is not given.
+        /// The tag of the release, or any other commit. Default: the newest tag like v0.1.0.
         #[arg(long, value_name = "REF")]
         from: Option<String>,
     },
-    /// Measures the figures of docs/measurements.md, on a release build. A timing is printed, and never a failure.
+    /// Measures the figures of docs/measurements.md, on a release build. A timing is printed and never causes a failure.
     Bench {
-        /// What is measured. Everything if it is not given.
+        /// The part to measure. Default: everything.
         #[arg(value_enum)]
         part: Option<bench::Part>,
-        /// How long each way to book is measured, in seconds.
+        /// The time to measure each way to book, in seconds.
         #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=20))]
         seconds: u64,
-        /// The binary of another version: only bookings on PostgreSQL are measured, by both in turns.
+        /// The binary of another version. Only bookings on PostgreSQL are measured, with both binaries in turn.
         #[arg(long, value_name = "BINARY")]
         against: Option<PathBuf>,
     },
-    /// Runs everything that a change must pass, in the order of what fails soonest.
+    /// Runs all checks that a change must pass, ordered by how early a failure shows.
     Ci,
 }
 

@@ -1,4 +1,4 @@
-//! A PostgreSQL server for a while: in a temporary folder, on a port of its own, of whatever version is installed.
+//! A temporary PostgreSQL server: in a temporary folder, on its own port, of the installed version.
 
 use std::env;
 use std::fs;
@@ -16,23 +16,23 @@ use crate::Failure;
 use crate::process::{check_interrupted, read, send};
 use crate::system::{can_install, free_port, install, is_root};
 
-/// The server's superuser. It needs no password, but listens on this machine only.
+/// The superuser of the server. It needs no password, because the server listens on loopback only.
 pub const SUPERUSER: &str = "booking";
-/// Enough for all tests at once, each with pools of its own.
+/// Enough for all tests at once, each with its own pools.
 pub const CONNECTIONS_MAX: u32 = 300;
-/// What a server for tests is set to: nobody needs what is in it after the machine failed.
+/// Settings for tests: the data need not survive a crash of the machine.
 const FORGETFUL: [&str; 2] = ["fsync=off", "full_page_writes=off"];
-/// How often a port is picked: another program may take it before the server does.
+/// Maximum number of ports to try: another program may take the port before the server does.
 const STARTS_MAX: usize = 5;
-/// How long a server may take to start, or to stop.
+/// The longest time for a start or a stop.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Where PostgreSQL's programs are.
+/// The folder of PostgreSQL's programs.
 #[derive(Clone, Debug)]
 pub struct PostgresPrograms(PathBuf);
 
 impl PostgresPrograms {
-    /// Finds them, or as root on a system with apt-get installs them.
+    /// Finds the programs. As root on a system with apt-get, installs them if they are missing.
     pub fn find_or_install() -> Result<Self, Failure> {
         if let Some(found) = Self::find() {
             return Ok(found);
@@ -48,7 +48,7 @@ impl PostgresPrograms {
             .ok_or_else(|| format!("no `initdb`, `postgres` and `psql` though they were just installed; {advice}"))
     }
 
-    /// On PATH, where Debian keeps them (newest first), or where `pg_config` says.
+    /// Searches PATH, Debian's folders (newest first), and the folder that `pg_config` reports.
     fn find() -> Option<Self> {
         let on_path = env::var_os("PATH").map(|path| env::split_paths(&path).collect::<Vec<_>>()).unwrap_or_default();
         let configured = read(Command::new("pg_config").arg("--bindir")).ok().map(PathBuf::from);
@@ -56,7 +56,7 @@ impl PostgresPrograms {
         folders.find_map(|folder| Self::in_folder(&folder))
     }
 
-    /// The programs that this folder has, or has links to: only beside the real `postgres` are all the others.
+    /// Returns the programs of this folder. Links are resolved, because only the folder of the real `postgres` has all programs.
     fn in_folder(folder: &Path) -> Option<Self> {
         let folder = folder.join("postgres").canonicalize().ok()?.parent()?.to_owned();
         let complete = ["initdb", "postgres", "psql"].iter().all(|program| folder.join(program).is_file());
@@ -67,7 +67,7 @@ impl PostgresPrograms {
         Command::new(self.0.join(program))
     }
 
-    /// PostgreSQL's own benchmark. Some systems have it in a package of its own.
+    /// Returns a command that runs pgbench. Some systems have it in a separate package.
     pub fn pgbench(&self) -> Result<Command, Failure> {
         if self.0.join("pgbench").is_file() {
             return Ok(self.command("pgbench"));
@@ -76,7 +76,7 @@ impl PostgresPrograms {
     }
 }
 
-/// `/usr/lib/postgresql/<version>/bin`, newest first.
+/// Returns the folders `/usr/lib/postgresql/<version>/bin`, newest first.
 fn debian_folders() -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir("/usr/lib/postgresql") else { return Vec::new() };
     let version = |folder: &Path| folder.file_name()?.to_str()?.parse::<u32>().ok();
@@ -86,7 +86,7 @@ fn debian_folders() -> Vec<PathBuf> {
     versions.into_iter().map(|(_, folder)| folder).collect()
 }
 
-/// A user that may run a server. PostgreSQL refuses to be run by root.
+/// A user that can run a server. PostgreSQL refuses to run as root.
 #[derive(Clone, Copy, Debug)]
 struct Account {
     user: u32,
@@ -94,7 +94,7 @@ struct Account {
 }
 
 impl Account {
-    /// Another user than root if we are root; nobody else otherwise.
+    /// Returns another user if this process runs as root, otherwise `None`.
     fn needed() -> Result<Option<Self>, Failure> {
         if !is_root()? {
             return Ok(None);
@@ -112,22 +112,22 @@ impl Account {
     }
 }
 
-/// A running server. It is stopped, and its folder removed, when this is dropped.
+/// A running server. Dropping it stops the server and removes its folder.
 pub struct PostgresServer {
     process: Child,
     port: u16,
     version: String,
-    /// Dropped last, when nothing writes to it any more.
+    /// The last field, so it is dropped when the server no longer writes to it.
     _folder: TempDir,
 }
 
 impl PostgresServer {
-    /// Makes an empty cluster and starts a server on it that is good for tests: it loses everything if the machine fails.
+    /// Creates an empty cluster and starts a server for tests on it. The data does not survive a crash of the machine.
     pub fn start(programs: &PostgresPrograms) -> Result<Self, Failure> {
         Self::start_with(programs, &FORGETFUL)
     }
 
-    /// Makes an empty cluster and starts a server on it with these settings, each like `fsync=on`.
+    /// Creates an empty cluster and starts a server on it with these settings, each like `fsync=on`.
     pub fn start_with(programs: &PostgresPrograms, settings: &[&str]) -> Result<Self, Failure> {
         let account = Account::needed()?;
         let explain = |error: io::Error| format!("cannot make a temporary folder for PostgreSQL: {error}");
@@ -138,37 +138,37 @@ impl PostgresServer {
         let cluster = Cluster { programs, account, folder: folder.path(), settings };
         cluster.create()?;
         let (process, port) = cluster.start()?;
-        // From here on the server is stopped whatever goes wrong.
+        // From here on, dropping `server` stops the process after any error.
         let mut server = Self { process, port, version: String::new(), _folder: folder };
         let cluster = Cluster { programs, account, folder: server._folder.path(), settings };
         server.version = cluster.ask_who_answers(port)?;
         Ok(server)
     }
 
-    /// Where the server is, for its superuser.
+    /// Returns the URL of the server, for its superuser.
     pub fn url(&self) -> String {
         self.database_url("postgres")
     }
 
-    /// Makes an empty database. Where it is, for the superuser.
+    /// Creates an empty database. Returns its URL, for the superuser.
     pub fn create_database(&self, programs: &PostgresPrograms, name: &str) -> Result<String, Failure> {
         self.ask(programs, "postgres", &format!("CREATE DATABASE {name}"))?;
         Ok(self.database_url(name))
     }
 
-    /// Where a database is, for the superuser.
+    /// Returns the URL of a database, for the superuser.
     pub fn database_url(&self, name: &str) -> String {
         format!("postgres://{SUPERUSER}@127.0.0.1:{}/{name}", self.port)
     }
 
-    /// Runs one statement in a database; what it answers, columns with `|` between them.
+    /// Runs one statement in a database. Returns its result, with `|` between columns.
     pub fn ask(&self, programs: &PostgresPrograms, database: &str, statement: &str) -> Result<String, Failure> {
         let mut psql = programs.command("psql");
         psql.args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--command", statement]);
         read(psql.arg(self.database_url(database)))
     }
 
-    /// The server's version.
+    /// Returns the version of the server.
     pub fn version(&self) -> &str {
         &self.version
     }
@@ -180,7 +180,7 @@ impl Drop for PostgresServer {
     }
 }
 
-/// Ends clients and server (`INT`); if that takes too long, at once (`QUIT`); at last by force.
+/// Stops the server and disconnects clients (`INT`). After a timeout, stops it immediately (`QUIT`), then kills it.
 fn stop(process: &mut Child) {
     for signal in ["INT", "QUIT"] {
         send(signal, &process.id().to_string());
@@ -205,7 +205,7 @@ struct Cluster<'a> {
     settings: &'a [&'a str],
 }
 
-/// What became of a server that was started.
+/// The outcome of a start.
 enum Started {
     Ready,
     Exited(ExitStatus),
@@ -220,10 +220,10 @@ impl Cluster<'_> {
         self.folder.join("log")
     }
 
-    /// One of PostgreSQL's programs, run by who may run it.
+    /// Returns a command for one of PostgreSQL's programs, run by a permitted user.
     fn command(&self, program: &str) -> Command {
         let mut command = self.programs.command(program);
-        // In a group of its own: an interrupt at the terminal is for us, who then stop the server in order.
+        // A separate process group: this process receives a terminal interrupt and stops the server cleanly.
         command.current_dir(self.folder).stdin(Stdio::null()).process_group(0);
         if let Some(account) = self.account {
             command.gid(account.group).uid(account.user);
@@ -237,7 +237,7 @@ impl Cluster<'_> {
         read(initdb.arg("--pgdata").arg(self.data())).map(|_| ())
     }
 
-    /// Starts the server; its process and its port.
+    /// Starts the server. Returns its process and its port.
     fn start(&self) -> Result<(Child, u16), Failure> {
         let mut log = String::new();
         for _ in 0..STARTS_MAX {
@@ -246,7 +246,7 @@ impl Cluster<'_> {
             let mut process = self.spawn(port)?;
             match self.wait_until_ready(&mut process, port) {
                 Ok(Started::Ready) => return Ok((process, port)),
-                // Most likely somebody else was faster to take the port.
+                // Probably another process took the port.
                 Ok(Started::Exited(status)) => log = format!("{status}\n{}", self.read_log()),
                 Err(failure) => {
                     stop(&mut process);
@@ -294,7 +294,7 @@ impl Cluster<'_> {
         Err(format!("PostgreSQL was not ready after {} s:\n{}", PATIENCE.as_secs(), self.read_log()))
     }
 
-    /// Makes sure that the server that answers is the one that was started; its version.
+    /// Checks that the server that responds is the started one. Returns its version.
     fn ask_who_answers(&self, port: u16) -> Result<String, Failure> {
         let ask = |question: &str| {
             let mut psql = self.command("psql");
@@ -303,7 +303,7 @@ impl Cluster<'_> {
             read(&mut psql)
         };
         let (answers, ours) = (PathBuf::from(ask("SHOW data_directory")?), self.data());
-        // The folder for temporary files may be a link.
+        // The temporary folder can be a link.
         if answers.canonicalize().unwrap_or(answers) != ours.canonicalize().unwrap_or(ours) {
             return Err(format!("another PostgreSQL than the one just started answers on port {port}: try again"));
         }
@@ -315,8 +315,8 @@ impl Cluster<'_> {
     }
 }
 
-/// Whether `postmaster.pid` says that this process listens on this port. Its lines are the process, the data folder, the time
-/// of the start, the port, the socket's folder, the address, the shared memory and the state.
+/// Returns whether `postmaster.pid` shows that this process is ready on this port. The lines of the file are the process, the data
+/// folder, the start time, the port, the socket's folder, the address, the shared memory and the state.
 fn says_ready(state: &str, process: u32, port: u16) -> bool {
     let lines: Vec<_> = state.lines().map(str::trim).collect();
     let [first, _, _, fourth, _, _, _, state, ..] = lines.as_slice() else { return false };

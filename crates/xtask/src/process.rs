@@ -1,4 +1,4 @@
-//! Running other programs, so that none is left behind when this one is interrupted.
+//! Runs other programs and leaves none behind after an interrupt.
 
 use std::env;
 use std::io::{self, BufRead, BufReader};
@@ -16,13 +16,13 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::Failure;
 
-/// Whether somebody asked us to stop.
+/// Whether an interrupt was received.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
-/// The process group that runs now.
+/// The process group that currently runs.
 static RUNNING: Mutex<Option<u32>> = Mutex::new(None);
 
-/// From now on an interrupt ends the program that runs, and not this one: that one then cleans up and
-/// fails by itself.
+/// Installs handlers for SIGINT and SIGTERM. A signal terminates the running program, not this process. This process then cleans up and
+/// fails.
 pub fn watch_interrupts() -> Result<(), Failure> {
     let explain = |error: io::Error| format!("cannot listen for interrupts: {error}");
     let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(explain)?;
@@ -48,7 +48,7 @@ pub fn watch_interrupts() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Fails if somebody asked us to stop.
+/// Fails after an interrupt.
 pub fn check_interrupted() -> Result<(), Failure> {
     if INTERRUPTED.load(Ordering::SeqCst) { Err("interrupted".to_owned()) } else { Ok(()) }
 }
@@ -57,7 +57,7 @@ fn lock_running() -> MutexGuard<'static, Option<u32>> {
     RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Sends a signal to a process, or to a group where its number is negative. Best effort: it may be gone already.
+/// Sends a signal to a process, or to a group if the number is negative. Best effort: the process may already have ended.
 pub fn send(signal: &str, process: &str) {
     let kill = Command::new("kill").args(["-s", signal, "--", process]).stderr(Stdio::null()).status();
     if let Err(error) = kill {
@@ -65,30 +65,30 @@ pub fn send(signal: &str, process: &str) {
     }
 }
 
-/// The root of the workspace.
+/// Returns the root of the workspace.
 pub fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.ancestors().nth(2).unwrap_or(here).to_owned()
 }
 
-/// The cargo that runs us, at the root of the workspace.
+/// Returns a command for the cargo that started this process, at the root of the workspace.
 pub fn cargo(arguments: &[&str]) -> Command {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(arguments).current_dir(root());
     cargo
 }
 
-/// Runs a program to its end; it writes where we write. Fails if it fails.
+/// Runs a program to its end with inherited output. Fails if the program fails.
 pub fn run(command: &mut Command) -> Result<(), Failure> {
     finish(command, Stdio::inherit(), |_| {}).and_then(|success| fail_unless(success, command))
 }
 
-/// Runs a program to its end and gives each line it writes to `on_line`, as it comes. Whether it succeeded.
+/// Runs a program to its end and passes each line of its output to `on_line`. Returns whether the program succeeded.
 pub fn run_by_line(command: &mut Command, on_line: impl FnMut(&str)) -> Result<bool, Failure> {
     finish(command, Stdio::piped(), on_line)
 }
 
-/// Runs a program to its end; what it wrote. Fails if it fails.
+/// Runs a program to its end and returns its output. Fails if the program fails.
 pub fn read(command: &mut Command) -> Result<String, Failure> {
     let output = command.stdin(Stdio::null()).output().map_err(|error| cannot_run(command, &error))?;
     if output.status.success() {
@@ -98,8 +98,8 @@ pub fn read(command: &mut Command) -> Result<String, Failure> {
     Err(format!("`{}` failed: {}", shown(command), complaint.trim()))
 }
 
-/// Runs a program for so long at most; what it wrote, which must be a few lines. Fails if it fails, and ends it when the time is
-/// over or somebody interrupts.
+/// Runs a program for at most `patience` and returns its output, which must be a few lines. Fails if the program fails. Terminates the
+/// program after the timeout or an interrupt, and fails.
 pub fn read_within(command: &mut Command, patience: Duration) -> Result<String, Failure> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     let mut child = command.spawn().map_err(|error| cannot_run(command, &error))?;
@@ -121,7 +121,7 @@ pub fn read_within(command: &mut Command, patience: Duration) -> Result<String, 
     Err(format!("`{}` failed: {}", shown(command), String::from_utf8_lossy(&output.stderr).trim()))
 }
 
-/// Asks again and again until there is an answer: for so long at most, and until somebody interrupts. The last failure otherwise.
+/// Repeats `ask` until it succeeds, the timeout passes, or an interrupt arrives. After the timeout, returns the last failure.
 pub fn until<T>(patience: Duration, mut ask: impl FnMut() -> Result<T, Failure>) -> Result<T, Failure> {
     let deadline = Instant::now() + patience;
     loop {
@@ -136,24 +136,24 @@ pub fn until<T>(patience: Duration, mut ask: impl FnMut() -> Result<T, Failure>)
     }
 }
 
-/// What cargo knows of the workspace.
+/// Returns the metadata of the workspace.
 pub fn metadata(arguments: &[&str]) -> Result<Value, Failure> {
     let text = read(cargo(&["metadata", "--format-version", "1"]).args(arguments))?;
     serde_json::from_str(&text).map_err(|error| format!("`cargo metadata` wrote what is no JSON: {error}"))
 }
 
-/// The members of an array in JSON; none if it is not there.
+/// Returns the members of an array in JSON. Empty if the key is missing.
 pub fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
     value.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
-/// A text in JSON; empty if it is not there.
+/// Returns a text in JSON. Empty if the key is missing.
 pub fn text<'a>(value: &'a Value, key: &str) -> &'a str {
     value.get(key).and_then(Value::as_str).unwrap_or_default()
 }
 
 fn finish(command: &mut Command, stdout: Stdio, on_line: impl FnMut(&str)) -> Result<bool, Failure> {
-    // A group of its own, so that an interrupt ends all that it started.
+    // A separate process group: an interrupt then terminates the program and its children.
     command.stdin(Stdio::null()).stdout(stdout).process_group(0);
     let mut child = {
         let mut running = lock_running();
@@ -190,7 +190,7 @@ fn cannot_run(command: &Command, error: &io::Error) -> Failure {
     format!("cannot run `{}`: {error}", shown(command))
 }
 
-/// The command as somebody would type it.
+/// Returns the command as typed in a shell.
 fn shown(command: &Command) -> String {
     let program = Path::new(command.get_program());
     let name = program.file_name().unwrap_or(program.as_os_str());

@@ -1,12 +1,12 @@
-//! The programs that tests need besides the servers: nginx, HAProxy and PgBouncer, which they put between a client, the server and the
-//! database, and jq, which the README uses.
+//! The additional programs that tests need: nginx, HAProxy and PgBouncer, which tests run between a client, the server and the database,
+//! and jq, which the README uses.
 
 use std::path::PathBuf;
 
 use crate::Failure;
 use crate::system::{can_install, install, on_path};
 
-/// A program, the package of Debian that has it, and the variable that tells the tests where it is.
+/// A program, its Debian package, and the variable that passes its path to the tests.
 const PROGRAMS: [(&str, &str, &str); 4] = [
     ("nginx", "nginx-light", "TEST_NGINX"),
     ("haproxy", "haproxy", "TEST_HAPROXY"),
@@ -14,7 +14,7 @@ const PROGRAMS: [(&str, &str, &str); 4] = [
     ("jq", "jq", "TEST_JQ"),
 ];
 
-/// Finds the programs, or as root on a system with apt-get installs those that are missing. Returns the variables for the tests.
+/// Finds the programs. As root on a system with apt-get, installs missing ones. Returns the variables for the tests.
 pub fn find_or_install() -> Result<Vec<(&'static str, PathBuf)>, Failure> {
     let missing: Vec<_> = PROGRAMS.iter().filter(|(program, ..)| find(program).is_none()).collect();
     if !missing.is_empty() {
@@ -33,7 +33,7 @@ pub fn find_or_install() -> Result<Vec<(&'static str, PathBuf)>, Failure> {
     found.collect()
 }
 
-/// On PATH, or where systems keep what administrators run: PATH of other users lacks it.
+/// Searches PATH and the folders of administrative programs, which are not on every user's PATH.
 fn find(program: &str) -> Option<PathBuf> {
     on_path(program).or_else(|| Some(PathBuf::from("/usr/sbin").join(program)).filter(|file| file.is_file()))
 }

@@ -1,4 +1,4 @@
-//! Proves the hexagon: dependencies point inward only.
+//! Checks that dependencies point inward only (hexagonal architecture).
 
 use std::collections::BTreeSet;
 
@@ -7,15 +7,15 @@ use serde_json::Value;
 use crate::Failure;
 use crate::process::{cargo, list, metadata, read, text};
 
-/// Technology that the domain must know nothing of.
+/// Technologies that the domain must not depend on.
 const TECHNOLOGY: [&str; 8] =
     ["diesel", "diesel-async", "tokio", "tokio-postgres", "actix-web", "fred", "libsqlite3-sys", "reqwest"];
-/// What the domain is known to depend on. Where the listing lacks it, the listing proves nothing.
+/// A known dependency of the domain. If the list lacks it, the list is incomplete and proves nothing.
 const KNOWN: &str = "chrono";
-/// Who may depend on adapters: the server that wires them, its tests and these recipes.
+/// Packages that can depend on adapters: the server that wires them, its tests and these recipes.
 const MAY_KNOW_ADAPTERS: [&str; 4] = ["api-actix", "integration-tests", "load", "xtask"];
 
-/// Proves it, and says what was proven.
+/// Checks all rules and prints the results.
 pub fn run() -> Result<(), Failure> {
     let mut offences = domain_offences()?;
     offences.extend(adapter_offences(&metadata(&["--no-deps"])?));
@@ -44,7 +44,8 @@ fn domain_offences() -> Result<Vec<Failure>, Failure> {
     Ok(offences)
 }
 
-/// Who depends on an adapter and must not. Tests may: an adapter is tested with others beside it.
+/// Returns the packages that depend on an adapter without permission. Development dependencies are permitted: the tests of an adapter can
+/// use other adapters.
 fn adapter_offences(metadata: &Value) -> Vec<Failure> {
     let packages = list(metadata, "packages");
     let packages = packages.iter().filter(|package| !MAY_KNOW_ADAPTERS.contains(&text(package, "name")));

@@ -1,6 +1,6 @@
-//! Names and secrets that nobody else has.
+//! Unique names and secrets.
 
-/// 16 random bytes, in hexadecimal. As text they are 32 bytes: enough for a secret, and PostgreSQL cuts names at 63.
+/// Returns 16 random bytes in hexadecimal. The text has 32 bytes: enough for a secret, and less than PostgreSQL's limit of 63 for names.
 pub fn random_hex() -> String {
     hex::encode(rand::random::<[u8; 16]>())
 }

@@ -1,4 +1,4 @@
-//! A Redis server for a while: in a temporary folder, on a port of its own, of whatever version is installed.
+//! A temporary Redis server: in a temporary folder, on its own port, of the installed version.
 
 use std::fs;
 use std::io;
@@ -16,12 +16,12 @@ use crate::Failure;
 use crate::process::until;
 use crate::system::{can_install, free_port, install, on_path};
 
-/// How often a port is picked: another program may take it before the server does.
+/// Maximum number of ports to try: another program may take the port before the server does.
 const STARTS_MAX: usize = 5;
-/// How long the server may take to start, or to answer.
+/// The longest time for a start or a response.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Finds `redis-server`, or as root on a system with apt-get installs it.
+/// Finds `redis-server`. As root on a system with apt-get, installs it if it is missing.
 pub fn find_or_install() -> Result<PathBuf, Failure> {
     if let Some(program) = on_path("redis-server") {
         return Ok(program);
@@ -35,17 +35,17 @@ pub fn find_or_install() -> Result<PathBuf, Failure> {
     on_path("redis-server").ok_or_else(|| format!("no `redis-server` though it was just installed; {advice}"))
 }
 
-/// A running server. It is killed, and its folder removed, when this is dropped: nothing in it is to be kept.
+/// A running server. Dropping it kills the server and removes its folder, because its data is not needed.
 pub struct RedisServer {
     process: Child,
     port: u16,
     version: String,
-    /// Dropped last, when nothing writes to it any more.
+    /// The last field, so it is dropped when the server no longer writes to it.
     _folder: TempDir,
 }
 
 impl RedisServer {
-    /// Starts a server that keeps nothing, and waits until it answers.
+    /// Starts a server without persistence and waits until it responds.
     pub fn start(program: &Path) -> Result<Self, Failure> {
         let mut last = String::new();
         for _ in 0..STARTS_MAX {
@@ -56,10 +56,10 @@ impl RedisServer {
             let mut redis = Command::new(program);
             redis.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
             redis.args(["--daemonize", "no", "--dir"]).arg(folder.path());
-            // In a group of its own: an interrupt at the terminal is for us, who then stop it.
+            // A separate process group: this process receives a terminal interrupt and stops the server.
             redis.stdin(Stdio::null()).stdout(fs::File::create(&log).map_err(explain)?).process_group(0);
             let process = redis.spawn().map_err(explain)?;
-            // From here on the server is stopped whatever goes wrong.
+            // From here on, dropping `server` stops the process after any error.
             let mut server = Self { process, port, version: String::new(), _folder: folder };
             match server.answers()? {
                 Some(version) => {
@@ -72,7 +72,7 @@ impl RedisServer {
         Err(format!("Redis did not start in {STARTS_MAX} tries; the last wrote {last}"))
     }
 
-    /// Waits until the server answers that was started, and no other; its version. `None` if it has ended.
+    /// Waits until the started server responds, and no other. Returns its version, or `None` if it has ended.
     fn answers(&mut self) -> Result<Option<String>, Failure> {
         let (own, port) = (self.process.id().to_string(), self.port);
         let said = until(PATIENCE, || match self.process.try_wait() {
@@ -80,18 +80,18 @@ impl RedisServer {
             Ok(Some(_)) => Ok(None),
             Err(error) => Err(format!("cannot follow Redis: {error}")),
         })?;
-        // Somebody else may have been faster to take the port: then ours is about to end.
+        // If another process took the port, this server is about to end.
         said.filter(|said| field(said, "process_id") == Ok(&own))
             .map(|said| field(&said, "redis_version").map(str::to_owned))
             .transpose()
     }
 
-    /// Where the server is.
+    /// Returns the URL of the server.
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// The server's version.
+    /// Returns the version of the server.
     pub fn version(&self) -> &str {
         &self.version
     }
@@ -104,7 +104,7 @@ impl Drop for RedisServer {
     }
 }
 
-/// Asks the Redis on this port about itself.
+/// Returns the server information of the Redis server on this port.
 pub fn info(port: u16) -> Result<String, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot start a runtime: {error}"))?;
@@ -122,7 +122,7 @@ async fn ask(port: u16) -> Result<String, fred::error::Error> {
     info
 }
 
-/// A line `name:value` of what Redis says of itself.
+/// Returns the value of a line `name:value` in Redis's information.
 pub fn field<'a>(info: &'a str, name: &str) -> Result<&'a str, Failure> {
     let value = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     value.map(str::trim).ok_or_else(|| format!("Redis does not tell its {name}: {info:?}"))

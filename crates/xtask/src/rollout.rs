@@ -1,4 +1,4 @@
-//! Proves that the release before works on this tree's schema: its servers go on while the new ones come.
+//! Checks that the previous release works on the current schema, because its servers run during an upgrade.
 
 use std::fs;
 use std::io;
@@ -10,16 +10,16 @@ use crate::postgres::{PostgresPrograms, PostgresServer};
 use crate::process::{cargo, metadata, read, root, run as run_command, text};
 use crate::test::build_server;
 
-/// The database that this tree migrates, and that the old release's tests clone.
+/// The database that the current code migrates and that the tests of the previous release clone.
 const TEMPLATE: &str = "rollout_template";
-/// What tells those tests its name, and where they look for it.
+/// The variable that passes the database's name to these tests, and the file in which they read it.
 const TEMPLATE_VARIABLE: &str = "TEST_DATABASE_TEMPLATE";
 const TESTING: &str = "crates/adapters-postgres/src/testing.rs";
-/// What the migration needs to start, and uses for nothing.
+/// The migration requires a secret but does not use it.
 const SECRET: &str = "signs nothing, because nothing is served here";
 
-/// Runs the store contract of the release `from` (the newest tag `v…` without it) on databases that this tree has migrated, by its
-/// binary `server` (built here without it).
+/// Runs the store contract of the release `from` (default: the newest tag `v…`) on databases that the binary `server` has migrated
+/// (default: built from the current code).
 pub fn run(from: Option<&str>, server: Option<&Path>) -> Result<(), Failure> {
     let from = match from {
         Some(from) => from.to_owned(),
@@ -32,7 +32,7 @@ pub fn run(from: Option<&str>, server: Option<&Path>) -> Result<(), Failure> {
         },
     };
     let old = Checkout::new(&from)?;
-    // Its tests would migrate a database of their own, and pass.
+    // The old tests would otherwise migrate their own database and pass.
     if !fs::read_to_string(old.folder().join(TESTING)).is_ok_and(|text| text.contains(TEMPLATE_VARIABLE)) {
         println!(
             "skipped: the tests of {from} cannot be run on another schema than their own; those of later releases can"
@@ -45,7 +45,7 @@ pub fn run(from: Option<&str>, server: Option<&Path>) -> Result<(), Failure> {
     let postgres = PostgresServer::start(&programs)?;
     let database = postgres.create_database(&programs, TEMPLATE)?;
     let mut migrate = Command::new(server_binary);
-    // Settings of a developer's .env stay out of it.
+    // Prevents a developer's .env from being read.
     migrate
         .arg("migrate")
         .env_clear()
@@ -71,7 +71,7 @@ pub fn run(from: Option<&str>, server: Option<&Path>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The newest tag of a release, by its version.
+/// Returns the tag of the newest release, by version.
 fn newest_release() -> Result<Option<String>, Failure> {
     let tags = read(git().args(["tag", "--list", "v[0-9]*", "--sort=-version:refname"]))?;
     Ok(tags.lines().next().map(str::to_owned))
@@ -83,7 +83,7 @@ fn git() -> Command {
     git
 }
 
-/// An old tree in a temporary folder. Taken away again when this is dropped.
+/// A checkout of an old commit in a temporary folder. Dropping it removes the folder.
 struct Checkout(tempfile::TempDir);
 
 impl Checkout {
@@ -111,7 +111,7 @@ impl Drop for Checkout {
 mod tests {
     use super::*;
 
-    /// A tree without a commit of its own would prove nothing.
+    /// If the checkout had the current commit, the test would prove nothing.
     #[test]
     fn an_old_tree_is_checked_out_and_taken_away() {
         if read(git().args(["rev-parse", "HEAD"])).is_err() {

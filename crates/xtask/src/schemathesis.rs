@@ -12,13 +12,13 @@ use crate::random::random_hex;
 use crate::server::Server;
 use crate::test::build_server;
 
-/// Its settings, the formats that it does not know, and the versions of what it needs.
+/// The folder with the settings, the custom formats, and the pinned versions.
 const CONFIGURATION: &str = ".ci/schemathesis";
 
-/// Who calls. The demo data have an account for each but the anonymous one.
+/// The callers. The demo data has an account for each caller but the anonymous one.
 const CALLERS: [Option<&str>; 3] = [Some("customer"), Some("admin"), None];
 
-/// Runs all phases on the embedded store and on PostgreSQL, for each caller. Builds the server unless it is given.
+/// Runs all phases on the embedded store and on PostgreSQL, for each caller. Builds the server if none is given.
 pub fn run(server: Option<&Path>) -> Result<(), Failure> {
     let server = server.map_or_else(|| build_server(&[]), |server| Ok(server.to_owned()))?;
     let tool = install()?;
@@ -32,7 +32,7 @@ pub fn run(server: Option<&Path>) -> Result<(), Failure> {
     test_on(&tool, &server, "PostgreSQL", ("DATABASE_URL", &url))
 }
 
-/// Installs the pinned version into the target folder, unless it is there. Returns the program.
+/// Installs the pinned version into the target folder if it is missing. Returns the path of the program.
 fn install() -> Result<PathBuf, Failure> {
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
     let environment = target.join("schemathesis");
@@ -69,7 +69,7 @@ fn test_on(tool: &Path, server: &Path, name: &str, (setting, value): (&str, &str
         let mut schemathesis = Command::new(tool);
         schemathesis
             .current_dir(root().join(CONFIGURATION))
-            // No folders of bytecode in the checkout.
+            // Prevents bytecode folders in the checkout.
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .args(["--config-file", "schemathesis.toml", "run", "--no-color"])
             .arg(format!("http://{}/api/openapi.json", server.address));
@@ -82,7 +82,7 @@ fn test_on(tool: &Path, server: &Path, name: &str, (setting, value): (&str, &str
     Ok(())
 }
 
-/// Finds a demo account in what `seed --demo` prints: `Demo customer: customer@demo.example  <password>`.
+/// Finds a demo account in the output of `seed --demo`: `Demo customer: customer@demo.example  <password>`.
 fn account<'text>(printed: &'text str, caller: &str) -> Result<(&'text str, &'text str), Failure> {
     let line = printed.lines().find_map(|line| line.strip_prefix("Demo ")?.strip_prefix(caller)?.strip_prefix(':'));
     let mut words = line.unwrap_or_default().split_whitespace();

@@ -1,4 +1,4 @@
-//! A server that is started for a recipe.
+//! A server process that a recipe starts.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -6,19 +6,19 @@ use std::process::{Child, Command, Stdio};
 use crate::Failure;
 use crate::process::send;
 
-/// A server that answers. It is stopped when this is dropped.
+/// A running server. Dropping it stops the server.
 pub struct Server {
     process: Child,
-    /// Where it listens, like `127.0.0.1:4711`.
+    /// The address, like `127.0.0.1:4711`.
     pub address: String,
 }
 
 impl Server {
-    /// Starts it, with its standard output piped, and waits for its address.
+    /// Starts the server with piped standard output, and waits for its address.
     pub fn start(command: &mut Command) -> Result<Self, Failure> {
         let explain = |error: std::io::Error| format!("the server cannot be started: {error}");
         let process = command.stdin(Stdio::null()).spawn().map_err(explain)?;
-        // From here on it is stopped whatever goes wrong.
+        // From here on, dropping `server` stops the process after any error.
         let mut server = Self { process, address: String::new() };
         let mut greeting = String::new();
         if let Some(output) = server.process.stdout.take() {

@@ -1,4 +1,4 @@
-//! The image of the server, made of a built binary: how large it is, and whether it works as it is meant to be run.
+//! The image of the server, built from a binary: its size, and whether it works in a restricted container.
 
 use std::fs;
 use std::path::Path;
@@ -9,16 +9,16 @@ use crate::engine::{ask, clean_up, docker};
 use crate::http;
 use crate::process::{root, run, until};
 
-/// How much larger than its base the image may be.
+/// The largest permitted difference in size between the image and its base.
 const ABOVE_BASE_MAX_BYTES: u64 = 40_000_000;
-/// What CI calls it.
+/// The name of the image in CI.
 const NAME: &str = "movie-booking:ci";
-/// Who runs in it, as docker/Dockerfile says.
+/// The user of the image, as in docker/Dockerfile.
 const USER: &str = "10001:10001";
-/// How long a server may take to become healthy.
+/// The longest time for a server to become healthy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// An image that was made.
+/// A built image.
 pub struct ServerImage {
     pub name: &'static str,
     above_base_bytes: u64,
@@ -26,7 +26,7 @@ pub struct ServerImage {
 }
 
 impl ServerImage {
-    /// Packages the release build `binary` on a base, and measures it.
+    /// Packages the release build `binary` on a base image, and measures its size.
     pub fn make(base: &str, binary: &Path) -> Result<Self, Failure> {
         let explain = |error: std::io::Error| format!("cannot copy what the image is made of: {error}");
         let context = tempfile::tempdir().map_err(explain)?;
@@ -40,7 +40,7 @@ impl ServerImage {
         Ok(Self { name: NAME, above_base_bytes, base: base.to_owned() })
     }
 
-    /// Fails if it is too large.
+    /// Fails if the image is too large.
     pub fn check_size(&self) -> Result<(), Failure> {
         if self.above_base_bytes < ABOVE_BASE_MAX_BYTES {
             return Ok(());
@@ -48,12 +48,12 @@ impl ServerImage {
         Err(format!("{}, but must be less than {} MB", self.describe(), ABOVE_BASE_MAX_BYTES / 1_000_000))
     }
 
-    /// How large it is.
+    /// Returns the name and size of the image.
     pub fn describe(&self) -> String {
         format!("image {}: {} MB above its base {}", self.name, megabytes(self.above_base_bytes), self.base)
     }
 
-    /// Runs it on its embedded store, with nothing writable but its volume and no right that it does not need.
+    /// Runs the image with its embedded store. Only its volume is writable, and it has no unnecessary privileges.
     pub fn check_it_works(&self) -> Result<(), Failure> {
         let user = ask(&["image", "inspect", "--format", "{{.Config.User}}", self.name])?;
         if user != USER {
@@ -72,7 +72,7 @@ impl ServerImage {
         }
         let health = ask(&["exec", id, "movie-booking", "healthcheck"])?;
         println!("read-only, without capabilities: {health}");
-        // The server is the first process, and nobody passes signals on to it.
+        // The server is process 1 and must handle the signal itself.
         ask(&["stop", "--time", "20", id])?;
         let code = ask(&["inspect", "--format", "{{.State.ExitCode}}", id])?;
         if code == "0" {
@@ -88,13 +88,13 @@ fn size(image: &str) -> Result<u64, Failure> {
     size.parse().map_err(|error| format!("{image} has a size of {size:?}: {error}"))
 }
 
-/// In megabytes with one digit, rounded up.
+/// Returns the size in megabytes with one digit, rounded up.
 fn megabytes(bytes: u64) -> String {
     let tenths = bytes.div_ceil(100_000);
     format!("{}.{}", tenths / 10, tenths % 10)
 }
 
-/// Waits until the health checks of these containers say that all is well.
+/// Waits until these containers are healthy.
 pub fn wait_until_healthy(ids: &[&str]) -> Result<(), Failure> {
     until(PATIENCE, || {
         let inspect = ["inspect", "--format", "{{.Config.Image}} {{.State.Status}} {{.State.Health.Status}}"];
@@ -104,7 +104,7 @@ pub fn wait_until_healthy(ids: &[&str]) -> Result<(), Failure> {
     })
 }
 
-/// What a container wrote last.
+/// Returns the last log lines of a container.
 pub fn last_lines(id: &str) -> String {
     // Programs write to both outputs.
     let logs = docker(&["logs", "--tail", "20", id]).output();
@@ -114,7 +114,7 @@ pub fn last_lines(id: &str) -> String {
     )
 }
 
-/// A container that is removed when this is dropped.
+/// A container. Dropping it removes the container.
 struct Container(String);
 
 impl Drop for Container {

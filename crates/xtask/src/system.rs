@@ -1,4 +1,4 @@
-//! What this machine has, and what can be added to it.
+//! The capabilities of this machine, and the installation of packages.
 
 use std::env;
 use std::io;
@@ -10,19 +10,19 @@ use std::sync::OnceLock;
 use crate::Failure;
 use crate::process::{read, run};
 
-/// Whether we are root.
+/// Returns whether this process runs as root.
 pub fn is_root() -> Result<bool, Failure> {
     Ok(read(Command::new("id").arg("-u"))? == "0")
 }
 
-/// Whether packages can be installed: as root, on a system with apt-get.
+/// Returns whether packages can be installed: as root, on a system with apt-get.
 pub fn can_install() -> Result<bool, Failure> {
     Ok(is_root()? && read(Command::new("apt-get").arg("--version")).is_ok())
 }
 
-/// Installs packages of Debian.
+/// Installs Debian packages.
 pub fn install(packages: &[&str]) -> Result<(), Failure> {
-    // Once in a run: the lists do not change meanwhile.
+    // Once per run: the package lists do not change during a run.
     static UPDATED: OnceLock<()> = OnceLock::new();
     if UPDATED.get().is_none() {
         run(apt_get(&["update"]).arg("--quiet"))?;
@@ -33,18 +33,18 @@ pub fn install(packages: &[&str]) -> Result<(), Failure> {
 
 fn apt_get(arguments: &[&str]) -> Command {
     let mut command = Command::new("apt-get");
-    // The run level keeps a package from starting a server that nobody asked for.
+    // This run level prevents a package from starting its server.
     command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1");
     command
 }
 
-/// Where a program is, by PATH. Links are not followed: some programs do what they are called by.
+/// Returns the path of a program on PATH. Links are not resolved, because some programs depend on their name.
 pub fn on_path(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
     env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
 }
 
-/// A port that nobody listens on now.
+/// Returns a port without a listener.
 pub fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }

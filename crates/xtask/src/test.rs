@@ -1,4 +1,4 @@
-//! The tests, with all they need.
+//! Runs the tests with all their dependencies.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,17 +14,17 @@ use crate::system::{can_install, install};
 
 /// The HTTP suite: the cases of `on_both_stores!` and `on_postgres!`. Built as for the whole workspace, which has been built before.
 const HTTP_SUITE: [&str; 6] = ["--test", "integration", "--", "sqlite::", "postgres::", "--skip=process::"];
-/// What the HTTP suite goes through.
+/// The proxies of the HTTP suite.
 const PROXIES: &str = "nginx haproxy pgbouncer";
-/// How long each storm lasts through proxies, in seconds. The whole suite has the long ones.
+/// The duration of each storm through proxies, in seconds. The whole suite has longer storms.
 const PROXIED_STORM_SECONDS: &str = "8";
 
-/// What is run.
+/// The suite to run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Suite {
-    /// Every test. Those over HTTP connect to the server itself.
+    /// All tests. HTTP tests connect to the server directly.
     Whole,
-    /// The tests over HTTP: on SQLite through nginx, on PostgreSQL through HAProxy and PgBouncer.
+    /// The HTTP tests: on SQLite through nginx, on PostgreSQL through HAProxy and PgBouncer.
     ThroughProxies,
 }
 
@@ -61,7 +61,7 @@ impl Counts {
     }
 }
 
-/// What became of the tests, and on what they ran.
+/// The results of the tests, and the backends they ran on.
 pub struct Report {
     counts: Counts,
     backends: Vec<String>,
@@ -69,14 +69,14 @@ pub struct Report {
 }
 
 impl Report {
-    /// Tells it: the last line is the number of tests.
+    /// Prints the report. The last line is the number of tests.
     pub fn print(&self) {
         println!();
         self.backends.iter().for_each(|backend| println!("{backend}"));
         println!("{} passed, {} failed", self.counts.passed, self.counts.failed);
     }
 
-    /// Whether all is well.
+    /// Returns an error unless all checks passed.
     pub fn verdict(&self) -> Result<(), Failure> {
         self.verdict.clone()
     }
@@ -91,7 +91,7 @@ pub fn run_and_report(suite: Suite, arguments: &[String]) -> Result<(), Failure>
     report.verdict()
 }
 
-/// Installs the sources of locales where this can be done: a test starts a server that reports in German.
+/// Installs locale sources if possible: one test starts a server that reports errors in German.
 fn ensure_locales() -> Result<(), Failure> {
     if Path::new("/usr/share/i18n/locales/de_DE").is_file() || !can_install()? {
         return Ok(());
@@ -149,12 +149,12 @@ fn verdict(outcome: Result<(), Failure>, counts: Counts) -> Result<(), Failure> 
     }
 }
 
-/// Builds the server, which the tests over HTTP run. Where it is.
+/// Builds the server, which the HTTP tests run. Returns its path.
 pub fn build_server(arguments: &[&str]) -> Result<PathBuf, Failure> {
     build_binary("api-actix", "movie-booking", arguments)
 }
 
-/// Builds a program of a package. Where it is.
+/// Builds a program of a package. Returns its path.
 pub fn build_binary(package: &str, program: &str, arguments: &[&str]) -> Result<PathBuf, Failure> {
     let mut build = cargo(&["build", "-p", package, "--message-format", "json-render-diagnostics"]);
     build.args(arguments);
@@ -166,7 +166,7 @@ pub fn build_binary(package: &str, program: &str, arguments: &[&str]) -> Result<
     binary.ok_or_else(|| format!("cargo built no binary `{program}`: does {package} still have it?"))
 }
 
-/// The program's binary, if this is cargo's message about it.
+/// Returns the path of the binary if this is cargo's message about the program.
 fn executable(message: &str, program: &str) -> Option<PathBuf> {
     let message: Value = serde_json::from_str(message).ok()?;
     let target = message.get("target")?;
@@ -175,7 +175,7 @@ fn executable(message: &str, program: &str) -> Option<PathBuf> {
     is_program.then(|| PathBuf::from(executable))
 }
 
-/// The version of the SQLite that is built in, as its header says.
+/// Returns the version of the built-in SQLite, from its header.
 fn sqlite_version() -> Option<String> {
     let metadata = metadata(&[]).ok()?;
     let package = list(&metadata, "packages").iter().find(|package| text(package, "name") == "libsqlite3-sys")?;

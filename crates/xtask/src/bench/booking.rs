@@ -1,5 +1,5 @@
-//! Bookings a second: PostgreSQL's own benchmark with one commit a booking, and the server over HTTP, on the same schema, rows
-//! and machine.
+//! Bookings a second: PostgreSQL's own benchmark with one commit per booking, and the server over HTTP, on the same schema, rows and
+//! machine.
 
 use std::fs;
 use std::io::Write as _;
@@ -15,21 +15,21 @@ use crate::bench::table::{Figures, Table, ratio};
 use crate::process::read;
 use crate::random::random_hex;
 
-/// How often everything is measured: the machine's speed changes within minutes, so each way has its turn in each round.
+/// Number of rounds. The machine's speed changes within minutes, so each round measures every way to book once.
 pub const ROUNDS: usize = 3;
-/// With how many clients pgbench is measured.
+/// Numbers of clients for pgbench.
 const PGBENCH_CLIENTS: [u32; 5] = [1, 8, 16, 32, 64];
-/// With how many connections the server is.
+/// Numbers of connections to the server.
 const CONNECTIONS: [u32; 2] = [1, 64];
-/// How many bookings the server commits together at most.
+/// Maximum numbers of bookings that the server commits together.
 const BATCHES: [u32; 2] = [1, 64];
-/// How many writes tell how fast the disk is at the moment.
+/// Number of writes that measure the current speed of the disk.
 const SYNCED_WRITES: usize = 100;
-/// The file or folder of the filled embedded store, and of the copy that is measured.
+/// The file or folder of the filled embedded store, and that of the measured copy.
 const FILLED: &str = "filled";
 const MEASURED: &str = "measured";
 
-/// Measures this server and another one in turns on PostgreSQL, and prints the ratio of their medians.
+/// Measures this server and another one in turn on PostgreSQL, and prints the ratio of their medians.
 pub fn compare(server: &Path, other: &Path, load: &Path, seconds: u64) -> Result<(), Failure> {
     let secret = random_hex();
     let bench = |server| Bench { programs: Programs { server, load, secret: &secret }, seconds };
@@ -53,7 +53,7 @@ pub fn compare(server: &Path, other: &Path, load: &Path, seconds: u64) -> Result
     Ok(())
 }
 
-/// Measures and prints.
+/// Measures all ways to book, and prints the table and the targets.
 pub fn run(server: &Path, load: &Path, seconds: u64) -> Result<(), Failure> {
     let secret = random_hex();
     let bench = Bench { programs: Programs { server, load, secret: &secret }, seconds };
@@ -74,13 +74,13 @@ pub fn run(server: &Path, load: &Path, seconds: u64) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The name of a way to book over HTTP.
+/// Returns the name of a way to book over HTTP.
 fn name(store: &str, batch_max: u32) -> String {
     let together = if batch_max == 1 { "each a commit" } else { "committed together" };
     format!("HTTP, {store}, {together}")
 }
 
-/// Each aim, what was measured, and whether it is met.
+/// Returns each target, the measured value, and whether the target is met.
 fn aims(table: &Table, best: f64) -> Vec<String> {
     let rate =
         |store: &str, batch_max: u32, clients: u32| table.rate(&name(store, batch_max), clients).unwrap_or_default();
@@ -149,7 +149,7 @@ fn add(table: &mut Table, name: &str, clients: u32, figures: Figures) {
     table.add(name, clients, figures);
 }
 
-/// How long the disk takes to keep eight kilobytes for good, in the median: what each commit waits for.
+/// Returns the median time in milliseconds to write and sync eight kilobytes: the time that each commit waits for the disk.
 fn synced_write_ms(folder: &Path) -> Result<f64, Failure> {
     let explain = |error: std::io::Error| format!("cannot write to {}: {error}", folder.display());
     let mut file = fs::File::create(folder.join("synced")).map_err(explain)?;
@@ -164,7 +164,7 @@ fn synced_write_ms(folder: &Path) -> Result<f64, Failure> {
     Ok(median.as_secs_f64() * 1_000.0)
 }
 
-/// Makes a folder anew, with copies of another one's files, and waits until they are on disk.
+/// Replaces a folder by copies of another folder's files, and syncs them to disk.
 fn copy_files(from: &Path, to: &Path) -> Result<(), Failure> {
     let explain = |error: std::io::Error| error.to_string();
     if to.exists() {

@@ -1,4 +1,4 @@
-//! The PostgreSQL server that is measured on.
+//! The PostgreSQL server of the benchmark.
 
 use std::thread::available_parallelism;
 
@@ -6,15 +6,15 @@ use crate::Failure;
 use crate::bench::served::Programs;
 use crate::postgres::{PostgresPrograms, PostgresServer};
 
-/// What PostgreSQL is started with: a commit is on disk before it is acknowledged.
+/// Settings of PostgreSQL: a commit is on disk before it is acknowledged.
 const DURABLE: [&str; 4] = ["fsync=on", "synchronous_commit=on", "full_page_writes=on", "shared_buffers=512MB"];
-/// The database that all others are copies of, and the one that is measured.
+/// The template database, and the database that is measured.
 const TEMPLATE: &str = "filled";
 const DATABASE: &str = "measured";
 
-/// A durable server with a filled database, of which each measurement has a copy.
+/// A durable server with a filled database. Each measurement uses a copy of the database.
 pub struct Database {
-    /// PostgreSQL's programs.
+    /// The programs of PostgreSQL.
     pub programs: PostgresPrograms,
     postgres: PostgresServer,
 }
@@ -32,7 +32,7 @@ impl Database {
         Ok(database)
     }
 
-    /// Prints what is measured on. The settings are those that the server says it has.
+    /// Prints the environment of the benchmark. The settings are read from the server.
     fn print_facts(&self) -> Result<(), Failure> {
         let cores = available_parallelism().map_or(0, usize::from);
         println!("{cores} cores, shared by clients, server and database; PostgreSQL {}", self.postgres.version());
@@ -44,12 +44,12 @@ impl Database {
         Ok(())
     }
 
-    /// Makes a new copy of the filled database, on disk. Returns its URL.
+    /// Creates a copy of the filled database, on disk. Returns its URL.
     pub fn fresh(&self) -> Result<String, Failure> {
         let ask = |statement: &str| self.postgres.ask(&self.programs, "postgres", statement);
         ask(&format!("DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)"))?;
         ask(&format!("CREATE DATABASE {DATABASE} TEMPLATE {TEMPLATE}"))?;
-        // Or it would come in the middle of what is measured.
+        // Otherwise a checkpoint could start during the measurement.
         ask("CHECKPOINT")?;
         Ok(self.postgres.database_url(DATABASE))
     }

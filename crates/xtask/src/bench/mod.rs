@@ -1,4 +1,4 @@
-//! Figures that anyone can measure again. A timing is printed, never asserted.
+//! Reproducible measurements. A timing is printed and never causes a failure.
 
 mod booking;
 mod database;
@@ -15,18 +15,18 @@ use clap::ValueEnum;
 use crate::Failure;
 use crate::test::{build_binary, build_server};
 
-/// What is measured.
+/// The part to measure.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub enum Part {
-    /// From the start of the server to its first answer.
+    /// Time from the start of the server to its first response.
     Start,
-    /// Bookings a second, beside PostgreSQL's own benchmark.
+    /// Bookings a second, compared with PostgreSQL's own benchmark.
     Booking,
     /// Users who compete for the seats of one show, by the way in which commands are divided between committers.
     Rivals,
 }
 
-/// Measures a part, or everything; `against` another server, bookings on PostgreSQL alone.
+/// Measures a part, or everything. With `against`, measures only bookings on PostgreSQL, for both servers.
 pub fn run(part: Option<Part>, seconds: u64, against: Option<&Path>) -> Result<(), Failure> {
     let server = build_server(&["--release"])?;
     let load = build_binary("load", "load", &["--release"])?;

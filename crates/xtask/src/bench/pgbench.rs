@@ -1,4 +1,4 @@
-//! PostgreSQL's own benchmark on the server's own schema: one booking and one commit a transaction, each of a new seat.
+//! PostgreSQL's own benchmark on the server's schema: one booking and one commit per transaction, each of a different seat.
 
 use std::fs;
 use std::path::Path;
@@ -8,9 +8,9 @@ use crate::bench::table::Figures;
 use crate::postgres::PostgresPrograms;
 use crate::process::{check_interrupted, read};
 
-/// The number of the first booking that is measured: those below are for warming up.
+/// The number of the first measured booking. Lower numbers are for warming up.
 const MEASURED_FROM: u64 = 100_000;
-/// The part of the transactions whose times are written down: writing all of them would slow pgbench.
+/// The share of transactions whose times are logged. Logging all of them would slow pgbench down.
 const SAMPLED: &str = "0.1";
 
 /// A way to book in one transaction.
@@ -19,14 +19,14 @@ pub struct Shape {
     pub script: String,
 }
 
-/// Both shapes: everything in one statement, and a statement for each table, sent without waiting in between.
+/// Returns both shapes: everything in one statement, and a pipeline with one statement for each table.
 pub fn shapes() -> [Shape; 2] {
     let [keys, bookings, seats, claims, outbox] = INSERTS;
     let one = format!(
         "{NUMBERS}WITH u AS (SELECT id FROM users WHERE id = :user AND session_generation = 1),\n\
          k AS ({keys}), b AS ({bookings}), s AS ({seats}), c AS ({claims})\n{outbox};\n"
     );
-    // A table of the same name stands for the user that the first statement of the other shape has found.
+    // The pipeline has no common table expression `u`, so each statement selects the user itself.
     let alone = |insert: &str| insert.replace("FROM u", "FROM users WHERE id = :user AND session_generation = 1");
     let inserts: String = INSERTS.iter().map(|insert| format!("{};\n", alone(insert))).collect();
     let several = format!("{NUMBERS}\\startpipeline\nBEGIN;\n{inserts}COMMIT;\n\\endpipeline\n");
@@ -36,7 +36,7 @@ pub fn shapes() -> [Shape; 2] {
     ]
 }
 
-/// Which booking is made: as `load` counts them, so that both book the same seats of the same shows.
+/// Computes the user, the show and the seat of a booking as `load` does, so that both book the same seats of the same shows.
 const NUMBERS: &str = "\
 \\set n :n + 1
 \\set k :first + :n * :clients + :client_id
@@ -46,7 +46,7 @@ const NUMBERS: &str = "\
 \\set seat (:k % 20) * 200 + :k / 2000 + 1
 ";
 
-/// What a booking writes. `u` is the user, if there is one whose session lasts.
+/// The rows of a booking. `u` is the user, or empty if the session has ended.
 const INSERTS: [&str; 5] = [
     "INSERT INTO idempotency_keys (user_id, scope, key, fingerprint, operation_id, booking_id, answer, created_at) \
      SELECT id, 'POST /api/bookings', 'bench-' || :k::bigint, :fingerprint::bytea, :operation::bytea, :k::bigint, \
@@ -60,7 +60,7 @@ const INSERTS: [&str; 5] = [
     "INSERT INTO outbox (kind, show_id, booking_id, created_at) SELECT 'booked', :show::bigint, :k::bigint, now() FROM u",
 ];
 
-/// Where pgbench works.
+/// The parameters of a run of pgbench.
 pub struct Bench<'a> {
     pub programs: &'a PostgresPrograms,
     pub url: &'a str,
@@ -69,7 +69,7 @@ pub struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    /// Measures a shape with so many clients; how many bookings that made, those to warm up included.
+    /// Measures a shape with this number of clients. Returns the figures and the number of bookings, including those for warming up.
     pub fn run(&self, shape: &Shape, clients: u32) -> Result<(Figures, u64), Failure> {
         let warm = self.once(shape, clients, 0, 1)?;
         let measured = self.once(shape, clients, MEASURED_FROM, self.seconds)?;
@@ -103,7 +103,7 @@ impl Bench<'_> {
         Outcome::parse(&read(pgbench.arg(self.url))?)
     }
 
-    /// What the last run wrote of its times.
+    /// Returns the log files of the last run.
     fn logs(&self) -> Result<Vec<std::path::PathBuf>, Failure> {
         let explain = |error: std::io::Error| format!("cannot read what pgbench wrote: {error}");
         let files = fs::read_dir(self.folder).map_err(explain)?.filter_map(Result::ok).map(|entry| entry.path());
@@ -128,12 +128,12 @@ impl Bench<'_> {
     }
 }
 
-/// The time of the transaction that a line of pgbench's log is about: the third number.
+/// Returns the duration of a transaction from a line of pgbench's log: the third number.
 fn microseconds(line: &str) -> Option<u32> {
     line.split(' ').nth(2)?.parse().ok()
 }
 
-/// What pgbench says at its end.
+/// The summary that pgbench prints at its end.
 #[derive(Debug, PartialEq)]
 struct Outcome {
     rate: f64,

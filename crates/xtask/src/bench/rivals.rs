@@ -1,4 +1,5 @@
-//! Rivals for the seats of one show on PostgreSQL: all of its commands to one committer, as the server does it, and to either.
+//! Clients that compete for the seats of one show on PostgreSQL. All commands go to one committer, as in the server, or alternately to
+//! both.
 
 use std::path::Path;
 
@@ -12,10 +13,10 @@ use crate::bench::table::ratio;
 use crate::process::{check_interrupted, read};
 use crate::random::random_hex;
 
-/// How many users compete.
+/// The number of competing users.
 const USERS: &str = "64";
 
-/// One way to divide the commands.
+/// The result of one way to divide the commands.
 #[derive(Default)]
 struct Figures {
     held: u64,
@@ -24,7 +25,7 @@ struct Figures {
     overloaded: u64,
 }
 
-/// Measures and prints.
+/// Measures both ways and prints the table.
 pub fn run(server: &Path, load: &Path, seconds: u64) -> Result<(), Failure> {
     let secret = random_hex();
     let programs = Programs { server, load, secret: &secret };

@@ -1,4 +1,4 @@
-//! The server, release build, while it is booked in over HTTP.
+//! The server, as a release build, under bookings over HTTP.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -11,25 +11,25 @@ use crate::http;
 use crate::process::{check_interrupted, read};
 use crate::server::Server;
 
-/// The programs that are measured, and the secret that both know.
+/// The measured programs, and their common secret.
 pub struct Programs<'a> {
     pub server: &'a Path,
     pub load: &'a Path,
     pub secret: &'a str,
 }
 
-/// Where the server keeps bookings: the setting that says it, and its value.
+/// The store of the server: the setting and its value.
 pub type Store<'a> = (&'a str, &'a str);
 
 impl Programs<'_> {
-    /// Brings a new store's schema up to date and fills it.
+    /// Migrates and fills a new store.
     pub fn fill(&self, store: Store<'_>) -> Result<(), Failure> {
         read(self.command(self.server, store).arg("migrate"))?;
         read(self.command(self.load, store).arg("fill")).map(|_| ())
     }
 
-    /// Starts a server on a filled store, books in it for so long, and stops it. Fails unless every answer was 201 and the
-    /// server says that so many seats are sold.
+    /// Starts a server on a filled store, books for this time, and stops the server. Fails unless every response is 201 and the server
+    /// reports the same number of sold seats.
     pub fn run(&self, store: Store<'_>, batch_max: u32, clients: u32, seconds: u64) -> Result<(Figures, u64), Failure> {
         check_interrupted()?;
         let mut command = self.command(self.server, store);
@@ -61,7 +61,7 @@ impl Programs<'_> {
     }
 }
 
-/// Returns how many seats of all shows are not available.
+/// Returns the number of unavailable seats of all shows.
 fn seats_sold(server: &Server) -> Result<u64, Failure> {
     let mut sold = 0;
     let mut path = Some("/api/shows?limit=100".to_owned());

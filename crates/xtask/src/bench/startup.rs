@@ -1,4 +1,4 @@
-//! From the start of the server to its first answer.
+//! Time from the start of the server to its first response.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -9,10 +9,10 @@ use crate::Failure;
 use crate::http;
 use crate::process::send;
 
-/// How often each start is measured: the median of so many says more than one.
+/// Number of starts. The median of several starts is more reliable than one start.
 const RUNS: usize = 5;
 
-/// Measures how long a server takes from its start to its first answer: on a new directory, and on one that is there.
+/// Measures the time from a server's start to its first response, in a new directory and in an existing one.
 pub fn run(binary: &Path) -> Result<(), Failure> {
     let (mut new, mut again) = (Vec::new(), Vec::new());
     for _ in 0..RUNS {
@@ -31,7 +31,7 @@ fn median(mut times: Vec<Duration>) -> Duration {
     times.get(times.len() / 2).copied().unwrap_or_default()
 }
 
-/// Starts the server in a folder, asks it for the movies, and stops it.
+/// Starts the server in a folder, requests the movies, and stops the server.
 fn start(binary: &Path, folder: &Path) -> Result<Duration, Failure> {
     let explain = |error: std::io::Error| format!("cannot measure {}: {error}", binary.display());
     let started = Instant::now();
@@ -54,7 +54,7 @@ fn start(binary: &Path, folder: &Path) -> Result<Duration, Failure> {
     answered.map(|()| took)
 }
 
-/// Asks the server that greets so for the movies.
+/// Requests the movies from the server with this start-up line.
 fn ask(greeting: &str) -> Result<(), Failure> {
     let (_, address) =
         greeting.rsplit_once("http://").ok_or_else(|| format!("no address in the greeting {greeting:?}"))?;

@@ -1,13 +1,13 @@
-//! What was measured, in medians of rounds, as a table.
+//! The measured figures as a table of medians over rounds.
 
-/// How fast bookings were in one measurement.
+/// The figures of one measurement.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Figures {
     /// Bookings a second.
     pub rate: f64,
-    /// The time that half of them did not exceed, in milliseconds.
+    /// The median response time, in milliseconds.
     pub p50_ms: f64,
-    /// The time that 99 of 100 did not exceed, in milliseconds.
+    /// The 99th percentile of the response time, in milliseconds.
     pub p99_ms: f64,
 }
 
@@ -19,7 +19,7 @@ pub struct Row {
 }
 
 impl Row {
-    /// Each figure's median over the rounds.
+    /// Returns the median of each figure over the rounds.
     pub fn median(&self) -> Figures {
         let median = |figure: fn(&Figures) -> f64| {
             let mut figures: Vec<_> = self.rounds.iter().map(figure).collect();
@@ -34,14 +34,14 @@ impl Row {
     }
 }
 
-/// Every way to book, in the order in which they were measured first.
+/// All ways to book, in the order of their first measurement.
 #[derive(Default)]
 pub struct Table {
     rows: Vec<Row>,
 }
 
 impl Table {
-    /// Adds what one round has measured of a way to book.
+    /// Adds the figures of one round.
     pub fn add(&mut self, name: &str, clients: u32, figures: Figures) {
         match self.rows.iter_mut().find(|row| row.name == name && row.clients == clients) {
             Some(row) => row.rounds.push(figures),
@@ -49,18 +49,18 @@ impl Table {
         }
     }
 
-    /// The median rate of a way to book; nothing if it was not measured.
+    /// Returns the median rate of a way to book. `None` if it was not measured.
     pub fn rate(&self, name: &str, clients: u32) -> Option<f64> {
         self.rows.iter().find(|row| row.name == name && row.clients == clients).map(|row| row.median().rate)
     }
 
-    /// The best median rate of those whose name begins so.
+    /// Returns the best median rate among the names with this prefix.
     pub fn best(&self, name: &str) -> f64 {
         let rates = self.rows.iter().filter(|row| row.name.starts_with(name)).map(|row| row.median().rate);
         rates.fold(0.0, f64::max)
     }
 
-    /// The table in Markdown, each rate also as a multiple of `base`.
+    /// Returns the table in Markdown. Each rate is also shown as a multiple of `base`.
     pub fn markdown(&self, base: f64) -> String {
         let head = "| one booking each | clients | bookings/s | p50, p99 (ms) | to pgbench's best |\n| --- | --- | --- | --- | --- |";
         let rows = self.rows.iter().map(|row| {
@@ -72,7 +72,7 @@ impl Table {
     }
 }
 
-/// How many times as much; nothing of nothing.
+/// Returns the quotient of two rates. 0 if the base is 0.
 pub fn ratio(rate: f64, base: f64) -> f64 {
     if base > 0.0 { rate / base } else { 0.0 }
 }
