@@ -254,7 +254,7 @@ async fn upgrade_requests_are_answered_and_the_connection_closed(app: &TestApp) 
         while client.more().await {}
         let all = String::from_utf8_lossy(&client.read);
         assert!(all.starts_with(&format!("HTTP/1.1 {status} ")) && all.matches("HTTP/1.1").count() == 1, "{all}");
-        assert!(began.elapsed() < Duration::from_secs(8), "{start}");
+        assert!(began.elapsed() < Duration::from_secs(60), "{start}");
     }
     let mut client = Client::connect(app).await;
     client

@@ -182,6 +182,13 @@ fn every_relative_link_leads_to_a_file_and_a_heading() {
     assert!(checked > 50, "{checked}");
 }
 
+/// `process/tour.rs` runs the blocks of the README that are marked `run`. A mark on another page would promise what no test does.
+#[test]
+fn marked_commands_are_where_a_test_runs_them() {
+    let marked = pages().into_iter().filter(|page| fs::read_to_string(page).unwrap().contains("```sh run"));
+    assert_eq!(marked.collect::<Vec<_>>(), [root().join("README.md")]);
+}
+
 #[test]
 fn pages_are_short_enough_to_read() {
     let overview = fs::read(root().join("DOCUMENTATION.md")).unwrap();

@@ -116,7 +116,7 @@ fn idle_connections_are_kept_and_end_when_the_server_stops() {
     streams.iter_mut().for_each(ask);
     let told = Instant::now();
     assert_eq!(server.stop().code, Some(0));
-    assert!(told.elapsed() < Duration::from_secs(5), "{:?}", told.elapsed());
+    assert!(told.elapsed() < Duration::from_secs(30), "{:?}", told.elapsed());
     for mut stream in streams {
         assert!(matches!(stream.read(&mut [0; 16]), Ok(0)), "closed, not reset");
     }

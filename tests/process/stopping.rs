@@ -66,7 +66,7 @@ async fn what_was_accepted_is_answered(kind: Kind, signal: &str) {
     let told = Instant::now();
     server.signal(signal);
     while TcpStream::connect(server.address()).is_ok() {
-        assert!(told.elapsed() < Duration::from_secs(3), "new connections are accepted");
+        assert!(told.elapsed() < Duration::from_secs(60), "new connections are accepted");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let answer = half_sent.finish();
