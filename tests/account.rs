@@ -70,7 +70,7 @@ async fn sessions(app: &TestApp, user: &User) -> Vec<Value> {
     app.get("/api/me/sessions").by(user).send().await.ok(200).list()
 }
 
-/// The session that a user calls in.
+/// Returns the session that a user calls in.
 async fn current(app: &TestApp, user: &User) -> i64 {
     let sessions = sessions(app, user).await;
     let current: Vec<_> = sessions.iter().filter(|session| session["current"] == true).collect();
@@ -209,7 +209,7 @@ async fn a_new_password_ends_every_other_session(app: &TestApp) {
     goes_on(app, &somebody).await;
 }
 
-/// A token as version 0.1.0 made it.
+/// Returns a token as version 0.1.0 made it.
 fn token_without_a_session(user: &User) -> String {
     let now = chrono::Utc::now().timestamp();
     let claims = json!({
@@ -514,7 +514,7 @@ async fn a_long_export_is_whole(app: &TestApp) {
     }
 }
 
-/// A seat of one of two shows of sixty seats.
+/// Returns a seat of one of two shows of sixty seats.
 fn seat_anywhere(app: &TestApp, at: usize) -> Value {
     if at < 60 {
         seat(app, at)
@@ -566,7 +566,7 @@ async fn an_ended_session_marks_no_seats(app: &TestApp) {
     assert_eq!(mine(&user).await, true);
 }
 
-/// A call's answer at another server.
+/// Returns a call's answer at another server.
 async fn at(
     app: &TestApp,
     other: &RunningServer,

@@ -35,7 +35,7 @@ async fn without_a_trace(app: &TestApp, requests: impl AsyncFnOnce()) {
     assert_eq!(app.footprint().await, before, "a refused request has changed something");
 }
 
-/// The calls with a body, ready for one.
+/// Returns the calls with a body, ready for one.
 fn calls_with_a_body(app: &TestApp, user: &User) -> Vec<Call> {
     vec![
         app.post("/api/auth/register"),

@@ -26,7 +26,7 @@ on_both_stores!(
     money_has_the_digits_of_its_currency,
 );
 
-/// A seat of Alpha's Main hall, by its place in the hall.
+/// Returns a seat of Alpha's Main hall, by its place in the hall.
 fn seat(app: &TestApp, at: usize) -> i64 {
     app.world.main[at].id.0
 }

@@ -164,7 +164,7 @@ async fn shows_are_filtered(app: &TestApp) {
     assert_eq!(show_ids(app, &format!("from={elsewhere}")).await, [world.tomorrow.0, world.later.0]);
 }
 
-/// The shows of the world: id, title, timezone of the theatre, hours from its base.
+/// Returns the shows of the world: id, title, timezone of the theatre, hours from its base.
 fn schedule(app: &TestApp) -> [(i64, &'static str, Tz, i64); 6] {
     let world = &app.world;
     let (berlin, tokyo) = (chrono_tz::Europe::Berlin, chrono_tz::Asia::Tokyo);
@@ -232,7 +232,7 @@ async fn one_theatre_or_none(app: &TestApp) {
     none.problem(404, "theatre_not_found").snapshot("theatre_not_found");
 }
 
-/// The ids of all pages, one item a page.
+/// Returns the ids of all pages, one item a page.
 async fn ids_page_by_page(app: &TestApp, list: &str) -> Vec<Value> {
     let mut ids = Vec::new();
     let mut next = Some(format!("{list}limit=1"));

@@ -72,7 +72,7 @@ impl Client {
         self.stream.read_buf(&mut self.read).await.unwrap() > 0
     }
 
-    /// The next response, which has no body if the request was HEAD.
+    /// Returns the next response, which has no body if the request was HEAD.
     async fn response(&mut self, is_head: bool) -> Response {
         let end = loop {
             if let Some(end) = self.read.windows(4).position(|bytes| bytes == b"\r\n\r\n") {

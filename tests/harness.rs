@@ -101,7 +101,7 @@ pub enum StoreKind {
 }
 
 impl StoreKind {
-    /// The proxy in front of servers with this store, where tests go through proxies.
+    /// Returns the proxy in front of servers with this store, where tests go through proxies.
     fn proxy(self) -> proxies::Kind {
         match self {
             Self::Sqlite => proxies::Kind::Nginx,
@@ -158,7 +158,7 @@ impl Backend {
         }
     }
 
-    /// The PostgreSQL database.
+    /// Returns the PostgreSQL database.
     pub fn database(&self) -> &TestDatabase {
         match &self.place {
             Place::Database(database) => database,
@@ -270,7 +270,7 @@ pub struct TestApp {
 }
 
 impl TestApp {
-    /// A server. Limits are off unless the settings say otherwise: a case makes more requests than a person.
+    /// Returns a server. Limits are off unless the settings say otherwise: a case makes more requests than a person.
     async fn start(kind: StoreKind, settings: &[(&'static str, &str)], through_pooler: bool) -> Self {
         let mut values = BTreeMap::from([
             ("PORT", "0".to_owned()),
@@ -331,7 +331,7 @@ impl TestApp {
         self.backend
     }
 
-    /// Whether its store is PostgreSQL.
+    /// Returns whether its store is PostgreSQL.
     pub fn is_on_postgres(&self) -> bool {
         matches!(self.backend.place, Place::Database(_))
     }
@@ -351,12 +351,12 @@ impl TestApp {
         start(&self.config, Purpose::Serve).await.unwrap()
     }
 
-    /// A call to another server on the same store.
+    /// Returns a call to another server on the same store.
     pub fn call_at(&self, authority: &str, method: Method, path: &str) -> Call {
         Call::new(&self.client, authority, method, path)
     }
 
-    /// A POST to another server on the same store.
+    /// Returns a POST to another server on the same store.
     pub fn post_at(&self, authority: &str, path: &str) -> Call {
         self.call_at(authority, Method::POST, path)
     }
@@ -366,18 +366,18 @@ impl TestApp {
         format!("http://{}{path}", self.authority)
     }
 
-    /// A call.
+    /// Returns a call.
     pub fn call(&self, method: Method, path: &str) -> Call {
         let authority = if self.is_direct.load(Ordering::Relaxed) { self.direct() } else { self.authority.clone() };
         Call::new(&self.client, &authority, method, path)
     }
 
-    /// A GET.
+    /// Returns a GET.
     pub fn get(&self, path: &str) -> Call {
         self.call(Method::GET, path)
     }
 
-    /// A POST.
+    /// Returns a POST.
     pub fn post(&self, path: &str) -> Call {
         self.call(Method::POST, path)
     }
@@ -394,7 +394,7 @@ impl TestApp {
         futures::future::join_all((0..count).map(|_| self.sign_up())).await
     }
 
-    /// The user as the ports know callers.
+    /// Returns the user as the ports know callers.
     pub async fn caller(&self, user: &User) -> Caller {
         self.backend.stores().users.by_id(UserId(user.id)).await.unwrap().unwrap().caller()
     }
@@ -435,18 +435,18 @@ impl TestApp {
         call.send().await.ok(200).list()
     }
 
-    /// A seat of a show.
+    /// Returns a seat of a show.
     pub async fn seat(&self, show: i64, seat: i64, user: Option<&User>) -> Value {
         self.seats(show, user).await.into_iter().find(|found| found["id"] == seat).expect("the seat is on the map")
     }
 
-    /// How many seats of a show are to be had.
+    /// Returns how many seats of a show are to be had.
     pub async fn seats_available(&self, show: i64) -> i64 {
         let answer = self.get(&format!("/api/shows/{show}")).send().await.ok(200);
         answer.json()["seats_available"].as_i64().unwrap()
     }
 
-    /// How many rows there are of everything that a request can write.
+    /// Returns how many rows there are of everything that a request can write.
     pub async fn footprint(&self) -> Vec<(&'static str, i64)> {
         let mut counts = Vec::new();
         for table in WRITTEN_TABLES {
@@ -455,7 +455,7 @@ impl TestApp {
         counts
     }
 
-    /// How many rows a table has.
+    /// Returns how many rows a table has.
     pub async fn rows(&self, table: &str) -> i64 {
         self.backend.count(&format!("SELECT count(*) FROM {table}")).await
     }
@@ -480,7 +480,7 @@ pub struct Call {
 }
 
 impl Call {
-    /// A call by connections of one's own.
+    /// Returns a call by connections of one's own.
     pub fn new(client: &reqwest::Client, authority: &str, method: Method, path: &str) -> Self {
         let request = client.request(method.clone(), format!("http://{authority}{path}"));
         Self { request, method, path: path.to_owned() }
@@ -523,7 +523,7 @@ impl Call {
         self.try_send().await.unwrap()
     }
 
-    /// The same where the connection may break.
+    /// Returns the same where the connection may break.
     pub async fn try_send(self) -> reqwest::Result<Answer> {
         let response = self.request.send().await?;
         let answer = Answer {
@@ -557,14 +557,14 @@ impl std::fmt::Debug for Answer {
 }
 
 impl Answer {
-    /// A header's value; `None` if it isn't there, or more than once.
+    /// Returns a header's value; `None` if it isn't there, or more than once.
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.get_all(name).iter();
         let value = values.next()?.to_str().ok();
         value.filter(|_| values.next().is_none())
     }
 
-    /// The items of a header that is a list, in lower case, however many lines it takes.
+    /// Returns the items of a header that is a list, in lower case, however many lines it takes.
     pub fn header_list(&self, name: &str) -> Vec<String> {
         let lines = self.headers.get_all(name).iter().map(|value| value.to_str().unwrap().to_ascii_lowercase());
         let mut items: Vec<_> =
@@ -573,25 +573,25 @@ impl Answer {
         items
     }
 
-    /// The body as text.
+    /// Returns the body as text.
     pub fn text(&self) -> &str {
         std::str::from_utf8(&self.bytes).unwrap()
     }
 
-    /// The body as JSON.
+    /// Returns the body as JSON.
     #[track_caller]
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.bytes).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// The body as a bare JSON array.
+    /// Returns the body as a bare JSON array.
     #[track_caller]
     pub fn list(&self) -> Vec<Value> {
         let Value::Array(items) = self.json() else { panic!("no array: {self:?}") };
         items
     }
 
-    /// One member of each item of the array.
+    /// Returns one member of each item of the array.
     #[track_caller]
     pub fn column(&self, name: &str) -> Vec<Value> {
         self.list().iter().map(|item| item[name].clone()).collect()
@@ -611,7 +611,7 @@ impl Answer {
         self
     }
 
-    /// The fields that were not as they must be, as `field code`.
+    /// Returns the fields that were not as they must be, as `field code`.
     #[track_caller]
     pub fn mistakes(self) -> Vec<String> {
         let problem = self.problem(400, "validation_failed").json();
@@ -643,7 +643,7 @@ impl Answer {
         }
     }
 
-    /// The booking that was made.
+    /// Returns the booking that was made.
     #[track_caller]
     pub fn booking(&self) -> Value {
         assert_eq!(self.status, 201, "{self:?}");

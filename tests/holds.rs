@@ -37,7 +37,7 @@ mod two_servers {
     on_postgres!(holds_of_one_caller_count_on_every_server);
 }
 
-/// A seat of Alpha's Main hall, by its place in the hall.
+/// Returns a seat of Alpha's Main hall, by its place in the hall.
 fn seat(app: &TestApp, at: usize) -> i64 {
     app.world.main[at].id.0
 }
@@ -394,7 +394,7 @@ async fn holds_of_one_caller_count_on_every_server(app: &TestApp) {
     other.stop().await.unwrap();
 }
 
-/// The seconds after which a refused client may come again.
+/// Returns the seconds after which a refused client may come again.
 fn retry_after(answer: &Answer) -> i64 {
     answer.header("retry-after").unwrap().parse().unwrap()
 }

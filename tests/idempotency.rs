@@ -223,7 +223,7 @@ async fn two_requests_with_one_key_at_once_are_one_booking(app: &TestApp) {
     assert_eq!(app.rows("bookings").await, 20);
 }
 
-/// The bytes of a request to book.
+/// Returns the bytes of a request to book.
 fn raw_request(app: &TestApp, user: &User, key: &str, body: &Value) -> String {
     let body = body.to_string();
     format!(

@@ -335,7 +335,7 @@ async fn logging_out_ends_the_session(app: &TestApp) {
     assert_eq!(mistakes.snapshot("logout_without_token").mistakes(), ["refresh_token required"]);
 }
 
-/// The claims of a good token of this user.
+/// Returns the claims of a good token of this user.
 fn claims(user: &User) -> Value {
     let now = chrono::Utc::now().timestamp();
     json!({

@@ -42,7 +42,7 @@ on_both_stores!(
     nothing_is_limited_where_limits_are_off,
 );
 
-/// How many more tries the answer allows, and in how many seconds they are renewed.
+/// Returns how many more tries the answer allows, and in how many seconds they are renewed.
 fn allowance(answer: &Answer) -> (u64, u64) {
     let text = answer.header("ratelimit").unwrap_or_else(|| panic!("{answer:?}"));
     let numbers = text.strip_prefix("\"default\";r=").and_then(|rest| rest.split_once(";t="));

@@ -99,13 +99,13 @@ impl Scrape {
         }
     }
 
-    /// A series' value.
+    /// Returns a series' value.
     #[track_caller]
     pub fn value(&self, series: &str) -> f64 {
         *self.samples.get(series).unwrap_or_else(|| panic!("no {series} in {:#?}", self.samples))
     }
 
-    /// How many requests were counted with these labels.
+    /// Returns how many requests were counted with these labels.
     pub fn requests(&self, method: &str, route: &str, status: u16) -> f64 {
         let labels = format!("{{method=\"{method}\",route=\"{route}\",status=\"{status}\"}}");
         self.samples.get(&format!("http_request_duration_seconds_count{labels}")).copied().unwrap_or_default()

@@ -44,7 +44,7 @@ async fn every_metric_is_there(app: &TestApp) {
     }
 }
 
-/// The names that stand before labels: `name{…}`.
+/// Returns the names that stand before labels: `name{…}`.
 fn metrics_of(text: &str) -> BTreeSet<&str> {
     let of_a_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
     let before = text.match_indices('{').filter_map(|(at, _)| text.get(..at));

@@ -217,7 +217,7 @@ async fn server_serves_the_document(app: &TestApp) {
     assert_eq!(served.json(), *DOCUMENT);
 }
 
-/// Whether the thing with this id belongs to a user, so that other users must not find it.
+/// Returns whether the thing with this id belongs to a user, so that other users must not find it.
 fn is_owned(parameter: &str) -> bool {
     match parameter {
         "movie_id" | "theatre_id" | "show_id" => false,

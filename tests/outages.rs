@@ -19,7 +19,7 @@ fn seat(app: &TestApp, at: usize) -> serde_json::Value {
     json!({ "show_id": app.world.soon.0, "seat_id": app.world.main[at].id.0 })
 }
 
-/// Every call that needs the database, and the status it has while all is well.
+/// Returns every call that needs the database, and the status it has while all is well.
 fn calls(app: &TestApp, user: &User, refresh_token: &str, movie: i64, theatre: i64, round: usize) -> Vec<(Call, u16)> {
     let show = app.world.soon;
     let new = json!({ "name": "Eve", "email": format!("eve{round}@example.org"), "password": PASSWORD });

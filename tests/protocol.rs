@@ -56,7 +56,7 @@ async fn readable(app: &TestApp, user: &User) -> Vec<Readable> {
     documented.chain(others).filter(|readable| readable.path != "/metrics").collect()
 }
 
-/// All headers but those that differ each time. The order of a list's items means nothing.
+/// Returns all headers but those that differ each time. The order of a list's items means nothing.
 fn stable_headers(answer: &Answer) -> BTreeMap<String, Vec<String>> {
     let names = answer.headers.keys().filter(|name| !matches!(name.as_str(), "date" | "x-request-id"));
     names.map(|name| (name.to_string(), answer.header_list(name.as_str()))).collect()

@@ -23,12 +23,12 @@ const STARTS_MAX: usize = 5;
 /// How long a proxy may take to start.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Whether the HTTP suite goes through proxies.
+/// Returns whether the HTTP suite goes through proxies.
 pub fn are_wanted() -> bool {
     std::env::var_os(TEST_PROXIES).is_some()
 }
 
-/// Whether PgBouncer is among them.
+/// Returns whether PgBouncer is among them.
 pub fn is_pooler_wanted() -> bool {
     std::env::var(TEST_PROXIES).is_ok_and(|names| names.split_whitespace().any(|name| name == "pgbouncer"))
 }
@@ -48,14 +48,14 @@ impl Kind {
         }
     }
 
-    /// The first block of the document in the proxy's language.
+    /// Returns the first block of the document in the proxy's language.
     pub fn documented(self) -> &'static str {
         let fence = format!("```{}\n", self.language());
         let (_, rest) = DOCUMENT.split_once(&fence).expect("the document has a block");
         rest.split_once("```").expect("the block ends").0
     }
 
-    /// The documented configuration for these servers.
+    /// Returns the documented configuration for these servers.
     pub fn configuration(self, servers: &[&str]) -> Configuration {
         assert!((1..=DOCUMENTED_SERVERS.len()).contains(&servers.len()));
         let mut text = String::new();
@@ -84,7 +84,7 @@ pub struct Configuration {
 }
 
 impl Configuration {
-    /// The same with other text in one place.
+    /// Returns the same with other text in one place.
     #[must_use]
     pub fn with(mut self, documented: &str, other: &str) -> Self {
         assert_eq!(self.text.matches(documented).count(), 1, "{documented:?} is in the block once");
@@ -127,7 +127,7 @@ impl Configuration {
     }
 }
 
-/// A program: where the variable says, else on the path or where systems keep what only administrators run.
+/// Returns a program: where the variable says, else on the path or where systems keep what only administrators run.
 fn program(variable: &str, name: &str) -> Command {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let on_path = std::env::split_paths(&path).chain(["/usr/sbin".into()]).map(|folder| folder.join(name));
@@ -136,7 +136,7 @@ fn program(variable: &str, name: &str) -> Command {
     Command::new(found.unwrap_or_else(|| panic!("{name} is not installed: `cargo xtask test` installs it as root")))
 }
 
-/// A port outside the range that the system picks from: no server that asks for any port gets it.
+/// Returns a port outside the range that the system picks from: no server that asks for any port gets it.
 fn port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let first = u16::try_from(std::process::id() % 10_000).unwrap();

@@ -38,7 +38,7 @@ async fn a_hundred_requests_for_one_seat_make_one_booking(app: &TestApp) {
     assert_eq!(app.seat(show, seat, Some(owner)).await["mine"], true);
 }
 
-/// Each seat of the show that is booked, with the user that it is booked for.
+/// Returns each seat of the show that is booked, with the user that it is booked for.
 async fn owners(app: &TestApp, show: i64, users: &[User]) -> HashMap<i64, i64> {
     let mut owners = HashMap::new();
     for user in users {

@@ -185,7 +185,7 @@ impl Stalls {
         Self { longest_micros, is_over, thread: Some(thread) }
     }
 
-    /// The longest stall since this was asked last.
+    /// Returns the longest stall since this was asked last.
     fn longest(&self) -> Duration {
         Duration::from_micros(self.longest_micros.swap(0, Ordering::Relaxed))
     }
@@ -222,7 +222,7 @@ impl Places {
         Self { shows, seats, next: AtomicUsize::new(0) }
     }
 
-    /// A seat, as the body of a request; none, if all are booked.
+    /// Returns a seat, as the body of a request; none, if all are booked.
     fn draw(&self) -> Option<Value> {
         let at = self.next.fetch_add(1, Ordering::Relaxed);
         let (show, seat) = (self.shows.get(at % self.shows.len())?, self.seats.get(at / self.shows.len())?);
@@ -397,7 +397,7 @@ async fn a_storm_is_answered_right_and_in_time_whatever_redis_does(app: &TestApp
     }
 }
 
-/// How many reads of answers have found one, at least: all that Redis was asked for, without what was not there.
+/// Returns how many reads of answers have found one, at least: all that Redis was asked for, without what was not there.
 fn found(before: Option<(u64, u64)>, after: Option<(u64, u64)>) -> Option<u64> {
     let (reads, misses) = after?;
     // A server that was started anew counts from nought.

@@ -133,7 +133,7 @@ impl Dice {
     }
 }
 
-/// A number from the environment.
+/// Returns a number from the environment.
 fn setting(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{name} is a number, not {text}")))
@@ -208,7 +208,7 @@ impl Action {
         }
     }
 
-    /// The call, and the status of its success.
+    /// Returns the call, and the status of its success.
     fn call(&self, show: i64) -> (Method, String, Option<Value>, u16) {
         match self {
             Self::HoldSeats(seats) => {
@@ -241,7 +241,7 @@ impl Action {
         }
     }
 
-    /// How many seats it is about to hold.
+    /// Returns how many seats it is about to hold.
     fn holds(&self) -> usize {
         match self {
             Self::HoldSeats(seats) => seats.len(),
@@ -526,7 +526,7 @@ async fn ride_out(mut client: Client) -> (Client, Result<(), Box<dyn Any + Send>
     (client, outcome)
 }
 
-/// A show in three days, in a hall of a hundred seats: ten rows of ten, an aisle in the middle, three rows premium.
+/// Returns a show in three days, in a hall of a hundred seats: ten rows of ten, an aisle in the middle, three rows premium.
 async fn hot_show(app: &TestApp) -> (i64, BTreeMap<i64, Seat>) {
     let seat = |row: char, y: i32, number: i32| SeatSeed {
         row: row.into(),

@@ -9,7 +9,7 @@ use super::support::{Server, Site};
 /// How long a connection may take to end that ends after ten seconds.
 const CLOSED_MAX: Duration = Duration::from_secs(60);
 
-/// A client that pipelines requests for a large file and reads nothing. `None` if the server is not reached.
+/// Returns a client that pipelines requests for a large file and reads nothing. `None` if the server is not reached.
 fn greedy(server: &Server) -> TcpStream {
     let stream = TcpStream::connect(server.address()).unwrap();
     stream.set_nonblocking(true).unwrap();

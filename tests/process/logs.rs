@@ -202,7 +202,7 @@ fn chat(address: &str, requests: usize) {
     }
 }
 
-/// The lines of the log that were dropped, by `/metrics`.
+/// Returns the lines of the log that were dropped, by `/metrics`.
 fn lines_dropped(metrics: &str) -> u64 {
     let line = metrics.lines().find_map(|line| line.strip_prefix("log_lines_dropped_total "));
     line.unwrap_or_else(|| panic!("{metrics}")).parse().unwrap()

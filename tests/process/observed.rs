@@ -42,7 +42,7 @@ impl Collector {
         Self { endpoint, taken }
     }
 
-    /// All that was taken, as it was sent.
+    /// Returns all that was taken, as it was sent.
     fn bytes(&self) -> Vec<u8> {
         self.taken.lock().unwrap().concat()
     }

@@ -18,7 +18,7 @@ fn client(proxy: &Proxy) -> Client {
     Client::new(format!("http://{}", proxy.authority))
 }
 
-/// The documented configuration, with the time that a proxy keeps idle connections to servers set to three seconds: more than the
+/// Returns the documented configuration, with the time that a proxy keeps idle connections to servers set to three seconds: more than the
 /// tests' client keeps its own, so that no request meets a proxy that is closing the client's connection.
 fn closing_after_three_seconds(kind: Kind, servers: &[&str]) -> Configuration {
     let configuration = kind.configuration(servers);
@@ -28,7 +28,7 @@ fn closing_after_three_seconds(kind: Kind, servers: &[&str]) -> Configuration {
     }
 }
 
-/// How many connections proxies have to a server.
+/// Returns how many connections proxies have to a server.
 fn connections_to(server: &Server) -> usize {
     let port: u16 = server.address().rsplit_once(':').unwrap().1.parse().unwrap();
     let address = u32::from_le_bytes(PROXY_ADDRESS.parse::<std::net::Ipv4Addr>().unwrap().octets());
@@ -227,7 +227,7 @@ async fn proxies_without_a_server_respond_with_problems() {
     }
 }
 
-/// A server that reads requests and closes the connection instead of responding.
+/// Returns a server that reads requests and closes the connection instead of responding.
 fn broken_server(requests: &Arc<AtomicUsize>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();

@@ -37,7 +37,7 @@ impl HalfSent {
     }
 }
 
-/// A connection that has had its answer, and is kept open by its client.
+/// Returns a connection that has had its answer, and is kept open by its client.
 fn idle_connection(server: &Server) -> TcpStream {
     let mut stream = TcpStream::connect(server.address()).unwrap();
     write!(stream, "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();

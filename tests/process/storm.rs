@@ -54,7 +54,7 @@ impl Storm {
         Self::over(client, SHOWS).await
     }
 
-    /// The same over so many shows: a storm that goes on for long must not run out of seats.
+    /// Returns the same over so many shows: a storm that goes on for long must not run out of seats.
     pub async fn over(client: &Client, shows: usize) -> Self {
         let shows = client.shows(shows).await;
         let mut places = Vec::new();
@@ -119,7 +119,7 @@ impl Storm {
         }
     }
 
-    /// How many bookings are acknowledged.
+    /// Returns how many bookings are acknowledged.
     pub fn booked(&self) -> usize {
         self.booked.load(Ordering::Relaxed)
     }

@@ -22,7 +22,7 @@ pub const JWT_SECRET: &str = "a-secret-of-the-tests-that-has-more-than-32-bytes"
 /// A password in the database's URL. The test server trusts everybody, so it is never asked for.
 pub const DATABASE_PASSWORD: &str = "Database-Pa55word-of-the-tests";
 
-/// The binary: that of `MOVIE_BOOKING_BIN`, else the one that was built beside the tests.
+/// Returns the binary: that of `MOVIE_BOOKING_BIN`, else the one that was built beside the tests.
 pub fn binary() -> PathBuf {
     if let Some(path) = std::env::var_os("MOVIE_BOOKING_BIN") {
         return path.into();
@@ -156,32 +156,32 @@ pub struct Site {
 }
 
 impl Site {
-    /// An empty directory: nothing is set but the port.
+    /// Returns an empty directory: nothing is set but the port.
     pub fn embedded() -> Self {
         let directory = Arc::new(tempfile::tempdir().unwrap());
         Self { directory, database: None, settings: vec![("PORT".into(), "0".into())], below: PathBuf::new() }
     }
 
-    /// A database without a schema.
+    /// Returns a database without a schema.
     pub async fn empty_postgres() -> Self {
         Self::on(TestDatabase::create_empty().await.unwrap())
     }
 
-    /// A database with the schema and the demo data.
+    /// Returns a database with the schema and the demo data.
     pub async fn postgres() -> Self {
         let site = Self::on(TestDatabase::create().await.unwrap());
         site.run(&["seed"], "").succeeded();
         site
     }
 
-    /// A database as it is.
+    /// Returns a database as it is.
     pub fn on(database: TestDatabase) -> Self {
         let url = database.url.replacen('@', &format!(":{DATABASE_PASSWORD}@"), 1);
         let site = Self { database: Some(database), ..Self::embedded() };
         site.with("DATABASE_URL", &url).with("JWT_SECRET", JWT_SECRET)
     }
 
-    /// A store with demo data.
+    /// Returns a store with demo data.
     pub async fn of(kind: Kind) -> Self {
         match kind {
             Kind::Embedded => Self::embedded(),
@@ -189,7 +189,7 @@ impl Site {
         }
     }
 
-    /// The same with one more setting, or another value of it.
+    /// Returns the same with one more setting, or another value of it.
     #[must_use]
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.settings.retain(|(known, _)| known != name);
@@ -197,21 +197,21 @@ impl Site {
         self
     }
 
-    /// The same without a setting.
+    /// Returns the same without a setting.
     #[must_use]
     pub fn without(mut self, name: &str) -> Self {
         self.settings.retain(|(known, _)| known != name);
         self
     }
 
-    /// The same settings, for a program that is started in a directory below.
+    /// Returns the same settings, for a program that is started in a directory below.
     #[must_use]
     pub fn in_directory(&self, name: &str) -> Self {
         let (directory, settings) = (Arc::clone(&self.directory), self.settings.clone());
         Self { directory, database: None, settings, below: name.into() }
     }
 
-    /// A path in the directory.
+    /// Returns a path in the directory.
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
@@ -231,7 +231,7 @@ impl Site {
         self.serve_under("env", &["--default-signal=HUP"])
     }
 
-    /// The program with its settings, to be started.
+    /// Returns the program with its settings, to be started.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary());
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
@@ -384,20 +384,20 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// The body as JSON.
+    /// Returns the body as JSON.
     #[track_caller]
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// The body as JSON, after a look at the status.
+    /// Returns the body as JSON, after a look at the status.
     #[track_caller]
     pub fn expect(&self, status: u16) -> Value {
         assert_eq!(self.status, status, "{self:?}");
         if self.text.is_empty() { Value::Null } else { self.json() }
     }
 
-    /// Whether an earlier request with the same key made the booking.
+    /// Returns whether an earlier request with the same key made the booking.
     pub fn replayed(&self) -> bool {
         self.headers.get("idempotent-replayed").is_some_and(|value| value == "true")
     }
@@ -420,7 +420,7 @@ impl Client {
         Self { base, http: http_client().timeout(PATIENCE).build().unwrap() }
     }
 
-    /// A request, to be sent by [`Client::send`] or [`Client::try_send`].
+    /// Returns a request, to be sent by [`Client::send`] or [`Client::try_send`].
     pub fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
         self.http.request(method.parse().unwrap(), format!("{}{path}", self.base))
     }
@@ -464,7 +464,7 @@ impl Client {
         answer["token"].as_str().unwrap().to_owned()
     }
 
-    /// A booking of one seat.
+    /// Returns a booking of one seat.
     pub fn booking(&self, token: &str, key: &str, (show_id, seat_id): Place) -> reqwest::RequestBuilder {
         let request = self.request("POST", "/api/bookings").bearer_auth(token).header("idempotency-key", key);
         request.json(&json!({"show_id": show_id, "seat_id": seat_id}))
@@ -481,14 +481,14 @@ impl Client {
         shows.as_array().unwrap().iter().rev().take(count).map(|show| show["id"].as_i64().unwrap()).collect()
     }
 
-    /// The free seats of a show.
+    /// Returns the free seats of a show.
     pub async fn free_seats(&self, show: i64) -> Vec<Place> {
         let seats = self.get(&format!("/api/shows/{show}/seats")).await.expect(200);
         let free = seats.as_array().unwrap().iter().filter(|seat| seat["status"] == "available");
         free.map(|seat| (show, seat["id"].as_i64().unwrap())).collect()
     }
 
-    /// All bookings of a user.
+    /// Returns all bookings of a user.
     pub async fn history(&self, token: &str) -> Vec<Value> {
         let mut bookings = Vec::new();
         let mut path = "/api/bookings?limit=100".to_owned();

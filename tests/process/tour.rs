@@ -10,7 +10,7 @@ const BASE: &str = "http://127.0.0.1:3000";
 /// Names a server that was started by somebody else, to run the tour against: `cargo xtask ci` does, for docker/compose.yaml.
 const TOUR_BASE: &str = "TOUR_BASE";
 
-/// The shell blocks of the README that are marked `run`.
+/// Returns the shell blocks of the README that are marked `run`.
 fn tour() -> String {
     let readme = include_str!("../../README.md");
     let blocks = readme.split("```sh run\n").skip(1);

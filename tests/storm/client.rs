@@ -155,7 +155,7 @@ impl Client {
         self.about_booking(at, |booking| Action::Change(booking.id, seats))
     }
 
-    /// How many seats to want: mostly one, now and then too many.
+    /// Returns how many seats to want: mostly one, now and then too many.
     pub(super) fn choose_count(&mut self) -> usize {
         match self.dice.below(40) {
             0 => SEATS_MAX + 1,
@@ -220,7 +220,7 @@ impl Client {
         panic!("nobody tells what became of {asked:?}");
     }
 
-    /// An answer that tells what became of the request.
+    /// Returns an answer that tells what became of the request.
     pub(super) fn definite(&mut self, asked: &mut Asked, answer: Option<Answer>) -> Option<Answer> {
         let Some(answer) = answer else {
             self.note(format!("{}: no answer", asked.key));

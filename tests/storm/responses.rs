@@ -184,7 +184,7 @@ impl Client {
         assert!(allowed, "{asked:?} can't be refused like this: {answer:?}");
     }
 
-    /// Whether these seats can have been refused as taken: by whomever, so that only the answer's form is to be checked.
+    /// Returns whether these seats can have been refused as taken: by whomever, so that only the answer's form is to be checked.
     pub(super) fn may_be_lost(&self, seats: &[i64], answer: &Answer) -> bool {
         let problem = answer.json();
         let lost = ids(&problem["seat_ids"]);
@@ -205,7 +205,7 @@ impl Client {
             && offered.iter().all(|seat| self.place.seats.contains_key(seat))
     }
 
-    /// Whether so many more may have been too many at any moment since `before`.
+    /// Returns whether so many more may have been too many at any moment since `before`.
     pub(super) fn may_be_too_many(&self, wanted: usize, before: DateTime<Utc>) -> bool {
         let may_live = |hold: &&Hold| hold.expires_at + slack() > before;
         let known: usize = self.holds.iter().filter(may_live).map(|hold| hold.seats.len()).sum();
@@ -239,7 +239,7 @@ impl Client {
         }
     }
 
-    /// All pages of a list of one's own.
+    /// Returns all pages of a list of one's own.
     pub(super) async fn list(&self, server: usize, first: &str) -> Vec<Value> {
         let mut items = Vec::new();
         let mut next = Some(first.to_owned());

@@ -42,7 +42,7 @@ struct Line<T> {
 }
 
 impl<T> FairQueue<T> {
-    /// A queue of at most `length_max` entries.
+    /// Returns a queue of at most `length_max` entries.
     pub fn new(length_max: usize) -> Self {
         Self { sites: Line::new(), length_max, last_number: 0 }
     }
@@ -160,7 +160,7 @@ impl<T> Line<T> {
 mod tests {
     use super::*;
 
-    /// A caller by the last byte of its address.
+    /// Returns a caller by the last byte of its address.
     fn caller(network: u8, account: &str) -> Requester {
         Requester { network: ClientNetwork::V4([192, 0, 2, network].into()), account: account.to_owned() }
     }

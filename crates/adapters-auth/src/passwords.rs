@@ -117,7 +117,7 @@ impl Argon2Passwords {
         Self(Arc::new(Shared { workers_max: workers.get(), state: Mutex::new(state) }))
     }
 
-    /// How many wait and how many are worked on, now.
+    /// Returns how many wait and how many are worked on, now.
     pub fn load(&self) -> PasswordLoad {
         let state = self.0.lock();
         PasswordLoad { waiting: state.queue.len(), running: state.running }

@@ -42,14 +42,14 @@ impl RefreshTokens for RandomRefreshTokens {
     }
 }
 
-/// A password for an account that is made without anybody to choose one: 16 characters that are hard to misread.
+/// Returns a password for an account that is made without anybody to choose one: 16 characters that are hard to misread.
 pub fn random_password() -> String {
     let bytes = drawn::<PASSWORD_LENGTH>();
     let text = bytes.iter().filter_map(|byte| PASSWORD_ALPHABET.get(usize::from(byte % 32)));
     text.copied().map(char::from).collect()
 }
 
-/// A secret to sign access tokens with: 48 random bytes, base64url without padding.
+/// Returns a secret to sign access tokens with: 48 random bytes, base64url without padding.
 pub fn random_secret() -> SecretString {
     SecretString::from(URL_SAFE_NO_PAD.encode(drawn::<SECRET_BYTES>()))
 }

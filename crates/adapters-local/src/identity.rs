@@ -78,7 +78,7 @@ impl GuardedSessions {
     }
 }
 
-/// A cache that forgets after `time`, or who was asked for least recently. Not the default policy, which admits a new entry only if
+/// Returns a cache that forgets after `time`, or who was asked for least recently. Not the default policy, which admits a new entry only if
 /// it is asked for more often than those that are there.
 fn recent<K, V>(time: Duration) -> CacheBuilder<K, V, Cache<K, V>>
 where
@@ -152,7 +152,7 @@ mod tests {
         Bearer { caller, session_id: session.map(SessionId) }
     }
 
-    /// A guard of a store that answers so, and what was asked of it.
+    /// Returns a guard of a store that answers so, and what was asked of it.
     fn guard(lasts: &Arc<AtomicBool>) -> (GuardedSessions, Arc<SetClock>, Arc<Mutex<Vec<Bearer>>>) {
         let (asked, clock) = (Arc::new(Mutex::new(Vec::new())), Arc::new(SetClock::new()));
         let (told, answer) = (Arc::clone(&asked), Arc::clone(lasts));

@@ -36,7 +36,7 @@ struct Window {
 }
 
 impl Window {
-    /// How long the window still lasts; `None` if it has ended.
+    /// Returns how long the window still lasts; `None` if it has ended.
     fn remaining(&self, length: Duration, now: Instant) -> Option<Duration> {
         let remaining = length.saturating_sub(now.saturating_duration_since(self.began));
         (!remaining.is_zero()).then_some(remaining)

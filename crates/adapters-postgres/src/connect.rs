@@ -34,7 +34,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(250);
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 
 impl PostgresSettings {
-    /// A connection that is set up for its role. A task drives it until the client is dropped.
+    /// Returns a connection that is set up for its role. A task drives it until the client is dropped.
     async fn client(&self, role: Role) -> Result<Client, ConnectError> {
         let mut attempts = Vec::with_capacity(self.servers.len());
         for server in &self.servers {
@@ -73,7 +73,7 @@ impl PostgresSettings {
         if addresses.is_empty() { Err(failed(&"its name has no address")) } else { Ok(addresses) }
     }
 
-    /// A connection to one address, within `connect_timeout`.
+    /// Returns a connection to one address, within `connect_timeout`.
     async fn client_of_address(&self, config: Config, role: Role, place: String) -> Result<Client, ConnectError> {
         let connect = async {
             let tls = self.connector().map_err(|error| ConnectError::Refused(error.to_string()))?;
@@ -94,12 +94,12 @@ impl PostgresSettings {
         }
     }
 
-    /// A connection for a committer.
+    /// Returns a connection for a committer.
     pub(crate) async fn establish_for_committer(&self) -> Result<Client, ConnectError> {
         self.client(Role::Committer).await
     }
 
-    /// A connection of the pool, or for one job. Once it is lost every query fails as closed, whatever the server's last words were.
+    /// Returns a connection of the pool, or for one job. Once it is lost every query fails as closed, whatever the server's last words were.
     pub(crate) async fn establish_one(&self) -> Result<AsyncPgConnection, ConnectError> {
         let client = self.client(Role::Any).await?;
         AsyncPgConnection::try_from(client).await.map_err(|error| ConnectError::Unreachable(error.to_string()))
@@ -214,7 +214,7 @@ fn report_waiting(cause: &ConnectError, deadline: Instant) {
     tracing::warn!("waiting up to {left} s more for the database: {cause}");
 }
 
-/// The first success. An attempt begins when the one before it has failed or is silent for a while; none is ended by another.
+/// Returns the first success. An attempt begins when the one before it has failed or is silent for a while; none is ended by another.
 async fn race<T, E>(attempts: Vec<BoxFuture<'_, Result<T, E>>>) -> Result<T, Vec<E>> {
     let (mut waiting, mut running, mut errors) = (attempts.into_iter(), FuturesUnordered::new(), Vec::new());
     loop {
@@ -231,7 +231,7 @@ async fn race<T, E>(attempts: Vec<BoxFuture<'_, Result<T, E>>>) -> Result<T, Vec
     }
 }
 
-/// One error for those of all addresses: what a retry does not mend goes first, then what a server said.
+/// Returns one error for those of all addresses: what a retry does not mend goes first, then what a server said.
 fn combined(errors: Vec<ConnectError>) -> ConnectError {
     let (mut not_ready, mut texts) = (false, Vec::<String>::new());
     for error in errors {

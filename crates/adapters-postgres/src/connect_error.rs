@@ -78,7 +78,7 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
-    /// Whether it may be otherwise in a moment, with the same settings.
+    /// Returns whether it may be otherwise in a moment, with the same settings.
     pub fn may_pass(&self) -> bool {
         matches!(self, Self::Unreachable(_) | Self::NotReady(_))
     }

@@ -26,7 +26,7 @@ pub enum Durability {
 }
 
 impl Durability {
-    /// Whether this value of `synchronous_commit` is too weak.
+    /// Returns whether this value of `synchronous_commit` is too weak.
     pub(crate) fn refuses(self, synchronous_commit: &str) -> bool {
         match self {
             Self::Local => synchronous_commit == "off",
@@ -87,12 +87,12 @@ impl ServerState {
         self.durability
     }
 
-    /// The history that the newest session has seen.
+    /// Returns the history that the newest session has seen.
     pub(crate) fn history(&self) -> History {
         self.known().history.clone()
     }
 
-    /// Whether commits are replicated, if they are to be.
+    /// Returns whether commits are replicated, if they are to be.
     pub(crate) fn is_replicated(&self) -> Option<bool> {
         self.known().replicated
     }
@@ -136,7 +136,7 @@ impl ServerState {
         }
     }
 
-    /// The defects that the server can be used with.
+    /// Returns the defects that the server can be used with.
     pub(crate) fn degradations(&self) -> Vec<Degradation> {
         let unreplicated = self.is_replicated() == Some(false);
         let none = || {

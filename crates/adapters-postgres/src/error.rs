@@ -48,12 +48,12 @@ impl Condition {
         }
     }
 
-    /// Whether the connection must not be used again.
+    /// Returns whether the connection must not be used again.
     pub fn drops_connection(self) -> bool {
         matches!(self, Self::Disconnected | Self::ReadOnly)
     }
 
-    /// The failure of a call that wrote nothing.
+    /// Returns the failure of a call that wrote nothing.
     pub fn failure(self, error: impl std::error::Error + Send + Sync + 'static) -> StoreError {
         match self {
             Self::Mistake => StoreError::internal(error),
@@ -81,7 +81,7 @@ impl DriverError {
         self.0.is_closed() || self.0.source().is_some_and(<dyn std::error::Error>::is::<std::io::Error>)
     }
 
-    /// The constraint that a statement violated, if one of these two kinds: a key that exists, or a reference to a missing row.
+    /// Returns the constraint that a statement violated, if one of these two kinds: a key that exists, or a reference to a missing row.
     pub fn violated_key(&self) -> Option<&str> {
         let error = self.0.as_db_error()?;
         let is_key = [SqlState::UNIQUE_VIOLATION, SqlState::FOREIGN_KEY_VIOLATION].contains(error.code());
@@ -147,17 +147,17 @@ pub fn condition(error: &Error) -> Condition {
     code.map_or(Condition::Mistake, |code| Condition::of(&code))
 }
 
-/// The failure of a call that wrote nothing.
+/// Returns the failure of a call that wrote nothing.
 pub fn store_error(error: Error) -> StoreError {
     condition(&error).failure(error)
 }
 
-/// A row that is not as this program writes them.
+/// Returns a row that is not as this program writes them.
 pub fn bad_row(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
     StoreError::internal(error)
 }
 
-/// An error with what is behind it, in one line: `error connecting to server: Connection refused`.
+/// Returns an error with what is behind it, in one line: `error connecting to server: Connection refused`.
 pub(crate) fn with_cause(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

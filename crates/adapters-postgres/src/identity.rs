@@ -165,7 +165,7 @@ impl UserStore for PostgresStore {
     }
 }
 
-/// All administrators, in the order of their ids, if this user is one: of two who go at once the second sees that the first has
+/// Returns all administrators, in the order of their ids, if this user is one: of two who go at once the second sees that the first has
 /// gone.
 async fn lock_admins_if_one(connection: &mut AsyncPgConnection, user: UserId) -> QueryResult<Vec<i64>> {
     let admin = Role::Admin.as_str();
@@ -177,7 +177,7 @@ async fn lock_admins_if_one(connection: &mut AsyncPgConnection, user: UserId) ->
     admins.load(connection).await
 }
 
-/// The bearer's account, if its session lasts. The account is locked first, then the session: in the order in which a new password
+/// Returns the bearer's account, if its session lasts. The account is locked first, then the session: in the order in which a new password
 /// ends sessions.
 async fn lock_own_account(connection: &mut AsyncPgConnection, bearer: &Bearer) -> QueryResult<Option<i64>> {
     let caller = bearer.caller;
@@ -388,7 +388,7 @@ struct UnusedTokenRow {
     expires_at: DateTime<Utc>,
 }
 
-/// The new account, or `None` if its address is taken: `ON CONFLICT` waits for rivals, and leaves the transaction whole.
+/// Returns the new account, or `None` if its address is taken: `ON CONFLICT` waits for rivals, and leaves the transaction whole.
 pub(crate) async fn insert_user_if_new(connection: &mut AsyncPgConnection, new: &NewUser) -> QueryResult<Option<i64>> {
     Ok(insert_user(connection, new).await?.map(|row| row.id))
 }

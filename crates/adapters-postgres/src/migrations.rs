@@ -94,7 +94,7 @@ impl PostgresStore {
         reverted
     }
 
-    /// A connection that holds the schema lock.
+    /// Returns a connection that holds the schema lock.
     async fn locked_connection(&self) -> Result<AsyncPgConnection, MigrateError> {
         let mut connection = self.settings().establish_one().await?;
         // A large migration takes its time.

@@ -110,7 +110,7 @@ fn parse_url(rest: &str) -> Result<Parameters, SettingsError> {
     Ok(parameters)
 }
 
-/// A host and its port, which may be empty.
+/// Returns a host and its port, which may be empty.
 fn split_host(text: &str) -> Result<(String, String), SettingsError> {
     let (host, port) = match text.strip_prefix('[').map(|rest| rest.split_once(']')) {
         Some(Some((address, after))) => {
@@ -127,7 +127,7 @@ fn split_host(text: &str) -> Result<(String, String), SettingsError> {
     Ok((decoded(host)?, port.to_owned()))
 }
 
-/// The text with percent-escapes replaced. A % that begins none is a mistake, not a character.
+/// Returns the text with percent-escapes replaced. A % that begins none is a mistake, not a character.
 fn decoded(text: &str) -> Result<String, SettingsError> {
     let is_escape = |rest: &str| rest.len() >= 2 && rest.bytes().take(2).all(|byte| byte.is_ascii_hexdigit());
     if !text.split('%').skip(1).all(is_escape) {

@@ -21,12 +21,12 @@ pub fn listed<T>(table: &'static str, id: impl std::fmt::Display, row: Result<T,
     row.inspect_err(|error| tracing::error!(table, %id, error = with_sources(error), "row.left_out")).ok()
 }
 
-/// A currency's letters.
+/// Returns a currency's letters.
 pub fn currency(code: &str) -> Result<Currency, StoreError> {
     Currency::parse(code).map_err(bad_row)
 }
 
-/// A hold's id.
+/// Returns a hold's id.
 pub fn hold_id(text: &str) -> Result<HoldId, StoreError> {
     HoldId::parse(text).map_err(bad_row)
 }

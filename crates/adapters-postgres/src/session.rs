@@ -52,7 +52,7 @@ pub(crate) enum SessionError {
 }
 
 impl SessionError {
-    /// The error of connecting to this place.
+    /// Returns the error of connecting to this place.
     pub(crate) fn at(self, place: &dyn Display) -> ConnectError {
         match self {
             Self::Query(error) => connect_error(&error, place),
@@ -137,7 +137,7 @@ async fn read_back(client: &Client, set: &HashMap<String, String>) -> Result<(),
     Ok(())
 }
 
-/// Whether two connections have a session each, and keep it.
+/// Returns whether two connections have a session each, and keep it.
 pub(crate) async fn check_apart(first: &Client, second: &Client) -> Result<(), ConnectError> {
     let mut processes = Vec::with_capacity(4);
     // A pooler gives away the session that was used last, or each in turn: twice in a row shows the one, both show the other.
@@ -164,7 +164,7 @@ pub(crate) async fn clean_up(client: &Client) {
     }
 }
 
-/// A text that no other connection has.
+/// Returns a text that no other connection has.
 fn new_mark() -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -232,7 +232,7 @@ impl Described {
     }
 }
 
-/// Whether a locale's messages are in English. An empty one is the environment's of the server, which nobody here knows.
+/// Returns whether a locale's messages are in English. An empty one is the environment's of the server, which nobody here knows.
 fn is_english(lc_messages: &str) -> bool {
     let language = lc_messages.split(['_', '.', '@', '-']).next().unwrap_or_default().to_ascii_lowercase();
     ["c", "posix", "en", "english"].contains(&language.as_str())

@@ -47,7 +47,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Whether the host is the directory of a Unix socket.
+    /// Returns whether the host is the directory of a Unix socket.
     pub(crate) fn is_socket(&self) -> bool {
         self.host.starts_with('/')
     }
@@ -162,13 +162,13 @@ struct Given {
 }
 
 impl Given {
-    /// A parameter's value as it is, if it is given.
+    /// Returns a parameter's value as it is, if it is given.
     fn take_raw(&mut self, name: &str) -> Option<String> {
         let at = self.parameters.iter().position(|(given, _)| given == name)?;
         Some(self.parameters.remove(at).1)
     }
 
-    /// A parameter's value, if it is given and not empty: libpq takes an empty value for none.
+    /// Returns a parameter's value, if it is given and not empty: libpq takes an empty value for none.
     fn take(&mut self, name: &str) -> Option<String> {
         self.take_raw(name).filter(|value| !value.is_empty())
     }
@@ -293,7 +293,7 @@ impl Given {
         Ok(())
     }
 
-    /// A server that went away without a word is noticed.
+    /// Makes the loss of a server noticeable that sends nothing any more.
     fn keepalives(&mut self, config: &mut Config) -> Result<(), SettingsError> {
         const DAY: u64 = 24 * 3600;
         let on = self.number("keepalives", 0, 1)?;
@@ -326,7 +326,7 @@ impl Given {
     }
 }
 
-/// A host as it can be connected to.
+/// Returns a host as it can be connected to.
 fn host_name(text: &str) -> Result<String, SettingsError> {
     let wrong = |problem: &str| Err(SettingsError::parameter("host", problem));
     if text.starts_with('/') {
@@ -354,7 +354,7 @@ fn host_name(text: &str) -> Result<String, SettingsError> {
     Ok(text.to_owned())
 }
 
-/// The names of the settings in `-c name=value --name=value`.
+/// Returns the names of the settings in `-c name=value --name=value`.
 fn option_names(options: &str) -> Vec<String> {
     let mut words = options.split_whitespace();
     let mut names = Vec::new();

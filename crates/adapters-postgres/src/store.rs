@@ -32,7 +32,7 @@ pub struct PostgresStore {
 }
 
 impl PostgresStore {
-    /// A store on a pool that was made with these settings.
+    /// Returns a store on a pool that was made with these settings.
     pub(crate) fn new(pool: Pool<AsyncPgConnection>, settings: PostgresSettings, server: Arc<ServerState>) -> Self {
         Self { pool, settings, server }
     }
@@ -63,7 +63,7 @@ impl PostgresStore {
         &self.settings
     }
 
-    /// The rows of a query. A connection that is lost, or on which nothing can be written, is thrown away, and another one tried:
+    /// Returns the rows of a query. A connection that is lost, or on which nothing can be written, is thrown away, and another one tried:
     /// nothing was written.
     pub(crate) async fn load<Row, Q>(&self, query: Q) -> Result<Vec<Row>, StoreError>
     where
@@ -88,7 +88,7 @@ impl PostgresStore {
         }
     }
 
-    /// The first row of a query, if it has any.
+    /// Returns the first row of a query, if it has any.
     pub(crate) async fn first<Row, Q>(&self, query: Q) -> Result<Option<Row>, StoreError>
     where
         Q: LoadQuery<'static, AsyncPgConnection, Row> + Clone + Send + 'static,
@@ -113,7 +113,7 @@ impl PostgresStore {
         transaction.finish(outcome).await
     }
 
-    /// A connection that can write. Those that cannot, or do not answer, are thrown away: a session that was opened while the
+    /// Returns a connection that can write. Those that cannot, or do not answer, are thrown away: a session that was opened while the
     /// server was read-only stays read-only.
     async fn writable(&self) -> Result<Object<AsyncPgConnection>, StoreError> {
         let mut failure = StoreError::unavailable("no connection answers");
@@ -158,7 +158,7 @@ struct Transaction {
 }
 
 impl Transaction {
-    /// The connection.
+    /// Returns the connection.
     fn connection(&mut self) -> Result<&mut AsyncPgConnection, StoreError> {
         self.connection.as_deref_mut().ok_or_else(|| StoreError::internal("the transaction is over"))
     }

@@ -36,13 +36,13 @@ pub struct TestDatabase {
 type TestResult<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 impl TestDatabase {
-    /// A new database with the schema and no rows.
+    /// Returns a new database with the schema and no rows.
     pub async fn create() -> TestResult<Self> {
         let template = TEMPLATE.get_or_try_init(make_template).await?;
         Self::create_from(Some(template)).await
     }
 
-    /// A new database without a schema.
+    /// Returns a new database without a schema.
     pub async fn create_empty() -> TestResult<Self> {
         Self::create_from(None).await
     }
@@ -97,7 +97,7 @@ fn server_url() -> TestResult<String> {
     })
 }
 
-/// The server's URL with another database.
+/// Returns the server's URL with another database.
 fn database_url(name: &str) -> TestResult<String> {
     let url = server_url()?;
     let (base, query) = url.split_once('?').map_or((url.as_str(), None), |(base, query)| (base, Some(query)));
@@ -183,13 +183,13 @@ impl PgBouncer {
         Err("pgbouncer does not get a port to listen on".into())
     }
 
-    /// A database's URL through PgBouncer.
+    /// Returns a database's URL through PgBouncer.
     pub fn url(&self, database: &TestDatabase) -> TestResult<String> {
         let server = Config::from_str(&database.url)?;
         Ok(format!("postgres://{}@127.0.0.1:{}/{}", server.get_user().unwrap_or("booking"), self.port, database.name))
     }
 
-    /// The port that it listens on, at 127.0.0.1.
+    /// Returns the port that it listens on, at 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -217,7 +217,7 @@ impl Drop for PgBouncer {
     }
 }
 
-/// A user and a group that are not root's, if we are root: PgBouncer refuses to be run by root.
+/// Returns a user and a group that are not root's, if we are root: PgBouncer refuses to be run by root.
 fn other_account() -> TestResult<Option<(u32, u32)>> {
     let id = |arguments: &[&str]| -> TestResult<u32> {
         let output = std::process::Command::new("id").args(arguments).output()?;

@@ -26,7 +26,7 @@ pub enum Verification {
     AuthorityAndHost,
 }
 
-/// The client's side of TLS. Trusts the certificates of `root_cert`, else those of the system.
+/// Returns the client's side of TLS. Trusts the certificates of `root_cert`, else those of the system.
 pub fn client_config(verification: Verification, root_cert: Option<&Path>) -> Result<ClientConfig, TlsError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))

@@ -66,12 +66,12 @@ impl Breaker {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Whether calls are refused. Also while one probes.
+    /// Returns whether calls are refused. Also while one probes.
     pub(crate) fn is_open(&self) -> bool {
         !matches!(*self.lock(), State::Closed { .. })
     }
 
-    /// The numbers of calls that succeeded, failed and were refused.
+    /// Returns the numbers of calls that succeeded, failed and were refused.
     pub(crate) fn counts(&self) -> (u64, u64, u64) {
         let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
         (count(&self.succeeded), count(&self.failed), count(&self.refused))

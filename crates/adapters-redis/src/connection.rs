@@ -81,7 +81,7 @@ impl Redis {
         Self::connect_within(settings, timer, COMMAND_MAX)
     }
 
-    /// The same, for tests of what is shared: a machine that is busy with other tests may be slower than any server should be.
+    /// Returns the same, for tests of what is shared: a machine that is busy with other tests may be slower than any server should be.
     #[cfg(feature = "testing")]
     pub fn connect_patiently(settings: &RedisSettings, timer: Arc<dyn Timer>) -> Arc<Self> {
         Self::connect_within(settings, timer, Duration::from_secs(10))

@@ -113,7 +113,7 @@ impl RedisRateLimiter {
             .collect()
     }
 
-    /// A count of another server, if it is one.
+    /// Returns a count of another server, if it is one.
     fn share(&self, name: &str, server: &Value, count: &Value, now: i64, window: Duration) -> Option<Share> {
         let (server, count) = (server.as_str()?, count.as_str()?);
         if *server == self.server {
@@ -159,7 +159,7 @@ impl RateLimiter for RedisRateLimiter {
     }
 }
 
-/// How long until so many of the windows have ended that a try is allowed.
+/// Returns how long until so many of the windows have ended that a try is allowed.
 fn resets_in(limit: Limit, mut shares: Vec<Share>) -> Duration {
     shares.sort_unstable_by_key(|share| share.resets_in);
     let mut tries = shares.iter().fold(0_u32, |sum, share| sum.saturating_add(share.tries));

@@ -24,7 +24,7 @@ impl ServerKey {
         Self(keyed(&root.finalize().into_bytes().into()))
     }
 
-    /// A MAC for one purpose. MACs of different purposes never agree.
+    /// Returns a MAC for one purpose. MACs of different purposes never agree.
     pub(crate) fn mac(&self, purpose: &str) -> Mac {
         Mac(self.0.clone()).text(purpose.as_bytes())
     }
@@ -63,13 +63,13 @@ impl Mac {
         hex::encode(self.bytes())
     }
 
-    /// Whether these bytes are this MAC. Takes as long for a near miss as for any other.
+    /// Returns whether these bytes are this MAC. Takes as long for a near miss as for any other.
     pub(crate) fn is(self, bytes: &[u8]) -> bool {
         self.0.verify_slice(bytes).is_ok()
     }
 }
 
-/// The bytes of a hexadecimal text in lower case, the only form that [`Mac::hex`] writes.
+/// Returns the bytes of a hexadecimal text in lower case, the only form that [`Mac::hex`] writes.
 pub(crate) fn bytes_of_hex(text: &str) -> Option<Vec<u8>> {
     let bytes = hex::decode(text).ok()?;
     (hex::encode(&bytes) == text).then_some(bytes)

@@ -73,12 +73,12 @@ impl Drop for Running {
 }
 
 impl TestRedis {
-    /// A server by itself, empty.
+    /// Returns a server by itself, empty.
     pub async fn start() -> TestResult<Self> {
         Self::start_as(Role::Single).await
     }
 
-    /// A server for a role.
+    /// Returns a server for a role.
     pub async fn start_as(role: Role) -> TestResult<Self> {
         let mut failure = TestError::from("not tried");
         for _ in 0..STARTS_MAX {
@@ -91,17 +91,17 @@ impl TestRedis {
         Err(failure)
     }
 
-    /// The server's port.
+    /// Returns the server's port.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The server's host and port.
+    /// Returns the server's host and port.
     pub fn authority(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// The address to give to the program.
+    /// Returns the address to give to the program.
     pub fn url(&self) -> String {
         let authority = self.authority();
         match self.role {
@@ -146,7 +146,7 @@ impl TestRedis {
     }
 }
 
-/// A port of loopback that nobody has, for now.
+/// Returns a port of loopback that nobody has, for now.
 fn free_port() -> TestResult<u16> {
     Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
@@ -212,7 +212,7 @@ fn arguments(port: u16, role: &Role, name: &str) -> Vec<String> {
 /// What a Sentinel reads, and writes to, in its own directory.
 const SENTINEL_FILE: &str = "sentinel.conf";
 
-/// A Sentinel's file: it knows a server as `main`, and itself by its name.
+/// Returns a Sentinel's file: it knows a server as `main`, and itself by its name.
 fn sentinel_file(port: u16, master: u16, name: &str) -> String {
     format!(
         "port {port}\nbind 127.0.0.1\nsentinel myid {name}\nsentinel monitor main 127.0.0.1 {master} 1\n\
@@ -298,7 +298,7 @@ pub struct FaultyProxy {
 }
 
 impl FaultyProxy {
-    /// A proxy before the server at this port, which breaks nothing yet.
+    /// Returns a proxy before the server at this port, which breaks nothing yet.
     pub async fn start(port: u16) -> TestResult<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
@@ -316,7 +316,7 @@ impl FaultyProxy {
         Ok(Self { address, fault, accepting, commands })
     }
 
-    /// The address to give to the program.
+    /// Returns the address to give to the program.
     pub fn url(&self) -> String {
         format!("redis://{}", self.address)
     }
@@ -326,7 +326,7 @@ impl FaultyProxy {
         self.fault.send_replace(fault);
     }
 
-    /// How many commands have come.
+    /// Returns how many commands have come.
     pub fn commands(&self) -> u64 {
         *self.commands.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -399,7 +399,7 @@ struct RequestReader {
 }
 
 impl RequestReader {
-    /// How many commands end in these bytes.
+    /// Returns how many commands end in these bytes.
     fn commands(&mut self, bytes: &[u8]) -> u64 {
         let mut ended = 0;
         for byte in bytes {

@@ -109,7 +109,7 @@ fn is_nothing(windows: Option<&[DayWindow]>) -> bool {
     windows.is_some_and(<[_]>::is_empty)
 }
 
-/// The windows as a JSON array of `[theatre, from, to]`: one parameter, however many there are.
+/// Returns the windows as a JSON array of `[theatre, from, to]`: one parameter, however many there are.
 fn windows_json(windows: &[DayWindow]) -> String {
     let rows: Vec<_> =
         windows.iter().map(|window| (window.theatre_id.0, micros(window.from), micros(window.to))).collect();

@@ -52,7 +52,7 @@ fn show(instant: DateTime<Utc>) -> impl fmt::Display {
     instant.format("%Y-%m-%dT%H:%M:%SZ")
 }
 
-/// A time in words, in the largest unit that it fills.
+/// Returns a time in words, in the largest unit that it fills.
 fn lead(time: TimeDelta) -> String {
     match (time.num_days(), time.num_hours(), time.num_minutes()) {
         (days @ 2.., ..) => format!("{days} days"),
@@ -76,12 +76,12 @@ impl StoreClock {
         Self { system, state: Mutex::new(State { anchor, stored_ahead: None, is_reported: false }) }
     }
 
-    /// The present instant, in microseconds since the Unix epoch.
+    /// Returns the present instant, in microseconds since the Unix epoch.
     pub(crate) fn now(&self) -> i64 {
         self.at(micros(self.system.now()), Instant::now())
     }
 
-    /// The present instant, where the system's clock and that of the process say these.
+    /// Returns the present instant, where the system's clock and that of the process say these.
     fn at(&self, system: i64, process: Instant) -> i64 {
         let mut state = self.lock();
         let now = state.advance(system, process);

@@ -22,7 +22,7 @@ pub struct Redated {
 }
 
 impl SqliteStore {
-    /// The rows that are dated later than the system's clock says. Changes nothing.
+    /// Returns the rows that are dated later than the system's clock says. Changes nothing.
     pub async fn dated_later(&self) -> Result<Redated, StoreError> {
         let clock = self.clock();
         Ok(self
@@ -55,7 +55,7 @@ struct Column {
     column: String,
 }
 
-/// The columns of all tables that end in `_at`, as the schema has them: tables that are added are dated as well.
+/// Returns the columns of all tables that end in `_at`, as the schema has them: tables that are added are dated as well.
 fn columns(connection: &mut SqliteConnection) -> Result<Vec<Column>, Failure> {
     Ok(diesel::sql_query(
         "SELECT tables.name AS \"table\", columns.name AS \"column\"

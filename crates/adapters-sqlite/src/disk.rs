@@ -67,12 +67,12 @@ impl Disk {
         self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether so little is free that only a trial tells whether writes succeed.
+    /// Returns whether so little is free that only a trial tells whether writes succeed.
     pub(crate) fn is_nearly_full(&self) -> bool {
         self.free().is_some_and(|free| free < FREE_MIN)
     }
 
-    /// The bytes that are free, where the system tells.
+    /// Returns the bytes that are free, where the system tells.
     pub(crate) fn free(&self) -> Option<u64> {
         #[cfg(unix)]
         {
@@ -83,7 +83,7 @@ impl Disk {
         None
     }
 
-    /// How long the store's file and its log are together.
+    /// Returns how long the store's file and its log are together.
     pub(crate) fn bytes(&self) -> u64 {
         [&self.file, &self.log].into_iter().filter_map(|path| Some(path.metadata().ok()?.len())).sum()
     }

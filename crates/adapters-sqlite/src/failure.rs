@@ -109,7 +109,7 @@ impl Failure {
         }
     }
 
-    /// Whether a unique constraint over this one column (`table.column`) was violated.
+    /// Returns whether a unique constraint over this one column (`table.column`) was violated.
     pub(crate) fn is_duplicate_of(&self, column: &str) -> bool {
         let Self::Statement(DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, information)) = self else {
             return false;
@@ -117,12 +117,12 @@ impl Failure {
         information.message().strip_prefix("UNIQUE constraint failed: ") == Some(column)
     }
 
-    /// Whether another connection holds the lock.
+    /// Returns whether another connection holds the lock.
     pub(crate) fn is_busy(&self) -> bool {
         matches!(self, Self::Statement(error) | Self::Commit(error) if trouble(error) == Trouble::Busy)
     }
 
-    /// The failure with its cause, in one line.
+    /// Returns the failure with its cause, in one line.
     pub(crate) fn with_cause(&self) -> String {
         match std::error::Error::source(self) {
             Some(cause) => format!("{self}: {cause}"),
@@ -130,7 +130,7 @@ impl Failure {
         }
     }
 
-    /// Whether the file or its disk could not be written: the next write fails as well, unless somebody does something.
+    /// Returns whether the file or its disk could not be written: the next write fails as well, unless somebody does something.
     pub(crate) fn is_of_the_disk(&self) -> bool {
         match self {
             Self::Connect(_) | Self::FileMissing(_) | Self::Disk(_) => true,

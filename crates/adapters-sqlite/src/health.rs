@@ -25,7 +25,7 @@ impl Dependency for SqliteStore {
         self.workers_use()
     }
 
-    /// A read, and what is known of the disk. A write is tried only where the last one failed, or hardly anything is free.
+    /// Returns a read, and what is known of the disk. A write is tried only where the last one failed, or hardly anything is free.
     async fn check(&self) -> Result<Vec<Degradation>, StoreError> {
         self.read(|connection| {
             // Naming the schema makes SQLite look at the file; a bare `SELECT 1` would not.

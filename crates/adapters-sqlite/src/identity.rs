@@ -147,7 +147,7 @@ impl UserStore for SqliteStore {
     }
 }
 
-/// The account of a bearer whose session lasts.
+/// Returns the account of a bearer whose session lasts.
 fn own_account(connection: &mut SqliteConnection, bearer: &Bearer) -> Result<Option<UserRow>, Failure> {
     let caller = bearer.caller;
     if let Some(session_id) = bearer.session_id {
@@ -365,7 +365,7 @@ fn session((id, created_at, last_used_at, expires_at): SessionRow) -> Result<Ses
     })
 }
 
-/// A session lasts by the one token of it that was not used yet: with it came the last pair, and with it the session runs out.
+/// Returns a session lasts by the one token of it that was not used yet: with it came the last pair, and with it the session runs out.
 fn live_sessions(
     connection: &mut SqliteConnection,
     user: UserId,

@@ -100,7 +100,7 @@ fn make_file(path: &Path) -> std::io::Result<()> {
     options.open(path).map(|_| ())
 }
 
-/// One transaction around all migrations: whoever comes second waits, and finds them run.
+/// Returns one transaction around all migrations: whoever comes second waits, and finds them run.
 fn patiently<T>(
     connection: &mut SqliteConnection,
     work: impl FnOnce(&mut SqliteConnection) -> Result<T, Failure>,

@@ -59,7 +59,7 @@ fn delete_answers(connection: &mut SqliteConnection, before: i64, rows_max: i64)
     Ok(old.len())
 }
 
-/// The claims that were theirs go with them, those that nobody has taken over.
+/// Returns the claims that were theirs go with them, those that nobody has taken over.
 fn delete_holds(connection: &mut SqliteConnection, before: i64, rows_max: i64) -> Result<usize, Failure> {
     let old: Vec<(String, i64)> = holds::table
         .filter(holds::expires_at.lt(before))

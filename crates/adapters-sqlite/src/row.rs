@@ -10,7 +10,7 @@ use domain::money::Currency;
 use crate::failure::Failure;
 use crate::schema::seat_claims;
 
-/// An instant as it is stored: microseconds since the Unix epoch.
+/// Returns an instant as it is stored: microseconds since the Unix epoch.
 pub(crate) fn micros(instant: DateTime<Utc>) -> i64 {
     instant.timestamp_micros()
 }
@@ -20,17 +20,17 @@ pub(crate) fn after(now: i64, ttl: Duration) -> i64 {
     now.saturating_add(i64::try_from(ttl.as_micros()).unwrap_or(i64::MAX))
 }
 
-/// A stored instant.
+/// Returns a stored instant.
 pub(crate) fn instant(micros: i64, column: &'static str) -> Result<DateTime<Utc>, Failure> {
     DateTime::from_timestamp_micros(micros).ok_or(Failure::BadRow(column))
 }
 
-/// A stored number that fits into 32 bits.
+/// Returns a stored number that fits into 32 bits.
 pub(crate) fn small(number: i64, column: &'static str) -> Result<i32, Failure> {
     i32::try_from(number).map_err(|_| Failure::BadRow(column))
 }
 
-/// A stored currency.
+/// Returns a stored currency.
 pub(crate) fn currency(code: &str) -> Result<Currency, Failure> {
     parsed(Currency::parse(code), "currency")
 }
@@ -40,7 +40,7 @@ pub(crate) fn parsed<T, E>(outcome: Result<T, E>, column: &'static str) -> Resul
     outcome.map_err(|_| Failure::BadRow(column))
 }
 
-/// A stored hold's id.
+/// Returns a stored hold's id.
 pub(crate) fn hold_id(text: &str) -> Result<HoldId, Failure> {
     parsed(HoldId::parse(text), "hold_id")
 }

@@ -126,7 +126,7 @@ fn add_hall(connection: &mut SqliteConnection, theatre_id: i64, hall: &HallSeed,
     Ok(1)
 }
 
-/// All seats of a layout in one statement with one parameter, however many they are.
+/// Returns all seats of a layout in one statement with one parameter, however many they are.
 fn add_seats(connection: &mut SqliteConnection, layout_id: i64, seats: &[SeatSeed]) -> Result<(), Failure> {
     let rows: Vec<_> = seats
         .iter()
@@ -222,7 +222,7 @@ fn add_show(connection: &mut SqliteConnection, stage: &Stage, show: &ShowSeed, n
     Ok(1)
 }
 
-/// Whether the show is there already, or another one is in its hall at its time. Of the shows that begin before it
+/// Returns whether the show is there already, or another one is in its hall at its time. Of the shows that begin before it
 /// ends, the last to begin is the last to end: they don't overlap either.
 fn is_taken(connection: &mut SqliteConnection, hall_id: i64, show: &ShowSeed) -> Result<bool, Failure> {
     let same = shows::table.filter(shows::start_time.eq(micros(show.start_time))).filter(shows::hall_id.eq(hall_id));

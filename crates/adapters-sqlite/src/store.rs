@@ -124,12 +124,12 @@ struct Parts {
 }
 
 impl SqliteStore {
-    /// The store in the file at `path`. Makes no file and changes none: [`SqliteStore::migrate`] does.
+    /// Returns the store in the file at `path`. Makes no file and changes none: [`SqliteStore::migrate`] does.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         Self::open_with_clock(path, Arc::new(SystemClock))
     }
 
-    /// The same, where `system` is the clock of the system.
+    /// Returns the same, where `system` is the clock of the system.
     pub fn open_with_clock(path: &Path, system: Arc<dyn Clock>) -> Result<Self, OpenError> {
         let path = std::path::absolute(path).map_err(OpenError::Path)?;
         let clock = Arc::new(StoreClock::new(system));
@@ -260,7 +260,7 @@ impl SqliteStore {
         done
     }
 
-    /// The same, for work that must begin within `patience`, and whose failure is no news.
+    /// Returns the same, for work that must begin within `patience`, and whose failure is no news.
     pub(crate) async fn on_writer_within<T: Send + 'static>(
         &self,
         patience: Duration,
@@ -338,7 +338,7 @@ fn log_ahead(connection: &mut SqliteConnection) -> Result<(), Failure> {
     }
 }
 
-/// The clock goes on from the newest of what is stored, even if the machine's clock was set back meanwhile.
+/// Returns the clock goes on from the newest of what is stored, even if the machine's clock was set back meanwhile.
 fn raise_clock(connection: &mut SqliteConnection, clock: &StoreClock) -> Result<(), Failure> {
     if let Some(newest) = newest_instant(connection)? {
         clock.continue_from(newest);

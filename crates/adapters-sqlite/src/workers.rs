@@ -37,7 +37,7 @@ impl Source {
         Ok(Opened { connection: (self.open)(&self.path)?, file })
     }
 
-    /// The file at the path.
+    /// Returns the file at the path.
     fn file(&self) -> Result<FileId, Failure> {
         let found = std::fs::metadata(&self.path).map_err(Failure::FileMissing)?;
         #[cfg(unix)]
@@ -107,7 +107,7 @@ impl Workers {
         self.run_within(self.patience, work).await
     }
 
-    /// The same, unless its turn takes longer than `patience` to come.
+    /// Returns the same, unless its turn takes longer than `patience` to come.
     pub(crate) async fn run_within<T: Send + 'static>(
         &self,
         patience: Duration,
@@ -209,7 +209,7 @@ fn serve(job: Job, opened: Option<Opened>, source: &Source) -> Option<Opened> {
     }
 }
 
-/// A connection to the file that is at the path now. SQLite would go on writing to one that was removed or replaced, and what
+/// Returns a connection to the file that is at the path now. SQLite would go on writing to one that was removed or replaced, and what
 /// was answered would be gone with it.
 fn on_its_file(opened: Option<Opened>, source: &Source) -> Result<Opened, Failure> {
     let file = source.file()?;
@@ -222,7 +222,7 @@ fn on_its_file(opened: Option<Opened>, source: &Source) -> Result<Opened, Failur
     }
 }
 
-/// Whether the connection is outside of a transaction, having left it if need be.
+/// Returns whether the connection is outside of a transaction, having left it if need be.
 ///
 /// SQLite ends a transaction by itself on some failures (a full disk), and not on others. Asking for a rollback
 /// settles both: it succeeds, or is refused because there is nothing to roll back.

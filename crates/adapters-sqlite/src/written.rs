@@ -5,7 +5,7 @@ use diesel::sql_types::{BigInt, Nullable, Text};
 
 use crate::failure::Failure;
 
-/// The newest instant at which something was written, of the tables that are written to most. Each is found by the end of a key: ids, and
+/// Returns the newest instant at which something was written, of the tables that are written to most. Each is found by the end of a key: ids, and
 /// rows of tables without one, are in the order of writing.
 pub(crate) fn newest_instant(connection: &mut SqliteConnection) -> Result<Option<i64>, Failure> {
     #[derive(QueryableByName)]

@@ -7,14 +7,14 @@ use chrono::{DateTime, Utc};
 
 /// The calendar's clock. Rules about rows (a show has started, a hold ran out) use the store's clock instead.
 pub trait Clock: Send + Sync {
-    /// The present instant, in UTC.
+    /// Returns the present instant, in UTC.
     fn now(&self) -> DateTime<Utc>;
 }
 
 /// Waiting and deadlines, on a clock that never goes backwards.
 #[async_trait]
 pub trait Timer: Send + Sync {
-    /// The present instant.
+    /// Returns the present instant.
     fn instant(&self) -> Instant;
 
     /// Returns once `duration` has passed.

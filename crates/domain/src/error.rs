@@ -20,18 +20,18 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// The store is unavailable, because of `cause`.
+    /// Returns `Unavailable` with its cause.
     pub fn unavailable(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Unavailable(Arc::from(cause.into()))
     }
 
-    /// The store failed, because of `cause`.
+    /// Returns `Internal` with its cause.
     pub fn internal(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Internal(Arc::from(cause.into()))
     }
 }
 
-/// An error with its causes, in one line. A cause that an error already names in its own text is not repeated.
+/// Returns an error with its causes, in one line. A cause that an error already names in its own text is not repeated.
 pub fn with_sources(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

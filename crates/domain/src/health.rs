@@ -34,7 +34,7 @@ pub trait Dependency: Send + Sync {
     /// What `/readyz` calls it: `postgresql`, `sqlite`, …
     fn name(&self) -> &'static str;
 
-    /// Whether the server is of no use without it. What is not needed makes a server slower when it is gone.
+    /// Returns whether the server is of no use without it. What is not needed makes a server slower when it is gone.
     fn is_needed(&self) -> bool {
         true
     }
@@ -44,7 +44,7 @@ pub trait Dependency: Send + Sync {
         Vec::new()
     }
 
-    /// Whether commits are replicated before they are acknowledged; `None` where this is not asked for.
+    /// Returns whether commits are replicated before they are acknowledged; `None` where this is not asked for.
     fn is_replicated(&self) -> Option<bool> {
         None
     }

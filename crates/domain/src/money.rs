@@ -20,13 +20,13 @@ impl Currency {
         if letters.iter().all(u8::is_ascii_uppercase) { Ok(Self(letters)) } else { Err(CurrencyError) }
     }
 
-    /// The three letters.
+    /// Returns the three letters.
     pub fn code(&self) -> &str {
         // Only ASCII letters get in.
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 
-    /// How many digits the minor unit has, by ISO 4217 (list one, 2024): 2 unless listed otherwise.
+    /// Returns how many digits the minor unit has, by ISO 4217 (list one, 2024): 2 unless listed otherwise.
     pub fn digits(&self) -> u32 {
         match &self.0 {
             b"BIF" | b"CLP" | b"DJF" | b"GNF" | b"ISK" | b"JPY" | b"KMF" | b"KRW" | b"PYG" | b"RWF" | b"UGX"

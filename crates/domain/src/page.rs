@@ -16,7 +16,7 @@ impl PageLimit {
         (1..=Self::MAX).contains(&items).then_some(Self(items))
     }
 
-    /// The number of items.
+    /// Returns the number of items.
     pub fn items(self) -> usize {
         usize::from(self.0)
     }
@@ -32,7 +32,7 @@ pub struct PageRequest<Place> {
 }
 
 impl<Place> PageRequest<Place> {
-    /// How many rows a store is asked for: one more than the page has, to know whether another follows.
+    /// Returns how many rows a store is asked for: one more than the page has, to know whether another follows.
     pub fn rows(&self) -> i64 {
         i64::from(self.limit.0) + 1
     }
@@ -60,7 +60,7 @@ impl<Place: Clone, Item> Filling<Place, Item> {
         Self { next: Some(page.clone()), items: Vec::new() }
     }
 
-    /// The rows to read next; `None` once the page is full or the list is at its end.
+    /// Returns the rows to read next; `None` once the page is full or the list is at its end.
     pub fn next(&self) -> Option<PageRequest<Place>> {
         self.next.clone()
     }
@@ -76,7 +76,7 @@ impl<Place: Clone, Item> Filling<Place, Item> {
         self.next = last.filter(|_| !is_full).map(|last| PageRequest { limit: page.limit, after: Some(last) });
     }
 
-    /// The items of the page, and one more if another page follows.
+    /// Returns the items of the page, and one more if another page follows.
     pub fn into_items(self) -> Vec<Item> {
         self.items
     }

@@ -21,7 +21,7 @@ pub(crate) fn draw_crockford<const N: usize>(random: &dyn Random) -> String {
     bytes.iter().filter_map(|byte| CROCKFORD.get(usize::from(byte % 32))).copied().map(char::from).collect()
 }
 
-/// Whether a text is `length` characters of Crockford's base 32.
+/// Returns whether a text is `length` characters of Crockford's base 32.
 pub(crate) fn is_crockford(text: &str, length: usize) -> bool {
     text.len() == length && text.bytes().all(|byte| CROCKFORD.contains(&byte))
 }
@@ -49,7 +49,7 @@ impl Reference {
         if is_crockford(text, Self::LENGTH) { Ok(Self(text.to_owned())) } else { Err(ReferenceError) }
     }
 
-    /// The ten characters.
+    /// Returns the ten characters.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -39,7 +39,7 @@ pub enum RetentionRule {
 }
 
 impl RetentionRule {
-    /// The name in logs.
+    /// Returns the name in logs.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Answers => "answers",
@@ -101,7 +101,7 @@ pub struct RetentionService {
 }
 
 impl RetentionService {
-    /// The rules of this system. Answers are kept for `idempotency_ttl`.
+    /// Returns the rules of this system. Answers are kept for `idempotency_ttl`.
     pub fn new(store: Arc<dyn RetentionStore>, idempotency_ttl: Duration) -> Self {
         let rules = vec![
             Rule { what: RetentionRule::Answers, keep: idempotency_ttl },

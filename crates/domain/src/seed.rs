@@ -122,6 +122,6 @@ pub trait Seeder: Send + Sync {
     /// category that the hall's seats don't have is not stored.
     async fn seed(&self, plan: &SeedPlan) -> Result<Seeded, StoreError>;
 
-    /// Whether the store has no movie and no theatre: nobody has used it yet.
+    /// Returns whether the store has no movie and no theatre: nobody has used it yet.
     async fn is_empty(&self) -> Result<bool, StoreError>;
 }

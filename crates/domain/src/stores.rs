@@ -35,7 +35,7 @@ pub struct Stores {
 }
 
 impl Stores {
-    /// The ports of an adapter that implements them all, with what its committers write to.
+    /// Returns the ports of an adapter that implements them all, with what its committers write to.
     pub fn of<S>(store: Arc<S>, batches: Vec<Arc<dyn BatchStore>>) -> Self
     where
         S: UserStore

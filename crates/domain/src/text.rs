@@ -48,7 +48,7 @@ pub fn check_length(text: &str, min: usize, max: usize) -> Result<(), TextError>
     }
 }
 
-/// Whether a character ends a line, or is a control character.
+/// Returns whether a character ends a line, or is a control character.
 fn is_control(character: char) -> bool {
     character.is_control() || is_line_separator(character)
 }

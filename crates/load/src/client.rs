@@ -73,7 +73,7 @@ pub async fn book(address: SocketAddr, connections: u64, seconds: Duration) -> R
     Ok(result.to_string())
 }
 
-/// A token for each user in the session that `fill` has opened, signed as the server signs them: a thousand logins would take minutes of hashing.
+/// Returns a token for each user in the session that `fill` has opened, signed as the server signs them: a thousand logins would take minutes of hashing.
 fn tokens() -> Result<Vec<String>, Failure> {
     let secret =
         std::env::var("JWT_SECRET").map_err(|_| "JWT_SECRET is not set: it must be the server's".to_owned())?;
@@ -87,7 +87,7 @@ fn tokens() -> Result<Vec<String>, Failure> {
     .collect()
 }
 
-/// One client: books one seat after the other until the time is over.
+/// Returns one client: books one seat after the other until the time is over.
 async fn serve_one(bench: Rc<Bench>, address: SocketAddr) -> Result<(), Failure> {
     let explain = |error: std::io::Error| format!("{address} does not answer: {error}");
     let mut connection = TcpStream::connect(address).await.map_err(explain)?;
@@ -159,7 +159,7 @@ async fn exchange<'answer>(
     }
 }
 
-/// Whether this is a head and as much of a body as it says.
+/// Returns whether this is a head and as much of a body as it says.
 fn is_whole(answer: &[u8]) -> bool {
     let Some(head) = answer.windows(4).position(|window| window == b"\r\n\r\n") else { return false };
     let lines = answer.get(..head).unwrap_or_default().split(|byte| *byte == b'\n');

@@ -42,7 +42,7 @@ pub async fn fill() -> Result<String, Failure> {
     Ok(format!("{} shows, {} users", seeded.shows, seeded.users))
 }
 
-/// A session for each user, in the order of their ids: so its own id is the user's.
+/// Returns a session for each user, in the order of their ids: so its own id is the user's.
 async fn open_sessions(store: &OpenStore) -> Result<(), StoreError> {
     for number in 1..=USERS {
         let id = UserId(i64::try_from(number).map_err(StoreError::internal)?);

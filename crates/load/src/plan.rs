@@ -23,7 +23,7 @@ pub struct Booking {
     pub seat: SeatId,
 }
 
-/// The booking of this number: each number is another seat. None once all are sold.
+/// Returns the booking of this number: each number is another seat. None once all are sold.
 pub fn booking(number: u64) -> Option<Booking> {
     let hall = number % HALLS;
     let seat = number / SHOWS;

@@ -32,7 +32,7 @@ async fn shows(fixture: &dyn Fixture, filter: &ShowFilter) -> Vec<Show> {
     paged(list, |show| ShowCursor { start_time: show.start_time, id: show.id }).await
 }
 
-/// The shows that fit, by the names they have in the world.
+/// Returns the shows that fit, by the names they have in the world.
 async fn formats(fixture: &dyn Fixture, filter: &ShowFilter) -> Vec<String> {
     shows(fixture, filter).await.into_iter().map(|show| show.format).collect()
 }

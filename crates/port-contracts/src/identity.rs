@@ -22,7 +22,7 @@ async fn rotate(fixture: &dyn Fixture, presented: u8, next: u8) -> Rotation {
     fixture.stores().sessions.rotate(&token(presented).hash, &token(next)).await.unwrap()
 }
 
-/// The user of a rotation that must succeed.
+/// Returns the user of a rotation that must succeed.
 async fn rotated(fixture: &dyn Fixture, presented: u8, next: u8) -> User {
     match rotate(fixture, presented, next).await {
         Rotation::Rotated { user, .. } => user,

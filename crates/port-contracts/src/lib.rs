@@ -38,19 +38,19 @@ pub use domain::stores::Stores;
 /// A migrated, empty store for one case, and what a case needs besides its ports.
 #[async_trait]
 pub trait Fixture: Send + Sync {
-    /// The ports. A store that can serve several committers at once gives at least two of them something to write to.
+    /// Returns the ports. A store that can serve several committers at once gives at least two of them something to write to.
     fn stores(&self) -> &Stores;
 
     /// Runs one SQL statement straight on the store. Only what PostgreSQL and SQLite both understand is sent.
     async fn execute(&self, sql: &str);
 
-    /// The first column of the first row, a 64-bit integer. Panics if there is no row or it is null.
+    /// Returns the first column of the first row, a 64-bit integer. Panics if there is no row or it is null.
     async fn count(&self, sql: &str) -> i64;
 
-    /// The first column of each row, a text that is not null, in the order of the rows.
+    /// Returns the first column of each row, a text that is not null, in the order of the rows.
     async fn texts(&self, sql: &str) -> Vec<String>;
 
-    /// An SQL expression for the instant `seconds` from now, as the store keeps instants:
+    /// Returns an SQL expression for the instant `seconds` from now, as the store keeps instants:
     /// `now() + interval '-5 seconds'`, or an integer literal.
     fn instant(&self, seconds: i64) -> String;
 
@@ -61,14 +61,14 @@ pub trait Fixture: Send + Sync {
 /// A place of its own for what one case remembers.
 #[async_trait]
 pub trait ReplayCacheFixture: Send + Sync {
-    /// A cache on it, which remembers for so long.
+    /// Returns a cache on it, which remembers for so long.
     async fn cache(&self, ttl: Duration) -> Arc<dyn ReplayCache>;
 }
 
 /// A place of its own for what one case counts, on clocks that stand still until they are moved.
 #[async_trait]
 pub trait RateLimiterFixture: Send + Sync {
-    /// A limiter. Asked for once.
+    /// Returns a limiter. Asked for once.
     async fn limiter(&self) -> Arc<dyn RateLimiter>;
 
     /// Moves its clocks.

@@ -13,12 +13,12 @@ const LONG: Duration = Duration::from_secs(24 * 3600);
 /// How often it is looked whether something has come, or gone.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// A key's full name.
+/// Returns a key's full name.
 pub fn key(user: i64, scope: &str, key: &str) -> KeyName {
     KeyName { user_id: UserId(user), scope: Scope(scope.to_owned()), key: IdempotencyKey::from_stored(key.to_owned()) }
 }
 
-/// An answer with a fingerprint of this byte.
+/// Returns an answer with a fingerprint of this byte.
 pub fn replay(fingerprint: u8, booking: i64, body: &[u8]) -> Replay {
     Replay {
         fingerprint: Fingerprint([fingerprint; 32]),

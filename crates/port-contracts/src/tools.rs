@@ -44,7 +44,7 @@ impl AnswerEncoder for TestEncoder {
 pub struct UniqueRandom(AtomicU64);
 
 impl UniqueRandom {
-    /// A source that begins anywhere.
+    /// Returns a source that begins anywhere.
     pub fn new() -> Self {
         Self(AtomicU64::new(RandomState::new().hash_one(0)))
     }
@@ -161,7 +161,7 @@ pub async fn sell<T>(stores: &Stores, mode: Mode, work: impl AsyncFnOnce(&Seller
     result
 }
 
-/// The key of a command. Panics if it has none.
+/// Returns the key of a command. Panics if it has none.
 pub fn key_of(command: &Command) -> KeyName {
     command.key.clone().expect("a command with a key")
 }
@@ -171,12 +171,12 @@ pub fn selection(seats: &[SeatId]) -> SeatSelection {
     SeatSelection::parse(seats.to_vec(), 100).unwrap()
 }
 
-/// A command to book seats.
+/// Returns a command to book seats.
 pub fn book(caller: Caller, show_id: ShowId, seats: &[SeatId], key: &str) -> Command {
     command(caller, Action::Book(BookSeats { show_id, seats: selection(seats) }), key)
 }
 
-/// A command. Another action has another fingerprint. Spaces, which no key has, become dashes; an empty key is none.
+/// Returns a command. Another action has another fingerprint. Spaces, which no key has, become dashes; an empty key is none.
 pub fn command(caller: Caller, action: Action, key: &str) -> Command {
     let text = match &action {
         Action::Redeem(id) | Action::Extend(id) | Action::Release(id) => format!("{} {}", action.name(), id.as_str()),
@@ -199,7 +199,7 @@ pub fn command(caller: Caller, action: Action, key: &str) -> Command {
     Command { bearer: Bearer { caller, session_id: None }, key, fingerprint: Fingerprint(fingerprint), action }
 }
 
-/// The booking, its answer's bytes, and whether it was a replay. Panics if there is none.
+/// Returns the booking, its answer's bytes, and whether it was a replay. Panics if there is none.
 pub fn booked(outcome: &Outcome) -> (BookingId, Arc<[u8]>, bool) {
     match outcome {
         Ok(Success::Answered(Answer { subject: Subject::Booking(id), body, replayed })) => {
@@ -209,7 +209,7 @@ pub fn booked(outcome: &Outcome) -> (BookingId, Arc<[u8]>, bool) {
     }
 }
 
-/// The hold, its answer's bytes, and whether it was a replay. Panics if there is none.
+/// Returns the hold, its answer's bytes, and whether it was a replay. Panics if there is none.
 pub fn held(outcome: &Outcome) -> (HoldId, Arc<[u8]>, bool) {
     match outcome {
         Ok(Success::Answered(Answer { subject: Subject::Hold(id), body, replayed })) => {
@@ -219,7 +219,7 @@ pub fn held(outcome: &Outcome) -> (HoldId, Arc<[u8]>, bool) {
     }
 }
 
-/// The refusal. Panics if there is none.
+/// Returns the refusal. Panics if there is none.
 pub fn refused(outcome: &Outcome) -> Refusal {
     match outcome {
         Err(CommandError::Refused(refusal)) => refusal.clone(),
@@ -243,7 +243,7 @@ pub async fn decided(stores: &Stores, rules: &Rules, random: &dyn Random, comman
     decide(state, &prepared, Policy { rules, layouts: &layouts, encoder: &TestEncoder })
 }
 
-/// A command with what is drawn for it.
+/// Returns a command with what is drawn for it.
 pub fn prepare(command: &Command, booking_id: BookingId, random: &dyn Random) -> PreparedCommand {
     PreparedCommand::new(command.clone(), GeneratedIds::draw(command.show_id(), booking_id, random))
 }
@@ -271,7 +271,7 @@ pub async fn tally(fixture: &dyn Fixture) -> Tally {
     }
 }
 
-/// A page of `items` items, from the beginning.
+/// Returns a page of `items` items, from the beginning.
 pub fn first_page<Place>(items: i64) -> PageRequest<Place> {
     PageRequest { limit: PageLimit::parse(items).unwrap(), after: None }
 }

@@ -74,28 +74,28 @@ impl World {
         }
     }
 
-    /// The seats of one of the rows of Alpha's Main hall.
+    /// Returns the seats of one of the rows of Alpha's Main hall.
     pub fn row(&self, row: usize) -> Vec<SeatId> {
         ids(&self.main[row * ROW..(row + 1) * ROW])
     }
 }
 
-/// The present, in whole seconds: every store keeps those.
+/// Returns the present, in whole seconds: every store keeps those.
 pub fn now() -> DateTime<Utc> {
     DateTime::<Utc>::from(SystemTime::now()).trunc_subsecs(0)
 }
 
-/// The seats' ids.
+/// Returns the seats' ids.
 pub fn ids(seats: &[Seat]) -> Vec<SeatId> {
     seats.iter().map(|seat| seat.id).collect()
 }
 
-/// The show that has this format: in these worlds each has its own.
+/// Returns the show that has this format: in these worlds each has its own.
 pub async fn show_id(fixture: &dyn Fixture, format: &str) -> ShowId {
     ShowId(fixture.count(&format!("SELECT id FROM shows WHERE format = '{format}'")).await)
 }
 
-/// The layout of a show.
+/// Returns the layout of a show.
 pub async fn layout_id(fixture: &dyn Fixture, show: ShowId) -> LayoutId {
     LayoutId(fixture.count(&format!("SELECT layout_id FROM shows WHERE id = {show}")).await)
 }
@@ -105,12 +105,12 @@ async fn seats_of(fixture: &dyn Fixture, show: ShowId) -> Vec<Seat> {
     layout.seats().to_vec()
 }
 
-/// A password's hash as stores get it.
+/// Returns a password's hash as stores get it.
 pub fn password_hash(text: &str) -> PasswordHash {
     PasswordHash(format!("$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ${text}"))
 }
 
-/// A user to be made.
+/// Returns a user to be made.
 pub fn new_user(email: &str) -> NewUser {
     NewUser {
         name: Name::parse("Ana Núñez").unwrap(),
@@ -136,7 +136,7 @@ pub async fn customers(fixture: &dyn Fixture, count: usize) -> Vec<Caller> {
     callers
 }
 
-/// The refresh token of this number, which works for an hour.
+/// Returns the refresh token of this number, which works for an hour.
 pub fn token(number: u8) -> NewRefreshToken {
     NewRefreshToken { hash: RefreshTokenHash([number; 32]), ttl: Duration::from_secs(3_600) }
 }
@@ -149,7 +149,7 @@ pub async fn in_session(fixture: &dyn Fixture, caller: Caller, number: u8) -> Be
     Bearer { caller, session_id }
 }
 
-/// The id of the hold of a show that cases call by this name.
+/// Returns the id of the hold of a show that cases call by this name.
 pub fn hold_id(show: ShowId, name: &str) -> HoldId {
     let drawn = name.to_uppercase().replace(['I', 'L', 'O', 'U', ' ', '-'], "0");
     HoldId::parse(&format!("{show}-{drawn:0>26}")).unwrap()
@@ -204,7 +204,7 @@ pub fn plan(base: DateTime<Utc>) -> SeedPlan {
     }
 }
 
-/// A movie.
+/// Returns a movie.
 pub fn movie(title: &str, description: &str, genres: &[&str], language: &str) -> MovieSeed {
     MovieSeed {
         title: title.into(),
@@ -217,7 +217,7 @@ pub fn movie(title: &str, description: &str, genres: &[&str], language: &str) ->
     }
 }
 
-/// A theatre.
+/// Returns a theatre.
 pub fn theatre(name: &str, timezone: chrono_tz::Tz, halls: Vec<HallSeed>) -> TheatreSeed {
     TheatreSeed { name: name.into(), location: format!("Main street of {name}"), timezone, halls }
 }
@@ -228,7 +228,7 @@ fn seat(row: &str, number: i32, y: i32, category: &str) -> SeatSeed {
     SeatSeed { row: row.into(), number, category: category.into(), accessible, x: number + aisle, y }
 }
 
-/// A hall of six rows, its seats in no order.
+/// Returns a hall of six rows, its seats in no order.
 pub fn main_hall() -> HallSeed {
     let mut seats = Vec::new();
     let mut rows: Vec<_> = ROWS.into_iter().zip(1..).collect();
@@ -240,12 +240,12 @@ pub fn main_hall() -> HallSeed {
     HallSeed { name: "Main".into(), seats }
 }
 
-/// A hall of one row of five.
+/// Returns a hall of one row of five.
 pub fn small_hall(name: &str) -> HallSeed {
     HallSeed { name: name.into(), seats: (1..=5).map(|number| seat("A", number, 1, "standard")).collect() }
 }
 
-/// A show of two hours, half an hour of cleaning after it, `hours` from `base`. Beta is paid in yen, Alpha in euros.
+/// Returns a show of two hours, half an hour of cleaning after it, `hours` from `base`. Beta is paid in yen, Alpha in euros.
 pub fn show(base: DateTime<Utc>, format: &str, movie: &str, theatre: &str, hall: &str, hours: i64) -> ShowSeed {
     let start_time = base + TimeDelta::hours(hours);
     let (currency, standard, premium) = if theatre == BETA { ("JPY", 1900, 2600) } else { ("EUR", 1250, 1600) };

@@ -10,7 +10,7 @@ use domain::ids::SessionId;
 use super::link::{Bound, Parameters, parameters};
 use super::statements::Statement::*;
 
-/// The statements between `BEGIN` and `COMMIT` that make these changes, in the order in which they are sent.
+/// Returns the statements between `BEGIN` and `COMMIT` that make these changes, in the order in which they are sent.
 pub(super) fn script(changes: &WriteSet) -> Vec<Bound<'_>> {
     // Every field by name: one that is added is written, or this does not compile.
     let WriteSet {
@@ -86,7 +86,7 @@ pub(super) fn script(changes: &WriteSet) -> Vec<Bound<'_>> {
     script
 }
 
-/// One value of each item, as a parameter.
+/// Returns one value of each item, as a parameter.
 fn column<'a, Item, Value>(items: &'a [Item], value: impl Fn(&'a Item) -> Value) -> Vec<Value> {
     items.iter().map(value).collect()
 }
@@ -184,7 +184,7 @@ fn insert_holds<'a>(holds: &'a [Hold], at: &'a DateTime<Utc>) -> Bound<'a> {
     (InsertHolds, parameters)
 }
 
-/// The seats of each item with the item's id and their positions, as the columns of a statement.
+/// Returns the seats of each item with the item's id and their positions, as the columns of a statement.
 fn seats<'a, Id>(of: impl Iterator<Item = (Id, &'a [SoldSeat])>) -> Parameters<'a>
 where
     Id: tokio_postgres::types::ToSql + Sync + Send + Copy + 'a,

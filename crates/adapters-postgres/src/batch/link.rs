@@ -71,14 +71,14 @@ impl Link {
         Ok(())
     }
 
-    /// Whether the session may go on. It is asked once a second, because settings change while it lasts; it ends if another session
+    /// Returns whether the session may go on. It is asked once a second, because settings change while it lasts; it ends if another session
     /// has found another history.
     pub(super) async fn is_fit(&mut self, server: &ServerState) -> bool {
         self.history == server.history()
             && (self.observed_at.elapsed() < OBSERVED_EVERY || self.observe(server).await.is_ok())
     }
 
-    /// The connection, for everything but the booking path's statements.
+    /// Returns the connection, for everything but the booking path's statements.
     #[cfg(feature = "testing")]
     pub(super) fn client(&self) -> &Client {
         &self.client

@@ -54,7 +54,7 @@ pub struct PostgresBatchStore {
 }
 
 impl PostgresStore {
-    /// A batch store on the same database, for one committer. It connects at its first use, and again whenever its connection is lost.
+    /// Returns a batch store on the same database, for one committer. It connects at its first use, and again whenever its connection is lost.
     pub fn batch_store(&self) -> PostgresBatchStore {
         PostgresBatchStore {
             settings: self.settings().clone(),

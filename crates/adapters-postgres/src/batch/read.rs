@@ -79,7 +79,7 @@ pub(super) fn script(named: &ReadSet) -> Vec<Bound<'_>> {
     script
 }
 
-/// One value of each item, as a parameter.
+/// Returns one value of each item, as a parameter.
 fn column<'a, Item: 'a, Value>(
     items: impl IntoIterator<Item = &'a Item>,
     value: impl Fn(&'a Item) -> Value,

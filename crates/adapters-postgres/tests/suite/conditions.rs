@@ -20,7 +20,7 @@ async fn connect(url: &str) -> Result<PostgresStore, ConnectError> {
     PostgresStore::connect(PostgresSettings::parse(url, 2).unwrap()).await
 }
 
-/// A batch that books a seat, decided on what is committed now.
+/// Returns a batch that books a seat, decided on what is committed now.
 async fn one_booking(fixture: &PostgresFixture) -> WriteSet {
     let world = World::build(fixture).await;
     let caller = customer(fixture).await;

@@ -17,12 +17,12 @@ pub struct PostgresFixture {
     pub stores: Stores,
 }
 
-/// An empty database behind the ports.
+/// Returns an empty database behind the ports.
 pub async fn make_fixture() -> PostgresFixture {
     fixture_on(TestDatabase::create().await.unwrap()).await
 }
 
-/// A migrated database behind the ports.
+/// Returns a migrated database behind the ports.
 pub async fn fixture_on(database: TestDatabase) -> PostgresFixture {
     let settings = PostgresSettings::parse(&database.url, 4).unwrap();
     let store = Arc::new(PostgresStore::connect(settings).await.unwrap());

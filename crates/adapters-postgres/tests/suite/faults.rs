@@ -18,7 +18,7 @@ fn plan() -> Vec<Cut> {
     (0..12).flat_map(|after| [Cut::Answer(after), Cut::Request(after)]).collect()
 }
 
-/// The same ports, with the committers' connections through the proxy.
+/// Returns the same ports, with the committers' connections through the proxy.
 async fn through(proxy: &Proxy, fixture: &PostgresFixture) -> Stores {
     let url = fixture.database.url.clone();
     let (before, after) = url.split_once('@').unwrap();
@@ -35,7 +35,7 @@ fn server_of(fixture: &PostgresFixture) -> String {
     after.split_once('/').unwrap().0.to_owned()
 }
 
-/// Whether the command's key is stored: whether it has booked.
+/// Returns whether the command's key is stored: whether it has booked.
 async fn is_stored(fixture: &PostgresFixture, command: &Command) -> bool {
     let key = command.key.as_ref().unwrap().key.as_str();
     fixture.count(&format!("SELECT count(*) FROM idempotency_keys WHERE key = '{key}'")).await == 1

@@ -99,7 +99,7 @@ async fn after_sale(stores: &Stores, world: &World, caller: Caller) {
     .await;
 }
 
-/// The plans of all statements on a database whose tables are empty and were never analysed, each with its text.
+/// Returns the plans of all statements on a database whose tables are empty and were never analysed, each with its text.
 async fn plans(store: &PostgresBatchStore) -> Vec<(&'static str, Value)> {
     let mut plans = Vec::new();
     for (number, sql) in BOOKING_STATEMENTS.iter().enumerate() {
@@ -126,7 +126,7 @@ const HELPERS: &str = "
         DECLARE plan json;
         BEGIN EXECUTE 'EXPLAIN (FORMAT JSON) ' || statement INTO plan; RETURN plan::text; END $$";
 
-/// Every node of a plan that reads a table.
+/// Returns every node of a plan that reads a table.
 fn scans(plan: &Value) -> Vec<&Value> {
     match plan {
         Value::Array(items) => items.iter().flat_map(scans).collect(),
@@ -139,7 +139,7 @@ fn scans(plan: &Value) -> Vec<&Value> {
     }
 }
 
-/// Whether it finds its rows by an index, and does not walk all of one either.
+/// Returns whether it finds its rows by an index, and does not walk all of one either.
 fn finds_by_index(scan: &Value) -> bool {
     match scan["Node Type"].as_str() {
         Some("Index Scan" | "Index Only Scan") => !scan["Index Cond"].is_null(),

@@ -24,7 +24,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// A proxy before `server` with a plan.
+    /// Returns a proxy before `server` with a plan.
     pub async fn start(server: String, plan: Vec<Cut>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -40,7 +40,7 @@ impl Proxy {
         Self { address, used }
     }
 
-    /// How many connections there were.
+    /// Returns how many connections there were.
     pub fn connections(&self) -> u64 {
         self.used.load(Ordering::Relaxed)
     }

@@ -28,12 +28,12 @@ pub struct Server {
 }
 
 impl Server {
-    /// A new cluster with these settings, each like `fsync=off`.
+    /// Returns a new cluster with these settings, each like `fsync=off`.
     pub fn start(settings: &[&str]) -> Self {
         Self::start_in("C", Vec::new(), settings)
     }
 
-    /// A new cluster whose messages are in another language. The locale is compiled for it.
+    /// Returns a new cluster whose messages are in another language. The locale is compiled for it.
     pub fn start_in_german() -> Self {
         let locales = folder_of_account();
         let target = locales.path().join("de_DE.UTF-8");
@@ -61,7 +61,7 @@ impl Server {
         Self::launch(folder, environment)
     }
 
-    /// A standby that streams from this server under this name.
+    /// Returns a standby that streams from this server under this name.
     pub fn standby(&self, name: &str) -> Self {
         let folder = folder_of_account();
         let mut backup = program("pg_basebackup", folder.path());
@@ -166,7 +166,7 @@ fn programs() -> PathBuf {
     found.expect("PostgreSQL's server is not installed: these tests start servers of their own")
 }
 
-/// The user and group that run servers, if we are root: PostgreSQL refuses to be run by root.
+/// Returns the user and group that run servers, if we are root: PostgreSQL refuses to be run by root.
 fn account() -> Option<(u32, u32)> {
     let id = |arguments: &[&str]| -> Option<u32> {
         let output = Command::new("id").args(arguments).output().ok()?;

@@ -53,17 +53,17 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server with the secret that all have.
+    /// Returns a server with the secret that all have.
     pub fn at(url: &str) -> Self {
         Self::on(Redis::connect(&settings(url), Arc::new(RealTimer)), SECRET, Arc::new(SetClock::new()))
     }
 
-    /// A server with a secret and clocks of its own, which waits for answers as long as it takes.
+    /// Returns a server with a secret and clocks of its own, which waits for answers as long as it takes.
     pub fn patient(url: &str, secret: &[u8], clock: Arc<SetClock>) -> Self {
         Self::on(Redis::connect_patiently(&settings(url), Arc::new(RealTimer)), secret, clock)
     }
 
-    /// A server on a connection.
+    /// Returns a server on a connection.
     pub fn on(redis: Arc<Redis>, secret: &[u8], clock: Arc<SetClock>) -> Self {
         let key = ServerKey::derive(secret);
         let day = Duration::from_secs(24 * 3600);
@@ -129,7 +129,7 @@ impl Server {
     }
 }
 
-/// An address without TLS, checked.
+/// Returns an address without TLS, checked.
 pub fn settings(url: &str) -> RedisSettings {
     RedisSettings::parse(url, None).unwrap()
 }
@@ -148,14 +148,14 @@ pub async fn until(otherwise: &str, is_so: impl AsyncFn() -> bool) {
     assert!(tokio::time::timeout(PATIENCE, waited).await.is_ok(), "{otherwise}");
 }
 
-/// The only key of Redis.
+/// Returns the only key of Redis.
 pub async fn only_key(redis: &TestRedis) -> String {
     let keys = redis.keys().await.unwrap();
     assert_eq!(keys.len(), 1, "{keys:?}");
     keys[0].clone()
 }
 
-/// The bytes stored under a key.
+/// Returns the bytes stored under a key.
 pub async fn value(redis: &TestRedis, key: &str) -> Vec<u8> {
     redis.command("GET", &[key.as_bytes()]).await.unwrap()
 }

@@ -60,7 +60,7 @@ struct BookingRow {
     names: (String, String, String, i64),
 }
 
-/// One booking, whoever's it is unless a user is given.
+/// Returns one booking, whoever's it is unless a user is given.
 pub(super) fn one_booking(
     connection: &mut SqliteConnection,
     user_id: Option<UserId>,

@@ -54,7 +54,7 @@ pub(super) enum WhichHolds<'a> {
 /// Id, user, show, currency, when it was made and when it runs out.
 type HoldRow = (String, i64, i64, String, i64, i64);
 
-/// The holds; a bad row of one is an error: what is decided by them must not be decided without it.
+/// Returns the holds; a bad row of one is an error: what is decided by them must not be decided without it.
 pub(super) fn holds_of(connection: &mut SqliteConnection, which: WhichHolds<'_>) -> Result<Vec<Hold>, Failure> {
     let rows = hold_rows(connection, which)?;
     rows.into_iter()

@@ -50,7 +50,7 @@ impl BatchStore for SqliteStore {
 }
 
 impl HistorySource for SqliteStore {
-    /// One file, one server: there is no other server to take over.
+    /// Returns one file, one server: there is no other server to take over.
     fn history(&self) -> History {
         History::default()
     }

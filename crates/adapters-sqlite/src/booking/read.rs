@@ -96,12 +96,12 @@ pub(super) fn batch_state(connection: &mut SqliteConnection, named: ReadSet, now
     Ok(state)
 }
 
-/// A length of time in the unit in which instants are kept.
+/// Returns a length of time in the unit in which instants are kept.
 pub(super) fn length(time: TimeDelta) -> i64 {
     time.num_microseconds().unwrap_or(i64::MAX)
 }
 
-/// A user's tenures of a show's seats that a command ended after an instant.
+/// Returns a user's tenures of a show's seats that a command ended after an instant.
 fn tenures_of(
     connection: &mut SqliteConnection,
     show_id: ShowId,
@@ -121,7 +121,7 @@ fn tenures_of(
     rows.into_iter().map(tenure).collect()
 }
 
-/// The bookings whose cancellations count towards their owner's limit at an instant.
+/// Returns the bookings whose cancellations count towards their owner's limit at an instant.
 #[diesel::dsl::auto_type(no_type_alias)]
 pub(super) fn counted_cancellations(user_id: UserId, now: i64) -> _ {
     let user: i64 = user_id.0;

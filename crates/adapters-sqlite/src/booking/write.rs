@@ -57,7 +57,7 @@ pub(super) fn write_changes(connection: &mut SqliteConnection, changes: &WriteSe
     outbox.iter().try_for_each(|event| insert_event(connection, event, at))
 }
 
-/// Whether exactly what was read was there.
+/// Returns whether exactly what was read was there.
 fn as_read(rows: usize, expected: usize, stale: &'static str) -> Result<(), Failure> {
     if rows == expected { Ok(()) } else { Err(Failure::Stale(stale)) }
 }

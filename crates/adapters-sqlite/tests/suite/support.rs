@@ -14,7 +14,7 @@ pub struct Database {
 }
 
 impl Database {
-    /// A store whose file is not there yet.
+    /// Returns a store whose file is not there yet.
     pub fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(&file_in(directory.path())).unwrap();
@@ -31,7 +31,7 @@ impl Database {
         file_in(self.directory.path())
     }
 
-    /// A connection beside the store's own.
+    /// Returns a connection beside the store's own.
     pub fn connect(&self) -> SqliteConnection {
         let mut connection = SqliteConnection::establish(self.file().to_str().unwrap()).unwrap();
         connection.batch_execute("PRAGMA busy_timeout = 10000; PRAGMA foreign_keys = ON").unwrap();
@@ -46,7 +46,7 @@ impl Database {
         self.connect().batch_execute(sql)
     }
 
-    /// The first column of the first row.
+    /// Returns the first column of the first row.
     pub fn count(&self, sql: &str) -> i64 {
         #[derive(QueryableByName)]
         struct Count {
@@ -58,7 +58,7 @@ impl Database {
         diesel::sql_query(named).get_result::<Count>(&mut self.connect()).unwrap().value
     }
 
-    /// The texts in the first column.
+    /// Returns the texts in the first column.
     pub fn texts(&self, sql: &str) -> Vec<String> {
         #[derive(QueryableByName)]
         struct Row {

@@ -249,7 +249,7 @@ async fn booking_page(
     Ok(state.booking.history(bearer, &BookingFilter::default(), &all(after)).await?)
 }
 
-/// The sessions, a page at a time: at most two pages are in memory, however many there are.
+/// Returns the sessions, a page at a time: at most two pages are in memory, however many there are.
 fn session_parts(
     state: Arc<AppState>,
     bearer: Bearer,
@@ -271,7 +271,7 @@ fn session_parts(
     pages.boxed()
 }
 
-/// The same of the bookings.
+/// Returns the same of the bookings.
 fn booking_parts(
     state: Arc<AppState>,
     bearer: Bearer,

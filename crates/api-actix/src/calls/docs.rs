@@ -144,7 +144,7 @@ impl StaticFile {
         Ok(response.content_type(self.content_type.as_str()).body(body))
     }
 
-    /// The best encoding that the client accepts and that makes the file smaller.
+    /// Returns the best encoding that the client accepts and that makes the file smaller.
     fn negotiate(&self, request: &HttpRequest) -> ContentEncoding {
         let is_image = self.content_type.starts_with("image/") && !self.content_type.starts_with("image/svg");
         let accepted = request.get_header::<AcceptEncoding>().filter(|_| self.plain.len() >= COMPRESS_MIN && !is_image);
@@ -155,7 +155,7 @@ impl StaticFile {
         }
     }
 
-    /// The bytes in an encoding. However many ask for them at first, they are made once, and on no thread that serves.
+    /// Returns the bytes in an encoding. However many ask for them at first, they are made once, and on no thread that serves.
     async fn encoded(&self, encoding: ContentEncoding) -> Result<Bytes, Problem> {
         let (cell, compress): (_, Compress) = match encoding {
             ContentEncoding::Brotli => (&self.brotli, brotli),

@@ -122,7 +122,7 @@ impl From<SignedIn> for SignedInView {
     }
 }
 
-/// The schema of a role.
+/// Returns the schema of a role.
 fn role() -> Object {
     one_of(["customer", "staff", "admin"])
 }

@@ -58,7 +58,7 @@ pub struct SeatView<'map> {
 }
 
 impl<'map> SeatView<'map> {
-    /// A seat as the caller sees it.
+    /// Returns a seat as the caller sees it.
     pub fn new(on_map: &SeatOnMap<'map>, price: String, currency: &'map str, caller: Option<i64>) -> Self {
         let seat = on_map.seat;
         Self {

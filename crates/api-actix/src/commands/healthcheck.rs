@@ -41,7 +41,7 @@ pub fn ask(host: IpAddr, port: u16) -> Result<String, Unhealthy> {
     }
 }
 
-/// An address on which a server that listens on `host` can be reached from its own machine.
+/// Returns an address on which a server that listens on `host` can be reached from its own machine.
 fn reachable(host: IpAddr) -> IpAddr {
     match host {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
@@ -89,7 +89,7 @@ mod tests {
         }
     }
 
-    /// The result for a server with this response.
+    /// Returns the result for a server with this response.
     fn result_of(answer: &'static str) -> Result<String, Unhealthy> {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();

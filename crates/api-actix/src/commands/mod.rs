@@ -333,7 +333,7 @@ async fn accept_clock(config: &Config, confirm: bool) -> Outcome {
     Ok(())
 }
 
-/// A new password: from the terminal without showing it, or the first line of standard input.
+/// Returns a new password: from the terminal without showing it, or the first line of standard input.
 fn read_password() -> Result<Password, Box<dyn std::error::Error + Send + Sync>> {
     let text = if std::io::stdin().is_terminal() {
         rpassword::prompt_password("New password: ")?

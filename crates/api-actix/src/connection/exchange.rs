@@ -24,7 +24,7 @@ impl Exchange {
         self.encoded.set(false);
     }
 
-    /// Whether the whole response is encoded, if not written.
+    /// Returns whether the whole response is encoded, if not written.
     pub fn is_encoded(&self) -> bool {
         self.encoded.get()
     }

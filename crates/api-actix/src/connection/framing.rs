@@ -145,7 +145,7 @@ impl Chunks {
         Self { at: At::Size { digits: 0 }, size: 0, extra: 0 }
     }
 
-    /// Whether the body has ended.
+    /// Returns whether the body has ended.
     pub fn is_done(&self) -> bool {
         self.at == At::End
     }

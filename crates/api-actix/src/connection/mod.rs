@@ -241,7 +241,7 @@ impl Guarded {
         }
     }
 
-    /// Whether the deadline has passed. If not, this task is woken when it does. The timer is moved only when it fires too early or
+    /// Returns whether the deadline has passed. If not, this task is woken when it does. The timer is moved only when it fires too early or
     /// would fire too late: most requests cost no change of it.
     fn is_late(&mut self, context: &mut Context<'_>) -> bool {
         let Some(deadline) = self.deadline() else { return false };
@@ -473,7 +473,7 @@ impl Guarded {
         Poll::Ready(())
     }
 
-    /// The output stands still: an error once it has done so for too long.
+    /// Returns the output stands still: an error once it has done so for too long.
     fn stalled(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
         self.blocked.get_or_insert_with(Instant::now);
         if !self.is_late(context) {
@@ -560,7 +560,7 @@ impl AsyncWrite for Guarded {
     }
 }
 
-/// Whether there is the end of an empty line, which ends a head. Line feeds alone end lines too, for `httparse`.
+/// Returns whether there is the end of an empty line, which ends a head. Line feeds alone end lines too, for `httparse`.
 fn has_empty_line(bytes: &[u8]) -> bool {
     bytes.windows(2).any(|pair| pair == b"\n\n") || bytes.windows(3).any(|triple| triple == b"\n\r\n")
 }

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use domain::identity::NewUser;
 use domain::seed::SeedPlan;
 
-/// The movies, the theatres and their shows from three days before today to fourteen days after it, by each theatre's
+/// Returns the movies, the theatres and their shows from three days before today to fourteen days after it, by each theatre's
 /// own calendar, with `users` for accounts.
 ///
 /// It depends on `now` and `users` alone. A later day's plan has the same shows on the days that both have: to apply it
@@ -61,7 +61,7 @@ mod tests {
         plan.theatres.iter().map(|theatre| (theatre.name.as_str(), theatre.timezone)).collect()
     }
 
-    /// The shows of each hall on each local day.
+    /// Returns the shows of each hall on each local day.
     fn by_day(plan: &SeedPlan) -> BTreeMap<(&str, &str, NaiveDate), Vec<&ShowSeed>> {
         let timezones = timezones(plan);
         let mut days: BTreeMap<_, Vec<_>> = BTreeMap::new();

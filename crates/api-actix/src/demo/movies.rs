@@ -37,7 +37,7 @@ pub(super) enum Prints {
 }
 
 impl Movie {
-    /// The movie as a plan has it.
+    /// Returns the movie as a plan has it.
     pub(super) fn seed(&self) -> MovieSeed {
         let (year, month, day) = self.released;
         MovieSeed {

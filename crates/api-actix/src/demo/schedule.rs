@@ -49,7 +49,7 @@ struct Venue {
     categories: BTreeSet<Category>,
 }
 
-/// The shows of all halls, from three days before today to fourteen days after it; today is the theatre's own.
+/// Returns the shows of all halls, from three days before today to fourteen days after it; today is the theatre's own.
 pub(super) fn shows(now: DateTime<Utc>) -> Vec<ShowSeed> {
     let halls = THEATRES.iter().flat_map(|theatre| theatre.halls.iter().map(move |hall| (theatre, hall)));
     let mut shows = Vec::new();
@@ -66,7 +66,7 @@ pub(super) fn shows(now: DateTime<Utc>) -> Vec<ShowSeed> {
     shows
 }
 
-/// The shows of a day in a hall.
+/// Returns the shows of a day in a hall.
 fn day(venue: &Venue, date: NaiveDate) -> Vec<ShowSeed> {
     let Venue { theatre, hall, place, currency, .. } = *venue;
     let mut free_at = DateTime::<Utc>::MIN_UTC;
@@ -95,7 +95,7 @@ fn day(venue: &Venue, date: NaiveDate) -> Vec<ShowSeed> {
     shows
 }
 
-/// The movies of a day in a hall, one for each slot: those for children first.
+/// Returns the movies of a day in a hall, one for each slot: those for children first.
 fn programme(hall: &Hall, place: usize, date: NaiveDate) -> Vec<&'static Movie> {
     let day = usize::try_from(date.num_days_from_ce()).unwrap_or_default();
     let first = (day * STEP_PER_DAY + place * STEP_PER_HALL) % MOVIES.len();
@@ -113,7 +113,7 @@ struct Times {
     hall_free_at: DateTime<Utc>,
 }
 
-/// The times of a show of `movie`: it begins at `time`, or once the hall is free.
+/// Returns the times of a show of `movie`: it begins at `time`, or once the hall is free.
 fn times(timezone: Tz, date: NaiveDate, time: (u32, u32), free_at: DateTime<Utc>, movie: &Movie) -> Option<Times> {
     let (hour, minute) = time;
     let slot = instant(timezone, date.and_time(NaiveTime::from_hms_opt(hour, minute, 0)?))?;
@@ -123,7 +123,7 @@ fn times(timezone: Tz, date: NaiveDate, time: (u32, u32), free_at: DateTime<Utc>
     Some(Times { start, local: start.with_timezone(&timezone).naive_local(), end, hall_free_at })
 }
 
-/// The instant at which clocks show `local`: the earlier one if they do so twice, and the next quarter of an hour that
+/// Returns the instant at which clocks show `local`: the earlier one if they do so twice, and the next quarter of an hour that
 /// exists if they skip it.
 fn instant(timezone: Tz, mut local: NaiveDateTime) -> Option<DateTime<Utc>> {
     // No timezone skips more than a day.
@@ -136,7 +136,7 @@ fn instant(timezone: Tz, mut local: NaiveDateTime) -> Option<DateTime<Utc>> {
     None
 }
 
-/// The first quarter of an hour that is not before `instant`.
+/// Returns the first quarter of an hour that is not before `instant`.
 fn next_quarter(instant: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let over = instant.timestamp().rem_euclid(QUARTER_SECONDS);
     if over == 0 { Some(instant) } else { instant.checked_add_signed(TimeDelta::seconds(QUARTER_SECONDS - over)) }
@@ -172,7 +172,7 @@ fn format(movie: &Movie, hall: &Hall, date: NaiveDate, slot: usize) -> Format {
     }
 }
 
-/// The language of a show: what is spoken, and the subtitles if most visitors don't speak it. For children it is dubbed
+/// Returns the language of a show: what is spoken, and the subtitles if most visitors don't speak it. For children it is dubbed
 /// until the evening.
 fn language(movie: &Movie, theatre: &Theatre, start: NaiveDateTime) -> String {
     if movie.language == theatre.language {

@@ -83,7 +83,7 @@ pub(super) enum Category {
 }
 
 impl Category {
-    /// The name in the store and on the wire.
+    /// Returns the name in the store and on the wire.
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Standard => "standard",
@@ -107,7 +107,7 @@ impl Tariff {
 }
 
 impl Theatre {
-    /// The theatre as a plan has it.
+    /// Returns the theatre as a plan has it.
     pub(super) fn seed(&self) -> TheatreSeed {
         TheatreSeed {
             name: self.name.into(),
@@ -117,14 +117,14 @@ impl Theatre {
         }
     }
 
-    /// The currency of its prices.
+    /// Returns the currency of its prices.
     pub(super) fn currency(&self) -> Result<Currency, CurrencyError> {
         Currency::parse(self.currency)
     }
 }
 
 impl Hall {
-    /// The hall as a plan has it.
+    /// Returns the hall as a plan has it.
     fn seed(&self) -> HallSeed {
         let width = self.rows().map(|(_, row)| row.len()).max().and_then(|width| i32::try_from(width).ok());
         let middle = width.unwrap_or_default() + 1;
@@ -147,18 +147,18 @@ impl Hall {
         HallSeed { name: self.name.into(), seats: seats.collect() }
     }
 
-    /// The categories of its seats.
+    /// Returns the categories of its seats.
     pub(super) fn categories(&self) -> BTreeSet<Category> {
         self.seats.chars().filter_map(kind).map(|(category, _)| category).collect()
     }
 
-    /// The lines of the seats, each with its depth.
+    /// Returns the lines of the seats, each with its depth.
     fn rows(&self) -> impl Iterator<Item = (i32, &'static str)> {
         (1..).zip(self.seats.trim().lines().map(str::trim))
     }
 }
 
-/// The category of the seat that a letter stands for, and whether it is accessible.
+/// Returns the category of the seat that a letter stands for, and whether it is accessible.
 fn kind(letter: char) -> Option<(Category, bool)> {
     match letter {
         's' => Some((Category::Standard, false)),
@@ -171,7 +171,7 @@ fn kind(letter: char) -> Option<(Category, bool)> {
     }
 }
 
-/// The letters of rows: `A` … `Z`, `AA` … `ZZ`.
+/// Returns the letters of rows: `A` … `Z`, `AA` … `ZZ`.
 fn letters() -> impl Iterator<Item = String> {
     iter::once(String::new())
         .chain(('A'..='Z').map(String::from))

@@ -30,7 +30,7 @@ impl TrustedProxies {
         parts.map(parse_network).collect::<Option<_>>().map(Self)
     }
 
-    /// Whether an address is a trusted proxy's.
+    /// Returns whether an address is a trusted proxy's.
     pub fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.0.iter().any(|network| network.contains(&address))
@@ -119,7 +119,7 @@ fn parse_element(text: &str) -> Option<IpAddr> {
     }
 }
 
-/// Whether an address is of this machine or of a private network, where a proxy of one's own would be.
+/// Returns whether an address is of this machine or of a private network, where a proxy of one's own would be.
 fn is_inside(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(v4) => {

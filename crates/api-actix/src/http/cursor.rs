@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 
 /// A place in a list that can be written as a cursor.
 pub trait Cursor: Sized {
-    /// The cursor.
+    /// Returns the cursor.
     fn encode(&self) -> String;
 
-    /// The place, unless the text is no cursor of this list.
+    /// Returns the place, unless the text is no cursor of this list.
     fn decode(text: &str) -> Option<Self>;
 }
 

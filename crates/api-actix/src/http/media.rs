@@ -37,7 +37,7 @@ impl MediaType {
         self.kind == "application" && (self.subtype == "json" || self.subtype.ends_with("+json"))
     }
 
-    /// Whether every `charset` is UTF-8. JSON has no other encoding, so none at all is UTF-8 as well.
+    /// Returns whether every `charset` is UTF-8. JSON has no other encoding, so none at all is UTF-8 as well.
     fn is_utf8(&self) -> bool {
         let mut charsets = self.parameters.iter().filter(|(name, _)| name == "charset");
         charsets.all(|(_, label)| UTF_8_LABELS.iter().any(|utf_8| utf_8.eq_ignore_ascii_case(label.trim())))
@@ -53,14 +53,14 @@ impl MediaType {
         }
     }
 
-    /// Whether the range's weight is zero: "not acceptable". A weight that is not a number counts as one.
+    /// Returns whether the range's weight is zero: "not acceptable". A weight that is not a number counts as one.
     fn is_refused(&self) -> bool {
         let weight = self.parameters.iter().find(|(name, _)| name == "q");
         weight.and_then(|(_, weight)| weight.parse::<f32>().ok()).is_some_and(|weight| weight <= 0.0)
     }
 }
 
-/// Whether the body is JSON in UTF-8 by its only `Content-Type`. Two headers could be read differently by two readers.
+/// Returns whether the body is JSON in UTF-8 by its only `Content-Type`. Two headers could be read differently by two readers.
 pub fn is_json_body(headers: &HeaderMap) -> bool {
     let mut values = headers.get_all(header::CONTENT_TYPE);
     let (Some(value), None) = (values.next(), values.next()) else { return false };
@@ -68,7 +68,7 @@ pub fn is_json_body(headers: &HeaderMap) -> bool {
     media_type.is_some_and(|media_type| media_type.is_json() && media_type.is_utf8())
 }
 
-/// Whether the client accepts JSON: by the most specific range that matches, and always if there is no `Accept`.
+/// Returns whether the client accepts JSON: by the most specific range that matches, and always if there is no `Accept`.
 pub fn accepts_json(headers: &HeaderMap) -> bool {
     let values: Vec<_> = headers.get_all(header::ACCEPT).filter_map(|value| value.to_str().ok()).collect();
     let ranges = values.iter().flat_map(|value| split_unquoted(value, ',')).map(str::trim);
@@ -89,7 +89,7 @@ pub fn accepts_json(headers: &HeaderMap) -> bool {
     best.map_or(is_empty, |(_, accepted)| accepted)
 }
 
-/// The parts of a text between separators that are outside of quoted strings.
+/// Returns the parts of a text between separators that are outside of quoted strings.
 fn split_unquoted(text: &str, separator: char) -> Vec<&str> {
     let (mut quoted, mut escaped) = (false, false);
     text.split(|character| {
@@ -104,7 +104,7 @@ fn split_unquoted(text: &str, separator: char) -> Vec<&str> {
     .collect()
 }
 
-/// The content of a token or of a quoted string.
+/// Returns the content of a token or of a quoted string.
 fn unquote(value: &str) -> Option<String> {
     let Some(quoted) = value.strip_prefix('"') else { return is_token(value).then(|| value.to_owned()) };
     let mut content = String::new();

@@ -25,7 +25,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The smallest body that compression makes shorter by more than its headers.
 const COMPRESS_MIN: u64 = 1024;
 
-/// A request's id: the client's, if it is 1 to 128 visible ASCII characters, else one of ours.
+/// Returns a request's id: the client's, if it is 1 to 128 visible ASCII characters, else one of ours.
 fn request_id(headers: &HeaderMap, state: &AppState) -> String {
     let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
     given
@@ -33,7 +33,7 @@ fn request_id(headers: &HeaderMap, state: &AppState) -> String {
         .map_or_else(|| state.draw_request_id(), str::to_owned)
 }
 
-/// The outermost layer: id, trace, problems, headers, log line and metrics.
+/// Returns the outermost layer: id, trace, problems, headers, log line and metrics.
 pub async fn envelope(
     mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -195,7 +195,7 @@ async fn route(
     Ok(next.call(request).await?.map_into_boxed_body())
 }
 
-/// The network that a request comes from. Handlers find it among the request's extensions.
+/// Returns the network that a request comes from. Handlers find it among the request's extensions.
 fn client_network(request: &ServiceRequest, state: &AppState) -> ClientNetwork {
     let Some(peer) = request.peer_addr() else { return ClientNetwork::Unknown };
     let source = source(peer, request.headers(), &state.settings.trusted_proxies);

@@ -134,12 +134,12 @@ codes! {
 }
 
 impl Code {
-    /// The HTTP status.
+    /// Returns the HTTP status.
     pub fn status(self) -> StatusCode {
         StatusCode::from_u16(self.parts().0).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
-    /// The name on the wire.
+    /// Returns the name on the wire.
     pub fn as_str(self) -> &'static str {
         self.parts().1
     }
@@ -308,7 +308,7 @@ impl Problem {
     }
 }
 
-/// The `RateLimit` headers (IETF httpapi draft "RateLimit header fields for HTTP").
+/// Returns the `RateLimit` headers (IETF httpapi draft "RateLimit header fields for HTTP").
 pub fn rate_limit_headers(limit: Limit, allowance: Allowance) -> Vec<(HeaderName, HeaderValue)> {
     let seconds = allowance.resets_in.as_secs() + u64::from(allowance.resets_in.subsec_nanos() > 0);
     let policy = format!("\"default\";q={};w={}", limit.tries, limit.window.as_secs());

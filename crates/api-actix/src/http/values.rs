@@ -47,7 +47,7 @@ fn of_length(min: usize, max: usize) -> ObjectBuilder {
     text().min_length(Some(min)).max_length(Some(max))
 }
 
-/// A text without control characters and line breaks, as [`check_line`] accepts it.
+/// Returns a text without control characters and line breaks, as [`check_line`] accepts it.
 fn line(min: usize, max: usize) -> Schema {
     of_length(min, max).pattern(Some(r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*$")).into()
 }

@@ -48,7 +48,7 @@ pub(super) struct Parser<T> {
 }
 
 impl<T: 'static> Parser<T> {
-    /// A parser of what `allowed` describes. `parse` returns `None` for other text.
+    /// Returns a parser of what `allowed` describes. `parse` returns `None` for other text.
     pub fn new(allowed: impl Into<Cow<'static, str>>, parse: impl Fn(&str) -> Option<T> + 'static) -> Self {
         Self { allowed: allowed.into(), shown: Shown::Always, parse: Box::new(parse) }
     }
@@ -80,7 +80,7 @@ pub(super) fn secret(allowed: &'static str) -> Parser<SecretString> {
     Parser::new(allowed, |text| Some(text.into())).shown(Shown::Never)
 }
 
-/// A whole number.
+/// Returns a whole number.
 pub(super) fn integer<T: TryFrom<u64> + 'static>(min: u64, max: u64) -> Parser<T> {
     Parser::new(format!("{min} to {max}"), move |text| {
         let number: u64 = text.parse().ok()?;
@@ -88,7 +88,7 @@ pub(super) fn integer<T: TryFrom<u64> + 'static>(min: u64, max: u64) -> Parser<T
     })
 }
 
-/// A time. A number without a unit is seconds.
+/// Returns a time. A number without a unit is seconds.
 pub(super) fn duration(allowed: &'static str, min: Duration, max: Duration) -> Parser<Duration> {
     Parser::new(allowed, move |text| {
         let parsed = text.parse().map(Duration::from_secs).ok().or_else(|| parse_duration(text).ok())?;
@@ -96,7 +96,7 @@ pub(super) fn duration(allowed: &'static str, min: Duration, max: Duration) -> P
     })
 }
 
-/// One of several words, each with its meaning.
+/// Returns one of several words, each with its meaning.
 pub(super) fn choice<T: Copy + 'static, const N: usize>(choices: [(&'static str, T); N]) -> Parser<T> {
     Parser::new(choices.map(|(word, _)| word).join(" or "), move |text| {
         choices.iter().find(|(word, _)| *word == text).map(|(_, meaning)| *meaning)

@@ -3,7 +3,7 @@
 use crate::settings::declaration::{Setting, Shown};
 use crate::settings::{Config, Loaded, SETTINGS, StoreConfig};
 
-/// Every setting with its value and its source, for `check-config`. Secrets are shown as `set`.
+/// Returns every setting with its value and its source, for `check-config`. Secrets are shown as `set`.
 pub fn describe(loaded: &Loaded) -> String {
     let Loaded { config, given } = loaded;
     let store = match &config.store {
@@ -31,7 +31,7 @@ fn given_value(setting: &Setting, text: &str, config: &Config) -> String {
     }
 }
 
-/// The value of a setting that is not given.
+/// Returns the value of a setting that is not given.
 fn missing_value(setting: &Setting, config: &Config) -> String {
     match (setting.name, &config.store) {
         ("JWT_SECRET", StoreConfig::Embedded { .. }) => "(kept in DATA_DIR)".to_owned(),
@@ -51,7 +51,7 @@ fn table(rows: &[[String; 3]]) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// Every setting with its help, for `--help`.
+/// Returns every setting with its help, for `--help`.
 pub fn help() -> String {
     let mut text = String::from(
         "Settings come from the environment, from .env, and from the file of --config, in this order of precedence.\n\

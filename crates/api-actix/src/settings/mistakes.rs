@@ -39,12 +39,12 @@ impl Mistakes {
         self.add(name, format!("{name} is {shown}, but must be {}.", setting.allowed));
     }
 
-    /// Whether there is a mistake in this setting.
+    /// Returns whether there is a mistake in this setting.
     pub fn concern(&self, name: &str) -> bool {
         self.0.iter().any(|mistake| mistake.setting == Some(name))
     }
 
-    /// The mistakes as lines, each with the file and the line that the setting comes from; `None` if there are none.
+    /// Returns the mistakes as lines, each with the file and the line that the setting comes from; `None` if there are none.
     pub fn into_errors(self, given: &Given) -> Option<ConfigErrors> {
         let located = self.0.into_iter().map(|Mistake { setting, text }| {
             match setting.and_then(|setting| given.source(setting)) {

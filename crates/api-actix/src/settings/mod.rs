@@ -188,7 +188,7 @@ fn origins() -> Parser<Vec<String>> {
     })
 }
 
-/// The address of a collector. A user, a password or a query could hold a secret, and the address is shown.
+/// Returns the address of a collector. A user, a password or a query could hold a secret, and the address is shown.
 fn collector() -> Parser<String> {
     let is_collector = |uri: &Uri| {
         matches!(uri.scheme_str(), Some("http" | "https"))
@@ -239,7 +239,7 @@ fn check_given(mut given: Given, mut mistakes: Mistakes) -> Result<Loaded, Confi
     }
 }
 
-/// The setting of this name in the environment.
+/// Returns the setting of this name in the environment.
 fn known(name: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.name == name)
 }

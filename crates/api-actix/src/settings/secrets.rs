@@ -79,7 +79,7 @@ impl DemoAccounts {
     }
 }
 
-/// The secret that signs access tokens: the one that is kept in the directory, else a new one.
+/// Returns the secret that signs access tokens: the one that is kept in the directory, else a new one.
 pub fn jwt_secret(directory: &Path) -> std::io::Result<SecretString> {
     let path = directory.join(JWT_SECRET_FILE);
     if let Some(kept) = read(&path)? {
@@ -101,7 +101,7 @@ fn io_error(kind: ErrorKind, message: String) -> std::io::Error {
     std::io::Error::new(kind, message)
 }
 
-/// The same error, with the name of the file.
+/// Returns the same error, with the name of the file.
 fn naming(path: &Path) -> impl Fn(std::io::Error) -> std::io::Error {
     move |error| io_error(error.kind(), format!("{}: {error}", path.display()))
 }

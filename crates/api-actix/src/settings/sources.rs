@@ -48,7 +48,7 @@ impl Given {
         given
     }
 
-    /// The texts of settings by name, as if they came from the environment.
+    /// Returns the texts of settings by name, as if they came from the environment.
     pub fn from_values(values: BTreeMap<&'static str, String>) -> Self {
         let mut given = Self::default();
         values.into_iter().for_each(|(name, text)| given.add(name, text, Source::Environment));
@@ -67,7 +67,7 @@ impl Given {
         self.texts.contains_key(name)
     }
 
-    /// The files that were read.
+    /// Returns the files that were read.
     pub fn files(&self) -> &[String] {
         &self.files
     }
@@ -173,7 +173,7 @@ impl Given {
     }
 }
 
-/// A value of a TOML file, as it would be written in the environment.
+/// Returns a value of a TOML file, as it would be written in the environment.
 fn toml_text(value: toml::Value) -> Option<String> {
     match value {
         toml::Value::String(text) => Some(text),
@@ -200,7 +200,7 @@ fn read_text(path: &Path) -> Result<String, String> {
     }
 }
 
-/// The nearest `.env` file, from the current directory upwards. A directory of that name (a Python environment) is passed over.
+/// Returns the nearest `.env` file, from the current directory upwards. A directory of that name (a Python environment) is passed over.
 fn nearest_dotenv() -> std::io::Result<Option<PathBuf>> {
     let directory = std::env::current_dir()?;
     for directory in directory.ancestors() {

@@ -10,7 +10,7 @@ fn checked(values: &[(&'static str, &str)]) -> Result<Config, ConfigErrors> {
     check(values.iter().map(|(name, value)| (*name, (*value).to_owned())).collect())
 }
 
-/// A row of `check-config`, by its columns.
+/// Returns a row of `check-config`, by its columns.
 #[track_caller]
 fn row<'a>(shown: &'a str, name: &str) -> Vec<&'a str> {
     let line = shown.lines().find(|line| line.split(' ').next() == Some(name)).expect(shown);

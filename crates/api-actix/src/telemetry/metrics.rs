@@ -90,7 +90,7 @@ pub struct Metrics {
 }
 
 impl Default for Metrics {
-    /// The metrics of a server that starts now. A metric is declared here, once.
+    /// Returns the metrics of a server that starts now. A metric is declared here, once.
     fn default() -> Self {
         let mut registry = Registry::default();
         let to = &mut registry;
@@ -191,7 +191,7 @@ pub const NO_ROUTE: &str = "(none)";
 /// The label of unknown methods.
 const OTHER_METHOD: &str = "other";
 
-/// The label of a method: itself if it is a common one, else `other`.
+/// Returns the label of a method: itself if it is a common one, else `other`.
 pub fn method_label(method: &Method) -> &'static str {
     const KNOWN: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
     KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or(OTHER_METHOD)
@@ -228,7 +228,7 @@ impl BookingMeter for Metrics {
 }
 
 impl Readings {
-    /// The readings as metrics. Created for each scrape, so that the registry keeps nothing alive that it measures.
+    /// Returns the readings as metrics. Created for each scrape, so that the registry keeps nothing alive that it measures.
     fn registry(&self) -> Registry {
         let mut to = Registry::default();
         to.register("booking_queue_length", "Commands that wait for a committer", ConstGauge::new(self.queue_length));

@@ -66,7 +66,7 @@ pub fn print_error(line: &str) {
     }
 }
 
-/// The number of lines that standard output and standard error did not accept in time.
+/// Returns the number of lines that standard output and standard error did not accept in time.
 pub fn lines_dropped() -> u64 {
     OUTPUT.get().map_or(0, |output| output.stdout.dropped() + output.stderr.dropped())
 }
@@ -146,7 +146,7 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
     tracing::error!(thread, location, reason, backtrace, "panic");
 }
 
-/// The filter with the web framework at `warn`, unless the filter names it. At `info` it reports each start in several lines of its
+/// Returns the filter with the web framework at `warn`, unless the filter names it. At `info` it reports each start in several lines of its
 /// own, before the address that the server listens on.
 fn with_quiet_framework(filter: &str) -> String {
     if filter.contains("actix") { filter.to_owned() } else { format!("{filter},actix_server=warn") }

@@ -109,7 +109,7 @@ pub async fn in_span<T>(name: &'static str, work: impl Future<Output = T>) -> T 
     outcome
 }
 
-/// The method in the name of a span: from a fixed set, because clients can send any method.
+/// Returns the method in the name of a span: from a fixed set, because clients can send any method.
 fn span_method(method: &Method) -> &'static str {
     match crate::telemetry::metrics::method_label(method) {
         "other" => "HTTP",
@@ -117,7 +117,7 @@ fn span_method(method: &Method) -> &'static str {
     }
 }
 
-/// The caller's span, by a valid `traceparent` header (W3C Trace Context, level 1). `tracestate` is ignored.
+/// Returns the caller's span, by a valid `traceparent` header (W3C Trace Context, level 1). `tracestate` is ignored.
 ///
 /// OpenTelemetry's `TraceContextPropagator` is not used: it accepts ids and flags with too few digits or a sign, which must not
 /// continue a trace, and it exports the caller's `tracestate`.

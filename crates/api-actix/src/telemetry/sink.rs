@@ -65,7 +65,7 @@ impl Sink {
         self.0.filled.notify_one();
     }
 
-    /// The number of lines that were dropped since the start.
+    /// Returns the number of lines that were dropped since the start.
     pub fn dropped(&self) -> u64 {
         self.0.lock().dropped
     }

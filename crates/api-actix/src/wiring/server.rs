@@ -442,7 +442,7 @@ pub fn stop_signal() -> io::Result<impl Future<Output = ()>> {
     Ok(async { drop(tokio::signal::ctrl_c().await) })
 }
 
-/// Whether the process was started with SIGHUP ignored. Known on Linux only.
+/// Returns whether the process was started with SIGHUP ignored. Known on Linux only.
 #[cfg(unix)]
 fn ignores_hangup() -> bool {
     #[cfg(target_os = "linux")]

@@ -136,7 +136,7 @@ impl OpenStore {
         }
     }
 
-    /// The embedded store, which no server has meanwhile, whatever the clock says.
+    /// Returns the embedded store, which no server has meanwhile, whatever the clock says.
     pub async fn with_any_clock(config: &Config) -> Result<(Arc<SqliteStore>, ServeLock), StoreStartError> {
         let StoreConfig::Embedded { data_dir } = &config.store else { return Err(StoreStartError::NotEmbeddedClock) };
         let file = data_dir.join(DATABASE_FILE);
@@ -149,7 +149,7 @@ impl OpenStore {
         Ok((store, lock))
     }
 
-    /// The embedded store as it is, to be copied, and its directory: nothing is made, migrated or locked.
+    /// Returns the embedded store as it is, to be copied, and its directory: nothing is made, migrated or locked.
     pub async fn to_be_copied(config: &Config) -> Result<(SqliteStore, &Path), StoreStartError> {
         let StoreConfig::Embedded { data_dir } = &config.store else { return Err(StoreStartError::NotEmbedded) };
         let file = data_dir.join(DATABASE_FILE);
@@ -220,7 +220,7 @@ async fn check_schema(store: &PostgresStore) -> Result<usize, StoreStartError> {
     }
 }
 
-/// A directory that only its owner reads: it holds accounts and secrets.
+/// Returns a directory that only its owner reads: it holds accounts and secrets.
 fn make_private_directory(path: &Path) -> std::io::Result<()> {
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true);

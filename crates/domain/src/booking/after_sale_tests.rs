@@ -59,7 +59,7 @@ impl House {
         self.state.shows.get_mut(&ShowId(OPEN)).unwrap()
     }
 
-    /// The live claims of the show by seat: whose they are, and what.
+    /// Returns the live claims of the show by seat: whose they are, and what.
     fn claims(&self) -> Vec<(i64, i64, &'static str)> {
         let live = self.state.claims.iter().filter(|(_, claim)| claim.is_live(self.state.now));
         let mut claims: Vec<_> = live
@@ -604,7 +604,7 @@ fn any_ask() -> impl Strategy<Value = (i64, u8, Ask)> {
     (1_i64..=3, 0..12_u8, ask)
 }
 
-/// The commands of random callers. Ids are those that the commands before would get if all were granted.
+/// Returns the commands of random callers. Ids are those that the commands before would get if all were granted.
 fn commands_of(asked: &[(i64, u8, Ask)]) -> Vec<PreparedCommand> {
     let mut prepared: Vec<PreparedCommand> = Vec::new();
     for ((user, key, ask), number) in asked.iter().zip(1..) {

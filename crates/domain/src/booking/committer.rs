@@ -240,7 +240,7 @@ impl BatchRunner {
         Ok(batch.iter().zip(decision.outcomes).map(|(taken, outcome)| trusted(taken, outcome)).collect())
     }
 
-    /// The layouts of the shows that were read.
+    /// Returns the layouts of the shows that were read.
     async fn layouts(&self, state: &Snapshot) -> Result<HashMap<LayoutId, Arc<Layout>>, StoreError> {
         let mut layouts = HashMap::new();
         for id in state.shows.values().map(|show| show.layout_id) {

@@ -112,7 +112,7 @@ impl Bench {
         }
     }
 
-    /// A store whose reads fail if `read` says so, and whose `n`-th write (from 0) does what `write` says.
+    /// Returns a store whose reads fail if `read` says so, and whose `n`-th write (from 0) does what `write` says.
     fn store(
         &self,
         mut read: impl FnMut(&ReadSet) -> Option<StoreError> + Send + 'static,
@@ -146,7 +146,7 @@ impl Bench {
         store
     }
 
-    /// A store whose reads succeed.
+    /// Returns a store whose reads succeed.
     pub(super) fn writing(
         &self,
         write: impl FnMut(usize, &WriteSet, &mut Snapshot) -> Result<(), WriteError> + Send + 'static,
@@ -177,7 +177,7 @@ impl Bench {
         self.serve_in_turn(store, LIMITS, vec![commands])
     }
 
-    /// The same, one group of commands after the other.
+    /// Returns the same, one group of commands after the other.
     fn serve_in_turn(&self, store: MockBatchStore, limits: CommitterLimits, groups: Vec<Vec<Command>>) -> Vec<Outcome> {
         let (queue, committer) = self.queue(store, limits);
         let callers = async move {
@@ -220,7 +220,7 @@ fn down() -> StoreError {
     StoreError::unavailable("down")
 }
 
-/// A command of user 1 for one seat, with a key of its own.
+/// Returns a command of user 1 for one seat, with a key of its own.
 pub(super) fn seat(number: i64) -> Command {
     command(1, OPEN, &[number], &format!("seat-{number}"))
 }
@@ -588,7 +588,7 @@ impl Steps {
         Self { pool: LocalPool::new(), queue: Some(Rc::new(queue)) }
     }
 
-    /// A caller who waits; what it is answered shows in the slot.
+    /// Returns a caller who waits; what it is answered shows in the slot.
     fn submit(&mut self, command: Command) -> Slot {
         let (queue, slot) = (Rc::clone(self.queue.as_ref().unwrap()), Slot::default());
         let answer = Rc::clone(&slot);

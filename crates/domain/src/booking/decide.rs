@@ -1,4 +1,4 @@
-//! The rules of booking, in one pure function. This module has the state that a batch changes, and what must be written; `actions` has the
+//! The rules of booking, as one pure function. This module keeps the state of a batch and computes what must be written; `actions` has the
 //! rules of each action.
 
 mod actions;
@@ -26,49 +26,44 @@ use crate::seating::Layout;
 /// The answer to a command that succeeded.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Answer {
-    /// What was made or changed.
     pub subject: Subject,
-    /// The body of the response, the same each time.
+    /// The body of the response. Retries get the same bytes.
     pub body: Arc<[u8]>,
     /// Whether an earlier request with the same key did it.
     pub replayed: bool,
 }
 
-/// A command's success.
+/// The success of a command.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Success {
     Answered(Answer),
-    /// An earlier request with the same key did it, and the store has deleted the response for its age. The response now shows the
-    /// booking or the hold as it is.
+    /// An earlier request with the same key did it, and the stored response was deleted for its age. The response shows the present state
+    /// of the booking or hold.
     AnswerDeleted(Subject),
 }
 
-/// What is answered, and what must be written before it may be.
+/// The outcomes of a batch, and the changes that must be written before anybody sees them.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Decision {
-    /// What must be written.
     pub changes: WriteSet,
-    /// The answer to each command, in their order.
+    /// One for each command, in their order.
     pub outcomes: Vec<Result<Success, Refusal>>,
 }
 
-/// What a decision depends on besides the state.
+/// The parts of a decision that are not in the snapshot.
 #[derive(Clone, Copy)]
 pub struct Policy<'policy> {
-    /// The house's rules.
     pub rules: &'policy Rules,
-    /// The layouts of the shows in the state. A show whose layout is not here has no seats.
+    /// The layouts of the shows in the snapshot. A show without one has no seats.
     pub layouts: &'policy HashMap<LayoutId, Arc<Layout>>,
-    /// Writes the answers.
     pub encoder: &'policy dyn AnswerEncoder,
 }
 
 /// Decides a batch of commands in the order of their arrival.
 ///
-/// A command is refused only because of committed rows, or of a command before it that was accepted. Of two
-/// commands with the same key the second is a replay of the first if that was accepted; if it was refused, the
-/// second is decided for itself. What is written is the difference between the state that was read and the state that the
-/// last command leaves.
+/// Only committed rows and accepted earlier commands can cause a refusal. Of two commands with the same key, the second is a replay if the
+/// first was accepted; otherwise it is decided like a first command. The changes are the difference between the snapshot and the state
+/// after the last command.
 pub fn decide(mut state: Snapshot, commands: &[PreparedCommand], policy: Policy<'_>) -> Decision {
     let shows = std::mem::take(&mut state.shows).into_iter().map(|(id, show)| (id, Arc::new(show))).collect();
     let mut working = WorkingState::new(state, shows, policy);
@@ -76,20 +71,20 @@ pub fn decide(mut state: Snapshot, commands: &[PreparedCommand], policy: Policy<
     Decision { changes: working.changes(), outcomes }
 }
 
-/// The state that the next command sees, what it was before any of them, and what else must be written.
+/// The state that the next command sees, the original values of what has changed, and the guards to write.
 struct WorkingState<'policy> {
     policy: Policy<'policy>,
     state: Snapshot,
     shows: HashMap<ShowId, Arc<ShowOffer>>,
-    /// How many seats each user holds, as it was read.
+    /// The number of seats in each user's live holds, as read.
     held: HashMap<UserId, usize>,
-    // As they were read, those that have changed.
+    // The original values of rows that have changed.
     old_claims: BTreeMap<(ShowId, SeatId), Option<Claim>>,
     old_holds: BTreeMap<HoldId, Option<Hold>>,
     old_bookings: BTreeMap<BookingId, Option<Booking>>,
     shows_guarded: BTreeSet<ShowGuard>,
     held_guarded: BTreeSet<HeldGuard>,
-    /// How many bookings each user who cancels one had cancelled, as it was read.
+    /// The number of counted cancellations of each cancelling user, as read.
     cancellations_read: BTreeMap<UserId, usize>,
     counted_cancellations: BTreeSet<BookingId>,
     ended_tenures: BTreeSet<TenureKey>,
@@ -141,7 +136,7 @@ impl<'policy> WorkingState<'policy> {
         self.outbox.push(NewOutboxEvent { kind, show_id, booking_id });
     }
 
-    /// The rows of a selection must still be taken as they were read when it is written.
+    /// Requires that the rows of a selection have the same seats taken when the batch is written.
     fn guard_rows(&mut self, show_id: ShowId, layout: &Layout, seats: &[SeatId]) {
         let rows: BTreeSet<&str> =
             seats.iter().filter_map(|seat| layout.seat(*seat)).map(|seat| seat.row.as_str()).collect();
@@ -153,7 +148,7 @@ impl<'policy> WorkingState<'policy> {
         }
     }
 
-    /// Whether a seat was claimed when the state was read.
+    /// Returns whether a seat had a live claim in the snapshot.
     fn was_taken(&self, place: (ShowId, SeatId)) -> bool {
         let claim = match self.old_claims.get(&place) {
             Some(old) => old.as_ref(),
@@ -162,7 +157,7 @@ impl<'policy> WorkingState<'policy> {
         claim.is_some_and(|claim| claim.is_live(self.state.now))
     }
 
-    /// The seats of a show that are claimed, as far as they were read.
+    /// Returns the seats of a show with a live claim, of those that were read.
     fn taken(&self, show_id: ShowId) -> HashSet<SeatId> {
         let now = self.state.now;
         let live = self.state.claims.iter().filter(|((show, _), claim)| *show == show_id && claim.is_live(now));
@@ -184,14 +179,14 @@ impl<'policy> WorkingState<'policy> {
         }
     }
 
-    /// Ends the tenures of a hold's seats. A booking that redeems the hold is another tenure, which continues them.
+    /// Ends the tenures of a hold's seats. A booking that redeems the hold begins a tenure that continues them.
     fn end_hold_tenures(&mut self, hold: &Hold) {
         let seats = hold.seats.iter().map(|seat| seat.id);
         self.end_tenures(hold.show_id, hold.user_id, hold.created_at, seats);
     }
 
-    /// Ends the tenures of some of a booking's seats. A seat that the booking got by a change counts from `booked_at` as well: when it was
-    /// changed is not stored.
+    /// Ends the tenures of some seats of a booking. A seat from a change counts from `booked_at` too, because the time of the change is not
+    /// stored.
     fn end_booking_tenures(&mut self, booking: &Booking, seats: impl Iterator<Item = SeatId>) {
         self.end_tenures(booking.show_id, booking.user_id, booking.booked_at, seats);
     }
@@ -240,7 +235,7 @@ impl<'policy> WorkingState<'policy> {
         self.state.keys.insert(prepared.key.clone(), key);
     }
 
-    /// What must be written, each list in lock order: everybody takes locks in the same order, so that nobody waits in a circle.
+    /// Returns the changes, each list in lock order. All batches lock in the same order, so they cannot deadlock.
     fn changes(self) -> WriteSet {
         let Self { state, shows, mut keys, .. } = self;
         keys.sort_by(|(a, _), (b, _)| a.cmp(b));
@@ -267,7 +262,7 @@ impl<'policy> WorkingState<'policy> {
         for (id, before) in self.old_holds {
             match (before, state.holds.get(&id)) {
                 (None, Some(made)) => changes.holds.push(made.clone()),
-                // It ends or lasts longer: nothing else happens to a hold.
+                // A hold either ends or is extended.
                 (Some(before), after) => {
                     let next = after.map(|hold| hold.expires_at);
                     changes.changed_holds.push(ChangedHold { id, expires_at: before.expires_at, next });

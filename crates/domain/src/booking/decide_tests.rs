@@ -37,7 +37,7 @@ impl AnswerEncoder for TestEncoder {
     }
 }
 
-/// The layouts of the shows: a hundred seats in one row, no aisle.
+/// Returns the layouts of the shows: a hundred seats in one row, no aisle.
 pub(super) fn layouts() -> HashMap<LayoutId, Arc<Layout>> {
     [OPEN, OTHER, CANCELLED, STARTED].map(|show| (LayoutId(show * 10), Arc::new(layout(show)))).into()
 }
@@ -91,7 +91,7 @@ pub(super) fn new_state() -> Snapshot {
     }
 }
 
-/// A command of a user for seats of a show. The digest is of the show and the seats.
+/// Returns a command of a user for seats of a show. The digest is of the show and the seats.
 pub(super) fn command(user: i64, show: i64, seats: &[i64], key: &str) -> Command {
     let mut fingerprint = [0; 32];
     for (place, value) in fingerprint.iter_mut().zip(std::iter::once(&show).chain(seats)) {
@@ -105,7 +105,7 @@ pub(super) fn selection(seats: &[i64]) -> SeatSelection {
     SeatSelection::parse(seats.iter().copied().map(SeatId).collect(), 10).unwrap()
 }
 
-/// A command of a user. An empty key is none.
+/// Returns a command of a user. An empty key is none.
 pub(super) fn acting(user: i64, action: Action, key: &str) -> Command {
     let user_id = UserId(user);
     let mut fingerprint = [0_u8; 32];
@@ -121,17 +121,17 @@ pub(super) fn acting(user: i64, action: Action, key: &str) -> Command {
     }
 }
 
-/// The key of a command.
+/// Returns the key of a command.
 pub(super) fn key_of(command: &Command) -> KeyName {
     command.key.clone().unwrap()
 }
 
-/// The commands with what is drawn for them: booking 1, 2, …
+/// Returns the commands with what is drawn for them: booking 1, 2, …
 fn prepare(commands: impl IntoIterator<Item = Command>) -> Vec<PreparedCommand> {
     commands.into_iter().zip(1..).map(|(command, id)| prepare_nth(command, id)).collect()
 }
 
-/// A command with the draw of this number: its booking has that id.
+/// Returns a command with the draw of this number: its booking has that id.
 pub(super) fn prepare_nth(command: Command, id: i64) -> PreparedCommand {
     let drawn = GeneratedIds::draw(command.show_id(), BookingId(id), &Nth(id));
     PreparedCommand::new(command, drawn)
@@ -520,7 +520,7 @@ fn any_state() -> impl Strategy<Value = Snapshot> {
     })
 }
 
-/// A booking as made by a command.
+/// Returns a booking as made by a command.
 fn made(id: i64) -> Subject {
     Subject::Booking(BookingId(id))
 }

@@ -1,30 +1,29 @@
-//! What is measured of the booking path, as a port.
+//! The port for metrics of the booking path.
 
 use std::time::Duration;
 
-/// What became of a request.
+/// The result of a command, for metrics.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum CommandResult {
-    /// It did what it asked for.
     Done,
-    /// An earlier request with its key had; the replay cache knew.
+    /// A replay from the replay cache.
     ReplayedFromCache,
-    /// An earlier request with its key had; the store knew.
+    /// A replay from the store.
     ReplayedFromStore,
-    /// Somebody has a seat already.
+    /// A seat is claimed by another user.
     Conflict,
-    /// It was refused for another reason.
+    /// Refused for another reason.
     Refused,
-    /// It was not taken in time, or too many waited.
+    /// Not taken in time, or the queue was full.
     Overloaded,
-    /// The store failed, and nothing was written.
+    /// The store failed. Nothing was written.
     Unavailable,
-    /// It may have done it; its key tells.
+    /// It may be written. A retry with the same key finds out.
     OutcomeUnknown,
 }
 
 impl CommandResult {
-    /// Every one.
+    /// All variants.
     pub const ALL: [Self; 8] = [
         Self::Done,
         Self::ReplayedFromCache,
@@ -36,7 +35,7 @@ impl CommandResult {
         Self::OutcomeUnknown,
     ];
 
-    /// Its name.
+    /// Returns the name.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Done => "done",
@@ -51,20 +50,20 @@ impl CommandResult {
     }
 }
 
-/// Why a batch was run again.
+/// The reason why a batch was run again.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum RetryReason {
-    /// A row was not as it was read, or a lock was not to be had in time.
+    /// A row has changed, or a lock was not granted in time.
     Stale,
     /// The connection was lost while the batch was written.
     UnknownOutcome,
 }
 
 impl RetryReason {
-    /// Every one.
+    /// All variants.
     pub const ALL: [Self; 2] = [Self::Stale, Self::UnknownOutcome];
 
-    /// Its name.
+    /// Returns the name.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Stale => "stale",

@@ -7,108 +7,102 @@ use super::types::HoldId;
 use crate::ids::SeatId;
 use crate::money::Money;
 
-/// Why a command was refused. It has changed nothing, and its key is free.
+/// The reason why a command was refused. Nothing was written, and its key is free.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Refusal {
-    /// The caller's session was ended, or the account is gone.
+    /// The caller's session has ended, or the account is deleted.
     #[error("the session has ended")]
     SessionEnded,
     /// The key was used with another request.
     #[error("the idempotency key was used with another request")]
     KeyReused,
-    /// There is no such show.
+    /// The show does not exist.
     #[error("there is no such show")]
     ShowNotFound,
-    /// Some seats are not of the show's hall.
+    /// Some seats do not belong to the hall of the show, or are not sold.
     #[error("some seats are not of the show's hall")]
     SeatNotFound {
-        /// Those seats, in the order they were asked for.
+        /// In the order of the request.
         seat_ids: Vec<SeatId>,
     },
-    /// There is no such hold, or it is someone else's, or it was released or redeemed.
+    /// The hold does not exist, belongs to another user, or was released or redeemed.
     #[error("there is no such hold")]
     HoldNotFound,
-    /// There is no such booking, or it is someone else's.
+    /// The booking does not exist or belongs to another user.
     #[error("there is no such booking")]
     BookingNotFound,
-    /// The show is cancelled, has started, or its sale has ended before.
+    /// The show is cancelled or has started, or its sale has ended.
     #[error("the show takes no more bookings")]
     SalesClosed,
-    /// The show is not sold yet.
+    /// The sale has not begun.
     #[error("the show takes no bookings yet")]
-    SalesNotOpen {
-        /// From when on it is.
-        open_at: DateTime<Utc>,
-    },
-    /// The hold ran out.
+    SalesNotOpen { open_at: DateTime<Utc> },
+    /// The hold has expired.
     #[error("the hold ran out")]
     HoldExpired,
-    /// The caller would hold more seats of the show than a booking may have.
+    /// The caller would hold more seats of the show than one booking may have.
     #[error("too many seats are held")]
     TooManyHeld {
-        /// How many the caller holds already.
+        /// The number that the caller holds already.
         held: usize,
-        /// How many may be held.
+        /// The limit.
         max: usize,
     },
-    /// The caller would hold more seats over all shows than one may.
+    /// The caller would hold too many seats over all shows.
     #[error("too many seats are held over all shows")]
     HeldSeatsLimit {
-        /// How many the caller holds already.
+        /// The number that the caller holds already.
         held: usize,
-        /// How many may be held.
+        /// The limit.
         max: usize,
-        /// After how long enough of them will have run out.
+        /// The time until enough holds have expired.
         retry_in: TimeDelta,
     },
-    /// The caller has had some seats for as long as one may, and let go of them too short a time ago.
+    /// The caller has held some seats for the maximum time, and released them only recently.
     #[error("some seats were held for as long as one may")]
     SeatHoldTimeUsed {
-        /// Those seats, in the order they were asked for.
+        /// In the order of the request.
         seat_ids: Vec<SeatId>,
-        /// After how long they can all be held again.
+        /// The time until all of them can be held again.
         retry_in: TimeDelta,
     },
-    /// The caller has cancelled as many bookings lately as one may.
+    /// The caller has reached the limit of cancellations.
     #[error("too many bookings were cancelled lately")]
     CancellationLimit {
-        /// How many may be cancelled within [`Rules::CANCELLATIONS_COUNTED`].
+        /// The limit within [`Rules::CANCELLATIONS_COUNTED`](super::rules::Rules::CANCELLATIONS_COUNTED).
         max: usize,
-        /// After how long the next one may.
+        /// The time until the next cancellation is allowed.
         retry_in: TimeDelta,
     },
-    /// Some seats are claimed. None is named where the best were asked for and not as many are left.
+    /// Some seats are claimed. The list is empty if the best seats were requested and not enough are left.
     #[error("some seats are claimed")]
     SeatUnavailable {
-        /// Those seats, in the order they were asked for.
+        /// In the order of the request.
         seat_ids: Vec<SeatId>,
-        /// The caller's own hold, if it has some of them.
+        /// The caller's own hold of some of them.
         hold_id: Option<HoldId>,
     },
-    /// The selection leaves single seats empty, and the house forbids it.
+    /// The selection leaves single seats empty, which the rules forbid.
     #[error("the selection leaves single seats empty")]
-    SeatsLeaveGap {
-        /// Those seats.
-        seat_ids: Vec<SeatId>,
-    },
-    /// The booking can't be cancelled, or not any more.
+    SeatsLeaveGap { seat_ids: Vec<SeatId> },
+    /// The booking cannot be cancelled, or not any more.
     #[error("the booking cannot be cancelled")]
     NotCancellable,
-    /// The booking is not one that can have other seats.
+    /// The seats of the booking cannot be changed.
     #[error("the booking cannot be changed")]
     NotChangeable,
-    /// A booking is given as many seats as it has.
+    /// A change must keep the number of seats.
     #[error("a booking is given as many seats as it has")]
     WrongSeatCount {
-        /// How many it has.
+        /// The number of seats of the booking.
         seats: usize,
     },
-    /// The new seats cost more than the old ones did.
+    /// The new seats cost more than the old ones.
     #[error("the new seats cost more")]
     PriceDiffers {
-        /// What the old ones cost.
+        /// The price of the old seats.
         sold: Money,
-        /// What the new ones would.
+        /// The price of the new seats.
         asked: Money,
     },
 }

@@ -1,41 +1,39 @@
-//! What the house allows.
+//! The rules that a cinema sets.
 
 use chrono::TimeDelta;
 
 /// Whether a selection may leave a single seat empty.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum SeatGapRule {
-    /// It may.
     #[default]
     Off,
-    /// It may not, unless no selection of as many seats in that row leaves none.
+    /// It may not, unless every selection of the same size in that row leaves one.
     Forbid,
 }
 
-/// The rules that a house sets for itself.
+/// The rules that a cinema sets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Rules {
-    /// How many seats a booking may have, and all live holds of a user on one show together.
+    /// The maximum number of seats of a booking, and of a user's live holds on one show together.
     pub seats_max: usize,
-    /// How many seats a user may keep from others without having bought them, over all shows. At least `seats_max`.
+    /// The maximum number of seats in a user's live holds on all shows. At least `seats_max`.
     pub held_seats_max: usize,
-    /// How long a hold keeps its seats, from when it was made or extended.
+    /// The time from the creation or extension of a hold to its expiry.
     pub hold_ttl: TimeDelta,
-    /// Until how long before its show a booking can be cancelled.
+    /// The time before a show from which its bookings cannot be cancelled.
     pub cancellation_cutoff: TimeDelta,
-    /// How many of their bookings a user may cancel within [`Rules::CANCELLATIONS_COUNTED`].
+    /// The maximum number of bookings that a user may cancel within [`Rules::CANCELLATIONS_COUNTED`].
     pub cancellations_max: usize,
-    /// Whether a selection may leave a single seat empty.
     pub seat_gaps: SeatGapRule,
 }
 
 impl Rules {
-    /// How long a cancellation counts towards `cancellations_max`.
+    /// The time for which a cancellation counts towards `cancellations_max`.
     pub const CANCELLATIONS_COUNTED: TimeDelta = TimeDelta::hours(24);
 }
 
 impl Default for Rules {
-    /// The rules of a house that has set none.
+    /// Returns the rules of a cinema that has set none.
     fn default() -> Self {
         Self {
             seats_max: 10,

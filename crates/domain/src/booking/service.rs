@@ -1,4 +1,4 @@
-//! Holding and booking seats, and looking at one's holds and bookings.
+//! The use cases of holds and bookings.
 
 use std::sync::Arc;
 
@@ -21,40 +21,35 @@ use crate::ids::{BookingId, UserId};
 use crate::page::{Page, PageRequest};
 use crate::seating::SeatSelection;
 
-/// A request to write to claims.
+/// A request for a command.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CommandRequest<Asked = Action> {
-    /// Who asks, and in which session.
     pub bearer: Bearer,
-    /// What the key was sent with: method and path.
+    /// The method and path of the request.
     pub scope: Scope,
-    /// The client's key, if it sent one.
     pub key: Option<IdempotencyKey>,
-    /// The digest of the request.
     pub fingerprint: Fingerprint,
-    /// What is to be done.
     pub action: Asked,
 }
 
-/// What is to be done to a booking that was made before.
+/// An action on an existing booking.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum BookingAction {
-    /// Give its seats back.
     Cancel(BookingId),
-    /// Give it other seats, as many.
+    /// Exchange the seats for the same number of other seats.
     Change(BookingId, SeatSelection),
 }
 
-/// Why no booking or hold was shown.
+/// The reason why a booking or hold cannot be read.
 #[derive(Debug, Clone, Error)]
 pub enum ReadBookingError {
-    /// The session of the access token was ended, or the account is gone.
+    /// The session has ended, or the account is deleted.
     #[error("the session has ended")]
     SessionEnded,
     /// The caller has no such booking.
     #[error("there is no such booking")]
     NotFound,
-    /// The caller has no such hold, or not any more.
+    /// The caller has no such live hold.
     #[error("there is no such hold")]
     HoldNotFound,
     /// The store failed.
@@ -62,34 +57,26 @@ pub enum ReadBookingError {
     Store(#[from] StoreError),
 }
 
-/// Holds and bookings.
+/// The use cases of holds and bookings.
 pub struct BookingService {
-    /// Where commands are handed in.
     pub queue: CommandQueue,
-    /// Where bookings are read.
     pub bookings: Arc<dyn BookingStore>,
-    /// Where holds are read.
     pub holds: Arc<dyn HoldStore>,
-    /// Where it is looked up whether a session lasts.
     pub sessions: Arc<dyn SessionStore>,
-    /// Writes the answers.
     pub encoder: Arc<dyn AnswerEncoder>,
-    /// Knows the answers of retries without asking the store.
     pub replays: Arc<dyn ReplayCache>,
-    /// Knows whether the store still continues the history that an answer was cached in.
     pub history: Arc<dyn HistorySource>,
-    /// Is told what becomes of each request.
     pub meter: Arc<dyn BookingMeter>,
 }
 
 impl BookingService {
-    /// Does what is asked for, all of it or nothing, once for each key.
+    /// Executes a command, all or nothing, once for each key.
     pub async fn execute(&self, request: CommandRequest) -> Result<Answer, CommandError> {
         let name = request.action.name();
         self.settle(name, request, async |action| Ok(action)).await
     }
 
-    /// Does something to a booking of the caller's, all of it or nothing, once for each key.
+    /// Executes an action on a booking of the caller, all or nothing, once for each key.
     pub async fn execute_on_booking(&self, request: CommandRequest<BookingAction>) -> Result<Answer, CommandError> {
         let name = match &request.action {
             BookingAction::Cancel(_) => "cancel",
@@ -98,7 +85,7 @@ impl BookingService {
         let bearer = request.bearer;
         self.settle(name, request, async |action| {
             let (BookingAction::Cancel(booking_id) | BookingAction::Change(booking_id, _)) = &action;
-            // A booking's show never changes, so it may be looked up before the command's turn comes.
+            // The show of a booking never changes, so it may be read before the command is queued.
             let booking_id = *booking_id;
             let booking = self.bookings.booking(bearer.caller.user_id, booking_id).await;
             let booking = booking.map_err(CommandError::Store)?;
@@ -143,8 +130,7 @@ impl BookingService {
         outcome.map(|(answer, _)| answer)
     }
 
-    /// The answer of an earlier request with this key, if the replay cache has it. A key opens nothing by itself: the
-    /// caller's session must last.
+    /// Returns the answer of an earlier request with this key from the replay cache, if the caller's session is live.
     async fn replay(
         &self,
         bearer: &Bearer,
@@ -153,7 +139,7 @@ impl BookingService {
     ) -> Result<Option<Answer>, CommandError> {
         let Some(key) = key else { return Ok(None) };
         let history = self.history.history();
-        // Another request with the same key is for the store to refuse.
+        // A different request with the same key is refused by the store.
         let found = self.replays.recall(&history.name(key)).await;
         let Some(replay) = found.filter(|replay| replay.fingerprint == fingerprint) else {
             return Ok(None);
@@ -161,7 +147,7 @@ impl BookingService {
         if !self.sessions.lasts(bearer).await.map_err(CommandError::Store)? {
             return Err(CommandError::Refused(Refusal::SessionEnded));
         }
-        // The store has answered just now: if it failed over since the answer was cached, its history is another one.
+        // The store has just answered. If it failed over since the answer was cached, its history has changed.
         if self.history.history() != history {
             return Ok(None);
         }
@@ -173,8 +159,8 @@ impl BookingService {
         let history = self.history.history();
         match self.queue.submit(command).await? {
             Success::Answered(answer) => {
-                // Cached only once it is committed. A replay is not cached: its age is not known.
-                // One during which the history changed was committed in either.
+                // A replay is not cached, because its age is unknown. If the history changed during the command, it is unknown in which
+                // history it was committed.
                 if let Some(key) = key.filter(|_| !answer.replayed && self.history.history() == history) {
                     let (subject, body) = (answer.subject.clone(), Arc::clone(&answer.body));
                     self.replays.remember(&history.name(&key), &Replay { fingerprint, subject, body }).await;
@@ -209,19 +195,19 @@ impl BookingService {
         }
     }
 
-    /// The caller's live holds, those that run out first in front.
+    /// Returns the caller's live holds, the first to expire first.
     pub async fn holds(&self, bearer: &Bearer) -> Result<Vec<Hold>, ReadBookingError> {
         self.check_session(bearer).await?;
         Ok(self.holds.holds(bearer.caller.user_id).await?)
     }
 
-    /// One of the caller's live holds.
+    /// Returns one of the caller's live holds.
     pub async fn hold(&self, bearer: &Bearer, id: &HoldId) -> Result<Hold, ReadBookingError> {
         self.check_session(bearer).await?;
         self.holds.hold(bearer.caller.user_id, id).await?.ok_or(ReadBookingError::HoldNotFound)
     }
 
-    /// A page of the caller's bookings, newest first.
+    /// Returns a page of the caller's bookings, newest first.
     pub async fn history(
         &self,
         bearer: &Bearer,
@@ -233,7 +219,7 @@ impl BookingService {
         Ok(page.cut(rows, |booking| BookingCursor { booked_at: booking.booked_at, id: booking.id }))
     }
 
-    /// One of the caller's bookings.
+    /// Returns one of the caller's bookings.
     pub async fn booking(&self, bearer: &Bearer, id: BookingId) -> Result<Booking, ReadBookingError> {
         self.check_session(bearer).await?;
         self.bookings.booking(bearer.caller.user_id, id).await?.ok_or(ReadBookingError::NotFound)
@@ -244,7 +230,7 @@ impl BookingService {
     }
 }
 
-/// What is measured of a request that has failed.
+/// Returns the result of a failed command, for metrics.
 fn failed(error: &CommandError) -> CommandResult {
     match error {
         CommandError::Refused(Refusal::SeatUnavailable { .. }) => CommandResult::Conflict,

@@ -1,34 +1,33 @@
-//! The states of a booking. A state is a type, and a transition is a method of the state that it begins at, so a wrong transition does not
-//! compile. Payments are not in this version: of the stored states only `Confirmed` and `Cancelled` come about.
+//! The states of a booking. Each state is a type, and each transition a method of the state that it begins at, so an invalid transition
+//! does not compile. This version has no payments: bookings are only `Confirmed` or `Cancelled`.
 
 use chrono::{DateTime, Utc};
 use thiserror::Error;
 
-/// What has become of a booking, in a word.
+/// The status of a booking.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum BookingStatus {
-    /// Waits for its payment; its seats are kept.
+    /// Not paid yet. Its seats are kept.
     PendingPayment,
-    /// Sold.
     Confirmed,
-    /// Given back by its owner or the house.
+    /// Cancelled by its owner or the cinema.
     Cancelled,
     /// Not paid in time.
     Expired,
-    /// Cancelled, and its money given back.
+    /// Cancelled, and the money is paid back.
     Refunded,
 }
 
-/// A text that is not a booking's status.
+/// The error for an unknown status.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("a booking's status is pending_payment, confirmed, cancelled, expired or refunded")]
 pub struct BookingStatusError;
 
 impl BookingStatus {
-    /// Every status, in the order of a booking's life.
+    /// All statuses.
     pub const ALL: [Self; 5] = [Self::PendingPayment, Self::Confirmed, Self::Cancelled, Self::Expired, Self::Refunded];
 
-    /// The name in the store and on the wire.
+    /// Returns the name in the store and in responses.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::PendingPayment => "pending_payment",
@@ -45,15 +44,15 @@ impl BookingStatus {
     }
 }
 
-/// Waits for its payment.
+/// Not paid yet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PendingPayment(());
 
-/// Sold.
+/// Paid, or free of charge.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Confirmed(());
 
-/// Given back.
+/// Cancelled.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Cancelled {
     at: DateTime<Utc>,
@@ -63,7 +62,7 @@ pub struct Cancelled {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Expired(());
 
-/// Cancelled, and its money given back.
+/// Cancelled, and the money is paid back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Refunded {
     cancelled_at: DateTime<Utc>,
@@ -88,28 +87,23 @@ impl Confirmed {
     }
 }
 
-/// A booking's state, whichever it is.
+/// The state of a booking.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum BookingState {
-    /// Waits for its payment.
     PendingPayment(PendingPayment),
-    /// Sold.
     Confirmed(Confirmed),
-    /// Given back.
     Cancelled(Cancelled),
-    /// Not paid in time.
     Expired(Expired),
-    /// Cancelled, and its money given back.
     Refunded(Refunded),
 }
 
-/// Columns that are no state.
+/// The stored columns contradict each other.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("a booking that is cancelled or refunded, and no other, has an instant at which it was cancelled")]
 pub struct BookingStateError;
 
 impl BookingState {
-    /// The state that a store has kept.
+    /// Returns the state that a store has kept.
     pub fn from_stored(status: BookingStatus, cancelled_at: Option<DateTime<Utc>>) -> Result<Self, BookingStateError> {
         match (status, cancelled_at) {
             (BookingStatus::PendingPayment, None) => Ok(Self::PendingPayment(PendingPayment(()))),
@@ -121,7 +115,7 @@ impl BookingState {
         }
     }
 
-    /// The state in a word.
+    /// Returns the status.
     pub fn status(self) -> BookingStatus {
         match self {
             Self::PendingPayment(_) => BookingStatus::PendingPayment,
@@ -132,7 +126,7 @@ impl BookingState {
         }
     }
 
-    /// When it was cancelled, if it was.
+    /// Returns the time of the cancellation, if it was cancelled.
     pub fn cancelled_at(self) -> Option<DateTime<Utc>> {
         match self {
             Self::Cancelled(Cancelled { at }) => Some(at),
@@ -141,7 +135,7 @@ impl BookingState {
         }
     }
 
-    /// Whether its seats are its own: it waits for its payment, or is sold.
+    /// Returns whether the booking keeps its seats.
     pub fn is_live(self) -> bool {
         matches!(self, Self::PendingPayment(_) | Self::Confirmed(_))
     }

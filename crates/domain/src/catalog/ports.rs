@@ -83,18 +83,18 @@ pub trait CatalogStore: Send + Sync {
     /// Movies by title, then id.
     async fn movies(&self, filter: &MovieFilter, page: &PageRequest<MovieCursor>) -> Result<Vec<Movie>, StoreError>;
 
-    /// One movie.
+    /// Returns one movie.
     async fn movie(&self, id: MovieId) -> Result<Option<Movie>, StoreError>;
 
     /// Shows that take place, by start, then id. Cancelled ones are in no list.
     async fn shows(&self, filter: &ShowFilter, page: &PageRequest<ShowCursor>) -> Result<Vec<Show>, StoreError>;
 
-    /// One show, cancelled or not.
+    /// Returns one show, cancelled or not.
     async fn show(&self, id: ShowId) -> Result<Option<Show>, StoreError>;
 
     /// Theatres by name, then id, each with its halls by name, then id.
     async fn theatres(&self, page: &PageRequest<TheatreCursor>) -> Result<Vec<Theatre>, StoreError>;
 
-    /// One theatre.
+    /// Returns one theatre.
     async fn theatre(&self, id: TheatreId) -> Result<Option<Theatre>, StoreError>;
 }

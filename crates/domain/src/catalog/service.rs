@@ -64,7 +64,7 @@ pub struct CatalogService {
 }
 
 impl CatalogService {
-    /// A page of the movies that fit.
+    /// Returns a page of the movies that fit.
     pub async fn movies(
         &self,
         query: MovieQuery,
@@ -82,12 +82,12 @@ impl CatalogService {
         Ok(page.cut(rows, |movie| MovieCursor { title: movie.title.clone(), id: movie.id }))
     }
 
-    /// One movie.
+    /// Returns one movie.
     pub async fn movie(&self, id: MovieId) -> Result<Option<Movie>, StoreError> {
         self.store.movie(id).await
     }
 
-    /// A page of the shows that fit.
+    /// Returns a page of the shows that fit.
     pub async fn shows(
         &self,
         query: ShowQuery,
@@ -105,7 +105,7 @@ impl CatalogService {
         Ok(page.cut(rows, |show| ShowCursor { start_time: show.start_time, id: show.id }))
     }
 
-    /// A page of a movie's shows. No shows is an empty page; no movie is an error.
+    /// Returns a page of a movie's shows. No shows is an empty page; no movie is an error.
     pub async fn movie_shows(
         &self,
         movie_id: MovieId,
@@ -119,12 +119,12 @@ impl CatalogService {
         Ok(found)
     }
 
-    /// One show.
+    /// Returns one show.
     pub async fn show(&self, id: ShowId) -> Result<Option<Show>, StoreError> {
         self.store.show(id).await
     }
 
-    /// A page of the theatres.
+    /// Returns a page of the theatres.
     pub async fn theatres(
         &self,
         page: &PageRequest<TheatreCursor>,
@@ -133,7 +133,7 @@ impl CatalogService {
         Ok(page.cut(rows, |theatre| TheatreCursor { name: theatre.name.clone(), id: theatre.id }))
     }
 
-    /// One theatre.
+    /// Returns one theatre.
     pub async fn theatre(&self, id: TheatreId) -> Result<Option<Theatre>, StoreError> {
         self.store.theatre(id).await
     }

@@ -72,7 +72,7 @@ pub enum ShowStatus {
 pub struct ShowStatusError;
 
 impl ShowStatus {
-    /// The name in the store and on the wire.
+    /// Returns the name in the store and on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Scheduled => "scheduled",
@@ -124,7 +124,7 @@ pub struct Show {
     pub status: ShowStatus,
 }
 
-/// The instants at which `date` begins and ends in `timezone`: the first instant with that date, and the first of the next.
+/// Returns the instants at which `date` begins and ends in `timezone`: the first instant with that date, and the first of the next.
 ///
 /// Where clocks go forward over midnight the day begins at the first minute that exists. `None` at the ends of the calendar.
 pub fn day_in(timezone: Tz, date: NaiveDate) -> Option<(DateTime<Utc>, DateTime<Utc>)> {

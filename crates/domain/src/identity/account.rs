@@ -21,7 +21,7 @@ impl Name {
         shown_line(text, 1, Self::MAX).map(Self)
     }
 
-    /// The name.
+    /// Returns the name.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -59,12 +59,12 @@ impl Email {
         if fits { Ok(Self { text: text.to_owned(), folded: fold(text) }) } else { Err(TextError::NotAnEmail) }
     }
 
-    /// The address as it was typed.
+    /// Returns the address as it was typed.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The address as it is compared: two addresses are the same if this is.
+    /// Returns the address as it is compared: two addresses are the same if this is.
     pub fn folded(&self) -> &str {
         &self.folded
     }
@@ -94,7 +94,7 @@ impl Password {
         Ok(password)
     }
 
-    /// A password to compare with a stored one: any text that can be one. `None` if it is too long.
+    /// Returns a password to compare with a stored one: any text that can be one. `None` if it is too long.
     pub fn attempt(text: &str) -> Option<Self> {
         check_length(text, 0, Self::TYPED_MAX).ok()?;
         let prepared = opaque(text);
@@ -102,12 +102,12 @@ impl Password {
         Some(Self { prepared, typed })
     }
 
-    /// The characters, for the hasher alone.
+    /// Returns the characters, for the hasher alone.
     pub fn reveal(&self) -> &str {
         &self.prepared
     }
 
-    /// The characters as they were typed, if preparation changed them: hashes of version 0.2.0 and before are of those.
+    /// Returns the characters as they were typed, if preparation changed them: hashes of version 0.2.0 and before are of those.
     pub fn reveal_typed(&self) -> Option<&str> {
         self.typed.as_deref()
     }
@@ -146,7 +146,7 @@ pub enum Role {
 pub struct RoleError;
 
 impl Role {
-    /// The name in the store, in tokens and on the wire.
+    /// Returns the name in the store, in tokens and on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Customer => "customer",

@@ -75,13 +75,13 @@ pub trait UserStore: Send + Sync {
         session: Option<&'a NewRefreshToken>,
     ) -> Result<CreatedUser, UserStoreError>;
 
-    /// The account with this address, compared folded.
+    /// Returns the account with this address, compared folded.
     async fn by_email(&self, email: &Email) -> Result<Option<Account>, StoreError>;
 
-    /// The user with this id.
+    /// Returns the user with this id.
     async fn by_id(&self, id: UserId) -> Result<Option<User>, StoreError>;
 
-    /// The user with this id, with what proves the password.
+    /// Returns the user with this id, with what proves the password.
     async fn account(&self, id: UserId) -> Result<Option<Account>, StoreError>;
 
     /// Gives the account with this address a new password, raises its session generation and ends all its sessions, in one
@@ -145,10 +145,10 @@ pub trait SessionStore: Send + Sync {
     /// Ends this session of the user, and tells whether it did: not if it is another user's, has ended or never was.
     async fn end_one(&self, user: UserId, id: SessionId) -> Result<bool, StoreError>;
 
-    /// The sessions of the user that last, newest first.
+    /// Returns the sessions of the user that last, newest first.
     async fn sessions(&self, user: UserId, page: &PageRequest<SessionCursor>) -> Result<Vec<Session>, StoreError>;
 
-    /// Whether the bearer's account is there, with the bearer's session generation, and the bearer's session, if it has one, is
+    /// Returns whether the bearer's account is there, with the bearer's session generation, and the bearer's session, if it has one, is
     /// that account's and was not ended.
     async fn lasts(&self, bearer: &Bearer) -> Result<bool, StoreError>;
 }
@@ -157,7 +157,7 @@ pub trait SessionStore: Send + Sync {
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait SessionGuard: Send + Sync {
-    /// Whether the bearer's session lasts, as the store had it at most a second ago.
+    /// Returns whether the bearer's session lasts, as the store had it at most a second ago.
     ///
     /// MUST say no at once to what it was told to have ended, whatever the store has said meanwhile.
     async fn lasts(&self, bearer: &Bearer) -> Result<bool, StoreError>;
@@ -234,7 +234,7 @@ pub trait KnownSites: Send + Sync {
     /// Remembers, for some weeks from now, that the account with this folded address was used from this site by its owner.
     async fn remember(&self, account: &str, site: ClientNetwork);
 
-    /// Whether that is remembered.
+    /// Returns whether that is remembered.
     async fn is_known(&self, account: &str, site: ClientNetwork) -> bool;
 }
 
@@ -245,7 +245,7 @@ pub struct AccessTokenError;
 
 /// Makes and checks access tokens, without I/O.
 pub trait AccessTokens: Send + Sync {
-    /// A token that says who is calling, for `ttl`.
+    /// Returns a token that says who is calling, for `ttl`.
     fn issue(&self, bearer: &Bearer, ttl: Duration) -> Result<String, StoreError>;
 
     /// Who is calling, if the token is ours and valid now.
@@ -254,7 +254,7 @@ pub trait AccessTokens: Send + Sync {
 
 /// Draws refresh tokens and digests them.
 pub trait RefreshTokens: Send + Sync {
-    /// A new, unguessable token.
+    /// Returns a new, unguessable token.
     fn draw(&self) -> RefreshToken;
 
     /// What the token is stored as.

@@ -360,13 +360,13 @@ impl IdentityService {
         Ok(())
     }
 
-    /// Whether the bearer's session lasts, as far as this server knows: what was ended elsewhere less than a second ago may not
+    /// Returns whether the bearer's session lasts, as far as this server knows: what was ended elsewhere less than a second ago may not
     /// have come to its ears.
     pub async fn lasts(&self, bearer: &Bearer) -> Result<bool, StoreError> {
         self.guard.lasts(bearer).await
     }
 
-    /// The caller's profile as it is stored now.
+    /// Returns the caller's profile as it is stored now.
     pub async fn who_am_i(&self, caller: &Caller) -> Result<User, WhoAmIError> {
         let user = self.users.by_id(caller.user_id).await?;
         user.filter(|user| user.session_generation == caller.session_generation).ok_or(WhoAmIError::SessionEnded)
@@ -436,7 +436,7 @@ impl IdentityService {
         Ok(())
     }
 
-    /// A page of the caller's sessions that last, newest first.
+    /// Returns a page of the caller's sessions that last, newest first.
     pub async fn sessions(
         &self,
         caller: &Caller,
@@ -588,7 +588,7 @@ impl IdentityService {
 #[derive(Default)]
 struct Attempt(Vec<String>);
 
-/// The name that counts failures of this account from this network.
+/// Returns the name that counts failures of this account from this network.
 fn failure_counter(email_folded: &str, network: ClientNetwork) -> String {
     format!("login:{email_folded}:{network}")
 }

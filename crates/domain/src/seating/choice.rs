@@ -27,7 +27,7 @@ pub struct SeatWish {
 }
 
 impl SeatWish {
-    /// Whether a seat is one of those that are wanted.
+    /// Returns whether a seat is one of those that are wanted.
     fn fits(&self, seat: &Seat) -> bool {
         self.category.as_ref().is_none_or(|category| *category == seat.category)
             && self.accessible.is_none_or(|accessible| accessible == seat.accessible)
@@ -81,7 +81,7 @@ pub fn best_seats(layout: &Layout, taken: &HashSet<SeatId>, wish: &SeatWish) -> 
     Some(layout.seats().iter().map(|seat| seat.id).filter(|id| best.contains(id)).collect())
 }
 
-/// The gaps for which a selection is refused where no gaps may be left; none if it is allowed.
+/// Returns the gaps for which a selection is refused where no gaps may be left; none if it is allowed.
 ///
 /// Each row is judged alone. A gap is excused where as many free seats of its row as the selection has there can't be chosen,
 /// together or apart, without leaving one: somebody must be able to buy the last seats. So another selection of that size is
@@ -151,12 +151,12 @@ pub fn alternatives(
     found
 }
 
-/// How many of them are accessible.
+/// Returns how many of them are accessible.
 fn accessible<'seat>(seats: impl IntoIterator<Item = &'seat Seat>) -> usize {
     seats.into_iter().filter(|seat| seat.accessible).count()
 }
 
-/// A row's seats between aisles.
+/// Returns a row's seats between aisles.
 fn blocks(row: &[Seat]) -> impl Iterator<Item = &[Seat]> {
     row.chunk_by(Seat::is_beside)
 }
@@ -188,7 +188,7 @@ fn row_gaps(row: &[Seat], taken: &HashSet<SeatId>, chosen: &HashSet<SeatId>) -> 
     gaps
 }
 
-/// Whether `quantity` free seats of a row can be chosen so that no single one is newly left.
+/// Returns whether `quantity` free seats of a row can be chosen so that no single one is newly left.
 fn can_leave_no_gap(layout: &Layout, taken: &HashSet<SeatId>, row: &[Seat], quantity: usize) -> bool {
     let best = Search::new(layout, taken).row(row, quantity, |_| true).pop().flatten();
     best.is_some_and(|picks| picks.gaps == 0)
@@ -214,14 +214,14 @@ impl Focus {
         Self { scale: 6, x: 3 * (left + right), y: 2 * front + 4 * back }
     }
 
-    /// The middle of some seats.
+    /// Returns the middle of some seats.
     fn amid(seats: &[&Seat]) -> Option<Self> {
         let scale = i64::try_from(seats.len()).ok().filter(|count| *count > 0)?;
         let sum = |of: fn(&Seat) -> i32| seats.iter().fold(0_i64, |sum, seat| sum.saturating_add(of(seat).into()));
         Some(Self { scale, x: sum(|seat| seat.x), y: sum(|seat| seat.y) })
     }
 
-    /// The square of a seat's distance.
+    /// Returns the square of a seat's distance.
     fn distance(&self, seat: &Seat) -> i64 {
         let square = |at: i32, focus: i64| {
             let off = i64::from(at).saturating_mul(self.scale).saturating_sub(focus);
@@ -245,12 +245,12 @@ struct Picks {
 }
 
 impl Picks {
-    /// All but the seats.
+    /// Returns all but the seats.
     fn cost(&self) -> (usize, usize, usize, i64) {
         (self.gaps, self.groups, self.accessible, self.distance)
     }
 
-    /// The same with one gap more.
+    /// Returns the same with one gap more.
     fn and_gap(mut self) -> Self {
         self.gaps += 1;
         self
@@ -290,7 +290,7 @@ impl<'show> Search<'show> {
         Self { taken, focus: Focus::of(layout), links: Vec::new() }
     }
 
-    /// The best choices of 0, 1, … `most` free seats of a row that are `wanted`.
+    /// Returns the best choices of 0, 1, … `most` free seats of a row that are `wanted`.
     fn row(&mut self, row: &[Seat], most: usize, wanted: impl Fn(&Seat) -> bool) -> Vec<Option<Picks>> {
         let mut counts = vec![Ends::default(); most + 1];
         if let Some(none) = counts.first_mut() {
@@ -336,7 +336,7 @@ impl<'show> Search<'show> {
         }
     }
 
-    /// The best choice that ends with `seat`, after those of one seat fewer.
+    /// Returns the best choice that ends with `seat`, after those of one seat fewer.
     fn chosen(&mut self, fewer: &Ends, seat: &Seat, distance: i64) -> Option<Picks> {
         let new_group = |picks: Option<Picks>| picks.map(|picks| Picks { groups: picks.groups + 1, ..picks });
         let apart = self.better(new_group(fewer.wall), new_group(fewer.room));
@@ -352,7 +352,7 @@ impl<'show> Search<'show> {
         })
     }
 
-    /// The better of two choices of as many seats.
+    /// Returns the better of two choices of as many seats.
     fn better(&self, a: Option<Picks>, b: Option<Picks>) -> Option<Picks> {
         let (Some(first), Some(second)) = (&a, &b) else { return a.or(b) };
         let order = first.cost().cmp(&second.cost()).then_with(|| self.compare_seats(first.last, second.last));
@@ -378,13 +378,13 @@ impl<'show> Search<'show> {
         of_a.cmp(&of_b)
     }
 
-    /// The seats of a choice.
+    /// Returns the seats of a choice.
     fn seats(&self, last: Option<usize>) -> Vec<SeatId> {
         let link = |place: Option<usize>| place.and_then(|place| self.links.get(place));
         std::iter::successors(link(last), |chosen| link(chosen.before)).map(|chosen| chosen.seat).collect()
     }
 
-    /// The best choice of `quantity` seats in exactly `most` of the `rows`, given the best of each row.
+    /// Returns the best choice of `quantity` seats in exactly `most` of the `rows`, given the best of each row.
     fn combined(&mut self, rows: &[Vec<Option<Picks>>], most: usize, quantity: usize) -> Option<Picks> {
         // The best in the rows gone through, by how many of them are used, then by how many seats are chosen.
         let mut best = vec![vec![None; quantity + 1]; most + 1];
@@ -409,7 +409,7 @@ impl<'show> Search<'show> {
         best.pop()?.pop()?
     }
 
-    /// The better of `best` and of two choices in different rows together.
+    /// Returns the better of `best` and of two choices in different rows together.
     fn better_of_both(&mut self, best: Option<Picks>, before: &Picks, of_row: &Picks) -> Option<Picks> {
         let mut both = Picks {
             gaps: before.gaps + of_row.gaps,

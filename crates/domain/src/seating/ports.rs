@@ -12,7 +12,7 @@ use crate::ids::{LayoutId, ShowId};
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait SeatingStore: Send + Sync {
-    /// A show's prices and the claims that hold now, as committed: who was just answered that a seat is theirs
+    /// Returns a show's prices and the claims that hold now, as committed: who was just answered that a seat is theirs
     /// sees it. Claims MUST NOT include holds that ran out by the store's clock.
     async fn seating(&self, show_id: ShowId) -> Result<Option<ShowSeating>, StoreError>;
 }
@@ -21,6 +21,6 @@ pub trait SeatingStore: Send + Sync {
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait LayoutStore: Send + Sync {
-    /// One layout.
+    /// Returns one layout.
     async fn layout(&self, id: LayoutId) -> Result<Option<Arc<Layout>>, StoreError>;
 }

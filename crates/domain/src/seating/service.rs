@@ -47,7 +47,7 @@ impl SeatMap {
         (layout.id() == seating.layout_id && layout.seats().iter().all(priced)).then_some(Self { layout, seating })
     }
 
-    /// The currency of the prices.
+    /// Returns the currency of the prices.
     pub fn currency(&self) -> Currency {
         self.seating.currency
     }
@@ -58,7 +58,7 @@ impl SeatMap {
         alternatives(&self.layout, &taken, wanted.len(), wanted, forbid_gaps)
     }
 
-    /// The seats, by row, then number, as `caller` sees them.
+    /// Returns the seats, by row, then number, as `caller` sees them.
     pub fn seats_for(&self, caller: Option<UserId>) -> impl Iterator<Item = SeatOnMap<'_>> {
         let claims: HashMap<_, _> = self.seating.claims.iter().map(|claim| (claim.seat_id, claim)).collect();
         let prices: HashMap<_, _> =
@@ -85,7 +85,7 @@ pub struct SeatingService {
 }
 
 impl SeatingService {
-    /// The seat map of a show as it is now.
+    /// Returns the seat map of a show as it is now.
     pub async fn seat_map(&self, show_id: ShowId) -> Result<SeatMap, SeatMapError> {
         let seating = self.seating.seating(show_id).await?.ok_or(SeatMapError::ShowNotFound)?;
         let layout_id = seating.layout_id;

@@ -27,7 +27,7 @@ pub struct Seat {
 }
 
 impl Seat {
-    /// Whether people on the two seats sit side by side: consecutive numbers of one row, one seat width apart. A wider step
+    /// Returns whether people on the two seats sit side by side: consecutive numbers of one row, one seat width apart. A wider step
     /// in `x` is an aisle, over which the numbers go on.
     pub fn is_beside(&self, other: &Self) -> bool {
         self.row == other.row && self.number.abs_diff(other.number) == 1 && self.x.abs_diff(other.x) == 1
@@ -55,7 +55,7 @@ pub enum LayoutError {
 }
 
 impl Layout {
-    /// A layout of these seats, in whatever order they come.
+    /// Returns a layout of these seats, in whatever order they come.
     pub fn new(id: LayoutId, mut seats: Vec<Seat>) -> Result<Self, LayoutError> {
         if seats.is_empty() {
             return Err(LayoutError::Empty);
@@ -73,22 +73,22 @@ impl Layout {
         Ok(Self { id, seats, places })
     }
 
-    /// The layout's id.
+    /// Returns the layout's id.
     pub fn id(&self) -> LayoutId {
         self.id
     }
 
-    /// The seats, by row, then number.
+    /// Returns the seats, by row, then number.
     pub fn seats(&self) -> &[Seat] {
         &self.seats
     }
 
-    /// A seat by its id, if it is one of these.
+    /// Returns a seat by its id, if it is one of these.
     pub fn seat(&self, id: SeatId) -> Option<&Seat> {
         self.places.get(&id).and_then(|place| self.seats.get(*place))
     }
 
-    /// The rows from the screen backwards, each with its seats by number.
+    /// Returns the rows from the screen backwards, each with its seats by number.
     pub fn rows(&self) -> impl Iterator<Item = &[Seat]> {
         self.seats.chunk_by(|a, b| a.row == b.row)
     }
@@ -119,7 +119,7 @@ pub enum ClaimStatus {
 pub struct ClaimStatusError;
 
 impl ClaimStatus {
-    /// The name in the store.
+    /// Returns the name in the store.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Held => "held",
@@ -176,7 +176,7 @@ pub enum SeatAvailability {
 }
 
 impl SeatAvailability {
-    /// The name on the wire.
+    /// Returns the name on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Available => "available",
@@ -238,7 +238,7 @@ impl SeatSelection {
         Ok(Self(seats))
     }
 
-    /// The seats, in the order they were asked for.
+    /// Returns the seats, in the order they were asked for.
     pub fn seats(&self) -> &[SeatId] {
         &self.0
     }

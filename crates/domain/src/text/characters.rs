@@ -18,7 +18,7 @@ const KEYCAP: char = '\u{20E3}';
 /// Khitan, and the placeholder of an object that is not there.
 const BLANKS: [char; 6] = ['\u{2800}', '\u{13441}', '\u{13442}', '\u{16FE4}', '\u{1D159}', '\u{FFFC}'];
 
-/// Whether a character is invisible, reorders its neighbours, breaks the line, or means nothing outside one system.
+/// Returns whether a character is invisible, reorders its neighbours, breaks the line, or means nothing outside one system.
 ///
 /// Joiners and variation selectors are hidden too: only their neighbours tell whether they have a place
 /// ([`first_misplaced`]).
@@ -40,12 +40,12 @@ pub fn is_hidden(character: char) -> bool {
         || BLANKS.contains(&character)
 }
 
-/// Whether Unicode, as this program knows it, has no such character.
+/// Returns whether Unicode, as this program knows it, has no such character.
 pub fn is_unassigned(character: char) -> bool {
     GeneralCategory::for_char(character) == GeneralCategory::Unassigned
 }
 
-/// Whether a character shows something by itself.
+/// Returns whether a character shows something by itself.
 pub fn is_visible(character: char) -> bool {
     let shows = GeneralCategoryGroup::Letter
         .union(GeneralCategoryGroup::Number)
@@ -90,7 +90,7 @@ fn joins_letters(before: &[char], next: char) -> bool {
     base.is_some_and(|base| shapes_neighbours(*base)) && shapes_neighbours(next)
 }
 
-/// Whether a character belongs to a script whose letters change with their neighbours.
+/// Returns whether a character belongs to a script whose letters change with their neighbours.
 fn shapes_neighbours(character: char) -> bool {
     let is_of_a_word =
         GeneralCategoryGroup::Letter.union(GeneralCategoryGroup::Mark).contains(GeneralCategory::for_char(character));

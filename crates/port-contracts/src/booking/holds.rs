@@ -23,7 +23,7 @@ async fn submit_by(fixture: &dyn Fixture, mode: Mode, command: Command) -> Outco
     sell(fixture.stores(), mode, async |sellers| sellers.submit(command).await).await
 }
 
-/// A command to hold these seats, without a key.
+/// Returns a command to hold these seats, without a key.
 fn hold_these(caller: Caller, show_id: ShowId, seats: &[SeatId]) -> Command {
     command(caller, Action::Hold(HoldSeats { show_id, seats: WantedSeats::These(selection(seats)) }), "")
 }

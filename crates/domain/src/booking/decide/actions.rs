@@ -23,8 +23,8 @@ impl<'policy> WorkingState<'policy> {
     pub(super) fn serve(&mut self, prepared: &PreparedCommand) -> Result<Success, Refusal> {
         let command = &prepared.command;
         let used = self.state.keys.get(&prepared.key);
-        // A key that this very run has written: the connection was lost after the commit. That is the first answer, whatever
-        // has become of the session since.
+        // This run has written the key, and the connection was lost after the commit: the answer is the first one, even if the session
+        // has ended since.
         if let Some(row) = used.filter(|row| row.operation_id == prepared.drawn.operation_id) {
             return Ok(stored_answer(row, false));
         }
@@ -48,7 +48,7 @@ impl<'policy> WorkingState<'policy> {
             Action::Cancel(booking) => self.cancel(user_id, booking)?,
             Action::Change(booking, seats) => self.change(user_id, booking, seats)?,
         };
-        // A command that had nothing to do has no event, and its key is stored only if the client sent one.
+        // A command without an effect has no event. Its key is stored only if the client sent one.
         if self.outbox.len() > events || command.key.is_some() {
             self.store_key(prepared, &answer);
             self.users_guarded.insert(UserGuard { user_id, session_generation: caller.session_generation });
@@ -97,7 +97,7 @@ impl<'policy> WorkingState<'policy> {
                 priced(&show, layout, &best)?
             }
         };
-        // The account's own limits come last: whoever is refused by one would have got the seats otherwise.
+        // The account's limits come last, so that they refuse only seats that are available.
         self.check_held_everywhere(user_id, seats.len())?;
         let time_ends = hold_times.check(&seats, self.state.now)?;
         let hold = Hold {
@@ -166,7 +166,7 @@ impl<'policy> WorkingState<'policy> {
             BookingState::PendingPayment(pending) => pending.cancel(now),
             BookingState::Confirmed(confirmed) => confirmed.cancel(now),
         };
-        // A show that does not take place has no cutoff.
+        // A cancelled show has no cutoff.
         let takes_place = self.shows.get(&booking.show_id).is_some_and(|show| show.status == ShowStatus::Scheduled);
         if takes_place && booking.start_time - self.policy.rules.cancellation_cutoff <= now {
             return Err(Refusal::NotCancellable);
@@ -199,7 +199,7 @@ impl<'policy> WorkingState<'policy> {
         self.check_on_sale(&show)?;
         self.check_free(booking.show_id, seats.seats(), user_id, Some(&booking))?;
         self.check_gaps(booking.show_id, layout, seats.seats(), Some(&booking))?;
-        // What it keeps is no dearer than it was.
+        // A seat that the booking keeps has the price that was paid.
         for seat in &mut chosen {
             if let Some(old) = booking.seats.iter().find(|old| old.id == seat.id) {
                 seat.price_minor = old.price_minor;
@@ -209,7 +209,7 @@ impl<'policy> WorkingState<'policy> {
         if asked.minor > sold.minor {
             return Err(Refusal::PriceDiffers { sold, asked });
         }
-        // Who changes seats pays nothing and gets nothing back: each new seat has the price of the one that it is taken for.
+        // A change costs nothing and pays nothing back: each new seat gets the price of the seat that it replaces.
         let given_up = booking.seats.iter().filter(|old| chosen.iter().all(|seat| seat.id != old.id));
         let mut prices = given_up.map(|old| old.price_minor).collect::<Vec<_>>().into_iter();
         for seat in &mut chosen {
@@ -230,7 +230,7 @@ impl<'policy> WorkingState<'policy> {
         Ok(answer)
     }
 
-    /// Makes a booking of seats that are free, or held by what was just removed.
+    /// Creates a booking of seats that are free or belonged to the hold that was just removed.
     fn sell(&mut self, prepared: &PreparedCommand, show_id: ShowId, show: &ShowOffer, seats: Vec<SoldSeat>) -> Answer {
         let booking = Booking {
             id: prepared.drawn.booking_id,
@@ -290,7 +290,7 @@ impl<'policy> WorkingState<'policy> {
         }
     }
 
-    /// All live holds of a user on a show have at most as many seats as a booking may have.
+    /// Checks that a user's live holds on a show have at most as many seats as one booking.
     fn check_held(&self, show_id: ShowId, user_id: UserId, more: usize) -> Result<(), Refusal> {
         let now = self.state.now;
         let mine = |hold: &&Hold| hold.show_id == show_id && hold.user_id == user_id && hold.is_live(now);
@@ -299,7 +299,7 @@ impl<'policy> WorkingState<'policy> {
         if held.saturating_add(more) > max { Err(Refusal::TooManyHeld { held, max }) } else { Ok(()) }
     }
 
-    /// All that a user keeps from others without having bought it has at most as many seats as the house allows, whichever the shows.
+    /// Checks the limit of held seats over all shows.
     fn check_held_everywhere(&self, user_id: UserId, more: usize) -> Result<(), Refusal> {
         let now = self.state.now;
         let mine = self.state.holds.values().filter(|hold| hold.user_id == user_id && hold.is_live(now));
@@ -319,14 +319,14 @@ impl<'policy> WorkingState<'policy> {
         Err(Refusal::HeldSeatsLimit { held, max, retry_in: retry_at - now })
     }
 
-    /// Counts a cancellation by the booking's owner, if the owner may cancel one more.
+    /// Counts a cancellation by the owner, unless the limit is reached.
     fn count_cancellation(&mut self, user_id: UserId, booking_id: BookingId) -> Result<(), Refusal> {
         let (now, max) = (self.state.now, self.policy.rules.cancellations_max);
         let times = self.state.cancellations.entry(user_id).or_default();
         times.retain(|at| *at + Rules::CANCELLATIONS_COUNTED > now);
         if times.len() >= max {
             times.sort_unstable();
-            // Once all but `max - 1` are too old to count.
+            // The time at which only `max - 1` still count.
             let next = times.get(times.len() - max).map_or(now, |at| *at + Rules::CANCELLATIONS_COUNTED);
             return Err(Refusal::CancellationLimit { max, retry_in: next - now });
         }
@@ -336,8 +336,8 @@ impl<'policy> WorkingState<'policy> {
         Ok(())
     }
 
-    /// The best seats for a user. Those that the user had so lately that a hold of them ends earlier come second, and those whose time
-    /// is used up are none.
+    /// Returns the best seats for a user. Seats of recent holds, which this user can hold only for a shorter time, come second. Seats whose
+    /// hold time is used up are excluded.
     fn best(
         &self,
         show_id: ShowId,
@@ -358,7 +358,7 @@ impl<'policy> WorkingState<'policy> {
         };
         best_without(&|ends| ends < longest)
             .or_else(|| best_without(&|ends| ends <= now))
-            // Only with seats whose time is used up: the caller learns that, and not that there are none.
+            // The refusal then says that the hold time is used up, not that no seats are left.
             .or_else(|| best_without(&|_| false))
             .ok_or(Refusal::SeatUnavailable { seat_ids: Vec::new(), hold_id: None })
     }
@@ -411,12 +411,12 @@ impl<'policy> WorkingState<'policy> {
     }
 }
 
-/// The answer to a command that is done for the first time.
+/// Returns the answer to a first command.
 fn answer(subject: Subject, body: Vec<u8>) -> Answer {
     Answer { subject, body: body.into(), replayed: false }
 }
 
-/// The answer to a command whose key is stored.
+/// Returns the answer that a stored key remembers.
 fn stored_answer(key: &StoredKey, replayed: bool) -> Success {
     let subject = key.subject.clone();
     match &key.body {
@@ -425,12 +425,12 @@ fn stored_answer(key: &StoredKey, replayed: bool) -> Success {
     }
 }
 
-/// When a show's sale ends: when it begins, or earlier if it says so. At that very instant it is over.
+/// Returns the end of a show's sale: its beginning, or `sales_close_at` if that is earlier. At this time the sale is over.
 fn sale_ends(show: &ShowOffer) -> DateTime<Utc> {
     show.sales_close_at.map_or(show.start_time, |close_at| close_at.min(show.start_time))
 }
 
-/// The seats that are asked for with what they cost, if all of them are of the show's hall and sold there.
+/// Returns the seats with their prices, or a refusal with those that are not in the hall or have no price.
 fn priced(show: &ShowOffer, layout: &Layout, seats: &[SeatId]) -> Result<Vec<SoldSeat>, Refusal> {
     let sold = |id: &SeatId| {
         let seat = layout.seat(*id)?;

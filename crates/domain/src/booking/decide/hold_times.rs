@@ -1,4 +1,4 @@
-//! How long a user can hold a seat, counted over the user's earlier holds and bookings of it.
+//! The time for which a user can hold a seat, which earlier holds and bookings of the seat shorten.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use crate::booking::snapshot::Snapshot;
 use crate::booking::types::{Hold, SoldSeat, Tenure};
 use crate::ids::{SeatId, ShowId, UserId};
 
-/// How long a user can hold which seats of a show: what remains of [`Hold::LIFE_MAX`] for those that the user had lately.
+/// The remaining hold time of a user for each seat of a show: what is left of [`Hold::LIFE_MAX`] after recent tenures.
 pub(super) struct HoldTimes {
     tenures: HashMap<SeatId, Vec<Tenure>>,
 }
@@ -18,7 +18,7 @@ impl HoldTimes {
     pub(super) fn new(state: &Snapshot, show_id: ShowId, user_id: UserId) -> Self {
         let ended = state.tenures.iter().filter(|(place, _)| (place.show_id, place.user_id) == (show_id, user_id));
         let ended = ended.map(|(place, tenure)| (place.seat_id, *tenure));
-        // A hold that ran out has written nothing since: it is there still.
+        // An expired hold wrote no tenure: its row is still there.
         let holds = state.holds.values().filter(|hold| (hold.show_id, hold.user_id) == (show_id, user_id));
         let held = holds.flat_map(|hold| {
             let tenure = Tenure { since: hold.created_at, until: hold.expires_at };
@@ -31,22 +31,22 @@ impl HoldTimes {
         Self { tenures }
     }
 
-    /// The seats that the user had or has.
+    /// Returns the seats with tenures.
     pub(super) fn seats(&self) -> impl Iterator<Item = SeatId> {
         self.tenures.keys().copied()
     }
 
-    /// When a tenure of a seat that begins at `from` began, with those before it that count on.
+    /// Returns the beginning of a tenure from `from`, including earlier tenures that it continues.
     pub(super) fn begin(&self, seat: SeatId, from: DateTime<Utc>) -> DateTime<Utc> {
         self.tenures.get(&seat).map_or(from, |earlier| Tenure::begin(earlier, from))
     }
 
-    /// Until when the user can hold a seat from `from` on. Not after `from` if the time is used up.
+    /// Returns the end of a hold that begins at `from`. It is not after `from` if the hold time is used up.
     pub(super) fn ends(&self, seat: SeatId, from: DateTime<Utc>) -> DateTime<Utc> {
         self.begin(seat, from) + Hold::LIFE_MAX
     }
 
-    /// Until when the user can hold these seats, if that is later than `now` for all of them.
+    /// Returns the end of a hold of these seats, or a refusal with the seats whose hold time is used up.
     pub(super) fn check(&self, seats: &[SoldSeat], now: DateTime<Utc>) -> Result<DateTime<Utc>, Refusal> {
         let used_up = seats.iter().map(|seat| seat.id).filter(|seat| self.ends(*seat, now) <= now);
         let seat_ids: Vec<SeatId> = used_up.collect();

@@ -74,7 +74,7 @@ impl Parts {
             .allowing_beside("proof-account:ana@example.org", true)
     }
 
-    /// The count by another name, if it is asked for.
+    /// Returns the count by another name, if it is asked for.
     fn allowing_beside(mut self, counter: &'static str, allowed: bool) -> Self {
         let allowance = Allowance { allowed, remaining: 0, resets_in: Duration::from_secs(7) };
         let counted = self.failures.expect_count().withf(move |name, _| name == counter).times(..=1);
@@ -333,7 +333,7 @@ impl Parts {
         self
     }
 
-    /// The store changes just this.
+    /// Returns the store changes just this.
     fn changing(mut self, change: AccountChange, outcome: Result<User, ChangeAccountError>) -> Self {
         self.users
             .expect_change()

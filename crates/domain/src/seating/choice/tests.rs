@@ -25,7 +25,7 @@ struct SelectionRank {
     seats: Vec<SeatId>,
 }
 
-/// The oracle of the search: how good a selection of free seats is while `taken` ones can't be had. `None` if a seat is not of the layout.
+/// Returns the oracle of the search: how good a selection of free seats is while `taken` ones can't be had. `None` if a seat is not of the layout.
 fn rank(layout: &Layout, taken: &HashSet<SeatId>, seats: &[SeatId]) -> Option<SelectionRank> {
     let chosen: HashSet<SeatId> = seats.iter().copied().collect();
     let focus = Focus::of(layout);
@@ -51,7 +51,7 @@ fn rank(layout: &Layout, taken: &HashSet<SeatId>, seats: &[SeatId]) -> Option<Se
     Some(rank)
 }
 
-/// The single seats that a selection newly leaves, by row, then number: free ones with no free neighbour on either side
+/// Returns the single seats that a selection newly leaves, by row, then number: free ones with no free neighbour on either side
 /// (what isn't free is taken, selected, an aisle or the end of the row) that had one before.
 pub(crate) fn gaps_left(layout: &Layout, taken: &HashSet<SeatId>, seats: &[SeatId]) -> Vec<SeatId> {
     let chosen: HashSet<SeatId> = seats.iter().copied().collect();
@@ -90,7 +90,7 @@ impl Hall {
         Self { drawing, layout: Layout::new(LayoutId(1), seats).unwrap(), taken, chosen }
     }
 
-    /// The drawing with an asterisk on each of these seats.
+    /// Returns the drawing with an asterisk on each of these seats.
     fn marked(&self, seats: &[SeatId]) -> Vec<String> {
         let mut id = 0;
         let mut mark = |symbol: char| {
@@ -305,7 +305,7 @@ fn alternatives_are_as_accessible_as_what_was_wanted() {
     assert_eq!(Hall::draw(&["oo", "WW", "oo", "oo", "ww"]).alternatives(2, false)[1], ["oo", "WW", "oo", "oo", "**"]);
 }
 
-/// A hall of at most twelve seats, its rows of any length.
+/// Returns a hall of at most twelve seats, its rows of any length.
 fn halls() -> impl Strategy<Value = Hall> {
     let places = prop::collection::vec(prop::sample::select(&['o', 'o', 'o', 'o', 'p', 'w', 'x', 'x', '.'][..]), 1..9);
     prop::collection::vec(places, 1..5).prop_filter_map("no seats, or too many", |rows| {
@@ -329,7 +329,7 @@ fn wishes() -> impl Strategy<Value = SeatWish> {
     })
 }
 
-/// Every choice of `quantity` of the seats.
+/// Returns every choice of `quantity` of the seats.
 fn choices(seats: &[SeatId], quantity: usize) -> Vec<Vec<SeatId>> {
     match seats {
         _ if quantity == 0 => vec![Vec::new()],
@@ -343,7 +343,7 @@ fn choices(seats: &[SeatId], quantity: usize) -> Vec<Vec<SeatId>> {
     }
 }
 
-/// The same hall, the numbers counted from the right and the ids mixed, so that nothing depends on their order.
+/// Returns the same hall, the numbers counted from the right and the ids mixed, so that nothing depends on their order.
 fn mixed(hall: &Hall, factor: i64) -> Hall {
     let id = |id: SeatId| SeatId(id.0 * factor % 101);
     let mut seats = hall.layout.seats().to_vec();
@@ -359,7 +359,7 @@ fn mixed(hall: &Hall, factor: i64) -> Hall {
     }
 }
 
-/// The gaps by the rule's words, seat by seat.
+/// Returns the gaps by the rule's words, seat by seat.
 fn gaps_by_the_words(hall: &Hall, chosen: &[SeatId]) -> BTreeSet<SeatId> {
     let seats = hall.layout.seats();
     let single = |seat: &Seat, is_free: &dyn Fn(SeatId) -> bool| {
