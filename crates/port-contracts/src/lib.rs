@@ -1,7 +1,7 @@
 //! The contract of each port as a suite of cases that every adapter passes.
 //!
-//! A case is a plain async function over a [`Fixture`]: an empty store of its own, with a way to run SQL beside the ports.
-//! [`contract_tests!`] makes a test of each case:
+//! A case is an async function over a [`Fixture`]: an empty store for this case, with its ports and SQL access.
+//! [`contract_tests!`] creates a test for each case:
 //!
 //! ```text
 //! async fn make_fixture() -> MyFixture { … }
@@ -35,63 +35,63 @@ use domain::booking::ReplayCache;
 use domain::limits::RateLimiter;
 pub use domain::stores::Stores;
 
-/// A migrated, empty store for one case, and what a case needs besides its ports.
+/// A migrated, empty store for one case, with SQL access to it.
 #[async_trait]
 pub trait Fixture: Send + Sync {
-    /// The ports. A store that can serve several committers at once gives at least two of them something to write to.
+    /// The ports. A store that serves several committers at once has at least two elements in `batches`.
     fn stores(&self) -> &Stores;
 
-    /// Runs one SQL statement straight on the store. Only what PostgreSQL and SQLite both understand is sent.
+    /// Runs one SQL statement directly on the store. The SQL is limited to what PostgreSQL and SQLite both accept.
     async fn execute(&self, sql: &str);
 
-    /// The first column of the first row, a 64-bit integer. Panics if there is no row or it is null.
+    /// Returns the first column of the first row, a 64-bit integer. Panics if there is no row or the value is null.
     async fn count(&self, sql: &str) -> i64;
 
-    /// The first column of each row, a text that is not null, in the order of the rows.
+    /// Returns the first column of each row, a non-null text, in the order of the rows.
     async fn texts(&self, sql: &str) -> Vec<String>;
 
-    /// An SQL expression for the instant `seconds` from now, as the store keeps instants:
-    /// `now() + interval '-5 seconds'`, or an integer literal.
+    /// Returns an SQL expression for the instant `seconds` from now, in the store's format: `now() + interval '-5 seconds'`, or an
+    /// integer literal.
     fn instant(&self, seconds: i64) -> String;
 
-    /// Makes the store unreachable, open connections included, until the fixture is gone.
+    /// Makes the store unreachable, open connections included, until the fixture is dropped.
     async fn break_backend(&self);
 }
 
-/// A place of its own for what one case remembers.
+/// An isolated storage location for the replay cache of one case.
 #[async_trait]
 pub trait ReplayCacheFixture: Send + Sync {
-    /// A cache on it, which remembers for so long.
+    /// Returns a cache on that location that keeps entries for `ttl`.
     async fn cache(&self, ttl: Duration) -> Arc<dyn ReplayCache>;
 }
 
-/// A place of its own for what one case counts, on clocks that stand still until they are moved.
+/// An isolated storage location for the counters of one case, with clocks that move only by [`Self::pass`].
 #[async_trait]
 pub trait RateLimiterFixture: Send + Sync {
-    /// A limiter. Asked for once.
+    /// Returns a limiter. Called once.
     async fn limiter(&self) -> Arc<dyn RateLimiter>;
 
-    /// Moves its clocks.
+    /// Advances the clocks.
     async fn pass(&self, time: Duration);
 }
 
-/// The same, where limiters share what they count.
+/// Two limiters that share their counters.
 #[async_trait]
 pub trait SharedRateLimiterFixture: RateLimiterFixture {
-    /// Another server's limiter. Asked for once.
+    /// Returns the limiter of a second server. Called once.
     async fn other_limiter(&self) -> Arc<dyn RateLimiter>;
 }
 
-/// How long a case may take before it counts as hung.
+/// The time after which a case counts as hung.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Runs a case; panics if it hangs. For [`contract_tests!`].
+/// Runs a case and panics if it hangs. Used by [`contract_tests!`].
 pub async fn in_time(case: impl Future<Output = ()>) {
     tokio::time::timeout(PATIENCE, case).await.expect("the case hangs");
 }
 
-/// Makes a `#[tokio::test]` of each case, in a module for each feature. `$make_fixture` is the name, in scope, of an
-/// `async fn() -> impl Fixture` that makes a store for one case alone. Needs `tokio` with `macros` and `rt-multi-thread`.
+/// Creates a `#[tokio::test]` for each case, in one module for each feature. `$make_fixture` is the name, in scope, of an `async fn() ->
+/// impl Fixture` that creates a store for one case. Needs `tokio` with `macros` and `rt-multi-thread`.
 #[macro_export]
 macro_rules! contract_tests {
     ($make_fixture:ident) => {
@@ -259,7 +259,7 @@ macro_rules! contract_tests {
     )*};
 }
 
-/// The same of the cases for [`ReplayCache`]. `$make_fixture` makes a [`ReplayCacheFixture`].
+/// Creates a test for each case of [`ReplayCache`]. `$make_fixture` creates a [`ReplayCacheFixture`].
 #[macro_export]
 macro_rules! replay_cache_tests {
     ($make_fixture:ident) => {
@@ -276,7 +276,7 @@ macro_rules! replay_cache_tests {
     };
 }
 
-/// The same of the cases for [`RateLimiter`]. `$make_fixture` makes a [`RateLimiterFixture`].
+/// Creates a test for each case of [`RateLimiter`]. `$make_fixture` creates a [`RateLimiterFixture`].
 #[macro_export]
 macro_rules! rate_limiter_tests {
     ($make_fixture:ident) => {
@@ -293,7 +293,7 @@ macro_rules! rate_limiter_tests {
     };
 }
 
-/// The cases for limiters that share what they count, in a module of its own. `$make_fixture` makes a
+/// Creates a test for each case of limiters that share their counters, in the module `shared`. `$make_fixture` creates a
 /// [`SharedRateLimiterFixture`].
 #[macro_export]
 macro_rules! shared_rate_limiter_tests {
