@@ -1,4 +1,4 @@
-//! Requests that are not as they must be: each is told what is wrong, and changes nothing.
+//! Invalid requests: each gets a description of its mistakes, and changes nothing.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -28,14 +28,14 @@ on_both_stores!(
     unknown_parameters_are_ignored,
 );
 
-/// Checks that whatever `requests` does changes nothing.
+/// Checks that `requests` changes nothing.
 async fn without_a_trace(app: &TestApp, requests: impl AsyncFnOnce()) {
     let before = app.footprint().await;
     requests().await;
     assert_eq!(app.footprint().await, before, "a refused request has changed something");
 }
 
-/// The calls with a body, ready for one.
+/// Returns the calls that take a body, without one.
 fn calls_with_a_body(app: &TestApp, user: &User) -> Vec<Call> {
     vec![
         app.post("/api/auth/register"),
@@ -213,7 +213,7 @@ async fn texts_that_just_fit_are_taken(app: &TestApp) {
             assert_eq!(made[field], value);
         }
     }
-    // What no name can hurt: it is stored and told as it is.
+    // Names with special characters are stored and returned unchanged.
     for name in ["Robert'); DROP TABLE users;--", "<script>alert(1)</script>", "%s%n", "{{7*7}}", "👩‍👩‍👧"]
     {
         let email = format!("n{}@example.org", name.len());
@@ -222,7 +222,7 @@ async fn texts_that_just_fit_are_taken(app: &TestApp) {
     }
 }
 
-/// JSON that is no id, with the mistake that is told.
+/// JSON values that are not ids, with the expected mistake.
 const NO_IDS: [(&str, &str); 17] = [
     ("0", "out_of_range"),
     ("-1", "out_of_range"),
@@ -260,7 +260,7 @@ async fn ids_that_are_none_are_told(app: &TestApp) {
             let in_list = book(format!("{{\"show_id\":{show},\"seat_ids\":[{seat},{wrong}]}}")).await;
             assert_eq!(in_list, [format!("seat_ids[1] {code}")], "{wrong}");
         }
-        // Larger than any number: whether that is JSON can be argued, that it is no seat can't.
+        // Larger than any number. Parsers may or may not accept it as JSON, but it is no seat either way.
         let beyond = format!("{{\"show_id\":{show},\"seat_id\":1e999}}");
         app.post("/api/bookings").by(&user).key("k").body("application/json", beyond).send().await.ok(400);
     })
@@ -321,7 +321,7 @@ async fn other_media_types_are_refused(app: &TestApp) {
             }
         }
         for call in calls_with_a_body(app, &user) {
-            // No body and no type.
+            // Neither a body nor a content type.
             call.send().await.problem(415, "unsupported_media_type").snapshot("unsupported_media_type");
         }
         for call in calls_with_a_body(app, &user) {
@@ -351,7 +351,7 @@ async fn a_body_of_five_megabytes_is_refused_readably(app: &TestApp) {
                 answer.problem(413, "payload_too_large").snapshot("payload_too_large");
             }
         }
-        // Those that don't read a body have their answer read too.
+        // Calls that do not read a body still get their response delivered.
         let json = "application/json";
         let nobody = app.post("/api/bookings").key("k").body(json, large(b'x')).send().await;
         nobody.problem(401, "unauthenticated");
@@ -408,7 +408,7 @@ async fn ids_in_paths_that_are_none_are_told(app: &TestApp) {
         ] {
             for operation in operations() {
                 for parameter in operation.path_parameters() {
-                    // A hold's id is a text, and a malformed one is treated as unknown.
+                    // A hold id is a text, and a malformed one is treated as unknown.
                     if parameter != "hold_id" {
                         let call = operation.call(app, &[(parameter, wrong.to_owned())].into());
                         let mistakes = call.by(&user).key("a-key").send().await.mistakes();
@@ -482,7 +482,7 @@ async fn parameters_that_are_none_are_told(app: &TestApp) {
             assert_eq!(told(app, &user, &path).await, [format!("{name} invalid_character")], "{wrong}");
         }
     }
-    // Bytes that are no UTF-8 are answered, and never by a failure.
+    // Bytes that are not UTF-8 are answered, and never by a 5xx status.
     for name in ["search", "genre", "limit", "cursor", "date"] {
         let answer = app.get(&format!("/api/movies?{name}=%FF%FE")).send().await;
         assert!(matches!(answer.status, 200 | 400), "{answer:?}");
@@ -530,7 +530,7 @@ async fn cursors_that_are_none_are_told(app: &TestApp) {
             let path = format!("{list}?cursor={cursor}");
             assert_eq!(told(app, &user, &path).await, ["cursor invalid"], "{path}");
         }
-        // One that nobody was given, at the ends of what there is: an answer like any other.
+        // A cursor that the server never issued, with extreme values, is answered like any other.
         let kind = list.rsplit('/').next().unwrap();
         for place in [json!([kind, "\u{10ffff}", i64::MAX]), json!([kind, "", i64::MIN]), json!([kind, 0, 0])] {
             let answer = app.get(&format!("{list}?cursor={}", packed(place))).by(&user).send().await;

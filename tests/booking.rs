@@ -1,4 +1,4 @@
-//! Booking seats, and one's bookings.
+//! Booking seats, and the caller's bookings.
 
 use port_contracts::Fixture as _;
 use port_contracts::world::{block, cancel_show, hold};
@@ -26,7 +26,7 @@ on_both_stores!(
     money_has_the_digits_of_its_currency,
 );
 
-/// A seat of Alpha's Main hall, by its place in the hall.
+/// Returns the id of a seat of Alpha's Main hall, by its index in the hall.
 fn seat(app: &TestApp, at: usize) -> i64 {
     app.world.main[at].id.0
 }
@@ -59,7 +59,7 @@ async fn one_seat_is_booked(app: &TestApp) {
 
 async fn several_seats_are_booked_in_the_order_asked_for(app: &TestApp) {
     let user = app.sign_up().await;
-    // AA1, A1 and Z2: neither by id nor by row.
+    // AA1, A1 and Z2: ordered neither by id nor by row.
     let wanted = seats(app, [50, 0, 41]);
     let body = json!({ "show_id": app.world.soon.0, "seat_ids": wanted });
     let booking = app.book(&user, "three", &body).await.snapshot("book_three_seats").booking();
@@ -94,7 +94,7 @@ async fn a_booking_is_its_owners_alone(app: &TestApp) {
     assert_eq!(app.get("/api/bookings?limit=1").by(&owner).send().await.ok(200).next_page(), None);
 }
 
-/// Books so many seats of `soon` one by one. The ids of the bookings, the first one first.
+/// Books `count` seats of `soon` one by one, and returns the ids of the bookings in that order.
 async fn book_one_by_one(app: &TestApp, user: &User, count: usize) -> Vec<i64> {
     let mut ids = Vec::new();
     for at in 0..count {
@@ -130,7 +130,7 @@ async fn the_history_is_filtered(app: &TestApp) {
     let ids = book_one_by_one(app, &user, 2).await;
     let other = json!({ "show_id": app.world.later.0, "seat_id": app.world.beta[0].id.0 });
     let later = app.book(&user, "later", &other).await.booking()["id"].as_i64().unwrap();
-    // Time passes: `soon` has begun. (Its hall's running show is moved out of the way.)
+    // Make `soon` start in the past. The show that runs in its hall is moved out of the way.
     let (begun, ended) = (app.backend.instant(-60), app.backend.instant(3_600));
     let away = format!("UPDATE shows SET status = 'cancelled' WHERE id = {}", app.world.started);
     app.backend.execute(&away).await;
@@ -244,7 +244,7 @@ async fn ten_seats_are_allowed_where_nobody_says_otherwise(app: &TestApp) {
     app.book(&user, "k", &json!({ "show_id": show, "seat_ids": seats(app, ten) })).await.ok(201);
 }
 
-/// Each request has the mistake of all that follow it.
+/// Each request has its own mistake and those of all later requests.
 async fn mistakes_are_found_in_the_order_of_the_contract(app: &TestApp) {
     let user = app.sign_up().await;
     let (started, foreign) = (app.world.started.0, app.world.small[0].id.0);
@@ -280,7 +280,7 @@ async fn mistakes_are_found_in_the_order_of_the_contract(app: &TestApp) {
     }
     let good = json!({ "show_id": app.world.tomorrow.0, "seat_id": foreign });
     app.book(&user, "k", &good).await.ok(201);
-    // A key that was used is told before anything is looked up.
+    // A reused key is reported before anything is looked up.
     app.book(&user, "k", &json!({ "show_id": NOBODY, "seat_id": 1 })).await.problem(422, "idempotency_key_reused");
 }
 

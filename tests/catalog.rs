@@ -61,7 +61,7 @@ async fn movies_are_filtered_by_genre_language_and_theatre(app: &TestApp) {
         ("language=FRENCH".to_owned(), &[AMELIE]),
         ("language=French&genre=Drama".to_owned(), &[]),
         (format!("theatre_id={}", theatre.alpha), &[AMELIE, STALKER]),
-        // Amélie was shown there yesterday: what is shown is what is to come.
+        // Amélie was shown there yesterday only, and the filter is for upcoming shows.
         (format!("theatre_id={}", theatre.beta), &[STALKER]),
         (format!("theatre_id={NOBODY}"), &[]),
     ] {
@@ -116,7 +116,7 @@ async fn show_ids(app: &TestApp, query: &str) -> Vec<i64> {
     shows.column("id").iter().map(|id| id.as_i64().unwrap()).collect()
 }
 
-/// Ids in ascending order: how shows that start at once are listed.
+/// Sorts ids in ascending order, the order in which shows with the same start are listed.
 fn together<const N: usize>(mut ids: [i64; N]) -> [i64; N] {
     ids.sort_unstable();
     ids
@@ -158,13 +158,13 @@ async fn shows_are_filtered(app: &TestApp) {
     ] {
         assert_eq!(show_ids(app, &query).await, found, "{query}");
     }
-    // The same instant, by another clock.
+    // The same instant in another UTC offset.
     let start = world.base + TimeDelta::hours(50);
     let elsewhere = start.with_timezone(&chrono_tz::Asia::Tokyo).to_rfc3339().replace('+', "%2B");
     assert_eq!(show_ids(app, &format!("from={elsewhere}")).await, [world.tomorrow.0, world.later.0]);
 }
 
-/// The shows of the world: id, title, timezone of the theatre, hours from its base.
+/// The shows of the world: id, title, time zone of the theatre, hours from its base.
 fn schedule(app: &TestApp) -> [(i64, &'static str, Tz, i64); 6] {
     let world = &app.world;
     let (berlin, tokyo) = (chrono_tz::Europe::Berlin, chrono_tz::Asia::Tokyo);
@@ -232,7 +232,7 @@ async fn one_theatre_or_none(app: &TestApp) {
     none.problem(404, "theatre_not_found").snapshot("theatre_not_found");
 }
 
-/// The ids of all pages, one item a page.
+/// Returns the ids of all pages, with one item a page.
 async fn ids_page_by_page(app: &TestApp, list: &str) -> Vec<Value> {
     let mut ids = Vec::new();
     let mut next = Some(format!("{list}limit=1"));
@@ -260,7 +260,7 @@ async fn lists_come_in_pages(app: &TestApp) {
         assert_eq!(ids_page_by_page(app, &list).await, whole, "{list}");
     }
     app.get("/api/movies?limit=1").send().await.ok(200).snapshot("movies_first_page");
-    // A page that is exactly full is the last one.
+    // A page that is exactly full is the last one if no more items exist.
     assert_eq!(app.get("/api/movies?limit=2").send().await.ok(200).next_page(), None);
 }
 

@@ -1,4 +1,4 @@
-//! Connections on raw sockets: where requests end, which response belongs to which request, and what is no request.
+//! Connections on raw sockets: request framing, the order of responses, and malformed requests.
 
 use std::time::{Duration, Instant};
 
@@ -53,7 +53,7 @@ impl Response {
     }
 }
 
-/// A connection of a client that frames what it reads, and keeps what comes after.
+/// A client connection that frames the responses and keeps the bytes that follow.
 struct Client {
     stream: TcpStream,
     read: Vec<u8>,
@@ -72,7 +72,7 @@ impl Client {
         self.stream.read_buf(&mut self.read).await.unwrap() > 0
     }
 
-    /// The next response, which has no body if the request was HEAD.
+    /// Reads the next response, which has no body if the request was HEAD.
     async fn response(&mut self, is_head: bool) -> Response {
         let end = loop {
             if let Some(end) = self.read.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
@@ -98,7 +98,7 @@ impl Client {
         response
     }
 
-    /// Everything is read: the server closes.
+    /// Checks that the server closes the connection after everything has been read.
     async fn is_closed(&mut self) {
         assert!(!self.more().await, "{:?}", String::from_utf8_lossy(&self.read));
         assert_eq!(String::from_utf8_lossy(&self.read), "");
@@ -199,7 +199,7 @@ async fn malformed_requests_are_refused_with_a_problem(app: &TestApp) {
         (format!("GET / HTTP/1.1\r\nHost: x\r\n{many}\r\n"), 431, "headers_too_large"),
     ];
     for (text, status, code) in cases {
-        // Alone, and behind requests that are answered first.
+        // Alone, and after requests that are answered first.
         for before in [0, 2] {
             let mut client = Client::connect(app).await;
             client.send(request("GET", "/readyz").repeat(before) + &text).await;
@@ -242,7 +242,7 @@ async fn a_request_to_continue_is_answered(app: &TestApp) {
 }
 
 async fn upgrade_requests_are_answered_and_the_connection_closed(app: &TestApp) {
-    // What follows is not HTTP: it is not read as a request, and the connection ends.
+    // The bytes that follow are not HTTP: they are not read as a request, and the connection ends.
     for (start, status) in [
         ("GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n", 200),
         ("POST /api/auth/login HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n\r\n", 415),

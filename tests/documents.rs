@@ -1,4 +1,4 @@
-//! The documents: reference pages are what the code says, links lead somewhere, names of tests exist, and marked commands run
+//! The documents: reference pages are those generated from the code, links have targets, named tests exist, and marked commands run
 //! (`process::tour`).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -143,7 +143,7 @@ fn prose(text: &str) -> Vec<&str> {
     text.lines().filter(is_prose).collect()
 }
 
-/// Returns the anchors of a page's headings, as GitHub makes them.
+/// Returns the anchors of a page's headings, as GitHub generates them.
 fn anchors(text: &str) -> BTreeSet<String> {
     let headings = prose(text).into_iter().filter(|line| line.starts_with('#'));
     let anchor = |heading: &str| -> String {
@@ -154,7 +154,7 @@ fn anchors(text: &str) -> BTreeSet<String> {
     headings.map(anchor).collect()
 }
 
-/// Returns the targets of the links in a text: what is between `](` and `)`.
+/// Returns the targets of the links in a text: the parts between `](` and `)`.
 fn links(text: &str) -> Vec<String> {
     let targets = prose(text).into_iter().flat_map(|line| line.split("](").skip(1));
     targets.filter_map(|rest| rest.split(')').next()).map(str::to_owned).collect()

@@ -1,4 +1,4 @@
-//! What a key promises: an answer again, and never a second booking.
+//! Idempotency keys: a retry returns the first answer and never books again.
 
 use std::collections::HashSet;
 
@@ -49,7 +49,7 @@ async fn a_retry_is_answered_the_same_to_the_byte(app: &TestApp) {
     for _ in 0..3 {
         assert_replay(&first, &app.book(&user, "k", &body(app, 0)).await.snapshot("book_replayed"));
     }
-    // After another login too: the key belongs to the user.
+    // Also after another login: the key belongs to the user.
     let elsewhere = app.login(&user.email, PASSWORD).await.user();
     assert_replay(&first, &app.book(&elsewhere, "k", &body(app, 0)).await);
     assert_eq!(app.rows("bookings").await, 1);
@@ -65,7 +65,7 @@ async fn a_retry_is_answered_whatever_became_of_the_booking(app: &TestApp) {
         .await;
     cancel_show(&app.backend, app.world.soon).await;
     assert_replay(&first, &app.book(&user, "k", &body(app, 0)).await);
-    // The seat is free, and the key books it no second time.
+    // The seat is free, and the key does not book it again.
     assert_eq!(app.rows("seat_claims").await, 0);
 }
 
@@ -137,7 +137,7 @@ async fn a_quoted_key_is_the_same_as_bare(app: &TestApp) {
     let first = app.book(&user, "\"8e03978e-40d5-43dd-bc93-6894a57f9324\"", &body(app, 0)).await.ok(201);
     assert_replay(&first, &app.book(&user, "8e03978e-40d5-43dd-bc93-6894a57f9324", &body(app, 0)).await);
     assert_replay(&first, &app.book(&user, "\"8e03978e-40d5-43dd-bc93-6894a57f9324\"", &body(app, 0)).await);
-    // More than one quoted string is a key like any other.
+    // Several quoted strings are an ordinary key.
     let odd = app.book(&user, "\"a\",\"b\"", &body(app, 1)).await.ok(201);
     assert_replay(&odd, &app.book(&user, "\"a\",\"b\"", &body(app, 1)).await);
 }
@@ -183,7 +183,7 @@ async fn other_calls_ignore_the_key(app: &TestApp) {
     app.get("/api/bookings").by(&one.user()).key("").send().await.ok(200);
 }
 
-/// Of answers to the same request with the same key: one made the booking, and all tell of it by the same bytes.
+/// Checks that of several responses to one request, one is the original and the others are replays with the same bytes.
 fn assert_one_booking(answers: &[Answer]) {
     let bodies: HashSet<_> = answers.iter().map(|answer| answer.bytes.clone()).collect();
     assert!(answers.iter().all(|answer| answer.status == 201), "{answers:?}");
@@ -209,7 +209,7 @@ async fn two_requests_with_one_key_at_once_are_one_booking(app: &TestApp) {
     let user = app.sign_up().await;
     for round in 0..20 {
         let key = format!("key-{round}");
-        // Of two shows: they may be worked off by two committers.
+        // Seats of two shows, which two committers may process.
         let here = body(app, round);
         let there = json!({ "show_id": app.world.later.0, "seat_id": app.world.beta[round].id.0 });
         let answers = join_all((0..4).map(|at| app.book(&user, &key, if at % 2 == 0 { &here } else { &there }))).await;
@@ -223,7 +223,7 @@ async fn two_requests_with_one_key_at_once_are_one_booking(app: &TestApp) {
     assert_eq!(app.rows("bookings").await, 20);
 }
 
-/// The bytes of a request to book.
+/// Returns the bytes of a request to book.
 fn raw_request(app: &TestApp, user: &User, key: &str, body: &Value) -> String {
     let body = body.to_string();
     format!(
@@ -235,7 +235,7 @@ fn raw_request(app: &TestApp, user: &User, key: &str, body: &Value) -> String {
     )
 }
 
-/// Sends the first bytes of a request and hangs up.
+/// Sends the first bytes of a request and closes the connection.
 async fn send_and_hang_up(app: &TestApp, bytes: &[u8]) {
     let mut connection = TcpStream::connect(&app.authority).await.unwrap();
     connection.write_all(bytes).await.unwrap();
@@ -265,7 +265,7 @@ async fn a_key_has_one_scope_however_the_path_is_spelled(app: &TestApp) {
         let answer = hold(&path).await;
         assert!(matches!(answer.status, 400 | 404 | 405), "{path}: {answer:?}");
     }
-    // A query is no part of the scope.
+    // The query is not part of the scope.
     for path in [format!("/api/shows/{show}/holds"), format!("/api/shows/{show}/holds?x=1")] {
         assert_replay(&first, &hold(&path).await);
     }
@@ -275,7 +275,7 @@ async fn a_key_has_one_scope_however_the_path_is_spelled(app: &TestApp) {
     };
     let id = app.book(&user, "b", &body(app, 30)).await.booking()["id"].to_string();
     assert_eq!((cancel(&id).await, cancel(&format!("0{id}")).await), (200, 400));
-    // Keys that the release before stored go on working: the scope is method and path as normally spelled.
+    // Keys stored by the previous release still work: the scope is the method and the normalised path.
     let scopes = [
         format!("POST /api/shows/{show}/holds"),
         "POST /api/bookings".to_owned(),

@@ -1,4 +1,4 @@
-//! Signing up, logging in and out, sessions and tokens.
+//! Sign-up, login, logout, sessions and tokens.
 
 use argon2::password_hash::PasswordHasher as _;
 use base64::Engine as _;
@@ -121,7 +121,7 @@ async fn passwords_are_taken_as_they_are(app: &TestApp) {
         app.login(&email, password).await.ok(200);
         app.login(&email, password.trim_end()).await.ok(if password.trim_end() == password { 200 } else { 401 });
     }
-    // Characters are code points.
+    // Characters are counted as code points.
     let longest = "ß".repeat(128);
     app.register("Ana", "longest@example.org", &longest).await.ok(201);
     app.login("longest@example.org", &longest).await.ok(200);
@@ -129,9 +129,9 @@ async fn passwords_are_taken_as_they_are(app: &TestApp) {
     assert_eq!(app.register("Ana", "l@example.org", "🎬🎬🎬🎬🎬🎬🎬").await.mistakes(), ["password too_short"]);
 }
 
-/// Decomposed and with an ideographic space, as some keyboards type it.
+/// A password in decomposed form and with an ideographic space, as some keyboards produce it.
 const TYPED: &str = "schön\u{3000}gro\u{df} Ko\u{308}nig";
-/// The same in normalization form C, with U+0020.
+/// The same password in normalization form C, with U+0020.
 const PREPARED: &str = "sch\u{f6}n gro\u{df} K\u{f6}nig";
 
 async fn password_is_the_same_in_every_encoding(app: &TestApp) {
@@ -158,7 +158,7 @@ async fn password_hash_of_an_earlier_version_still_works_and_is_replaced(app: &T
     let user = app.sign_up().await;
     let email = Email::parse(&user.email).unwrap();
     let users = &app.backend.stores().users;
-    // Earlier versions hashed the password as it was typed.
+    // Earlier versions hashed the password without preparing it.
     let old = PasswordHash(argon2::Argon2::default().hash_password(TYPED.as_bytes()).unwrap().to_string());
     users.reset_password(&email, &old).await.unwrap().unwrap();
     app.login(&user.email, PREPARED).await.problem(401, "invalid_credentials");
@@ -170,7 +170,7 @@ async fn password_hash_of_an_earlier_version_still_works_and_is_replaced(app: &T
     }
     app.me(&session.token).await.ok(200);
     app.refresh(&session.refresh_token).await.ok(200);
-    // The other calls that ask for a password accept the earlier form too.
+    // The other calls that take a password accept the earlier form too.
     users.reset_password(&email, &old).await.unwrap().unwrap();
     let again = users.by_email(&email).await.unwrap().unwrap().user;
     let first = app.login(&user.email, TYPED).await.ok(200).user();
@@ -223,7 +223,7 @@ async fn names_and_addresses_with_hidden_characters_are_rejected(app: &TestApp) 
             let change = json!({ "email": email, "current_password": PASSWORD });
             let answer = app.call(Method::PATCH, "/api/me").by(&user).json(&change).send().await;
             assert_eq!(answer.mistakes(), ["email invalid_character"], "{email:?}");
-            // Such an address is no account's.
+            // No account has such an address.
             app.login(&email, PASSWORD).await.problem(401, "invalid_credentials");
         }
     }
@@ -302,7 +302,7 @@ async fn ten_refreshes_at_once_give_at_most_one_pair(app: &TestApp) {
     for answer in answers.iter().filter(|answer| answer.status != 200) {
         answer.clone().problem(401, "unauthenticated");
     }
-    // Whoever came second has ended the family.
+    // The second rotation has ended the family.
     for pair in pairs {
         app.refresh(&pair.user().refresh_token).await.problem(401, "unauthenticated");
     }
@@ -310,7 +310,7 @@ async fn ten_refreshes_at_once_give_at_most_one_pair(app: &TestApp) {
 
 async fn a_refresh_token_runs_out(app: &TestApp) {
     let user = app.sign_up().await;
-    // The store's clock decides: what is stored is made a day old.
+    // Expiry is judged by the store's clock, so the stored instant is moved back by a day.
     let past = app.backend.instant(-86_400);
     app.backend.execute(&format!("UPDATE refresh_tokens SET expires_at = {past}")).await;
     app.refresh(&user.refresh_token).await.problem(401, "unauthenticated");
@@ -328,14 +328,14 @@ async fn logging_out_ends_the_session(app: &TestApp) {
     assert!(answer.bytes.is_empty());
     app.refresh(&newest.refresh_token).await.problem(401, "unauthenticated");
     app.refresh(&elsewhere.refresh_token).await.ok(200);
-    // A session that is not there needs no end.
+    // Logging out of an unknown session succeeds.
     log_out(app, &newest.refresh_token).await.ok(204);
     log_out(app, "nobody's").await.ok(204);
     let mistakes = app.post("/api/auth/logout").json(&json!({})).send().await;
     assert_eq!(mistakes.snapshot("logout_without_token").mistakes(), ["refresh_token required"]);
 }
 
-/// The claims of a good token of this user.
+/// The claims of a valid token of this user.
 fn claims(user: &User) -> Value {
     let now = chrono::Utc::now().timestamp();
     json!({
@@ -358,7 +358,7 @@ fn unsigned(header: &Value, claims: &Value, signature: &str) -> String {
     format!("{}.{}.{signature}", part(header), part(claims))
 }
 
-/// Tokens that must not be taken for this user's.
+/// Tokens that must not be accepted for this user.
 fn bad_tokens(user: &User) -> Vec<(&'static str, String)> {
     let now = chrono::Utc::now().timestamp();
     let good = claims(user);
@@ -389,7 +389,7 @@ fn bad_tokens(user: &User) -> Vec<(&'static str, String)> {
 async fn a_token_that_is_not_ours_is_no_token(app: &TestApp) {
     app.connect_directly("nginx refuses headers of more than 8 kB");
     let user = app.sign_up().await;
-    // The claims are as they must be, or nothing below would mean anything.
+    // Check that the claims are valid. Otherwise the test would pass for the wrong reason.
     app.me(&signed(Algorithm::HS256, JWT_SECRET, &claims(&user))).await.ok(200);
     for (what, token) in bad_tokens(&user) {
         let answer = app.me(&token).await;
@@ -495,7 +495,7 @@ async fn a_new_password_ends_every_session(app: &TestApp) {
     let (show, row) = (app.world.soon.0, app.world.row(0));
     let body = json!({ "show_id": show, "seat_id": row[0].0 });
     app.book(&user, "before", &body).await.ok(201);
-    // As an administrator does it from the command line; that the hash is no one's makes no difference here.
+    // An administrator does this on the command line. The hash matches no password, which makes no difference here.
     let email = Email::parse(&user.email).unwrap();
     let hash = PasswordHash("$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$AAAA".into());
     app.backend.stores().users.reset_password(&email, &hash).await.unwrap().unwrap();

@@ -30,7 +30,8 @@ async fn a_seat_map_is_by_row_and_number(app: &TestApp) {
     assert_eq!(places, expected);
 }
 
-/// The claims of the small hall: a seat of the user, one of another, one of the house, one held by the user.
+/// Stores the claims of the small hall: a seat booked by the user, one booked by another user, one blocked by the house, one held by the
+/// user.
 async fn claim_four(app: &TestApp, mine: &User, other: &User) {
     let (show, small) = (app.world.beside, &app.world.small);
     app.book(mine, "mine", &json!({ "show_id": show.0, "seat_id": small[0].id.0 })).await.ok(201);
@@ -152,7 +153,7 @@ async fn a_tag_is_of_content_and_caller(app: &TestApp) {
     app.get(&map).header("if-none-match", &before).send().await.ok(200);
     assert_ne!(tag(Some(&user)).await, after, "the owner sees more than others");
     assert_ne!(tag(Some(&user)).await, tag(Some(&other)).await);
-    // A tag of one caller is not good for another.
+    // The tag of one caller does not match for another caller.
     let owners = tag(Some(&user)).await;
     app.get(&map).header("if-none-match", &owners).send().await.ok(200);
 }
