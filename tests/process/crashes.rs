@@ -1,4 +1,4 @@
-//! The process is killed in the middle of its work.
+//! Killing the process while it works.
 
 use super::storm::{Outcome, Storm};
 use super::support::{Kind, Site};
@@ -27,7 +27,7 @@ async fn a_kill_in_a_storm_loses_nothing_that_was_acknowledged_postgres() {
     a_kill_in_a_storm_loses_nothing_that_was_acknowledged(Kind::Postgres).await;
 }
 
-/// A first start that is cut off anywhere is made good by the next one.
+/// A first start that is killed at any point is completed by the next one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_first_start_that_is_killed_is_finished_by_the_next() {
     for milliseconds in [5, 20, 60, 120, 200, 300] {

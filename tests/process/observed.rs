@@ -1,5 +1,4 @@
-//! What the program tells those who watch it: metrics on a port of their own, traces sent to a collector, and the same
-//! trace ids in its log.
+//! Monitoring: metrics on a separate port, traces exported to a collector, and the same trace ids in the log.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -20,7 +19,7 @@ use crate::metrics::Scrape;
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const CALLER: &str = "00f067aa0ba902b7";
 
-/// A collector on loopback, which takes what it is sent and answers, or never answers.
+/// A collector on loopback, which stores what it receives and responds, or never responds.
 struct Collector {
     endpoint: String,
     taken: Arc<Mutex<Vec<Vec<u8>>>>,
@@ -32,7 +31,7 @@ impl Collector {
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let taken = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&taken);
-        // Ends with the test program.
+        // The thread ends with the test program.
         std::thread::spawn(move || {
             for connection in listener.incoming().map_while(Result::ok) {
                 let kept = Arc::clone(&kept);
@@ -42,7 +41,7 @@ impl Collector {
         Self { endpoint, taken }
     }
 
-    /// All that was taken, as it was sent.
+    /// Returns everything received, unparsed.
     fn bytes(&self) -> Vec<u8> {
         self.taken.lock().unwrap().concat()
     }
@@ -58,7 +57,7 @@ impl Collector {
     }
 }
 
-/// Takes one request of a connection, if there is one more.
+/// Reads one request of a connection. Returns `None` at its end.
 fn take(mut connection: &TcpStream, kept: &Mutex<Vec<Vec<u8>>>, answers: bool) -> Option<()> {
     let mut reader = BufReader::new(connection);
     let mut head = String::new();
@@ -176,7 +175,7 @@ async fn a_request_is_a_span_of_its_callers_trace_and_holds_no_secret() {
     let nowhere = attributes(&own("GET").attributes).get("http.response.status_code").cloned();
     assert_eq!(nowhere.as_deref(), Some("404"));
     assert!(!spans.iter().any(|span| span.name == "GET /api/movies"), "its caller does not keep it");
-    // Who has no trace begins one.
+    // A request without a trace starts a new one.
     let login = spans.iter().find(|span| span.name == "POST /api/auth/login").unwrap();
     assert!(login.parent_span_id.is_empty() && hex::encode(&login.trace_id) != TRACE, "{login:?}");
     let names = ["movies", "shows", "login", "register", "bookings", "(none)"];
@@ -214,7 +213,7 @@ async fn only_a_part_of_the_traces_is_exported_where_so_is_set() {
     for _ in 0..20 {
         server.client.get("/api/movies").await.expect(200);
     }
-    // Its caller keeps the trace, and so do we.
+    // The caller sampled its trace, so the server exports it as well.
     server.client.send(traced(&server, "GET", "/api/theatres", true)).await.expect(200);
     let ended = server.stop();
     let spans = collector.spans();
@@ -231,7 +230,7 @@ async fn only_a_part_of_the_traces_is_exported_where_so_is_set() {
     assert_eq!(ids.len(), 21, "each request has a trace of its own, exported or not");
 }
 
-/// Without any collector; a line that is not the request's own is one of the dependency's.
+/// This needs no collector. A line without the ids of the request would come from a dependency.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_line_of_a_request_has_its_ids() {
     for format in ["json", "pretty"] {
@@ -256,19 +255,19 @@ async fn every_line_of_a_request_has_its_ids() {
     }
 }
 
-/// Spans are lost, and nothing else: no request waits, the log has one line about it, and stopping takes no longer than its bound.
+/// Spans are lost, but nothing else: no request waits, the log has one line about it, and stopping stays within its time limit.
 async fn spans_alone_are_lost(endpoint: &str) {
     let site = Site::embedded().with("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint).with("LOG_FORMAT", "json");
     let server = site.with("RATE_LIMIT", "off").serve();
     let began = Instant::now();
-    // Twice as many as wait to be sent.
+    // Twice as many as the export queue holds.
     for _ in 0..90 {
         let round = (0..100).map(|_| server.client.get("/healthz"));
         for answer in futures::future::join_all(round).await {
             answer.expect(200);
         }
     }
-    // Long enough for two tries to send them.
+    // Long enough for two export attempts.
     while began.elapsed() < Duration::from_secs(11) {
         server.client.get("/healthz").await.expect(200);
         tokio::time::sleep(Duration::from_millis(100)).await;

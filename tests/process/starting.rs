@@ -1,4 +1,4 @@
-//! Starting: what is made, what is told, and what is refused.
+//! Starting: created files, printed messages and rejected settings.
 
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
@@ -40,7 +40,7 @@ async fn a_first_start_makes_all_it_needs_and_tells_how_to_log_in() {
     assert!(!server.client.free_seats(shows[0]).await.is_empty());
 }
 
-/// The address, the documentation and the accounts come first, and no lines of the web framework's own.
+/// The address, the documentation and the accounts are printed first, and the web framework prints nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_lines_of_a_start_are_the_products_own() {
     for (filter, has_framework) in [(None, false), (Some("info"), false), (Some("info,actix_server=info"), true)] {
@@ -72,7 +72,7 @@ async fn a_second_start_keeps_secret_accounts_and_bookings() {
     let server = site.serve();
     assert_eq!(std::fs::read(site.path("data/jwt-secret")).unwrap(), secret);
     assert_eq!(server.demo_account("customer"), (email.clone(), password.clone()));
-    // All but the port is told as before.
+    // Everything except the port is printed as before.
     let accounts = |text: &str| text.lines().skip(2).map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(accounts(&server.greeting), accounts(&greeting));
     server.client.login(&email, &password).await.expect(200);
@@ -184,7 +184,7 @@ fn a_dotenv_file_is_read_literally_from_the_nearest_directory() {
     std::fs::create_dir_all(below.join(".env")).unwrap();
     let text = "\u{feff}# settings\r\nOTEL_SERVICE_NAME=pa$word#1\r\nexport PORT='0' # any\r\nUNKNOWN=1\r\n";
     std::fs::write(site.path(".env"), text).unwrap();
-    // A directory of that name is passed over.
+    // A directory named `.env` is ignored.
     let shown = site.in_directory("below").run(&["check-config"], "").succeeded();
     let line = |name: &str| shown.lines().find(|line| line.starts_with(&format!("{name} "))).expect(&shown).to_owned();
     let dotenv = site.directory.path().canonicalize().unwrap().join(".env").display().to_string();
@@ -204,7 +204,7 @@ fn mistakes_in_settings_name_the_file_and_the_line() {
     refused(b"\xef\xbb\xbf\nPORT=70000\n", &["PORT is 70000", "/.env, line 2"]);
     refused(b"A=1\nB\nC='\n", &["/.env cannot be read: line 2", "/.env cannot be read: line 3"]);
     refused(b"A=1\nB=\xff\n", &["/.env cannot be read: line 2: it is not UTF-8"]);
-    // What some editors and shells call Unicode.
+    // UTF-16, which some editors and shells call Unicode.
     refused(b"\xff\xfeA\0=\x001\0", &["/.env cannot be read: line 1: it is not UTF-8"]);
     std::fs::remove_file(site.path(".env")).unwrap();
     std::fs::write(site.path("settings.toml"), "\u{feff}host = \"127.0.0.1\"\r\nport = 70000\r\n").unwrap();
@@ -305,7 +305,7 @@ async fn migrate_says_who_holds_the_schema_lock_while_it_waits() {
     ended.succeeded();
 }
 
-/// `migrate` by the owner, everything else by a role that can only read and write rows.
+/// The owner runs `migrate`, and a role that can only read and write rows runs everything else.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_role_that_only_reads_and_writes_rows_serves() {
     let site = Site::postgres().await;
@@ -393,7 +393,7 @@ async fn servers_that_migrate_at_once_all_come_up() {
     let token = servers[0].client.sign_up("ana@example.org").await;
     for server in &servers {
         assert_eq!(server.client.get("/readyz").await.expect(200)["dependencies"]["postgresql"], "ok");
-        // One secret: each believes the tokens of the others.
+        // The servers share one secret: each accepts the tokens of the others.
         server.client.get_as(&token, "/api/me").await.expect(200);
     }
 }

@@ -1,16 +1,16 @@
-//! The README's tour, run as it is written.
+//! The README's tour, run exactly as written.
 
 use std::process::Command;
 
 use super::support::{Kind, Site};
 
-/// Where the README says the server is.
+/// The server address in the README.
 const BASE: &str = "http://127.0.0.1:3000";
 
-/// Names a server that was started by somebody else, to run the tour against: `cargo xtask ci` does, for docker/compose.yaml.
+/// The address of a running server to run the tour against. `cargo xtask ci` sets it for docker/compose.yaml.
 const TOUR_BASE: &str = "TOUR_BASE";
 
-/// The shell blocks of the README that are marked `run`.
+/// Returns the shell blocks of the README that are marked `run`.
 fn tour() -> String {
     let readme = include_str!("../../README.md");
     let blocks = readme.split("```sh run\n").skip(1);
@@ -28,7 +28,7 @@ fn the_tour_works_at(base: &str) {
     assert!(script.contains(BASE), "{script}");
     let script = script.replace(BASE, base);
     let directory = tempfile::tempdir().unwrap();
-    // As it is pasted, but ended by the first command that fails.
+    // As pasted into a shell, but stopped at the first command that fails.
     let output =
         Command::new("bash").args(["-euo", "pipefail", "-c", &script]).current_dir(directory.path()).output().unwrap();
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
