@@ -1,4 +1,4 @@
-//! One's own account: changing and deleting it, its sessions, and all that is stored about one.
+//! The caller's account: changing, deleting and exporting it, and its sessions.
 
 use api_actix::wiring::server::RunningServer;
 use futures::future::join_all;
@@ -10,47 +10,47 @@ use serde_json::{Value, json};
 use crate::harness::{Answer, Call, JWT_SECRET, NOBODY, PASSWORD, TestApp, User};
 use crate::openapi::calls_with_a_session;
 
-/// What passwords are changed to.
+/// The password that tests change to.
 const NEW_PASSWORD: &str = "another correct horse";
 
 on_both_stores!(
     a_name_is_changed_and_needs_no_password,
     an_empty_change_changes_nothing,
     another_address_needs_the_password,
-    an_address_that_is_taken_is_refused,
-    every_mistake_of_a_change_is_told_at_once,
+    change_to_a_taken_address_is_refused,
+    all_mistakes_of_a_change_are_reported_together,
     a_new_password_ends_every_other_session,
-    a_new_password_by_a_token_without_a_session_ends_all,
-    ten_new_passwords_at_once_are_one,
+    password_change_by_a_token_without_a_session_ends_all_sessions,
+    of_ten_concurrent_password_changes_one_succeeds,
     wrong_passwords_are_limited_like_failed_logins
         with ["RATE_LIMIT" = "on", "RATE_LIMIT_AUTH_FAILURES_PER_MINUTE" = "3"],
-    a_deleted_account_is_nobodys_and_keeps_its_bookings,
+    deleted_account_is_anonymous_and_keeps_its_bookings,
     deleting_needs_the_password,
-    two_deletions_at_once_are_one,
-    the_last_administrator_stays,
+    of_two_concurrent_deletions_one_succeeds,
+    last_administrator_cannot_be_deleted,
     sessions_are_listed_newest_first,
     sessions_are_paged,
     ending_a_session_ends_its_tokens,
-    a_session_is_its_owners_alone,
+    session_is_visible_only_to_its_owner,
     ending_the_current_session_is_a_logout,
     a_logout_ends_the_access_token_too,
     a_second_use_ends_the_access_tokens_too,
-    an_export_has_all_of_ones_own_and_nothing_else,
-    a_long_export_is_whole,
+    export_contains_all_data_of_the_caller_and_nothing_else,
+    long_export_is_complete,
     keys_are_checked_and_change_nothing,
-    an_ended_session_marks_no_seats,
+    ended_session_does_not_mark_its_seats,
 );
 
 mod two_servers {
     on_postgres!(
         a_new_password_at_one_server_ends_sessions_at_the_other,
-        a_deleted_account_is_gone_at_the_other_server,
-        a_session_that_one_server_ends_is_over_at_the_other_within_a_second,
+        deleted_account_is_refused_at_the_other_server,
+        session_ended_at_one_server_ends_at_the_other_within_a_second,
     );
 
     use super::{
-        a_deleted_account_is_gone_at_the_other_server, a_new_password_at_one_server_ends_sessions_at_the_other,
-        a_session_that_one_server_ends_is_over_at_the_other_within_a_second,
+        a_new_password_at_one_server_ends_sessions_at_the_other, deleted_account_is_refused_at_the_other_server,
+        session_ended_at_one_server_ends_at_the_other_within_a_second,
     };
 }
 
@@ -70,7 +70,7 @@ async fn sessions(app: &TestApp, user: &User) -> Vec<Value> {
     app.get("/api/me/sessions").by(user).send().await.ok(200).list()
 }
 
-/// Returns the session that a user calls in.
+/// Returns the id of the user's current session.
 async fn current(app: &TestApp, user: &User) -> i64 {
     let sessions = sessions(app, user).await;
     let current: Vec<_> = sessions.iter().filter(|session| session["current"] == true).collect();
@@ -82,7 +82,7 @@ fn seat(app: &TestApp, at: usize) -> Value {
     json!({ "show_id": app.world.soon.0, "seat_id": app.world.main[at].id.0 })
 }
 
-/// Every call that shows or changes what is the caller's own is refused, and so is the refresh token.
+/// Checks that every call that shows or changes the caller's own data is refused, and so is the refresh token.
 async fn is_over(app: &TestApp, user: &User) {
     for call in calls_with_a_session(app) {
         call.by(user).send().await.problem(401, "unauthenticated").snapshot("session_ended");
@@ -90,7 +90,7 @@ async fn is_over(app: &TestApp, user: &User) {
     app.refresh(&user.refresh_token).await.problem(401, "unauthenticated");
 }
 
-/// The session goes on: with its token, and with its refresh token.
+/// Checks that the session continues, with its token and with its refresh token.
 async fn goes_on(app: &TestApp, user: &User) -> User {
     app.me(&user.token).await.ok(200);
     app.get("/api/bookings").by(user).send().await.ok(200);
@@ -116,7 +116,7 @@ async fn an_empty_change_changes_nothing(app: &TestApp) {
         json!({ "name": null, "email": null, "password": null }),
         json!({ "current_password": "a guess that must not be told from a hit" }),
         json!({ "role": "admin", "id": 1, "session_generation": 9, "created_at": "2020-01-01T00:00:00Z" }),
-        // Its own address is no other one.
+        // The account's own address is not a change.
         json!({ "email": user.email }),
     ];
     for body in bodies {
@@ -145,26 +145,26 @@ async fn another_address_needs_the_password(app: &TestApp) {
     app.login("ana@example.org", PASSWORD).await.ok(200);
     app.login(&user.email, PASSWORD).await.problem(401, "invalid_credentials");
     let next = goes_on(app, &user).await;
-    // How it is written is a change too.
+    // A change of case is a change too.
     let body = json!({ "email": "ana@example.org", "current_password": PASSWORD });
     assert_eq!(update(app, &next, &body).await.ok(200).json()["email"], "ana@example.org");
     // The former address is free.
     app.register("Eve", &user.email, PASSWORD).await.ok(201);
 }
 
-async fn an_address_that_is_taken_is_refused(app: &TestApp) {
+async fn change_to_a_taken_address_is_refused(app: &TestApp) {
     let (user, other) = (app.sign_up().await, app.sign_up().await);
     let body = json!({ "name": "Eve", "email": other.email.to_uppercase(), "password": NEW_PASSWORD, "current_password": PASSWORD });
     update(app, &user, &body).await.problem(409, "email_taken").snapshot("email_taken_by_another");
     let me = app.me(&user.token).await.ok(200).json();
     assert_eq!((me["name"].as_str(), me["email"].as_str()), (Some("Ana Núñez"), Some(user.email.as_str())));
     app.login(&user.email, PASSWORD).await.ok(200);
-    // Nobody learns of addresses without the password.
+    // Without the password, a caller cannot find out whether an address is taken.
     let body = json!({ "email": other.email, "current_password": "wrong password" });
     update(app, &user, &body).await.problem(403, "forbidden");
 }
 
-async fn every_mistake_of_a_change_is_told_at_once(app: &TestApp) {
+async fn all_mistakes_of_a_change_are_reported_together(app: &TestApp) {
     let user = app.sign_up().await;
     let body = json!({ "name": " ", "email": "nobody", "password": "short", "current_password": 7 });
     let told = update(app, &user, &body).await.mistakes();
@@ -196,7 +196,7 @@ async fn a_new_password_ends_every_other_session(app: &TestApp) {
     assert_eq!(answer.header("cache-control"), Some("no-store"));
     is_over(app, &user).await;
     is_over(app, &tablet).await;
-    // The token that it was changed with is over too: the answer has the next one.
+    // The token used for the change is invalid as well. The response contains its successor.
     app.me(&phone.token).await.problem(401, "unauthenticated").snapshot("session_ended");
     app.book(&phone, "k", &seat(app, 0)).await.problem(401, "unauthenticated").snapshot("session_ended");
     let phone = User { token: answer.json()["token"].as_str().unwrap().to_owned(), ..phone };
@@ -209,7 +209,7 @@ async fn a_new_password_ends_every_other_session(app: &TestApp) {
     goes_on(app, &somebody).await;
 }
 
-/// Returns a token as version 0.1.0 made it.
+/// Creates a token as version 0.1.0 did.
 fn token_without_a_session(user: &User) -> String {
     let now = chrono::Utc::now().timestamp();
     let claims = json!({
@@ -219,7 +219,7 @@ fn token_without_a_session(user: &User) -> String {
     encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(JWT_SECRET.as_bytes())).unwrap()
 }
 
-async fn a_new_password_by_a_token_without_a_session_ends_all(app: &TestApp) {
+async fn password_change_by_a_token_without_a_session_ends_all_sessions(app: &TestApp) {
     let user = app.sign_up().await;
     let former = User { token: token_without_a_session(&user), ..user.clone() };
     app.me(&former.token).await.ok(200);
@@ -233,7 +233,7 @@ async fn a_new_password_by_a_token_without_a_session_ends_all(app: &TestApp) {
     app.login(&user.email, NEW_PASSWORD).await.ok(200);
 }
 
-async fn ten_new_passwords_at_once_are_one(app: &TestApp) {
+async fn of_ten_concurrent_password_changes_one_succeeds(app: &TestApp) {
     let user = app.sign_up().await;
     let change = async |number: usize| {
         let body = json!({ "password": format!("{NEW_PASSWORD} {number}"), "current_password": PASSWORD });
@@ -251,7 +251,7 @@ async fn ten_new_passwords_at_once_are_one(app: &TestApp) {
 async fn wrong_passwords_are_limited_like_failed_logins(app: &TestApp) {
     let (user, other) = (app.sign_up().await, app.sign_up().await);
     let guess = json!({ "password": NEW_PASSWORD, "current_password": "wrong password" });
-    // What needs no password, has none or has the right one counts nothing.
+    // Changes that need no password, changes without one and changes with the right one are not counted.
     for _ in 0..5 {
         update(app, &user, &json!({ "name": "Ana", "current_password": "wrong password" })).await.ok(200);
         update(app, &user, &json!({ "password": NEW_PASSWORD })).await.problem(403, "forbidden");
@@ -261,7 +261,7 @@ async fn wrong_passwords_are_limited_like_failed_logins(app: &TestApp) {
     update(app, &user, &guess).await.problem(403, "forbidden");
     delete(app, &user, "wrong password").await.problem(403, "forbidden");
     app.login(&user.email, "wrong password").await.problem(401, "invalid_credentials");
-    // One limit for all of them, and the right password helps nobody who guesses.
+    // All of them share one limit, and the right password is refused too, so that guessing reveals nothing.
     let right = json!({ "password": NEW_PASSWORD, "current_password": PASSWORD });
     for answer in [
         update(app, &user, &guess).await,
@@ -276,7 +276,7 @@ async fn wrong_passwords_are_limited_like_failed_logins(app: &TestApp) {
     app.me(&user.token).await.ok(200);
 }
 
-async fn a_deleted_account_is_nobodys_and_keeps_its_bookings(app: &TestApp) {
+async fn deleted_account_is_anonymous_and_keeps_its_bookings(app: &TestApp) {
     let user = app.sign_up().await;
     let elsewhere = app.login(&user.email, PASSWORD).await.user();
     let somebody = app.sign_up().await;
@@ -289,25 +289,25 @@ async fn a_deleted_account_is_nobodys_and_keeps_its_bookings(app: &TestApp) {
     app.book(&user, "k", &seat(app, 0)).await.problem(401, "unauthenticated").snapshot("session_ended");
     app.login(&user.email, PASSWORD).await.problem(401, "invalid_credentials");
     assert_eq!(app.footprint().await, before, "no row is gone, none is new");
-    // Nothing says whose it was.
+    // No column identifies the former owner.
     for column in ["name", "email", "email_folded", "password_hash"] {
         let told = format!("SELECT count(*) FROM users WHERE id = {} AND {column} LIKE '%customer%'", user.id);
         assert_eq!(app.backend.count(&told).await, 0, "{column}");
     }
     let named = format!("SELECT count(*) FROM users WHERE id = {} AND name = 'Ana Núñez'", user.id);
     assert_eq!(app.backend.count(&named).await, 0);
-    // What was sold stays sold, and is nobody else's.
+    // The sold seat stays booked, and another user does not see it as their own.
     let sold = app.seat(app.world.soon.0, app.world.main[0].id.0, Some(&somebody)).await;
     assert_eq!((sold["status"].as_str(), sold.get("mine")), (Some("booked"), None));
     let kept = format!("SELECT count(*) FROM bookings WHERE user_id = {} AND status = 'confirmed'", user.id);
     assert_eq!(app.backend.count(&kept).await, 1);
-    // The address is free, and whoever takes it starts with nothing.
+    // The address is free, and a new account with it starts empty.
     let again = app.register("Ana", &user.email, PASSWORD).await.user();
     assert_ne!(again.id, user.id);
     assert!(app.get("/api/bookings").by(&again).send().await.ok(200).list().is_empty());
     is_over(app, &user).await;
     goes_on(app, &somebody).await;
-    // What is left of it can't be signed up as or logged in to.
+    // The remaining row cannot be used to sign up or log in.
     let left = format!("deleted-{}", user.id);
     assert_eq!(app.register("Eve", &left, PASSWORD).await.mistakes(), ["email invalid"]);
     app.login(&left, PASSWORD).await.problem(401, "invalid_credentials");
@@ -327,7 +327,7 @@ async fn deleting_needs_the_password(app: &TestApp) {
     goes_on(app, &user).await;
 }
 
-async fn two_deletions_at_once_are_one(app: &TestApp) {
+async fn of_two_concurrent_deletions_one_succeeds(app: &TestApp) {
     for _ in 0..5 {
         let user = app.sign_up().await;
         let answers = join_all((0..2).map(|_| delete(app, &user, PASSWORD))).await;
@@ -338,7 +338,7 @@ async fn two_deletions_at_once_are_one(app: &TestApp) {
     }
 }
 
-async fn the_last_administrator_stays(app: &TestApp) {
+async fn last_administrator_cannot_be_deleted(app: &TestApp) {
     let (first, second) = (app.sign_up().await, app.sign_up().await);
     app.backend.execute(&format!("UPDATE users SET role = 'admin' WHERE id IN ({}, {})", first.id, second.id)).await;
     delete(app, &first, PASSWORD).await.ok(204);
@@ -361,13 +361,13 @@ async fn sessions_are_listed_newest_first(app: &TestApp) {
     assert_eq!(listed.iter().map(|session| session["current"].clone()).collect::<Vec<_>>(), [false, true]);
     assert!(listed[0]["created_at"].as_str() >= listed[1]["created_at"].as_str());
     assert_eq!(listed[0]["id"], current(app, &phone).await);
-    // A refresh is a use of the same session.
+    // Refreshing continues the same session.
     let next = app.refresh(&user.refresh_token).await.user();
     let used = sessions(app, &next).await;
     assert_eq!((&used[1]["id"], &used[1]["created_at"]), (&listed[1]["id"], &listed[1]["created_at"]));
     assert!(used[1]["last_used_at"].as_str() >= listed[1]["last_used_at"].as_str());
     assert_eq!(used[1]["current"], true);
-    // One that ran out is none.
+    // Expired sessions are not listed.
     let past = app.backend.instant(-60);
     let phone_id = listed[0]["id"].as_i64().unwrap();
     app.backend.execute(&format!("UPDATE refresh_tokens SET expires_at = {past} WHERE session_id = {phone_id}")).await;
@@ -409,7 +409,7 @@ async fn ending_a_session_ends_its_tokens(app: &TestApp) {
     goes_on(app, &user).await;
 }
 
-async fn a_session_is_its_owners_alone(app: &TestApp) {
+async fn session_is_visible_only_to_its_owner(app: &TestApp) {
     let (user, other) = (app.sign_up().await, app.sign_up().await);
     let id = current(app, &user).await;
     end_session(app, &other, id).await.problem(404, "not_found").snapshot("session_not_found");
@@ -448,7 +448,7 @@ async fn a_second_use_ends_the_access_tokens_too(app: &TestApp) {
     is_over(app, &next).await;
 }
 
-async fn an_export_has_all_of_ones_own_and_nothing_else(app: &TestApp) {
+async fn export_contains_all_data_of_the_caller_and_nothing_else(app: &TestApp) {
     let (user, other) = (app.sign_up().await, app.sign_up().await);
     app.login(&user.email, PASSWORD).await.ok(200);
     app.book(&user, "one", &seat(app, 0)).await.ok(201);
@@ -462,7 +462,7 @@ async fn an_export_has_all_of_ones_own_and_nothing_else(app: &TestApp) {
     assert_eq!(answer.header("content-disposition"), Some("attachment; filename=\"my-data.json\""));
     assert_eq!(answer.header("cache-control"), Some("no-store"));
     assert_eq!(answer.header("content-type"), Some("application/json"));
-    // As the API has it everywhere else.
+    // The export uses the same representation as the rest of the API.
     let expected = json!({
         "profile": app.me(&user.token).await.ok(200).json(),
         "sessions": sessions(app, &user).await,
@@ -483,9 +483,9 @@ async fn an_export_has_all_of_ones_own_and_nothing_else(app: &TestApp) {
     assert!(head.bytes.is_empty());
 }
 
-async fn a_long_export_is_whole(app: &TestApp) {
+async fn long_export_is_complete(app: &TestApp) {
     let user = app.sign_up().await;
-    // More than two pages, of both.
+    // Bookings and holds both fill more than two pages.
     let book = async |at: usize| app.book(&user, &format!("key-{at}"), &seat_anywhere(app, at)).await.ok(201);
     join_all((0..110).map(book)).await;
     let rows = (0..110).map(|_| format!("({}, {})", user.id, app.backend.instant(-60))).collect::<Vec<_>>().join(", ");
@@ -514,7 +514,7 @@ async fn a_long_export_is_whole(app: &TestApp) {
     }
 }
 
-/// Returns a seat of one of two shows of sixty seats.
+/// Returns a seat of one of two shows with sixty seats each.
 fn seat_anywhere(app: &TestApp, at: usize) -> Value {
     if at < 60 {
         seat(app, at)
@@ -541,12 +541,12 @@ async fn keys_are_checked_and_change_nothing(app: &TestApp) {
     for call in calls(&user) {
         call.key(&"x".repeat(256)).send().await.problem(400, "idempotency_key_invalid");
     }
-    // The caller comes first, then the key, then the body.
+    // The caller is checked first, then the key, then the body.
     app.call(Method::PATCH, "/api/me").key(" ").json(&json!({})).send().await.problem(401, "unauthenticated");
     let bad = app.call(Method::PATCH, "/api/me").by(&user).key(" ").json(&json!({ "name": 1 }));
     bad.send().await.problem(400, "idempotency_key_invalid");
     assert_eq!(app.me(&user.token).await.json()["name"], "Ana Núñez");
-    // The same key with another request is another request: nothing is kept of the first.
+    // The same key with another request is a separate request: these calls do not store keys.
     for name in ["Ana", "Eve", "Ana"] {
         let call = app.call(Method::PATCH, "/api/me").by(&user).key("a-key").json(&json!({ "name": name }));
         let answer = call.send().await.ok(200);
@@ -555,7 +555,7 @@ async fn keys_are_checked_and_change_nothing(app: &TestApp) {
     assert_eq!(app.rows("idempotency_keys").await, 0);
 }
 
-async fn an_ended_session_marks_no_seats(app: &TestApp) {
+async fn ended_session_does_not_mark_its_seats(app: &TestApp) {
     let user = app.sign_up().await;
     let phone = app.login(&user.email, PASSWORD).await.user();
     app.book(&user, "k", &seat(app, 0)).await.ok(201);
@@ -566,7 +566,7 @@ async fn an_ended_session_marks_no_seats(app: &TestApp) {
     assert_eq!(mine(&user).await, true);
 }
 
-/// Returns a call's answer at another server.
+/// Sends a call to another server.
 async fn at(
     app: &TestApp,
     other: &RunningServer,
@@ -586,14 +586,14 @@ async fn a_new_password_at_one_server_ends_sessions_at_the_other(app: &TestApp) 
     let other = app.another_server().await;
     let user = app.sign_up().await;
     let phone = app.login(&user.email, PASSWORD).await.user();
-    // Both servers have just found both sessions to last.
+    // Both servers have just cached both sessions as live.
     for user in [&user, &phone] {
         app.me(&user.token).await.ok(200);
         at(app, &other, Method::GET, "/api/me", user, None).await.ok(200);
     }
     let body = json!({ "password": NEW_PASSWORD, "current_password": PASSWORD });
     let answer = update(app, &user, &body).await.ok(200);
-    // At once, because these look at the account: what is the caller's own, and every booking.
+    // These end at once, because they read the account: the caller's own data, and every booking.
     for path in ["/api/me", "/api/bookings", "/api/bookings/1", "/api/me/export"] {
         at(app, &other, Method::GET, path, &phone, None).await.problem(401, "unauthenticated");
     }
@@ -610,7 +610,7 @@ async fn a_new_password_at_one_server_ends_sessions_at_the_other(app: &TestApp) 
     other.stop().await.unwrap();
 }
 
-async fn a_deleted_account_is_gone_at_the_other_server(app: &TestApp) {
+async fn deleted_account_is_refused_at_the_other_server(app: &TestApp) {
     let other = app.another_server().await;
     let user = app.sign_up().await;
     at(app, &other, Method::GET, "/api/me", &user, None).await.ok(200);
@@ -624,15 +624,15 @@ async fn a_deleted_account_is_gone_at_the_other_server(app: &TestApp) {
     other.stop().await.unwrap();
 }
 
-async fn a_session_that_one_server_ends_is_over_at_the_other_within_a_second(app: &TestApp) {
+async fn session_ended_at_one_server_ends_at_the_other_within_a_second(app: &TestApp) {
     let other = app.another_server().await;
     let user = app.sign_up().await;
     let phone = app.login(&user.email, PASSWORD).await.user();
     at(app, &other, Method::GET, "/api/me", &phone, None).await.ok(200);
     end_session(app, &user, current(app, &phone).await).await.ok(204);
-    // What writes to claims looks at the session itself.
+    // Commands that write claims read the session itself.
     at(app, &other, Method::POST, "/api/bookings", &phone, Some(&seat(app, 0))).await.problem(401, "unauthenticated");
-    // What it found before is good for a second there. Waited for longer, so that a slow machine changes nothing.
+    // The cached session is valid there for a second. The test waits longer, so that a slow machine makes no difference.
     tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
     at(app, &other, Method::GET, "/api/me", &phone, None)
         .await

@@ -1,4 +1,4 @@
-//! Requests that are not as they must be: each is told what is wrong, and changes nothing.
+//! Invalid requests: each gets a description of its mistakes, and changes nothing.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -9,33 +9,33 @@ use crate::harness::{Answer, Call, PASSWORD, TestApp, User};
 use crate::openapi::operations;
 
 on_both_stores!(
-    what_is_no_json_is_malformed,
-    a_body_that_is_no_object_is_refused,
-    every_missing_field_is_told_at_once,
-    fields_of_the_wrong_type_are_told,
-    texts_that_do_not_fit_are_told,
-    texts_that_just_fit_are_taken,
-    ids_that_are_none_are_told,
-    lists_of_seats_that_are_none_are_told,
+    body_that_is_not_json_is_malformed,
+    body_that_is_not_an_object_is_refused,
+    all_missing_fields_are_reported_together,
+    fields_of_the_wrong_type_are_reported,
+    texts_outside_their_limits_are_reported,
+    texts_at_their_limits_are_accepted,
+    invalid_ids_are_reported,
+    invalid_seat_lists_are_reported,
     unknown_fields_are_ignored,
     other_media_types_are_refused,
-    a_body_of_five_megabytes_is_refused_readably,
-    a_body_that_is_announced_and_too_large_is_refused,
-    ids_in_paths_that_are_none_are_told,
-    parameters_that_are_none_are_told,
-    every_wrong_parameter_is_told_at_once,
-    cursors_that_are_none_are_told,
+    body_of_five_megabytes_is_refused_with_a_readable_response,
+    announced_body_that_is_too_large_is_refused,
+    invalid_ids_in_paths_are_reported,
+    invalid_parameters_are_reported,
+    all_invalid_parameters_are_reported_together,
+    invalid_cursors_are_reported,
     unknown_parameters_are_ignored,
 );
 
-/// Checks that whatever `requests` does changes nothing.
+/// Checks that `requests` changes nothing.
 async fn without_a_trace(app: &TestApp, requests: impl AsyncFnOnce()) {
     let before = app.footprint().await;
     requests().await;
     assert_eq!(app.footprint().await, before, "a refused request has changed something");
 }
 
-/// Returns the calls with a body, ready for one.
+/// Returns the calls that take a body, without one.
 fn calls_with_a_body(app: &TestApp, user: &User) -> Vec<Call> {
     vec![
         app.post("/api/auth/register"),
@@ -47,7 +47,7 @@ fn calls_with_a_body(app: &TestApp, user: &User) -> Vec<Call> {
     ]
 }
 
-async fn what_is_no_json_is_malformed(app: &TestApp) {
+async fn body_that_is_not_json_is_malformed(app: &TestApp) {
     let user = app.sign_up().await;
     let deep_list = format!("{{\"name\":{}{}}}", "[".repeat(5_000), "]".repeat(5_000));
     let deep_object = format!("{}1{}", "{\"a\":".repeat(5_000), "}".repeat(5_000));
@@ -84,7 +84,7 @@ async fn what_is_no_json_is_malformed(app: &TestApp) {
     answer.snapshot("malformed_json");
 }
 
-async fn a_body_that_is_no_object_is_refused(app: &TestApp) {
+async fn body_that_is_not_an_object_is_refused(app: &TestApp) {
     let user = app.sign_up().await;
     without_a_trace(app, async || {
         for body in [json!([]), json!(null), json!("text"), json!(1), json!(true), json!([{ "name": "Ana" }])] {
@@ -100,7 +100,7 @@ async fn register(app: &TestApp, body: &Value) -> Answer {
     app.post("/api/auth/register").json(body).send().await
 }
 
-async fn every_missing_field_is_told_at_once(app: &TestApp) {
+async fn all_missing_fields_are_reported_together(app: &TestApp) {
     let user = app.sign_up().await;
     without_a_trace(app, async || {
         for nothing in [json!({}), json!({ "name": null, "email": null, "password": null })] {
@@ -123,7 +123,7 @@ async fn every_missing_field_is_told_at_once(app: &TestApp) {
     .await;
 }
 
-async fn fields_of_the_wrong_type_are_told(app: &TestApp) {
+async fn fields_of_the_wrong_type_are_reported(app: &TestApp) {
     let user = app.sign_up().await;
     without_a_trace(app, async || {
         for wrong in [json!(1), json!(true), json!(["Ana"]), json!({ "a": 1 }), json!(1.5)] {
@@ -149,7 +149,7 @@ fn sign_up_body(field: &str, value: &str) -> Value {
     body
 }
 
-async fn texts_that_do_not_fit_are_told(app: &TestApp) {
+async fn texts_outside_their_limits_are_reported(app: &TestApp) {
     let long = "x".repeat(10_000);
     let too_long_name = "ß".repeat(101);
     let too_long_email = format!("{}@example.org", "x".repeat(243));
@@ -200,7 +200,7 @@ async fn texts_that_do_not_fit_are_told(app: &TestApp) {
     .await;
 }
 
-async fn texts_that_just_fit_are_taken(app: &TestApp) {
+async fn texts_at_their_limits_are_accepted(app: &TestApp) {
     let longest_email = format!("{}@example.org", "x".repeat(242));
     let longest_name = "ß".repeat(100);
     for (field, value) in [("name", longest_name.as_str()), ("email", &longest_email), ("password", "12345678")] {
@@ -213,7 +213,7 @@ async fn texts_that_just_fit_are_taken(app: &TestApp) {
             assert_eq!(made[field], value);
         }
     }
-    // What no name can hurt: it is stored and told as it is.
+    // Names with special characters are stored and returned unchanged.
     for name in ["Robert'); DROP TABLE users;--", "<script>alert(1)</script>", "%s%n", "{{7*7}}", "👩‍👩‍👧"]
     {
         let email = format!("n{}@example.org", name.len());
@@ -222,7 +222,7 @@ async fn texts_that_just_fit_are_taken(app: &TestApp) {
     }
 }
 
-/// JSON that is no id, with the mistake that is told.
+/// JSON values that are not ids, with the expected mistake.
 const NO_IDS: [(&str, &str); 17] = [
     ("0", "out_of_range"),
     ("-1", "out_of_range"),
@@ -243,7 +243,7 @@ const NO_IDS: [(&str, &str); 17] = [
     ("\"\\u0000\"", "wrong_type"),
 ];
 
-async fn ids_that_are_none_are_told(app: &TestApp) {
+async fn invalid_ids_are_reported(app: &TestApp) {
     let user = app.sign_up().await;
     let (show, seat) = (app.world.soon.0, app.world.main[0].id.0);
     let book = async |text: String| {
@@ -260,14 +260,14 @@ async fn ids_that_are_none_are_told(app: &TestApp) {
             let in_list = book(format!("{{\"show_id\":{show},\"seat_ids\":[{seat},{wrong}]}}")).await;
             assert_eq!(in_list, [format!("seat_ids[1] {code}")], "{wrong}");
         }
-        // Larger than any number: whether that is JSON can be argued, that it is no seat can't.
+        // Larger than any number. Parsers may or may not accept it as JSON, but it is no seat either way.
         let beyond = format!("{{\"show_id\":{show},\"seat_id\":1e999}}");
         app.post("/api/bookings").by(&user).key("k").body("application/json", beyond).send().await.ok(400);
     })
     .await;
 }
 
-async fn lists_of_seats_that_are_none_are_told(app: &TestApp) {
+async fn invalid_seat_lists_are_reported(app: &TestApp) {
     let user = app.sign_up().await;
     let (show, seat) = (app.world.soon.0, app.world.main[0].id.0);
     let book = async |seats: Value| app.book(&user, "k", &json!({ "show_id": show, "seat_ids": seats })).await;
@@ -321,7 +321,7 @@ async fn other_media_types_are_refused(app: &TestApp) {
             }
         }
         for call in calls_with_a_body(app, &user) {
-            // No body and no type.
+            // Neither a body nor a content type.
             call.send().await.problem(415, "unsupported_media_type").snapshot("unsupported_media_type");
         }
         for call in calls_with_a_body(app, &user) {
@@ -336,7 +336,7 @@ async fn other_media_types_are_refused(app: &TestApp) {
     }
 }
 
-async fn a_body_of_five_megabytes_is_refused_readably(app: &TestApp) {
+async fn body_of_five_megabytes_is_refused_with_a_readable_response(app: &TestApp) {
     app.connect_directly("nginx refuses bodies of more than 1 MB");
     let user = app.sign_up().await;
     let large = |byte: u8| {
@@ -351,7 +351,7 @@ async fn a_body_of_five_megabytes_is_refused_readably(app: &TestApp) {
                 answer.problem(413, "payload_too_large").snapshot("payload_too_large");
             }
         }
-        // Those that don't read a body have their answer read too.
+        // Calls that do not read a body still get their response delivered.
         let json = "application/json";
         let nobody = app.post("/api/bookings").key("k").body(json, large(b'x')).send().await;
         nobody.problem(401, "unauthenticated");
@@ -369,7 +369,7 @@ async fn a_body_of_five_megabytes_is_refused_readably(app: &TestApp) {
     app.me(&user.token).await.ok(200);
 }
 
-async fn a_body_that_is_announced_and_too_large_is_refused(app: &TestApp) {
+async fn announced_body_that_is_too_large_is_refused(app: &TestApp) {
     let mut body = sign_up_body("name", "Ana").to_string().into_bytes();
     body.resize(64 * 1024, b' ');
     app.post("/api/auth/register").body("application/json", body.clone()).send().await.ok(201);
@@ -380,7 +380,7 @@ async fn a_body_that_is_announced_and_too_large_is_refused(app: &TestApp) {
     .await;
 }
 
-async fn ids_in_paths_that_are_none_are_told(app: &TestApp) {
+async fn invalid_ids_in_paths_are_reported(app: &TestApp) {
     app.connect_directly("nginx refuses `%00`");
     let user = app.sign_up().await;
     without_a_trace(app, async || {
@@ -408,7 +408,7 @@ async fn ids_in_paths_that_are_none_are_told(app: &TestApp) {
         ] {
             for operation in operations() {
                 for parameter in operation.path_parameters() {
-                    // A hold's id is a text, and a malformed one is treated as unknown.
+                    // A hold id is a text, and a malformed one is treated as unknown.
                     if parameter != "hold_id" {
                         let call = operation.call(app, &[(parameter, wrong.to_owned())].into());
                         let mistakes = call.by(&user).key("a-key").send().await.mistakes();
@@ -426,7 +426,7 @@ async fn told(app: &TestApp, user: &User, path: &str) -> Vec<String> {
     app.get(path).by(user).send().await.mistakes()
 }
 
-async fn parameters_that_are_none_are_told(app: &TestApp) {
+async fn invalid_parameters_are_reported(app: &TestApp) {
     app.connect_directly("nginx refuses request lines of more than 8 kB");
     let user = app.sign_up().await;
     let shows = format!("/api/movies/{}/shows", app.get("/api/movies").send().await.column("id")[0]);
@@ -482,14 +482,14 @@ async fn parameters_that_are_none_are_told(app: &TestApp) {
             assert_eq!(told(app, &user, &path).await, [format!("{name} invalid_character")], "{wrong}");
         }
     }
-    // Bytes that are no UTF-8 are answered, and never by a failure.
+    // Bytes that are not UTF-8 are answered, and never by a 5xx status.
     for name in ["search", "genre", "limit", "cursor", "date"] {
         let answer = app.get(&format!("/api/movies?{name}=%FF%FE")).send().await;
         assert!(matches!(answer.status, 200 | 400), "{answer:?}");
     }
 }
 
-async fn every_wrong_parameter_is_told_at_once(app: &TestApp) {
+async fn all_invalid_parameters_are_reported_together(app: &TestApp) {
     let path = "/api/shows?movie_id=x&theatre_id=0&date=2026-02-30&from=a&to=b&include_past=c&limit=0&cursor=d";
     let answer = app.get(path).send().await.snapshot("query_with_mistakes");
     let mut told = answer.mistakes();
@@ -500,7 +500,7 @@ async fn every_wrong_parameter_is_told_at_once(app: &TestApp) {
     assert_eq!(told, expected);
 }
 
-async fn cursors_that_are_none_are_told(app: &TestApp) {
+async fn invalid_cursors_are_reported(app: &TestApp) {
     app.connect_directly("nginx refuses request lines of more than 8 kB");
     let user = app.sign_up().await;
     let packed = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
@@ -530,7 +530,7 @@ async fn cursors_that_are_none_are_told(app: &TestApp) {
             let path = format!("{list}?cursor={cursor}");
             assert_eq!(told(app, &user, &path).await, ["cursor invalid"], "{path}");
         }
-        // One that nobody was given, at the ends of what there is: an answer like any other.
+        // A cursor that the server never issued, with extreme values, is answered like any other.
         let kind = list.rsplit('/').next().unwrap();
         for place in [json!([kind, "\u{10ffff}", i64::MAX]), json!([kind, "", i64::MIN]), json!([kind, 0, 0])] {
             let answer = app.get(&format!("{list}?cursor={}", packed(place))).by(&user).send().await;

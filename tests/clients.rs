@@ -1,4 +1,4 @@
-//! The clients of the API that this one replaces: their calls, in their order, go on working.
+//! Clients of the former API still work: their calls, in their order.
 
 use chrono::DateTime;
 use port_contracts::world::STALKER;
@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 
 use crate::harness::{Answer, Call, ORIGIN, PASSWORD, TestApp};
 
-on_both_stores!(a_page_of_the_former_api_goes_on_working, a_page_shows_what_went_wrong);
+on_both_stores!(page_of_the_former_api_still_works, page_shows_the_error_message);
 
-/// What axios sends from a page.
+/// Adds the headers that axios sends from a page.
 fn from_the_page(call: Call) -> Call {
     call.header("origin", ORIGIN)
         .header("referer", format!("{ORIGIN}/"))
@@ -19,7 +19,7 @@ fn from_the_page(call: Call) -> Call {
         .header("user-agent", "Mozilla/5.0")
 }
 
-/// Asks as a browser does before a call that is not simple, and checks that the browser would go on.
+/// Sends a preflight request as a browser does, and checks that the browser would continue.
 async fn preflight(app: &TestApp, path: &str, method: &str, headers: &str) {
     let call = app.call(Method::OPTIONS, path).header("origin", ORIGIN).header("access-control-request-method", method);
     let answer = call.header("access-control-request-headers", headers).send().await;
@@ -30,7 +30,7 @@ async fn preflight(app: &TestApp, path: &str, method: &str, headers: &str) {
     assert!(headers.split(',').all(|name| allowed.contains(&name.to_owned())), "{answer:?}");
 }
 
-/// Sends a call from the page, and checks that the page gets to read the answer.
+/// Sends a call from the page, and checks that the page may read the response.
 async fn send(call: Call) -> Answer {
     let answer = from_the_page(call).send().await;
     assert_eq!(answer.header("access-control-allow-origin"), Some(ORIGIN), "{answer:?}");
@@ -42,7 +42,7 @@ async fn post(app: &TestApp, path: &str, body: &Value) -> Answer {
     send(app.post(path).json(body)).await
 }
 
-async fn a_page_of_the_former_api_goes_on_working(app: &TestApp) {
+async fn page_of_the_former_api_still_works(app: &TestApp) {
     let new = json!({ "name": "Ana", "email": "ana@example.org", "password": PASSWORD });
     post(app, "/api/auth/register", &new).await.ok(201);
     let login =
@@ -58,7 +58,7 @@ async fn a_page_of_the_former_api_goes_on_working(app: &TestApp) {
     assert!(DateTime::parse_from_rfc3339(show["start_time"].as_str().unwrap()).is_ok(), "{show}");
     assert!(show["theatre_name"].is_string(), "{show}");
 
-    // Each show has a map of its own: what is booked for one is to be had for another.
+    // Each show has its own seat map: a seat booked in one show is free in another.
     let map = format!("/api/shows/{}/seats", show["id"]);
     preflight(app, &map, "GET", "authorization").await;
     let seats = send(app.get(&map).token(&token)).await.ok(200).list();
@@ -81,8 +81,8 @@ async fn a_page_of_the_former_api_goes_on_working(app: &TestApp) {
     assert_eq!(history[0]["movie_title"], STALKER);
 }
 
-/// The former clients show `message`, whatever went wrong.
-async fn a_page_shows_what_went_wrong(app: &TestApp) {
+/// The former clients show `message` of every error.
+async fn page_shows_the_error_message(app: &TestApp) {
     let user = app.sign_up().await;
     let (show, seat) = (app.world.soon.0, app.world.main[0].id.0);
     let body = json!({ "show_id": show, "seat_id": seat });

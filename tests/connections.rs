@@ -1,4 +1,4 @@
-//! Connections on raw sockets: where requests end, which response belongs to which request, and what is no request.
+//! Connections on raw sockets: request framing, the order of responses, and malformed requests.
 
 use std::time::{Duration, Instant};
 
@@ -10,16 +10,16 @@ use tokio::net::TcpStream;
 use crate::harness::TestApp;
 
 on_both_stores!(
-    a_pipelined_head_changes_no_other_response,
+    pipelined_head_changes_no_other_response,
     a_pipelined_head_keeps_the_body_of_a_booking,
     pipelined_requests_are_answered_in_order,
     requests_may_arrive_in_any_pieces,
     malformed_requests_are_refused_with_a_problem,
     malformed_chunks_end_the_connection,
-    a_request_to_continue_is_answered,
+    expect_100_continue_is_answered,
     upgrade_requests_are_answered_and_the_connection_closed,
-    a_refusal_is_read_by_a_client_that_still_sends,
-    an_answer_is_read_by_a_client_that_sends_more,
+    client_that_is_still_sending_reads_the_refusal,
+    client_that_sends_extra_bytes_reads_the_response,
     late_requests_are_refused_with_a_problem,
     idle_connections_end_after_keep_alive with ["KEEP_ALIVE" = "1s"],
 );
@@ -53,7 +53,7 @@ impl Response {
     }
 }
 
-/// A connection of a client that frames what it reads, and keeps what comes after.
+/// A client connection that frames the responses and keeps the bytes that follow.
 struct Client {
     stream: TcpStream,
     read: Vec<u8>,
@@ -72,7 +72,7 @@ impl Client {
         self.stream.read_buf(&mut self.read).await.unwrap() > 0
     }
 
-    /// Returns the next response, which has no body if the request was HEAD.
+    /// Reads the next response, which has no body if the request was HEAD.
     async fn response(&mut self, is_head: bool) -> Response {
         let end = loop {
             if let Some(end) = self.read.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
@@ -98,7 +98,7 @@ impl Client {
         response
     }
 
-    /// Everything is read: the server closes.
+    /// Checks that the server closes the connection after everything has been read.
     async fn is_closed(&mut self) {
         assert!(!self.more().await, "{:?}", String::from_utf8_lossy(&self.read));
         assert_eq!(String::from_utf8_lossy(&self.read), "");
@@ -116,7 +116,7 @@ fn with_body(path: &str, headers: &str, body: &str) -> String {
     )
 }
 
-async fn a_pipelined_head_changes_no_other_response(app: &TestApp) {
+async fn pipelined_head_changes_no_other_response(app: &TestApp) {
     let mut client = Client::connect(app).await;
     for _ in 0..8 {
         let (get, head, last) = (request("GET", "/readyz"), request("HEAD", "/healthz"), request("GET", "/healthz"));
@@ -199,7 +199,7 @@ async fn malformed_requests_are_refused_with_a_problem(app: &TestApp) {
         (format!("GET / HTTP/1.1\r\nHost: x\r\n{many}\r\n"), 431, "headers_too_large"),
     ];
     for (text, status, code) in cases {
-        // Alone, and behind requests that are answered first.
+        // Alone, and after requests that are answered first.
         for before in [0, 2] {
             let mut client = Client::connect(app).await;
             client.send(request("GET", "/readyz").repeat(before) + &text).await;
@@ -230,7 +230,7 @@ async fn malformed_chunks_end_the_connection(app: &TestApp) {
     }
 }
 
-async fn a_request_to_continue_is_answered(app: &TestApp) {
+async fn expect_100_continue_is_answered(app: &TestApp) {
     let mut client = Client::connect(app).await;
     let whole = with_body("/api/auth/refresh", "Expect: 100-continue\r\n", "{\"refresh_token\":\"x\"}");
     let (head, body) = whole.split_once("\r\n\r\n").unwrap();
@@ -242,7 +242,7 @@ async fn a_request_to_continue_is_answered(app: &TestApp) {
 }
 
 async fn upgrade_requests_are_answered_and_the_connection_closed(app: &TestApp) {
-    // What follows is not HTTP: it is not read as a request, and the connection ends.
+    // The bytes that follow are not HTTP: they are not read as a request, and the connection ends.
     for (start, status) in [
         ("GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n", 200),
         ("POST /api/auth/login HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n\r\n", 415),
@@ -263,7 +263,7 @@ async fn upgrade_requests_are_answered_and_the_connection_closed(app: &TestApp) 
     assert_eq!(client.response(false).await.status, 200);
 }
 
-async fn a_refusal_is_read_by_a_client_that_still_sends(app: &TestApp) {
+async fn client_that_is_still_sending_reads_the_refusal(app: &TestApp) {
     let mut client = Client::connect(app).await;
     client.send(format!("GET / HTTP/1.1\r\nHost: x\r\nX: {}", "x".repeat(200_000))).await;
     tokio::time::sleep(Duration::from_millis(200)).await;
@@ -272,7 +272,7 @@ async fn a_refusal_is_read_by_a_client_that_still_sends(app: &TestApp) {
     client.is_closed().await;
 }
 
-async fn an_answer_is_read_by_a_client_that_sends_more(app: &TestApp) {
+async fn client_that_sends_extra_bytes_reads_the_response(app: &TestApp) {
     let mut client = Client::connect(app).await;
     let last = "GET /api/movies HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
     client.send(last.to_owned() + &request("GET", "/healthz").repeat(2_000)).await;

@@ -1,4 +1,4 @@
-//! The documents: reference pages are what the code says, links lead somewhere, names of tests exist, and marked commands run
+//! The documents: reference pages are those generated from the code, links have targets, named tests exist, and marked commands run
 //! (`process::tour`).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,7 +41,7 @@ fn cell(text: &str) -> String {
 }
 
 #[test]
-fn errors_page_is_what_the_code_says() {
+fn errors_page_matches_the_code() {
     let rows = Code::ALL.iter().map(|code| {
         format!(
             "| {} | `{}` | {} | {} |\n",
@@ -61,7 +61,7 @@ fn errors_page_is_what_the_code_says() {
 }
 
 #[test]
-fn settings_page_is_what_the_code_says() {
+fn settings_page_matches_the_code() {
     let introduction = "Settings come from the environment, then from `.env` in the current directory or one above it, then from the TOML \
         file of `--config`: the first source that has a setting wins. In the file, names are lower-case (`port = 8080`), and unknown \
         names are errors. An empty value counts as absent. All errors are reported at once, one a line, and the program exits with 2. \
@@ -82,7 +82,7 @@ fn settings_page_is_what_the_code_says() {
 }
 
 #[test]
-fn command_line_page_is_what_the_code_says() {
+fn command_line_page_matches_the_code() {
     let help = commands::reference().into_iter();
     let body: String = help.map(|(command, help)| format!("## {command}\n\n```text\n{help}\n```\n\n")).collect();
     let introduction = "The exit code is 0 after success, 2 after an error in the settings or arguments, and 1 after any other failure, which is \
@@ -92,7 +92,7 @@ fn command_line_page_is_what_the_code_says() {
 }
 
 #[test]
-fn metrics_page_is_what_the_code_says() {
+fn metrics_page_matches_the_code() {
     let text = Metrics::reference().unwrap();
     let described = |mark: &str| -> BTreeMap<String, String> {
         let lines = text.lines().filter_map(|line| line.strip_prefix(mark)?.split_once(' '));
@@ -143,7 +143,7 @@ fn prose(text: &str) -> Vec<&str> {
     text.lines().filter(is_prose).collect()
 }
 
-/// Returns the anchors of a page's headings, as GitHub makes them.
+/// Returns the anchors of a page's headings, as GitHub generates them.
 fn anchors(text: &str) -> BTreeSet<String> {
     let headings = prose(text).into_iter().filter(|line| line.starts_with('#'));
     let anchor = |heading: &str| -> String {
@@ -154,14 +154,14 @@ fn anchors(text: &str) -> BTreeSet<String> {
     headings.map(anchor).collect()
 }
 
-/// Returns the targets of the links in a text: what is between `](` and `)`.
+/// Returns the targets of the links in a text: the parts between `](` and `)`.
 fn links(text: &str) -> Vec<String> {
     let targets = prose(text).into_iter().flat_map(|line| line.split("](").skip(1));
     targets.filter_map(|rest| rest.split(')').next()).map(str::to_owned).collect()
 }
 
 #[test]
-fn every_relative_link_leads_to_a_file_and_a_heading() {
+fn every_relative_link_has_a_target() {
     let mut checked = 0;
     for page in pages() {
         let text = fs::read_to_string(&page).unwrap();

@@ -1,4 +1,4 @@
-//! The real server in this process, on a port that the system picks and a store of its own, with verbs for the API.
+//! A real server in this process, on a port that the system picks and with its own store, and a client for the API.
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
@@ -26,13 +26,13 @@ use tokio_postgres::NoTls;
 use crate::openapi;
 use crate::proxies::{self, PROXY_ADDRESS, Proxy};
 
-/// What signs the access tokens of these servers.
+/// The secret that signs the access tokens of these servers.
 pub const JWT_SECRET: &str = "a secret of these tests, 0123456789abcdef";
-/// Everybody's password.
+/// The password of every user.
 pub const PASSWORD: &str = "correct horse battery";
-/// A page that may call from a browser, because nobody has said otherwise.
+/// An origin that is allowed by default.
 pub const ORIGIN: &str = "http://localhost:5173";
-/// An id that nothing has.
+/// An id that does not exist.
 pub const NOBODY: i64 = i64::MAX;
 
 /// The tables that requests can write to.
@@ -47,11 +47,11 @@ const WRITTEN_TABLES: [&str; 9] = [
     "idempotency_keys",
     "outbox",
 ];
-/// How long a case may take before it counts as hung.
+/// The time after which a case counts as hung.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// Makes `sqlite::case` and `postgres::case` of each `async fn case(app: &TestApp)`. Settings that differ from those of
-/// the other servers stand behind it: `case with ["RATE_LIMIT" = "on"]`.
+/// Creates `sqlite::case` and `postgres::case` for each `async fn case(app: &TestApp)`. Settings that differ from the defaults of the
+/// tests follow the case: `case with ["RATE_LIMIT" = "on"]`.
 macro_rules! on_both_stores {
     ($($case:ident $(with [$($name:literal = $value:literal),*])?),* $(,)?) => {
         mod sqlite {
@@ -69,7 +69,7 @@ macro_rules! on_both_stores {
     )*};
 }
 
-/// Makes `postgres::case` alone: for what only a store that is a server of its own can do.
+/// Creates `postgres::case` only, for behaviour that needs a database server.
 macro_rules! on_postgres {
     ($($case:ident),* $(,)?) => {
         mod postgres {
@@ -78,8 +78,8 @@ macro_rules! on_postgres {
     };
 }
 
-/// Makes `postgres::case` alone, for cases that take the database away and expect it back at once. No PgBouncer is in between: it refuses
-/// logins for `server_login_retry` (15 s) after one that failed.
+/// Creates `postgres::case` only, for cases that stop the database and expect it back at once. PgBouncer is bypassed: it refuses logins
+/// for `server_login_retry` (15 s) after a failed one.
 macro_rules! on_postgres_without_pooler {
     ($($case:ident),* $(,)?) => {
         mod postgres {$(
@@ -91,17 +91,16 @@ macro_rules! on_postgres_without_pooler {
     };
 }
 
-/// Which store a server has.
+/// The kind of store of a server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum StoreKind {
-    /// The embedded one.
+    /// The embedded store.
     Sqlite,
-    /// PostgreSQL.
     Postgres,
 }
 
 impl StoreKind {
-    /// Returns the proxy in front of servers with this store, where tests go through proxies.
+    /// Returns the proxy in front of servers with this store, for test runs through proxies.
     fn proxy(self) -> proxies::Kind {
         match self {
             Self::Sqlite => proxies::Kind::Nginx,
@@ -110,12 +109,12 @@ impl StoreKind {
     }
 }
 
-/// Runs a case against a server of its own, and stops the server however the case ends.
+/// Runs a case against its own server, and stops the server also if the case panics.
 pub async fn run(kind: StoreKind, settings: &[(&'static str, &str)], case: impl AsyncFnOnce(&TestApp)) {
     run_on(TestApp::start(kind, settings, proxies::is_pooler_wanted()).await, case).await;
 }
 
-/// Runs a case against a server that is connected to PostgreSQL itself.
+/// Runs a case against a server that connects to PostgreSQL directly.
 pub async fn run_without_pooler(case: impl AsyncFnOnce(&TestApp)) {
     run_on(TestApp::start(StoreKind::Postgres, &[], false).await, case).await;
 }
@@ -130,13 +129,13 @@ async fn run_on(app: TestApp, case: impl AsyncFnOnce(&TestApp)) {
     backend.remove().await;
 }
 
-/// A store's place: what is gone when the case is over, or when the tests' database server is.
+/// The location of a store. It is deleted with the case, or with the tests' database server.
 enum Place {
     Directory(TempDir),
     Database(TestDatabase),
 }
 
-/// A store of one's own, beside the server that uses it.
+/// A store with access that bypasses the server.
 pub struct Backend {
     place: Place,
     stores: Stores,
@@ -149,7 +148,7 @@ impl Backend {
         Self { place, stores }
     }
 
-    /// Takes the store away. A directory goes by itself.
+    /// Deletes the store. A directory is deleted when it is dropped.
     async fn remove(self) {
         if let Place::Database(database) = &self.place {
             let server = std::env::var(TEST_DATABASE_URL).unwrap();
@@ -158,7 +157,7 @@ impl Backend {
         }
     }
 
-    /// Returns the PostgreSQL database.
+    /// Returns the PostgreSQL database. Panics on SQLite.
     pub fn database(&self) -> &TestDatabase {
         match &self.place {
             Place::Database(database) => database,
@@ -167,10 +166,10 @@ impl Backend {
     }
 }
 
-/// What the server sends is what the cases look at: nothing is unpacked, nothing followed.
+/// Returns a builder for a client that neither decompresses bodies nor follows redirects, because cases check the raw responses.
 pub fn http_client() -> reqwest::ClientBuilder {
-    // The server closes a connection that was idle for five seconds, and one that never had a request after ten: a request that is
-    // sent at that very moment has no answer.
+    // The server closes a connection that was idle for five seconds, and one that never had a request after ten: a request that is sent
+    // at that very moment gets no response.
     let idle_max = Duration::from_secs(2);
     let policy = reqwest::redirect::Policy::none();
     reqwest::Client::builder().no_gzip().no_brotli().redirect(policy).pool_idle_timeout(idle_max)
@@ -250,16 +249,16 @@ impl Fixture for Backend {
     }
 }
 
-/// A server with the small world of the port contracts in its store.
+/// A server whose store contains the world of the port contracts.
 pub struct TestApp {
-    /// What is sold.
+    /// The shows and seats in the store.
     pub world: World,
-    /// The store, beside the server.
+    /// Direct access to the store.
     pub backend: Backend,
-    /// Where clients connect to: `127.0.0.1:4711`. The server, or the proxy in front of it.
+    /// The address for clients, as `127.0.0.1:4711`: that of the server, or of the proxy in front of it.
     pub authority: String,
     client: reqwest::Client,
-    // Stopped before the server: it keeps connections.
+    // Stopped before the server, because it keeps connections.
     proxy: Option<Proxy>,
     server: RunningServer,
     is_direct: AtomicBool,
@@ -270,7 +269,7 @@ pub struct TestApp {
 }
 
 impl TestApp {
-    /// Returns a server. Limits are off unless the settings say otherwise: a case makes more requests than a person.
+    /// Starts a server. Limits are off unless the settings enable them, because a case sends more requests than a person.
     async fn start(kind: StoreKind, settings: &[(&'static str, &str)], through_pooler: bool) -> Self {
         let mut values = BTreeMap::from([
             ("PORT", "0".to_owned()),
@@ -303,7 +302,7 @@ impl TestApp {
         }
         let config = settings::check(values).unwrap();
         let backend = Backend::open(place, &config).await;
-        // Before the server starts: an empty embedded store would be filled with the demo data.
+        // The world is built before the server starts, which fills an empty embedded store with the demo data.
         let world = World::build(&backend).await;
         let server = start(&config, Purpose::Serve).await.unwrap();
         let direct = server.address.to_string();
@@ -322,26 +321,26 @@ impl TestApp {
         }
     }
 
-    /// Ends the server. The store stays, for whoever wants to know why a case has failed.
+    /// Stops the server. The store remains, for the inspection of a failed case.
     async fn stop(self) -> Backend {
-        // Its connections too: the server waits for those that are open.
+        // Closes the client's connections, because the server waits for open ones.
         drop(self.client);
         drop(self.proxy);
         self.server.stop().await.unwrap();
         self.backend
     }
 
-    /// Returns whether its store is PostgreSQL.
+    /// Returns whether the store is PostgreSQL.
     pub fn is_on_postgres(&self) -> bool {
         matches!(self.backend.place, Place::Database(_))
     }
 
-    /// Where the server itself listens, whatever is in front of it: for cases about connections.
+    /// Returns the address of the server itself, bypassing any proxy, for cases about connections.
     pub fn direct(&self) -> String {
         self.server.address.to_string()
     }
 
-    /// Makes all further calls to the server itself, whatever is in front of it, because of `_reason`.
+    /// Sends all further calls to the server itself, bypassing any proxy, because of `_reason`.
     pub fn connect_directly(&self, _reason: &str) {
         self.is_direct.store(true, Ordering::Relaxed);
     }
@@ -361,71 +360,68 @@ impl TestApp {
         self.call_at(authority, Method::POST, path)
     }
 
-    /// Where something is.
+    /// Returns the URL of a path.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.authority)
     }
 
-    /// Returns a call.
     pub fn call(&self, method: Method, path: &str) -> Call {
         let authority = if self.is_direct.load(Ordering::Relaxed) { self.direct() } else { self.authority.clone() };
         Call::new(&self.client, &authority, method, path)
     }
 
-    /// Returns a GET.
     pub fn get(&self, path: &str) -> Call {
         self.call(Method::GET, path)
     }
 
-    /// Returns a POST.
     pub fn post(&self, path: &str) -> Call {
         self.call(Method::POST, path)
     }
 
-    /// Signs up somebody new.
+    /// Signs up a new user.
     pub async fn sign_up(&self) -> User {
         let number = self.signed_up.fetch_add(1, Ordering::Relaxed);
         let email = format!("customer{number}@example.org");
         self.register("Ana Núñez", &email, PASSWORD).await.user()
     }
 
-    /// Signs up so many.
+    /// Signs up `count` new users.
     pub async fn sign_up_many(&self, count: usize) -> Vec<User> {
         futures::future::join_all((0..count).map(|_| self.sign_up())).await
     }
 
-    /// Returns the user as the ports know callers.
+    /// Returns the user as the ports represent a caller.
     pub async fn caller(&self, user: &User) -> Caller {
         self.backend.stores().users.by_id(UserId(user.id)).await.unwrap().unwrap().caller()
     }
 
-    /// `POST /api/auth/register`.
+    /// Calls `POST /api/auth/register`.
     pub async fn register(&self, name: &str, email: &str, password: &str) -> Answer {
         let body = json!({ "name": name, "email": email, "password": password });
         self.post("/api/auth/register").json(&body).send().await
     }
 
-    /// `POST /api/auth/login`.
+    /// Calls `POST /api/auth/login`.
     pub async fn login(&self, email: &str, password: &str) -> Answer {
         self.post("/api/auth/login").json(&json!({ "email": email, "password": password })).send().await
     }
 
-    /// `POST /api/auth/refresh`.
+    /// Calls `POST /api/auth/refresh`.
     pub async fn refresh(&self, refresh_token: &str) -> Answer {
         self.post("/api/auth/refresh").json(&json!({ "refresh_token": refresh_token })).send().await
     }
 
-    /// `GET /api/me`.
+    /// Calls `GET /api/me`.
     pub async fn me(&self, token: &str) -> Answer {
         self.get("/api/me").token(token).send().await
     }
 
-    /// `POST /api/bookings`.
+    /// Calls `POST /api/bookings`.
     pub async fn book(&self, user: &User, key: &str, body: &Value) -> Answer {
         self.post("/api/bookings").by(user).key(key).json(body).send().await
     }
 
-    /// `GET /api/shows/{show_id}/seats`, the seats themselves.
+    /// Calls `GET /api/shows/{show_id}/seats`, and returns the seats.
     pub async fn seats(&self, show: i64, user: Option<&User>) -> Vec<Value> {
         let call = self.get(&format!("/api/shows/{show}/seats"));
         let call = match user {
@@ -435,18 +431,18 @@ impl TestApp {
         call.send().await.ok(200).list()
     }
 
-    /// Returns a seat of a show.
+    /// Returns one seat of a show's seat map.
     pub async fn seat(&self, show: i64, seat: i64, user: Option<&User>) -> Value {
         self.seats(show, user).await.into_iter().find(|found| found["id"] == seat).expect("the seat is on the map")
     }
 
-    /// Returns how many seats of a show are to be had.
+    /// Returns the number of available seats of a show.
     pub async fn seats_available(&self, show: i64) -> i64 {
         let answer = self.get(&format!("/api/shows/{show}")).send().await.ok(200);
         answer.json()["seats_available"].as_i64().unwrap()
     }
 
-    /// Returns how many rows there are of everything that a request can write.
+    /// Returns the number of rows of each table that requests can write to.
     pub async fn footprint(&self) -> Vec<(&'static str, i64)> {
         let mut counts = Vec::new();
         for table in WRITTEN_TABLES {
@@ -455,24 +451,23 @@ impl TestApp {
         counts
     }
 
-    /// Returns how many rows a table has.
+    /// Returns the number of rows of a table.
     pub async fn rows(&self, table: &str) -> i64 {
         self.backend.count(&format!("SELECT count(*) FROM {table}")).await
     }
 }
 
-/// Somebody with an account, logged in.
+/// A user with an account who is logged in.
 #[derive(Clone, Debug)]
 pub struct User {
     pub id: i64,
-    /// The address.
     pub email: String,
     /// The access token.
     pub token: String,
     pub refresh_token: String,
 }
 
-/// A request that is being written.
+/// A request under construction.
 pub struct Call {
     request: reqwest::RequestBuilder,
     method: Method,
@@ -480,50 +475,50 @@ pub struct Call {
 }
 
 impl Call {
-    /// Returns a call by connections of one's own.
+    /// Creates a call that uses this client and its connections.
     pub fn new(client: &reqwest::Client, authority: &str, method: Method, path: &str) -> Self {
         let request = client.request(method.clone(), format!("http://{authority}{path}"));
         Self { request, method, path: path.to_owned() }
     }
 
-    /// With a header. One that is there stays beside it.
+    /// Adds a header. An existing header of the same name is kept.
     pub fn header(self, name: &str, value: impl AsRef<[u8]>) -> Self {
         let value = reqwest::header::HeaderValue::from_bytes(value.as_ref()).unwrap();
         Self { request: self.request.header(name, value), ..self }
     }
 
-    /// With an access token.
+    /// Adds an access token.
     pub fn token(self, token: &str) -> Self {
         self.header("authorization", format!("Bearer {token}"))
     }
 
-    /// By this user.
+    /// Adds the access token of this user.
     pub fn by(self, user: &User) -> Self {
         self.token(&user.token)
     }
 
-    /// With an idempotency key.
+    /// Adds an idempotency key.
     pub fn key(self, key: &str) -> Self {
         self.header("idempotency-key", key)
     }
 
-    /// With a JSON body.
+    /// Adds a JSON body.
     pub fn json(self, body: &Value) -> Self {
         self.body("application/json", body.to_string())
     }
 
-    /// With a body as it is.
+    /// Adds a body with this content type.
     pub fn body(self, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
         let call = self.header("content-type", content_type);
         Self { request: call.request.body(body.into()), ..call }
     }
 
-    /// Sends it, and checks what must be so of every answer.
+    /// Sends the request, and checks the properties common to all responses.
     pub async fn send(self) -> Answer {
         self.try_send().await.unwrap()
     }
 
-    /// Returns the same where the connection may break.
+    /// Sends the request, and returns an error if the connection breaks.
     pub async fn try_send(self) -> reqwest::Result<Answer> {
         let response = self.request.send().await?;
         let answer = Answer {
@@ -538,14 +533,13 @@ impl Call {
     }
 }
 
-/// What the server has answered.
+/// A response of the server.
 #[derive(Clone)]
 pub struct Answer {
     method: Method,
     path: String,
     pub status: u16,
     pub headers: HeaderMap,
-    /// The body.
     pub bytes: Vec<u8>,
 }
 
@@ -557,14 +551,14 @@ impl std::fmt::Debug for Answer {
 }
 
 impl Answer {
-    /// Returns a header's value; `None` if it isn't there, or more than once.
+    /// Returns the value of a header, or `None` if it is missing or repeated.
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.get_all(name).iter();
         let value = values.next()?.to_str().ok();
         value.filter(|_| values.next().is_none())
     }
 
-    /// Returns the items of a header that is a list, in lower case, however many lines it takes.
+    /// Returns the items of a list header, in lower case, from all its lines.
     pub fn header_list(&self, name: &str) -> Vec<String> {
         let lines = self.headers.get_all(name).iter().map(|value| value.to_str().unwrap().to_ascii_lowercase());
         let mut items: Vec<_> =
@@ -573,7 +567,6 @@ impl Answer {
         items
     }
 
-    /// Returns the body as text.
     pub fn text(&self) -> &str {
         std::str::from_utf8(&self.bytes).unwrap()
     }
@@ -584,7 +577,7 @@ impl Answer {
         serde_json::from_slice(&self.bytes).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// Returns the body as a bare JSON array.
+    /// Returns the body as a JSON array.
     #[track_caller]
     pub fn list(&self) -> Vec<Value> {
         let Value::Array(items) = self.json() else { panic!("no array: {self:?}") };
@@ -597,21 +590,21 @@ impl Answer {
         self.list().iter().map(|item| item[name].clone()).collect()
     }
 
-    /// This answer, if it has this status.
+    /// Returns the response if it has this status. Panics otherwise.
     #[track_caller]
     pub fn ok(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{self:?}");
         self
     }
 
-    /// This answer, if it is the problem with this status and code.
+    /// Returns the response if it is the problem with this status and code. Panics otherwise.
     #[track_caller]
     pub fn problem(self, status: u16, code: &str) -> Self {
         assert_eq!((self.status, self.json()["code"].as_str()), (status, Some(code)), "{self:?}");
         self
     }
 
-    /// Returns the fields that were not as they must be, as `field code`.
+    /// Returns the invalid fields, each as `field code`.
     #[track_caller]
     pub fn mistakes(self) -> Vec<String> {
         let problem = self.problem(400, "validation_failed").json();
@@ -629,7 +622,7 @@ impl Answer {
         body.get("code")?.as_str().map(str::to_owned)
     }
 
-    /// Whoever has signed up or logged in by this answer.
+    /// Returns the user who signed up or logged in with this response.
     #[track_caller]
     pub fn user(&self) -> User {
         assert!(matches!(self.status, 200 | 201), "{self:?}");
@@ -643,14 +636,14 @@ impl Answer {
         }
     }
 
-    /// Returns the booking that was made.
+    /// Returns the booking in the body.
     #[track_caller]
     pub fn booking(&self) -> Value {
         assert_eq!(self.status, 201, "{self:?}");
         self.json()["booking"].clone()
     }
 
-    /// Where the next page is.
+    /// Returns the path of the next page.
     pub fn next_page(&self) -> Option<String> {
         let link = self.header("link")?;
         let (target, relation) = link.strip_prefix('<').unwrap().split_once('>').unwrap();
@@ -658,17 +651,17 @@ impl Answer {
         Some(target.to_owned())
     }
 
-    /// What must be so of every answer.
+    /// Checks the properties common to all responses.
     #[track_caller]
     fn check_every(&self) {
         assert_eq!(self.header("x-content-type-options"), Some("nosniff"), "{self:?}");
         assert!(self.header("x-request-id").is_some_and(|id| !id.is_empty()), "{self:?}");
-        // nginx adds its name.
+        // nginx adds a `server` header.
         let is_nginx = proxies::are_wanted() && self.header("server") == Some("nginx");
         assert!(is_nginx || !self.headers.contains_key("server"), "{self:?}");
         assert!(!self.headers.contains_key("x-powered-by"), "{self:?}");
         let has_body = !self.bytes.is_empty();
-        // Not ready is an answer, and no problem.
+        // A body of `/readyz` that reports an unready server is not a problem document.
         if self.status >= 400 && has_body && !self.path.starts_with("/readyz") {
             self.check_problem();
         }
@@ -696,8 +689,7 @@ impl Answer {
         }
     }
 
-    /// Compares status, headers and body with `snapshots/<name>.snap`. What differs from run to run is written as what
-    /// it is.
+    /// Compares status, headers and body with `snapshots/<name>.snap`. Values that differ between runs are replaced by their kind.
     #[track_caller]
     pub fn snapshot(self, name: &str) -> Self {
         let mut headers = Map::new();
@@ -758,7 +750,7 @@ fn is_base64url(character: char) -> bool {
     character.is_ascii_alphanumeric() || matches!(character, '-' | '_')
 }
 
-/// Replaces what differs from run to run, and checks its form.
+/// Replaces values that differ between runs, and checks their form.
 fn redact(name: Option<&str>, value: Value) -> Value {
     match (name.unwrap_or_default(), value) {
         (_, Value::Object(members)) => {

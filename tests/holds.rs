@@ -1,4 +1,4 @@
-//! Holds, and what can be done with a booking afterwards.
+//! Holds, and changing and cancelling bookings.
 
 use chrono::{DateTime, Utc};
 use port_contracts::Fixture as _;
@@ -11,24 +11,24 @@ use crate::harness::{Answer, Call, NOBODY, TestApp, User};
 on_both_stores!(
     a_hold_keeps_seats_until_it_is_booked,
     the_best_seats_are_held_together,
-    holds_are_listed_and_their_owners_alone,
+    holds_are_visible_only_to_their_owner,
     a_hold_is_extended_to_thirty_minutes_at_most,
-    a_released_hold_is_gone_and_its_seats_are_free,
-    a_hold_that_ran_out_is_told_so with ["HOLD_TTL" = "1s"],
+    released_hold_is_deleted_and_its_seats_are_free,
+    expired_hold_is_reported_as_expired with ["HOLD_TTL" = "1s"],
     a_caller_holds_no_more_than_a_booking_may_have with ["MAX_SEATS_PER_BOOKING" = "3"],
-    mistakes_in_a_hold_are_told,
+    mistakes_in_a_hold_are_reported,
     keys_are_remembered_by_every_call,
     lost_seats_are_named_with_alternatives,
-    a_single_seat_is_never_left_where_it_is_forbidden with ["SEAT_GAP_RULE" = "forbid"],
-    sales_open_and_close_when_the_show_says_so,
+    single_seat_gap_is_refused_if_forbidden with ["SEAT_GAP_RULE" = "forbid"],
+    show_sales_open_and_close_on_time,
     a_booking_is_cancelled_once_and_stays_in_the_history,
     a_booking_is_cancelled_until_its_cutoff with ["CANCELLATION_CUTOFF" = "4h"],
-    a_booking_gets_other_seats,
+    booking_changes_its_seats,
     an_account_holds_a_limited_number_of_seats_over_all_shows,
-    the_limit_of_held_seats_tells_when_to_come_again with ["MAX_SEATS_PER_BOOKING" = "4", "MAX_HELD_SEATS" = "7"],
+    limit_of_held_seats_reports_when_to_retry with ["MAX_SEATS_PER_BOOKING" = "4", "MAX_HELD_SEATS" = "7"],
     holding_and_releasing_never_keeps_a_seat_beyond_thirty_minutes with ["HOLD_TTL" = "30min"],
     a_seat_whose_hold_time_is_used_up_is_refused_for_ten_minutes,
-    booking_and_cancelling_ends_at_the_limit_of_a_day with ["CANCELLATIONS_PER_DAY" = "3"],
+    cancellations_are_limited_for_each_day with ["CANCELLATIONS_PER_DAY" = "3"],
 );
 
 mod two_servers {
@@ -37,7 +37,7 @@ mod two_servers {
     on_postgres!(holds_of_one_caller_count_on_every_server);
 }
 
-/// Returns a seat of Alpha's Main hall, by its place in the hall.
+/// Returns the id of a seat of Alpha's Main hall, by its index in the hall.
 fn seat(app: &TestApp, at: usize) -> i64 {
     app.world.main[at].id.0
 }
@@ -123,7 +123,7 @@ async fn the_best_seats_are_held_together(app: &TestApp) {
     assert_eq!(none.snapshot("no_seats_left").json()["seat_ids"], json!([]));
 }
 
-async fn holds_are_listed_and_their_owners_alone(app: &TestApp) {
+async fn holds_are_visible_only_to_their_owner(app: &TestApp) {
     let (ana, bo) = (app.sign_up().await, app.sign_up().await);
     let (first, second) = (held(app, &ana, &[0, 1]).await, held(app, &ana, &[5]).await);
     let list = app.get("/api/holds").by(&ana).send().await.ok(200);
@@ -165,7 +165,7 @@ async fn a_hold_is_extended_to_thirty_minutes_at_most(app: &TestApp) {
     assert!((30..=60).contains(&left), "{left} seconds of thirty minutes are left");
 }
 
-async fn a_released_hold_is_gone_and_its_seats_are_free(app: &TestApp) {
+async fn released_hold_is_deleted_and_its_seats_are_free(app: &TestApp) {
     let (ana, bo) = (app.sign_up().await, app.sign_up().await);
     let hold = held(app, &ana, &[0, 1]).await;
     let answer = app.call(Method::DELETE, &path(&hold)).by(&ana).send().await.ok(204);
@@ -178,10 +178,10 @@ async fn a_released_hold_is_gone_and_its_seats_are_free(app: &TestApp) {
     booked(app, &bo, &[0, 1]).await;
 }
 
-async fn a_hold_that_ran_out_is_told_so(app: &TestApp) {
+async fn expired_hold_is_reported_as_expired(app: &TestApp) {
     let (ana, bo) = (app.sign_up().await, app.sign_up().await);
     let hold = held(app, &ana, &[0, 1]).await;
-    // By the store's clock: it is asked until it says so.
+    // The hold expires by the store's clock: poll until it is not found.
     while app.get(&path(&hold)).by(&ana).send().await.status == 200 {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
@@ -206,7 +206,7 @@ async fn a_caller_holds_no_more_than_a_booking_may_have(app: &TestApp) {
     hold(app, &user, "two", &json!({ "quantity": 2 })).await.ok(201);
 }
 
-async fn mistakes_in_a_hold_are_told(app: &TestApp) {
+async fn mistakes_in_a_hold_are_reported(app: &TestApp) {
     let user = app.sign_up().await;
     let told = async |body: Value| hold(app, &user, "k", &body).await.mistakes();
     assert_eq!(told(json!({})).await, ["seat_ids required"]);
@@ -247,7 +247,7 @@ async fn keys_are_remembered_by_every_call(app: &TestApp) {
     app.backend.execute(&format!("UPDATE shows SET start_time = {start}, end_time = {start} + (end_time - start_time), hall_free_at = {start} + (hall_free_at - start_time) WHERE id = {}", app.world.soon)).await;
     let cancelled = call(Method::POST, cancel.clone(), "c").send().await.ok(200);
     assert_eq!(cancelled.json()["status"], "cancelled");
-    // Each again, whatever has become of it since, to the byte.
+    // Repeat each call: the bytes are the same, whatever has changed since.
     for (first, again) in [
         (&kept, hold(app, &user, "h", &json!({ "quantity": 2 })).await.ok(201)),
         (&extended, call(Method::POST, format!("{}/extend", path(&body)), "e").send().await.ok(200)),
@@ -279,7 +279,7 @@ async fn lost_seats_are_named_with_alternatives(app: &TestApp) {
     assert_eq!(lost["seat_ids"], json!([seat(app, 2)]));
     let groups = lost["alternatives"].as_array().unwrap();
     assert_eq!(groups.len(), 3, "{lost}");
-    // Each of them can be had.
+    // Each alternative is available.
     for (at, group) in groups.iter().enumerate() {
         assert_eq!(group.as_array().unwrap().len(), 2);
         let body = json!({ "seat_ids": group });
@@ -289,7 +289,7 @@ async fn lost_seats_are_named_with_alternatives(app: &TestApp) {
     assert!(app.book(&bo, "one", &one).await.problem(409, "seat_unavailable").json().get("alternatives").is_none());
 }
 
-async fn a_single_seat_is_never_left_where_it_is_forbidden(app: &TestApp) {
+async fn single_seat_gap_is_refused_if_forbidden(app: &TestApp) {
     let user = app.sign_up().await;
     let body = json!({ "show_id": app.world.soon.0, "seat_ids": seats(app, [1, 2]) });
     let gap = app.book(&user, "k", &body).await.problem(422, "seats_leave_gap").snapshot("seats_leave_gap").json();
@@ -298,7 +298,7 @@ async fn a_single_seat_is_never_left_where_it_is_forbidden(app: &TestApp) {
         let other = json!({ "show_id": app.world.soon.0, "seat_ids": group });
         app.book(&user, &format!("{at}"), &other).await.ok(201);
     }
-    // Where none can be avoided in the row, none is forbidden.
+    // In a row where a single seat cannot be avoided, none is forbidden.
     for at in [1, 2, 4, 5, 6, 7, 8, 9] {
         if status(app, at).await == "available" {
             block(&app.backend, app.world.soon, app.world.main[at].id).await;
@@ -306,7 +306,7 @@ async fn a_single_seat_is_never_left_where_it_is_forbidden(app: &TestApp) {
     }
 }
 
-async fn sales_open_and_close_when_the_show_says_so(app: &TestApp) {
+async fn show_sales_open_and_close_on_time(app: &TestApp) {
     let user = app.sign_up().await;
     let set = async |column: &str, seconds: i64| {
         let at = app.backend.instant(seconds);
@@ -352,7 +352,7 @@ async fn a_booking_is_cancelled_until_its_cutoff(app: &TestApp) {
     assert_eq!(status(app, 0).await, "booked");
 }
 
-async fn a_booking_gets_other_seats(app: &TestApp) {
+async fn booking_changes_its_seats(app: &TestApp) {
     let (ana, bo) = (app.sign_up().await, app.sign_up().await);
     let booking = booked(app, &ana, &[0, 1]).await;
     booked(app, &bo, &[4]).await;
@@ -394,7 +394,7 @@ async fn holds_of_one_caller_count_on_every_server(app: &TestApp) {
     other.stop().await.unwrap();
 }
 
-/// Returns the seconds after which a refused client may come again.
+/// Returns the seconds after which a refused client may retry.
 fn retry_after(answer: &Answer) -> i64 {
     answer.header("retry-after").unwrap().parse().unwrap()
 }
@@ -415,18 +415,18 @@ async fn an_account_holds_a_limited_number_of_seats_over_all_shows(app: &TestApp
         let answer = call.json(&json!({ "quantity": 2 })).send().await;
         match answer.status {
             201 => made.push(answer.json()),
-            // A show of which as many are held as a booking may have, or all seats are.
+            // The caller holds as many seats of the show as a booking may have, or all its seats are held.
             409 | 422 => {}
             _ => _ = answer.problem(429, "held_seats_limit"),
         }
     }
     assert_eq!((made.len(), app.rows("hold_seats").await), (10, 20));
-    // All are listed, on whichever show, those that run out first in front.
+    // All holds are listed, whatever their show, in the order of their expiry.
     assert_eq!(app.get("/api/holds").by(&user).send().await.ok(200).list(), made);
     assert!(made.iter().any(|hold| hold["show_id"] != made[0]["show_id"]));
 }
 
-async fn the_limit_of_held_seats_tells_when_to_come_again(app: &TestApp) {
+async fn limit_of_held_seats_reports_when_to_retry(app: &TestApp) {
     let user = app.sign_up().await;
     let later = format!("/api/shows/{}/holds", app.world.later);
     let hold_later = async |key: &str, quantity: i64| {
@@ -436,11 +436,11 @@ async fn the_limit_of_held_seats_tells_when_to_come_again(app: &TestApp) {
     hold_later("three", 3).await.ok(201);
     let refused = hold_later("one", 1).await.problem(429, "held_seats_limit").snapshot("held_seats_limit");
     assert!((1..=600).contains(&retry_after(&refused)), "{refused:?}");
-    // What else stands in the way is told first.
+    // Other mistakes are reported first.
     hold(app, &user, "k", &json!({ "seat_ids": [seat(app, 4)] })).await.problem(422, "too_many_seats");
     hold(app, &user, "k", &json!({ "seat_ids": [app.world.beta[0].id.0] })).await.problem(404, "seat_not_found");
     app.post(&format!("{}/extend", path(&first))).by(&user).send().await.ok(200);
-    // A booking holds nothing.
+    // Booked seats do not count as held.
     redeem(app, &user, "redeem", &first).await.ok(201);
     hold_later("one", 1).await.ok(201);
 }
@@ -458,13 +458,13 @@ async fn holding_and_releasing_never_keeps_a_seat_beyond_thirty_minutes(app: &Te
         assert_eq!(extended["expires_at"], next["expires_at"]);
         release(app, &user, &next).send().await.ok(204);
     }
-    // Booked and cancelled in between as well.
+    // Booking and cancelling in between makes no difference.
     let booking = redeem(app, &user, "redeem", &again(20, &these).await).await.booking();
     app.post(&format!("/api/bookings/{}/cancel", booking["id"])).by(&user).send().await.ok(200);
     let next = again(21, &these).await;
     assert!(time(&next["expires_at"]) <= time(&first["expires_at"]), "{next} after {first}");
     release(app, &user, &next).send().await.ok(204);
-    // The best seats are others then, which last as long as any.
+    // The best seats are then other ones, and their hold has the full duration.
     let best = again(22, &json!({ "quantity": 2 })).await;
     assert!(time(&best["expires_at"]) > time(&first["expires_at"]), "{best} after {first}");
 }
@@ -480,18 +480,18 @@ async fn a_seat_whose_hold_time_is_used_up_is_refused_for_ten_minutes(app: &Test
     let refused = refused.snapshot("seat_hold_time_used");
     assert_eq!(refused.json()["seat_ids"], json!(seats(app, [1, 0])));
     assert!((1..=600).contains(&retry_after(&refused)), "{refused:?}");
-    // The key is free, other seats are, and so are these for somebody else or to be booked.
+    // The key is free, and so are other seats. Another caller may hold these seats, and they may be booked.
     hold(app, &ana, "k", &json!({ "seat_ids": [seat(app, 2)] })).await.ok(201);
     let others = hold(app, &bo, "k", &json!({ "seat_ids": [seat(app, 0)] })).await.ok(201).json();
     release(app, &bo, &others).send().await.ok(204);
     booked(app, &ana, &[1]).await;
-    // Ten minutes after it was let go of it can be held again.
+    // Ten minutes after it was given up the seat can be held again.
     let ended = app.backend.instant(-10 * 60 - 1);
     app.backend.execute(&format!("UPDATE seat_tenures SET until = {ended} WHERE user_id = {}", ana.id)).await;
     held(app, &ana, &[0]).await;
 }
 
-async fn booking_and_cancelling_ends_at_the_limit_of_a_day(app: &TestApp) {
+async fn cancellations_are_limited_for_each_day(app: &TestApp) {
     let (ana, bo) = (app.sign_up().await, app.sign_up().await);
     let body = json!({ "show_id": app.world.soon.0, "seat_id": seat(app, 0) });
     let cancel = async |user: &User, booking: &Value| {
@@ -508,7 +508,7 @@ async fn booking_and_cancelling_ends_at_the_limit_of_a_day(app: &TestApp) {
     assert!((day - 120..=day).contains(&retry_after(&refused)), "{refused:?}");
     let path = format!("/api/bookings/{}", booking["id"]);
     assert_eq!(app.get(&path).by(&ana).send().await.ok(200).json()["status"], "confirmed");
-    // What is cancelled is so however often it is asked for, and others have limits of their own.
+    // Repeating a cancellation succeeds, and other accounts have their own limits.
     assert_eq!(cancel(&ana, &cancelled).await.ok(200).json(), cancelled);
     let theirs = booked(app, &bo, &[1]).await;
     cancel(&bo, &theirs).await.ok(200);

@@ -1,4 +1,4 @@
-//! What a key promises: an answer again, and never a second booking.
+//! Idempotency keys: a retry returns the first answer and never books again.
 
 use std::collections::HashSet;
 
@@ -12,21 +12,21 @@ use tokio::net::TcpStream;
 use crate::harness::{Answer, PASSWORD, TestApp, User};
 
 on_both_stores!(
-    a_retry_is_answered_the_same_to_the_byte,
-    a_retry_is_answered_whatever_became_of_the_booking,
+    retry_returns_the_same_bytes,
+    retry_returns_the_first_answer_after_later_changes,
     a_key_with_another_request_is_refused,
     a_key_belongs_to_its_user,
     a_refused_key_stays_free,
-    order_and_white_space_make_no_difference,
+    field_order_and_white_space_do_not_matter,
     a_quoted_key_is_the_same_as_bare,
     keys_of_any_visible_character_are_taken,
-    keys_that_are_none_are_refused,
+    invalid_keys_are_refused,
     other_calls_ignore_the_key,
-    fifty_of_the_same_at_once_are_one_booking,
-    two_requests_with_one_key_at_once_are_one_booking,
+    fifty_concurrent_identical_requests_are_one_booking,
+    two_concurrent_requests_with_one_key_are_one_booking,
     a_key_has_one_scope_however_the_path_is_spelled,
-    who_hangs_up_and_comes_again_has_one_booking,
-    who_breaks_off_within_the_body_has_booked_nothing,
+    retry_after_a_disconnect_creates_one_booking,
+    incomplete_body_books_nothing,
 );
 
 fn body(app: &TestApp, at: usize) -> Value {
@@ -43,20 +43,20 @@ fn assert_replay(first: &Answer, again: &Answer) {
     assert_eq!(first.header("idempotent-replayed"), None);
 }
 
-async fn a_retry_is_answered_the_same_to_the_byte(app: &TestApp) {
+async fn retry_returns_the_same_bytes(app: &TestApp) {
     let user = app.sign_up().await;
     let first = app.book(&user, "k", &body(app, 0)).await.ok(201);
     for _ in 0..3 {
         assert_replay(&first, &app.book(&user, "k", &body(app, 0)).await.snapshot("book_replayed"));
     }
-    // After another login too: the key belongs to the user.
+    // Also after another login: the key belongs to the user.
     let elsewhere = app.login(&user.email, PASSWORD).await.user();
     assert_replay(&first, &app.book(&elsewhere, "k", &body(app, 0)).await);
     assert_eq!(app.rows("bookings").await, 1);
     assert_eq!(app.seats_available(app.world.soon.0).await, 59);
 }
 
-async fn a_retry_is_answered_whatever_became_of_the_booking(app: &TestApp) {
+async fn retry_returns_the_first_answer_after_later_changes(app: &TestApp) {
     let user = app.sign_up().await;
     let first = app.book(&user, "k", &body(app, 0)).await.ok(201);
     app.backend.execute("DELETE FROM seat_claims").await;
@@ -65,7 +65,7 @@ async fn a_retry_is_answered_whatever_became_of_the_booking(app: &TestApp) {
         .await;
     cancel_show(&app.backend, app.world.soon).await;
     assert_replay(&first, &app.book(&user, "k", &body(app, 0)).await);
-    // The seat is free, and the key books it no second time.
+    // The seat is free, and the key does not book it again.
     assert_eq!(app.rows("seat_claims").await, 0);
 }
 
@@ -107,7 +107,7 @@ async fn a_refused_key_stays_free(app: &TestApp) {
     assert_replay(&first, &app.book(&user, "k", &body(app, 1)).await);
 }
 
-async fn order_and_white_space_make_no_difference(app: &TestApp) {
+async fn field_order_and_white_space_do_not_matter(app: &TestApp) {
     let user = app.sign_up().await;
     let (show, seat) = (app.world.soon.0, app.world.main[0].id.0);
     let send = async |text: String| {
@@ -137,7 +137,7 @@ async fn a_quoted_key_is_the_same_as_bare(app: &TestApp) {
     let first = app.book(&user, "\"8e03978e-40d5-43dd-bc93-6894a57f9324\"", &body(app, 0)).await.ok(201);
     assert_replay(&first, &app.book(&user, "8e03978e-40d5-43dd-bc93-6894a57f9324", &body(app, 0)).await);
     assert_replay(&first, &app.book(&user, "\"8e03978e-40d5-43dd-bc93-6894a57f9324\"", &body(app, 0)).await);
-    // More than one quoted string is a key like any other.
+    // Several quoted strings are an ordinary key.
     let odd = app.book(&user, "\"a\",\"b\"", &body(app, 1)).await.ok(201);
     assert_replay(&odd, &app.book(&user, "\"a\",\"b\"", &body(app, 1)).await);
 }
@@ -156,7 +156,7 @@ async fn keys_of_any_visible_character_are_taken(app: &TestApp) {
     }
 }
 
-async fn keys_that_are_none_are_refused(app: &TestApp) {
+async fn invalid_keys_are_refused(app: &TestApp) {
     let user = app.sign_up().await;
     let before = app.footprint().await;
     let post = || app.post("/api/bookings").by(&user).json(&body(app, 0));
@@ -183,7 +183,7 @@ async fn other_calls_ignore_the_key(app: &TestApp) {
     app.get("/api/bookings").by(&one.user()).key("").send().await.ok(200);
 }
 
-/// Of answers to the same request with the same key: one made the booking, and all tell of it by the same bytes.
+/// Checks that of several responses to one request, one is the original and the others are replays with the same bytes.
 fn assert_one_booking(answers: &[Answer]) {
     let bodies: HashSet<_> = answers.iter().map(|answer| answer.bytes.clone()).collect();
     assert!(answers.iter().all(|answer| answer.status == 201), "{answers:?}");
@@ -192,7 +192,7 @@ fn assert_one_booking(answers: &[Answer]) {
     assert_eq!(made, 1, "one request made it");
 }
 
-async fn fifty_of_the_same_at_once_are_one_booking(app: &TestApp) {
+async fn fifty_concurrent_identical_requests_are_one_booking(app: &TestApp) {
     let user = app.sign_up().await;
     for round in 0..4 {
         let key = format!("key-{round}");
@@ -205,11 +205,11 @@ async fn fifty_of_the_same_at_once_are_one_booking(app: &TestApp) {
     assert_eq!(app.rows("outbox").await, 4);
 }
 
-async fn two_requests_with_one_key_at_once_are_one_booking(app: &TestApp) {
+async fn two_concurrent_requests_with_one_key_are_one_booking(app: &TestApp) {
     let user = app.sign_up().await;
     for round in 0..20 {
         let key = format!("key-{round}");
-        // Of two shows: they may be worked off by two committers.
+        // Seats of two shows, which two committers may process.
         let here = body(app, round);
         let there = json!({ "show_id": app.world.later.0, "seat_id": app.world.beta[round].id.0 });
         let answers = join_all((0..4).map(|at| app.book(&user, &key, if at % 2 == 0 { &here } else { &there }))).await;
@@ -235,7 +235,7 @@ fn raw_request(app: &TestApp, user: &User, key: &str, body: &Value) -> String {
     )
 }
 
-/// Sends the first bytes of a request and hangs up.
+/// Sends the first bytes of a request and closes the connection.
 async fn send_and_hang_up(app: &TestApp, bytes: &[u8]) {
     let mut connection = TcpStream::connect(&app.authority).await.unwrap();
     connection.write_all(bytes).await.unwrap();
@@ -265,7 +265,7 @@ async fn a_key_has_one_scope_however_the_path_is_spelled(app: &TestApp) {
         let answer = hold(&path).await;
         assert!(matches!(answer.status, 400 | 404 | 405), "{path}: {answer:?}");
     }
-    // A query is no part of the scope.
+    // The query is not part of the scope.
     for path in [format!("/api/shows/{show}/holds"), format!("/api/shows/{show}/holds?x=1")] {
         assert_replay(&first, &hold(&path).await);
     }
@@ -275,7 +275,7 @@ async fn a_key_has_one_scope_however_the_path_is_spelled(app: &TestApp) {
     };
     let id = app.book(&user, "b", &body(app, 30)).await.booking()["id"].to_string();
     assert_eq!((cancel(&id).await, cancel(&format!("0{id}")).await), (200, 400));
-    // Keys that the release before stored go on working: the scope is method and path as normally spelled.
+    // Keys stored by the previous release still work: the scope is the method and the normalised path.
     let scopes = [
         format!("POST /api/shows/{show}/holds"),
         "POST /api/bookings".to_owned(),
@@ -287,7 +287,7 @@ async fn a_key_has_one_scope_however_the_path_is_spelled(app: &TestApp) {
     }
 }
 
-async fn who_hangs_up_and_comes_again_has_one_booking(app: &TestApp) {
+async fn retry_after_a_disconnect_creates_one_booking(app: &TestApp) {
     let user = app.sign_up().await;
     for at in 0..30 {
         let (key, body) = (format!("key-{at}"), body(app, at));
@@ -302,7 +302,7 @@ async fn who_hangs_up_and_comes_again_has_one_booking(app: &TestApp) {
     assert_eq!(app.rows("seat_claims").await, 30);
 }
 
-async fn who_breaks_off_within_the_body_has_booked_nothing(app: &TestApp) {
+async fn incomplete_body_books_nothing(app: &TestApp) {
     let user = app.sign_up().await;
     let other = app.sign_up().await;
     for at in 0..10 {

@@ -1,4 +1,4 @@
-//! Signing up, logging in and out, sessions and tokens.
+//! Sign-up, login, logout, sessions and tokens.
 
 use argon2::password_hash::PasswordHasher as _;
 use base64::Engine as _;
@@ -16,25 +16,25 @@ use crate::openapi::calls_with_a_session;
 
 on_both_stores!(
     signing_up_logs_in,
-    an_address_is_taken_however_it_is_written,
-    ten_sign_ups_at_once_make_one_account,
-    nobody_chooses_a_role,
-    logging_in,
+    taken_address_is_refused_in_any_case,
+    ten_concurrent_sign_ups_create_one_account,
+    sign_up_ignores_a_requested_role,
+    login_returns_tokens,
     unknown_and_known_addresses_are_refused_alike,
-    passwords_are_taken_as_they_are,
+    passwords_are_not_trimmed_and_may_contain_any_character,
     password_is_the_same_in_every_encoding,
     password_hash_of_an_earlier_version_still_works_and_is_replaced,
     names_and_addresses_with_hidden_characters_are_rejected,
     names_keep_joiners_that_join,
     account_with_a_hidden_character_in_its_address_can_still_log_in,
-    who_am_i,
+    me_returns_the_caller,
     a_refresh_token_works_once,
     a_second_use_ends_the_whole_family,
-    ten_refreshes_at_once_give_at_most_one_pair,
-    a_refresh_token_runs_out,
+    ten_concurrent_refreshes_return_at_most_one_pair,
+    refresh_token_expires,
     logging_out_ends_the_session,
-    a_token_that_is_not_ours_is_no_token,
-    a_tampered_token_is_no_token,
+    invalid_tokens_are_refused,
+    tampered_token_is_refused,
     tokens_are_refused_on_every_call_that_needs_one,
     the_scheme_is_read_in_any_case,
     public_calls_ignore_a_token_that_is_not_valid,
@@ -51,7 +51,7 @@ async fn signing_up_logs_in(app: &TestApp) {
     assert_eq!(me["id"], body["id"]);
 }
 
-async fn an_address_is_taken_however_it_is_written(app: &TestApp) {
+async fn taken_address_is_refused_in_any_case(app: &TestApp) {
     app.register("Ana", "ana.müller@example.org", PASSWORD).await.ok(201);
     for written in ["ana.müller@example.org", "ANA.MÜLLER@EXAMPLE.ORG", "  ana.mu\u{308}ller@example.org\t"] {
         let answer = app.register("Eve", written, "another password").await;
@@ -61,7 +61,7 @@ async fn an_address_is_taken_however_it_is_written(app: &TestApp) {
     app.login("Ana.Müller@Example.Org", PASSWORD).await.ok(200);
 }
 
-async fn ten_sign_ups_at_once_make_one_account(app: &TestApp) {
+async fn ten_concurrent_sign_ups_create_one_account(app: &TestApp) {
     let answers = join_all((0..10).map(|_| app.register("Ana", "ana@example.org", PASSWORD))).await;
     let made = answers.iter().filter(|answer| answer.status == 201).count();
     assert_eq!(made, 1);
@@ -71,7 +71,7 @@ async fn ten_sign_ups_at_once_make_one_account(app: &TestApp) {
     assert_eq!(app.rows("users").await, 1);
 }
 
-async fn nobody_chooses_a_role(app: &TestApp) {
+async fn sign_up_ignores_a_requested_role(app: &TestApp) {
     let body = json!({
         "name": "Eve", "email": "eve@example.org", "password": PASSWORD, "role": "admin", "id": 1, "session_generation": 9,
     });
@@ -82,7 +82,7 @@ async fn nobody_chooses_a_role(app: &TestApp) {
     assert_eq!(app.post("/api/auth/login").json(&login).send().await.ok(200).json()["role"], "customer");
 }
 
-async fn logging_in(app: &TestApp) {
+async fn login_returns_tokens(app: &TestApp) {
     app.register("Ana", "ana@example.org", PASSWORD).await.ok(201);
     let answer = app.login(" ANA@example.org", PASSWORD).await.ok(200).snapshot("login");
     app.me(&answer.user().token).await.ok(200);
@@ -113,7 +113,7 @@ async fn unknown_and_known_addresses_are_refused_alike(app: &TestApp) {
     assert_eq!(told(app.login(&format!("{long}@example.org"), PASSWORD).await), wrong);
 }
 
-async fn passwords_are_taken_as_they_are(app: &TestApp) {
+async fn passwords_are_not_trimmed_and_may_contain_any_character(app: &TestApp) {
     let passwords = ["  spaces  ", "nul\0\u{1}\u{7f}char", "пароль из кириллицы", "🎬🎬🎬🎬🎬🎬🎬🎬", "\"quo\\ted\"\n"];
     for (number, password) in passwords.into_iter().enumerate() {
         let email = format!("p{number}@example.org");
@@ -121,7 +121,7 @@ async fn passwords_are_taken_as_they_are(app: &TestApp) {
         app.login(&email, password).await.ok(200);
         app.login(&email, password.trim_end()).await.ok(if password.trim_end() == password { 200 } else { 401 });
     }
-    // Characters are code points.
+    // Characters are counted as code points.
     let longest = "ß".repeat(128);
     app.register("Ana", "longest@example.org", &longest).await.ok(201);
     app.login("longest@example.org", &longest).await.ok(200);
@@ -129,9 +129,9 @@ async fn passwords_are_taken_as_they_are(app: &TestApp) {
     assert_eq!(app.register("Ana", "l@example.org", "🎬🎬🎬🎬🎬🎬🎬").await.mistakes(), ["password too_short"]);
 }
 
-/// Decomposed and with an ideographic space, as some keyboards type it.
+/// A password in decomposed form and with an ideographic space, as some keyboards produce it.
 const TYPED: &str = "schön\u{3000}gro\u{df} Ko\u{308}nig";
-/// The same in normalization form C, with U+0020.
+/// The same password in normalization form C, with U+0020.
 const PREPARED: &str = "sch\u{f6}n gro\u{df} K\u{f6}nig";
 
 async fn password_is_the_same_in_every_encoding(app: &TestApp) {
@@ -158,7 +158,7 @@ async fn password_hash_of_an_earlier_version_still_works_and_is_replaced(app: &T
     let user = app.sign_up().await;
     let email = Email::parse(&user.email).unwrap();
     let users = &app.backend.stores().users;
-    // Earlier versions hashed the password as it was typed.
+    // Earlier versions hashed the password without preparing it.
     let old = PasswordHash(argon2::Argon2::default().hash_password(TYPED.as_bytes()).unwrap().to_string());
     users.reset_password(&email, &old).await.unwrap().unwrap();
     app.login(&user.email, PREPARED).await.problem(401, "invalid_credentials");
@@ -170,7 +170,7 @@ async fn password_hash_of_an_earlier_version_still_works_and_is_replaced(app: &T
     }
     app.me(&session.token).await.ok(200);
     app.refresh(&session.refresh_token).await.ok(200);
-    // The other calls that ask for a password accept the earlier form too.
+    // The other calls that take a password accept the earlier form too.
     users.reset_password(&email, &old).await.unwrap().unwrap();
     let again = users.by_email(&email).await.unwrap().unwrap().user;
     let first = app.login(&user.email, TYPED).await.ok(200).user();
@@ -223,7 +223,7 @@ async fn names_and_addresses_with_hidden_characters_are_rejected(app: &TestApp) 
             let change = json!({ "email": email, "current_password": PASSWORD });
             let answer = app.call(Method::PATCH, "/api/me").by(&user).json(&change).send().await;
             assert_eq!(answer.mistakes(), ["email invalid_character"], "{email:?}");
-            // Such an address is no account's.
+            // No account has such an address.
             app.login(&email, PASSWORD).await.problem(401, "invalid_credentials");
         }
     }
@@ -259,7 +259,7 @@ async fn account_with_a_hidden_character_in_its_address_can_still_log_in(app: &T
     app.login("kim@example.org", PASSWORD).await.ok(200);
 }
 
-async fn who_am_i(app: &TestApp) {
+async fn me_returns_the_caller(app: &TestApp) {
     let user = app.sign_up().await;
     app.me(&user.token).await.ok(200).snapshot("me");
     let nobody = app.get("/api/me").send().await;
@@ -294,7 +294,7 @@ async fn a_second_use_ends_the_whole_family(app: &TestApp) {
     }
 }
 
-async fn ten_refreshes_at_once_give_at_most_one_pair(app: &TestApp) {
+async fn ten_concurrent_refreshes_return_at_most_one_pair(app: &TestApp) {
     let user = app.sign_up().await;
     let answers = join_all((0..10).map(|_| app.refresh(&user.refresh_token))).await;
     let pairs: Vec<_> = answers.iter().filter(|answer| answer.status == 200).collect();
@@ -302,15 +302,15 @@ async fn ten_refreshes_at_once_give_at_most_one_pair(app: &TestApp) {
     for answer in answers.iter().filter(|answer| answer.status != 200) {
         answer.clone().problem(401, "unauthenticated");
     }
-    // Whoever came second has ended the family.
+    // The second rotation has ended the family.
     for pair in pairs {
         app.refresh(&pair.user().refresh_token).await.problem(401, "unauthenticated");
     }
 }
 
-async fn a_refresh_token_runs_out(app: &TestApp) {
+async fn refresh_token_expires(app: &TestApp) {
     let user = app.sign_up().await;
-    // The store's clock decides: what is stored is made a day old.
+    // Expiry is judged by the store's clock, so the stored instant is moved back by a day.
     let past = app.backend.instant(-86_400);
     app.backend.execute(&format!("UPDATE refresh_tokens SET expires_at = {past}")).await;
     app.refresh(&user.refresh_token).await.problem(401, "unauthenticated");
@@ -328,14 +328,14 @@ async fn logging_out_ends_the_session(app: &TestApp) {
     assert!(answer.bytes.is_empty());
     app.refresh(&newest.refresh_token).await.problem(401, "unauthenticated");
     app.refresh(&elsewhere.refresh_token).await.ok(200);
-    // A session that is not there needs no end.
+    // Logging out of an unknown session succeeds.
     log_out(app, &newest.refresh_token).await.ok(204);
     log_out(app, "nobody's").await.ok(204);
     let mistakes = app.post("/api/auth/logout").json(&json!({})).send().await;
     assert_eq!(mistakes.snapshot("logout_without_token").mistakes(), ["refresh_token required"]);
 }
 
-/// Returns the claims of a good token of this user.
+/// The claims of a valid token of this user.
 fn claims(user: &User) -> Value {
     let now = chrono::Utc::now().timestamp();
     json!({
@@ -358,7 +358,7 @@ fn unsigned(header: &Value, claims: &Value, signature: &str) -> String {
     format!("{}.{}.{signature}", part(header), part(claims))
 }
 
-/// Tokens that must not be taken for this user's.
+/// Tokens that must not be accepted for this user.
 fn bad_tokens(user: &User) -> Vec<(&'static str, String)> {
     let now = chrono::Utc::now().timestamp();
     let good = claims(user);
@@ -386,10 +386,10 @@ fn bad_tokens(user: &User) -> Vec<(&'static str, String)> {
     ]
 }
 
-async fn a_token_that_is_not_ours_is_no_token(app: &TestApp) {
+async fn invalid_tokens_are_refused(app: &TestApp) {
     app.connect_directly("nginx refuses headers of more than 8 kB");
     let user = app.sign_up().await;
-    // The claims are as they must be, or nothing below would mean anything.
+    // Check that the claims are valid. Otherwise the test would pass for the wrong reason.
     app.me(&signed(Algorithm::HS256, JWT_SECRET, &claims(&user))).await.ok(200);
     for (what, token) in bad_tokens(&user) {
         let answer = app.me(&token).await;
@@ -400,7 +400,7 @@ async fn a_token_that_is_not_ours_is_no_token(app: &TestApp) {
     app.me(&signed(Algorithm::HS256, JWT_SECRET, &of_nobody)).await.problem(401, "unauthenticated");
 }
 
-async fn a_tampered_token_is_no_token(app: &TestApp) {
+async fn tampered_token_is_refused(app: &TestApp) {
     let user = app.sign_up().await;
     for at in (0..user.token.len()).step_by(7) {
         let mut token = user.token.clone().into_bytes();
@@ -495,7 +495,7 @@ async fn a_new_password_ends_every_session(app: &TestApp) {
     let (show, row) = (app.world.soon.0, app.world.row(0));
     let body = json!({ "show_id": show, "seat_id": row[0].0 });
     app.book(&user, "before", &body).await.ok(201);
-    // As an administrator does it from the command line; that the hash is no one's makes no difference here.
+    // An administrator does this on the command line. The hash matches no password, which makes no difference here.
     let email = Email::parse(&user.email).unwrap();
     let hash = PasswordHash("$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$AAAA".into());
     app.backend.stores().users.reset_password(&email, &hash).await.unwrap().unwrap();

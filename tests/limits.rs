@@ -1,4 +1,4 @@
-//! How often something may be asked.
+//! Rate limits.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -13,8 +13,8 @@ on_both_stores!(
     every_spelling_of_a_path_is_limited with ["RATE_LIMIT" = "on", "RATE_LIMIT_PER_MINUTE" = "5"],
     pages_and_metrics_are_limited with ["RATE_LIMIT" = "on", "RATE_LIMIT_PER_MINUTE" = "5"],
     requests_are_counted_for_each_caller with ["RATE_LIMIT" = "on", "RATE_LIMIT_PER_MINUTE" = "5"],
-    addresses_that_anybody_claims_are_not_believed with ["RATE_LIMIT" = "on", "RATE_LIMIT_PER_MINUTE" = "5"],
-    addresses_that_a_trusted_proxy_tells_are_believed
+    forwarded_addresses_from_untrusted_peers_are_ignored with ["RATE_LIMIT" = "on", "RATE_LIMIT_PER_MINUTE" = "5"],
+    forwarded_addresses_from_a_trusted_proxy_are_used
         with ["RATE_LIMIT" = "on", "RATE_LIMIT_PER_MINUTE" = "5", "TRUSTED_PROXIES" = "127.0.0.1"],
     requests_of_an_ipv6_64_are_limited_together
         with ["RATE_LIMIT" = "on", "RATE_LIMIT_PER_MINUTE" = "5", "TRUSTED_PROXIES" = "::ffff:127.0.0.0/104"],
@@ -22,7 +22,7 @@ on_both_stores!(
         ["RATE_LIMIT" = "on", "RATE_LIMIT_AUTH_FAILURES_PER_MINUTE" = "3", "TRUSTED_PROXIES" = "::ffff:127.0.0.1"],
     sign_ups_of_an_address_are_limited
         with ["RATE_LIMIT" = "on", "SIGN_UPS_PER_HOUR" = "3", "TRUSTED_PROXIES" = "127.0.0.1"],
-    proxy_that_is_not_trusted_is_a_warning,
+    untrusted_proxy_is_a_warning,
     proxy_that_sets_another_header_is_a_warning with ["TRUSTED_PROXIES" = "127.0.0.0/8"],
     guesses_from_many_addresses_are_limited_for_each_account with
         ["RATE_LIMIT" = "on", "RATE_LIMIT_AUTH_FAILURES_PER_MINUTE" = "3", "TRUSTED_PROXIES" = "127.0.0.1"],
@@ -37,12 +37,12 @@ on_both_stores!(
         "TRUSTED_PROXIES" = "127.0.0.1"
     ],
     failed_logins_are_limited with ["RATE_LIMIT" = "on", "RATE_LIMIT_AUTH_FAILURES_PER_MINUTE" = "3"],
-    failed_logins_at_once_are_limited with ["RATE_LIMIT" = "on", "RATE_LIMIT_AUTH_FAILURES_PER_MINUTE" = "3"],
+    concurrent_failed_logins_are_limited with ["RATE_LIMIT" = "on", "RATE_LIMIT_AUTH_FAILURES_PER_MINUTE" = "3"],
     logins_that_succeed_are_not_counted with ["RATE_LIMIT" = "on", "RATE_LIMIT_AUTH_FAILURES_PER_MINUTE" = "3"],
-    nothing_is_limited_where_limits_are_off,
+    nothing_is_limited_if_limits_are_off,
 );
 
-/// Returns how many more tries the answer allows, and in how many seconds they are renewed.
+/// Returns the remaining tries and the seconds until they are renewed.
 fn allowance(answer: &Answer) -> (u64, u64) {
     let text = answer.header("ratelimit").unwrap_or_else(|| panic!("{answer:?}"));
     let numbers = text.strip_prefix("\"default\";r=").and_then(|rest| rest.split_once(";t="));
@@ -50,7 +50,7 @@ fn allowance(answer: &Answer) -> (u64, u64) {
     (remaining.parse().unwrap(), seconds.parse().unwrap())
 }
 
-/// Uses up the five requests of a minute by `call`, and checks that the sixth is refused.
+/// Uses up the five requests of a minute with `call`, and checks that the sixth is refused.
 async fn use_up_five(call: impl AsyncFn() -> Answer) {
     for remaining in (0..5).rev() {
         let answer = call().await;
@@ -76,7 +76,7 @@ async fn requests_of_an_address_are_limited(app: &TestApp) {
     app.connect_directly("proxies may change how a path is spelled");
     use_up_five(async || app.get("/api/movies").send().await).await;
     app.get("/api/shows").send().await.problem(429, "rate_limited").snapshot("rate_limited");
-    // A token that is none does not make another caller.
+    // An invalid token is counted as the address.
     refused(app.me("nonsense").await);
     refused(app.get("/api/nothing").send().await);
     for path in ["/", "/docs/", "/docs/swagger-ui.css", "/metrics", "/nothing", "/%61pi/movies", "//api/movies"] {
@@ -89,7 +89,7 @@ async fn requests_of_an_address_are_limited(app: &TestApp) {
     }
 }
 
-/// Each spelling of a path counts, and none reaches a handler by another name than its own.
+/// Every spelling of a path counts, and none reaches a handler by an alternative spelling.
 async fn every_spelling_of_a_path_is_limited(app: &TestApp) {
     app.connect_directly("proxies may change how a path is spelled");
     let before = app.rows("users").await;
@@ -101,7 +101,7 @@ async fn every_spelling_of_a_path_is_limited(app: &TestApp) {
     assert_eq!(app.rows("users").await, before);
 }
 
-/// The pages and the metrics cost more than most calls: they count.
+/// Pages and metrics count as well, because they cost more than most calls.
 async fn pages_and_metrics_are_limited(app: &TestApp) {
     let mut paths = ["/docs/", "/metrics", "/", "/docs/index.css", "/docs"].into_iter().cycle();
     let mut next = || paths.next().unwrap();
@@ -118,19 +118,19 @@ async fn requests_are_counted_for_each_caller(app: &TestApp) {
     app.get("/api/bookings").by(&other).send().await.ok(200);
     let anonymous = app.get("/api/movies").send().await.ok(200);
     assert_eq!(allowance(&anonymous).0, 2, "two sign-ups and this one came from the address");
-    // Errors tell the limits too.
+    // Error responses carry the limits too.
     let missing = app.get("/api/bookings/1").by(&other).send().await.problem(404, "booking_not_found");
     assert_eq!(allowance(&missing).0, 3);
 }
 
-async fn addresses_that_anybody_claims_are_not_believed(app: &TestApp) {
+async fn forwarded_addresses_from_untrusted_peers_are_ignored(app: &TestApp) {
     for number in 0..5 {
         app.get("/api/movies").header("x-forwarded-for", format!("192.0.2.{number}")).send().await.ok(200);
     }
     refused(app.get("/api/movies").header("x-forwarded-for", "192.0.2.99").send().await);
 }
 
-async fn addresses_that_a_trusted_proxy_tells_are_believed(app: &TestApp) {
+async fn forwarded_addresses_from_a_trusted_proxy_are_used(app: &TestApp) {
     let from = |address: &str| app.get("/api/movies").header("x-forwarded-for", address).send();
     use_up_five(async || from("192.0.2.1").await).await;
     from("192.0.2.2").await.ok(200);
@@ -146,13 +146,13 @@ async fn requests_of_an_ipv6_64_are_limited_together(app: &TestApp) {
     })
     .await;
     from("2001:db8:0:2::1".to_owned()).await.ok(200);
-    // An IPv4 address is the same one in IPv6.
+    // An IPv4 address and its IPv6-mapped form are the same address.
     use_up_five(async || from("192.0.2.1".to_owned()).await).await;
     refused(from("::ffff:192.0.2.1".to_owned()).await);
     refused(from("[::ffff:c000:201]:4711".to_owned()).await);
 }
 
-/// Logs in from an address that the trusted proxy of the case tells.
+/// Logs in from an address that the case's trusted proxy reports.
 async fn login_from(app: &TestApp, address: &str, email: &str, password: &str) -> Answer {
     let body = json!({ "email": email, "password": password });
     app.post("/api/auth/login").header("x-forwarded-for", address).json(&body).send().await
@@ -168,7 +168,7 @@ async fn failed_logins_of_an_ipv6_64_are_limited_together(app: &TestApp) {
     refused.problem(429, "rate_limited");
     let other = login_from(app, "2001:db8:0:2::1", &user.email, "wrong password").await;
     other.problem(401, "invalid_credentials");
-    // The same limit for a password that is asked for again.
+    // The password confirmation of a change has the same limit.
     let change = json!({ "password": "another password", "current_password": PASSWORD });
     let call = app.call(reqwest::Method::PATCH, "/api/me").by(&user).header("x-forwarded-for", "2001:db8:0:1::9");
     call.json(&change).send().await.problem(429, "rate_limited");
@@ -181,7 +181,7 @@ async fn sign_ups_of_an_address_are_limited(app: &TestApp) {
     };
     let (one, another) = ("2001:db8:0:1::1", "2001:db8:0:1:f::2");
     register(one, "a@example.org", "Ana").await.ok(201);
-    // A mistake in the form is not counted; a taken address is.
+    // An invalid form is not counted. A taken address is.
     register(one, "b@example.org", "").await.problem(400, "validation_failed");
     register(another, "a@example.org", "Ana").await.problem(409, "email_taken");
     register(another, "b@example.org", "Ana").await.ok(201);
@@ -197,14 +197,14 @@ async fn sign_ups_of_an_address_are_limited(app: &TestApp) {
     login_from(app, one, "a@example.org", PASSWORD).await.ok(200);
 }
 
-/// What `/readyz` warns of.
+/// Returns the warnings of `/readyz`.
 async fn warnings(app: &TestApp) -> Vec<String> {
     let ready = app.get("/readyz").send().await.ok(200).json();
     assert_eq!(ready["status"], "ok", "{ready}");
     serde_json::from_value(ready["warnings"].clone()).unwrap()
 }
 
-async fn proxy_that_is_not_trusted_is_a_warning(app: &TestApp) {
+async fn untrusted_proxy_is_a_warning(app: &TestApp) {
     app.connect_directly("the case is the proxy");
     app.get("/api/movies").send().await.ok(200);
     assert_eq!(warnings(app).await, Vec::<String>::new());
@@ -225,7 +225,7 @@ async fn proxy_that_sets_another_header_is_a_warning(app: &TestApp) {
     assert!(warnings.len() == 1 && warnings[0].contains("let it set X-Forwarded-For"), "{warnings:?}");
 }
 
-/// Signs up at an address that the trusted proxy of the case tells.
+/// Signs up from an address that the case's trusted proxy reports.
 async fn register_from(app: &TestApp, address: &str, email: &str) -> User {
     let body = json!({ "name": "Ana", "email": email, "password": PASSWORD });
     app.post("/api/auth/register").header("x-forwarded-for", address).json(&body).send().await.user()
@@ -233,7 +233,7 @@ async fn register_from(app: &TestApp, address: &str, email: &str) -> User {
 
 async fn guesses_from_many_addresses_are_limited_for_each_account(app: &TestApp) {
     let known = register_from(app, "203.0.113.5", "ana@example.org").await;
-    // Whether or not there is such an account.
+    // Unknown accounts are limited in the same way.
     for email in [known.email.as_str(), "nobody@example.org"] {
         for number in 0..9 {
             let address = format!("198.51.{number}.1");
@@ -246,18 +246,18 @@ async fn guesses_from_many_addresses_are_limited_for_each_account(app: &TestApp)
             refused.snapshot("too_many_failed_logins_of_an_account");
         }
     }
-    // Other accounts are not held up at these addresses, nor is the owner where the account was used before.
+    // Other accounts are not limited at these addresses, nor is the owner at an address that used the account before.
     let other = register_from(app, "198.51.0.1", "eve@example.org").await;
     login_from(app, "198.51.1.1", &other.email, PASSWORD).await.ok(200);
     for address in ["203.0.113.5", "203.0.113.77"] {
         login_from(app, address, &known.email, PASSWORD).await.ok(200);
     }
-    // There too a network has its own limit.
+    // That network has its own limit as well.
     for _ in 0..3 {
         login_from(app, "203.0.113.5", &known.email, "wrong password").await.problem(401, "invalid_credentials");
     }
     login_from(app, "203.0.113.5", &known.email, PASSWORD).await.problem(429, "rate_limited");
-    // Continuing a session makes the site of it known.
+    // Continuing a session marks its network as known.
     let moved = json!({ "refresh_token": known.refresh_token });
     let call = app.post("/api/auth/refresh").header("x-forwarded-for", "192.0.2.9");
     call.json(&moved).send().await.ok(200);
@@ -286,13 +286,13 @@ async fn guesses_do_not_lock_a_session_out(app: &TestApp) {
         login_from(app, &address, &user.email, "wrong password").await.problem(401, "invalid_credentials");
     }
     login_from(app, "192.0.2.1", &user.email, PASSWORD).await.problem(429, "rate_limited");
-    // The owner is on the move, but logged in.
+    // The owner is logged in and at a new address.
     let change = |address: &str, current: &str| {
         let body = json!({ "email": "ana.costa@example.org", "current_password": current });
         app.call(reqwest::Method::PATCH, "/api/me").by(&user).header("x-forwarded-for", address).json(&body).send()
     };
     change("192.0.2.1", PASSWORD).await.ok(200);
-    // A stolen token does not allow more guesses than a login, from however many addresses.
+    // A stolen token allows no more guesses than a login, from any number of addresses.
     let mut body = json!({ "email": "eve@example.org" });
     body["current_password"] = "wrong password".into();
     let mut statuses = Vec::new();
@@ -304,7 +304,7 @@ async fn guesses_do_not_lock_a_session_out(app: &TestApp) {
     assert_eq!(statuses, [&[403; 9][..], &[429]].concat());
 }
 
-/// A hundred clients at four addresses fail to log in as fast as they can; one at a fifth address wants to log in now and then.
+/// A hundred clients at four addresses send failing logins as fast as they can, and one at a fifth address logs in now and then.
 async fn login_flood_does_not_starve_an_honest_login(app: &TestApp) {
     const CLIENTS: usize = 100;
     const LOGINS: usize = 10;
@@ -318,7 +318,7 @@ async fn login_flood_does_not_starve_an_honest_login(app: &TestApp) {
             if answer.status == 503 {
                 assert!(answer.header("retry-after").is_some(), "{answer:?}");
                 refused.fetch_add(1, Ordering::Relaxed);
-                // There are more clients than places in the queue: it stays full.
+                // More clients than places in the queue keep it full.
                 tokio::time::sleep(Duration::from_millis(20)).await;
             } else {
                 answer.problem(401, "invalid_credentials");
@@ -327,7 +327,7 @@ async fn login_flood_does_not_starve_an_honest_login(app: &TestApp) {
         }
     }));
     let honest = async {
-        // Until the queue is full.
+        // Wait until the queue is full.
         while refused.load(Ordering::Relaxed) < CLIENTS {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -350,7 +350,7 @@ async fn failed_logins_are_limited(app: &TestApp) {
         for _ in 0..3 {
             app.login(email, "wrong password").await.problem(401, "invalid_credentials");
         }
-        // However the address is written, and even with the right password: whoever guesses must not learn of a hit.
+        // In any spelling of the address, and with the right password too: a guesser must not learn of a hit.
         for (email, password) in [(email.to_owned(), PASSWORD), (email.to_uppercase(), "wrong password")] {
             let answer = app.login(&email, password).await.problem(429, "rate_limited");
             let wait: u64 = answer.header("retry-after").unwrap().parse().unwrap();
@@ -365,7 +365,7 @@ async fn failed_logins_are_limited(app: &TestApp) {
     app.me(&user.token).await.ok(200);
 }
 
-async fn failed_logins_at_once_are_limited(app: &TestApp) {
+async fn concurrent_failed_logins_are_limited(app: &TestApp) {
     let user = app.sign_up().await;
     let answers = join_all((0..20).map(|_| app.login(&user.email, "wrong password"))).await;
     let tried = answers.iter().filter(|answer| answer.status == 401).count();
@@ -382,7 +382,7 @@ async fn logins_that_succeed_are_not_counted(app: &TestApp) {
     app.login(&user.email, PASSWORD).await.ok(200);
 }
 
-async fn nothing_is_limited_where_limits_are_off(app: &TestApp) {
+async fn nothing_is_limited_if_limits_are_off(app: &TestApp) {
     for _ in 0..20 {
         app.login("nobody@example.org", "wrong password").await.problem(401, "invalid_credentials");
     }

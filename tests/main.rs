@@ -1,4 +1,4 @@
-//! The product over HTTP, on both stores: a module per resource.
+//! The product over HTTP, on both stores, with one module for each resource.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,

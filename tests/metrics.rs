@@ -1,4 +1,4 @@
-//! `/metrics`: that it can be read, that what happens moves what it should, and that no client can make it grow.
+//! `/metrics`: the format is valid, events move the right series, and no client can add series.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -12,35 +12,35 @@ use serde_json::json;
 use crate::harness::{NOBODY, PASSWORD, TestApp, User};
 
 on_both_stores!(
-    every_series_is_there_before_anything_has_happened,
+    every_series_exists_before_the_first_event,
     each_outcome_of_a_booking_moves_its_count,
     requests_are_counted_by_route_and_status,
-    no_request_makes_a_series_of_its_own,
-    callers_that_hang_up_are_in_flight_no_more,
-    metrics_need_no_token_and_are_not_kept,
+    no_request_creates_a_series,
+    disconnected_callers_are_no_longer_in_flight,
+    metrics_need_no_token_and_are_not_cached,
 );
 
 mod on_postgres_alone {
     use super::*;
 
-    on_postgres_without_pooler!(a_database_that_is_gone_is_told_by_metrics_that_still_answer);
+    on_postgres_without_pooler!(metrics_report_an_unreachable_database);
 }
 
-/// A series: its name with its labels, as it is written.
+/// A series: its name with its labels, as written in the text.
 type Series = String;
 
-/// What `/metrics` answered, read by the rules of OpenMetrics.
+/// A response of `/metrics`, parsed by the rules of OpenMetrics.
 #[derive(Clone, Debug)]
 pub struct Scrape {
-    /// Each family with its type.
+    /// The type of each family.
     pub types: BTreeMap<String, String>,
-    /// Each series with its value.
+    /// The value of each series.
     pub samples: BTreeMap<Series, f64>,
 }
 
 impl Scrape {
-    /// Reads a text, strictly: every family is described before its samples and stands together, no series is there twice,
-    /// buckets only grow, and the end is marked.
+    /// Parses a text strictly: every family is described before its samples and is contiguous, no series is repeated, buckets only grow,
+    /// and the end marker is present.
     #[track_caller]
     pub fn parse(text: &str) -> Self {
         let body = text.strip_suffix("# EOF\n").unwrap_or_else(|| panic!("no end: {text}"));
@@ -81,7 +81,7 @@ impl Scrape {
         scrape
     }
 
-    /// Each histogram's buckets never shrink, and the last one is the count.
+    /// Checks that the buckets of each histogram never decrease, and that the last one equals the count.
     #[track_caller]
     fn check_histograms(&self) {
         let mut rows: BTreeMap<String, Vec<(f64, f64)>> = BTreeMap::new();
@@ -99,13 +99,13 @@ impl Scrape {
         }
     }
 
-    /// Returns a series' value.
+    /// Returns the value of a series. Panics if it does not exist.
     #[track_caller]
     pub fn value(&self, series: &str) -> f64 {
         *self.samples.get(series).unwrap_or_else(|| panic!("no {series} in {:#?}", self.samples))
     }
 
-    /// Returns how many requests were counted with these labels.
+    /// Returns the number of requests counted with these labels.
     pub fn requests(&self, method: &str, route: &str, status: u16) -> f64 {
         let labels = format!("{{method=\"{method}\",route=\"{route}\",status=\"{status}\"}}");
         self.samples.get(&format!("http_request_duration_seconds_count{labels}")).copied().unwrap_or_default()
@@ -120,7 +120,7 @@ impl Scrape {
     }
 }
 
-/// Name and labels.
+/// Splits a series into its name and labels.
 #[track_caller]
 fn split_series(series: &str) -> (&str, BTreeMap<String, String>) {
     let is_name =
@@ -130,7 +130,7 @@ fn split_series(series: &str) -> (&str, BTreeMap<String, String>) {
         return (series, BTreeMap::new());
     };
     let labels = labels.strip_suffix('}').unwrap_or_else(|| panic!("{series}"));
-    // None of our values has a quote or a comma in it.
+    // None of our label values contains a quote or a comma.
     let label = |label: &str| {
         let (name, value) = label.split_once('=').unwrap_or_else(|| panic!("{series}"));
         let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
@@ -159,7 +159,7 @@ const OUTCOMES: [&str; 8] = [
     "unavailable",
 ];
 
-async fn every_series_is_there_before_anything_has_happened(app: &TestApp) {
+async fn every_series_exists_before_the_first_event(app: &TestApp) {
     let scrape = scrape(app).await;
     for outcome in OUTCOMES {
         assert_eq!(scrape.outcome(outcome), 0.0, "{outcome}");
@@ -172,7 +172,7 @@ async fn every_series_is_there_before_anything_has_happened(app: &TestApp) {
     for histogram in ["booking_queue_wait_seconds", "booking_batch_size"] {
         assert_eq!(scrape.value(&format!("{histogram}_count")), 0.0);
     }
-    // Whoever asks is being answered.
+    // The scrape itself is in flight.
     assert_eq!(scrape.value("http_requests_in_flight"), 1.0);
     let pools: &[&str] = if app.is_on_postgres() { &["postgresql"] } else { &["sqlite_readers", "sqlite_writer"] };
     for pool in pools {
@@ -205,7 +205,7 @@ async fn each_outcome_of_a_booking_moves_its_count(app: &TestApp) {
     app.book(&ana, "first", &seat(app, 2)).await.problem(422, "idempotency_key_reused");
     let nowhere = json!({ "show_id": NOBODY, "seat_id": 1 });
     app.book(&ana, "nowhere", &nowhere).await.problem(404, "show_not_found");
-    // Refused before it is a request to book: not counted among them.
+    // Refused before it becomes a booking command, so it is not counted.
     app.book(&ana, "bad", &json!({})).await.problem(400, "validation_failed");
     let scrape = scrape(app).await;
     let expected = [("done", 2.0), ("replayed_from_cache", 1.0), ("conflict", 3.0), ("refused", 2.0)];
@@ -213,7 +213,7 @@ async fn each_outcome_of_a_booking_moves_its_count(app: &TestApp) {
         let count = expected.iter().find(|(name, _)| *name == outcome).map_or(0.0, |(_, count)| *count);
         assert_eq!(scrape.outcome(outcome), count, "{outcome}");
     }
-    // The replay never came to the queue.
+    // The replay did not enter the queue.
     assert_eq!(scrape.value("booking_queue_wait_seconds_count"), 7.0);
     assert_eq!(scrape.value("booking_batch_size_sum"), 7.0);
     assert_eq!(scrape.value("booking_queue_length"), 0.0);
@@ -255,8 +255,8 @@ async fn requests_are_counted_by_route_and_status(app: &TestApp) {
     assert!(sum > 0.0 && sum < 60.0, "{sum}");
 }
 
-/// Tokens, addresses, ids, paths, methods: whoever sends what nobody has sent before makes no series.
-async fn no_request_makes_a_series_of_its_own(app: &TestApp) {
+/// Values that only one client sends (tokens, addresses, ids, paths, methods) create no series.
+async fn no_request_creates_a_series(app: &TestApp) {
     app.connect_directly("nginx refuses methods with digits");
     let user = app.sign_up().await;
     let round = async |from: usize, count: usize| {
@@ -276,7 +276,7 @@ async fn no_request_makes_a_series_of_its_own(app: &TestApp) {
         }
         scrape(app).await
     };
-    // The first time nobody has asked for the metrics yet.
+    // The first scrape adds the series of `/metrics` itself, so its names are not compared.
     round(0, 1).await;
     let before = round(1, 1).await;
     let after = round(2, 200).await;
@@ -294,7 +294,7 @@ async fn no_request_makes_a_series_of_its_own(app: &TestApp) {
     assert_eq!(after.requests("GET", "/api/shows/{show_id}", 404), 202.0);
 }
 
-/// Waits until the metrics are as they should be.
+/// Waits until the metrics meet a condition.
 async fn until(app: &TestApp, is_so: impl Fn(&Scrape) -> bool) {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
@@ -307,8 +307,8 @@ async fn until(app: &TestApp, is_so: impl Fn(&Scrape) -> bool) {
     }
 }
 
-/// Passwords take their time: many wait for their turn, and are seen to. Then their clients are gone.
-async fn callers_that_hang_up_are_in_flight_no_more(app: &TestApp) {
+/// Password hashing is slow, so many requests wait and are in flight. Then their clients disconnect.
+async fn disconnected_callers_are_no_longer_in_flight(app: &TestApp) {
     let hashing =
         |scrape: &Scrape| ["waiting", "running"].map(|what| scrape.value(&format!("password_hashing_{what}")));
     let body = |at: usize| json!({ "name": "Eve", "email": format!("eve{at}@example.org"), "password": PASSWORD });
@@ -321,7 +321,7 @@ async fn callers_that_hang_up_are_in_flight_no_more(app: &TestApp) {
     until(app, |scrape| scrape.value("http_requests_in_flight") == 1.0 && hashing(scrape) == [0.0, 0.0]).await;
 }
 
-async fn metrics_need_no_token_and_are_not_kept(app: &TestApp) {
+async fn metrics_need_no_token_and_are_not_cached(app: &TestApp) {
     let answer = app.get("/metrics").send().await.ok(200);
     assert_eq!(answer.header("cache-control"), Some("no-store"));
     let head = app.call(Method::HEAD, "/metrics").send().await.ok(200);
@@ -335,7 +335,7 @@ async fn metrics_need_no_token_and_are_not_kept(app: &TestApp) {
     }
 }
 
-async fn a_database_that_is_gone_is_told_by_metrics_that_still_answer(app: &TestApp) {
+async fn metrics_report_an_unreachable_database(app: &TestApp) {
     let user = app.sign_up().await;
     let refused = async |user: &User, key: &str| app.book(user, key, &seat(app, 0)).await.problem(503, "unavailable");
     app.backend.break_backend().await;

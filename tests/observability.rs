@@ -1,4 +1,4 @@
-//! What `docker/observability` asks Prometheus for: that the servers say it, and that each alert says what to do.
+//! The files in `docker/observability`: Prometheus queries use only metrics that servers report, and each alert says what to do.
 
 use std::collections::BTreeSet;
 
@@ -9,20 +9,21 @@ use crate::metrics::Scrape;
 
 const RULES: &str = include_str!("../docker/observability/rules.yaml");
 const BOARD: &str = include_str!("../docker/observability/board.json");
-/// What Prometheus itself knows.
+/// The metrics of Prometheus itself.
 const OF_PROMETHEUS: [&str; 2] = ["up", "ALERTS"];
-/// Reported only by servers on PostgreSQL with `DB_DURABILITY=replicated`, which a pair of servers in the adapter's tests shows.
+/// Reported only by servers on PostgreSQL with `DB_DURABILITY=replicated`, which are tested with a pair of servers in the adapter's
+/// tests.
 const OF_REPLICATED: [&str; 1] = ["database_replicated"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rules_and_board_ask_for_nothing_that_no_server_says() {
+async fn rules_and_board_use_only_reported_metrics() {
     let redis = TestRedis::start().await.unwrap();
     let url = format!("redis://127.0.0.1:{}", redis.port());
-    harness::run(StoreKind::Sqlite, &[("REDIS_URL", &url)], every_metric_is_there).await;
+    harness::run(StoreKind::Sqlite, &[("REDIS_URL", &url)], every_metric_is_reported).await;
 }
 
-async fn every_metric_is_there(app: &TestApp) {
-    // Requests have no series before the first.
+async fn every_metric_is_reported(app: &TestApp) {
+    // Series of requests exist only after the first request.
     app.get("/healthz").send().await.ok(200);
     let scrape = Scrape::parse(app.get("/metrics").send().await.ok(200).text());
     let said: BTreeSet<&str> = scrape.samples.keys().map(|series| series.split('{').next().unwrap()).collect();
@@ -44,7 +45,7 @@ async fn every_metric_is_there(app: &TestApp) {
     }
 }
 
-/// Returns the names that stand before labels: `name{…}`.
+/// Returns the names that precede labels: `name{…}`.
 fn metrics_of(text: &str) -> BTreeSet<&str> {
     let of_a_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
     let before = text.match_indices('{').filter_map(|(at, _)| text.get(..at));
@@ -52,7 +53,7 @@ fn metrics_of(text: &str) -> BTreeSet<&str> {
 }
 
 #[test]
-fn each_alert_says_what_it_is_and_what_to_do_in_a_line() {
+fn each_alert_has_a_summary_and_an_action() {
     let alerts: Vec<&str> = RULES.split("- alert: ").skip(1).collect();
     assert!(alerts.len() >= 12, "{}", alerts.len());
     for alert in alerts {

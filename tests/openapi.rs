@@ -1,5 +1,5 @@
-//! The OpenAPI document: that it is the committed one, that every call it lists is authorised as it says, and that every response of
-//! every test is as it says ([`check`], which the harness calls).
+//! The OpenAPI document: it equals the committed one, every call is authorised as documented, and every response of every test conforms
+//! to it ([`check`], which the harness calls).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
@@ -18,14 +18,14 @@ on_both_stores!(
     every_path_lists_its_methods,
 );
 
-/// Who can make a call, according to the document.
+/// The authorisation of an operation, according to the document.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Session {
-    /// Anyone, and a token is ignored.
+    /// No token is needed, and a token is ignored.
     None,
-    /// Anyone, and a token adds to the response.
+    /// No token is needed, and a token adds to the response.
     Optional,
-    /// A caller whose session lasts.
+    /// The token of a live session is needed.
     Required,
 }
 
@@ -40,7 +40,7 @@ pub struct Operation {
 }
 
 impl Operation {
-    /// Returns the names of the path's parameters, in their order.
+    /// Returns the names of the path's parameters, in order.
     pub fn path_parameters(&self) -> Vec<&str> {
         self.path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}')).collect()
     }
@@ -50,7 +50,7 @@ impl Operation {
         ids.iter().fold(self.path.clone(), |path, (name, id)| path.replace(&format!("{{{name}}}"), id))
     }
 
-    /// Returns whether the response of this status can have this code.
+    /// Returns whether the response with this status can have this code.
     pub fn has_code(&self, status: u16, code: &str) -> bool {
         let content = &self.responses[status.to_string()]["content"]["application/problem+json"];
         content["schema"].to_string().contains(&format!("\"{code}\""))
@@ -61,7 +61,7 @@ impl Operation {
         self.parts["requestBody"]["required"] == true
     }
 
-    /// Returns the call for these ids. A call that can have a body has an empty object, which no call accepts that needs one.
+    /// Returns the call for these ids. A call that can have a body gets an empty object, which calls that require a body refuse.
     pub fn call(&self, app: &TestApp, ids: &Ids<'_>) -> Call {
         self.call_with(app, ids, &json!({}))
     }
@@ -72,7 +72,7 @@ impl Operation {
     }
 }
 
-/// Ids of what exists, by the names of the parameters.
+/// Ids of existing rows, by the names of the parameters.
 pub type Ids<'name> = BTreeMap<&'name str, String>;
 
 static DOCUMENT: LazyLock<Value> =
@@ -105,13 +105,13 @@ fn operation(method: &str, path: &str, parts: &Value) -> Operation {
     }
 }
 
-/// Checks a response against the document: status, media type and body. HEAD is documented where GET is; a request that is no documented
+/// Checks a response against the document: status, media type and body. HEAD is checked as GET. A request that is not a documented
 /// operation is not checked.
 #[track_caller]
 pub fn check(method: &Method, path: &str, answer: &Answer) {
     let documented = if *method == Method::HEAD { &Method::GET } else { method };
     let path = path.split('?').next().unwrap_or_default();
-    // Another spelling of an operation's path is no operation.
+    // Another spelling of an operation's path is not an operation.
     if path.contains('%') {
         return;
     }
@@ -143,7 +143,7 @@ fn validator(operation: &'static Operation, status: u16, media_type: &str) -> Ar
     let mut validators = VALIDATORS.lock().unwrap_or_else(PoisonError::into_inner);
     let build = || {
         let mut schema = operation.responses[status.to_string()]["content"][media_type]["schema"].clone();
-        // The references of the schema lead here.
+        // The references of the schema point into this object.
         schema["components"] = DOCUMENT["components"].clone();
         Arc::new(jsonschema::options().should_validate_formats(true).build(&schema).unwrap())
     };
@@ -217,7 +217,7 @@ async fn server_serves_the_document(app: &TestApp) {
     assert_eq!(served.json(), *DOCUMENT);
 }
 
-/// Returns whether the thing with this id belongs to a user, so that other users must not find it.
+/// Returns whether ids of this parameter belong to a user, so that other users must not find them.
 fn is_owned(parameter: &str) -> bool {
     match parameter {
         "movie_id" | "theatre_id" | "show_id" => false,
@@ -234,7 +234,7 @@ pub fn calls_with_a_session(app: &TestApp) -> Vec<Call> {
     operations.map(|operation| operation.call(app, &ids).key("a-key")).collect()
 }
 
-/// Returns ids of what exists; what can be owned belongs to this user.
+/// Returns ids of existing rows. Those that can be owned belong to this user.
 pub async fn ids(app: &TestApp, user: &User) -> Ids<'static> {
     let first = async |list: &str| app.get(list).send().await.column("id")[0].as_i64().unwrap();
     let holds = format!("/api/shows/{}/holds", app.world.soon);
@@ -256,7 +256,7 @@ pub async fn ids(app: &TestApp, user: &User) -> Ids<'static> {
 
 async fn every_operation_is_answered(app: &TestApp) {
     for operation in operations() {
-        // Another user each time, in an empty hall: a call can end what the next one needs.
+        // Each call gets its own user and an empty hall, because a call can change what the next one needs.
         app.backend.execute("DELETE FROM seat_claims").await;
         let user = app.sign_up().await;
         let ids = ids(app, &user).await;
@@ -268,8 +268,8 @@ async fn every_operation_is_answered(app: &TestApp) {
     }
 }
 
-/// The authorisation case of every operation: what it answers without a token, with an invalid one, with that of an ended session, and to
-/// another user than the owner.
+/// Checks the authorisation of every operation: the responses without a token, with an invalid token, with the token of an ended session,
+/// and to a user who is not the owner.
 async fn every_operation_is_authorised_as_documented(app: &TestApp) {
     let user = app.sign_up().await;
     let ids = ids(app, &user).await;
@@ -291,7 +291,7 @@ async fn every_operation_is_authorised_as_documented(app: &TestApp) {
             }
         }
         if operation.path_parameters().into_iter().any(is_owned) {
-            // A body that the calls accept which need one: an invalid body is refused first.
+            // A body that satisfies the calls that require one, because an invalid body is refused first.
             let body = json!({ "seat_ids": [app.world.main[0].id.0] });
             let answer = operation.call_with(app, &ids, &body).by(&other).key("of-another").send().await;
             assert_eq!(answer.status, 404, "{answer:?}");

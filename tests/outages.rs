@@ -1,4 +1,4 @@
-//! The database goes away and comes back under a serving server.
+//! The database fails and recovers while the server runs.
 
 use futures::future::join_all;
 use port_contracts::Fixture as _;
@@ -10,8 +10,8 @@ use crate::openapi::{self, operations};
 
 on_postgres_without_pooler!(
     calls_that_need_the_database_are_unavailable_until_it_is_back,
-    calls_that_need_no_database_go_on,
-    bookings_through_an_outage_are_made_once,
+    calls_that_need_no_database_still_work,
+    bookings_during_an_outage_are_created_once,
     database_that_was_read_only_for_a_moment_is_used_again,
 );
 
@@ -19,7 +19,7 @@ fn seat(app: &TestApp, at: usize) -> serde_json::Value {
     json!({ "show_id": app.world.soon.0, "seat_id": app.world.main[at].id.0 })
 }
 
-/// Returns every call that needs the database, and the status it has while all is well.
+/// Returns every call that needs the database, with its status while the database works.
 fn calls(app: &TestApp, user: &User, refresh_token: &str, movie: i64, theatre: i64, round: usize) -> Vec<(Call, u16)> {
     let show = app.world.soon;
     let new = json!({ "name": "Eve", "email": format!("eve{round}@example.org"), "password": PASSWORD });
@@ -65,7 +65,7 @@ async fn calls_that_need_the_database_are_unavailable_until_it_is_back(app: &Tes
         let ids = &ids;
         for operation in operations().iter().filter(|operation| operation.has_code(503, "unavailable")) {
             let answer = operation.call(app, ids).by(&user).key("a-key").send().await;
-            // An empty body can be refused first where one is required.
+            // Where a body is required, an empty one may be refused first.
             assert!(answer.status == 503 || operation.needs_body() && answer.status == 400, "{answer:?}");
         }
         app.backend.database().bring_up().await.unwrap();
@@ -74,11 +74,11 @@ async fn calls_that_need_the_database_are_unavailable_until_it_is_back(app: &Tes
         }
         user = app.login(&user.email, PASSWORD).await.user();
     }
-    // One of `ids`, and one of each round.
+    // One booking by `ids`, and one in each round.
     assert_eq!(app.rows("bookings").await, 3);
 }
 
-async fn calls_that_need_no_database_go_on(app: &TestApp) {
+async fn calls_that_need_no_database_still_work(app: &TestApp) {
     app.get("/readyz").send().await.ok(200).snapshot("ready_on_postgresql");
     app.backend.database().take_down().await.unwrap();
     app.get("/healthz").send().await.ok(200);
@@ -95,7 +95,7 @@ async fn calls_that_need_no_database_go_on(app: &TestApp) {
     app.get("/readyz").send().await.ok(200);
 }
 
-async fn bookings_through_an_outage_are_made_once(app: &TestApp) {
+async fn bookings_during_an_outage_are_created_once(app: &TestApp) {
     let user = app.sign_up().await;
     let book = async |at: usize| app.book(&user, &format!("key-{at}"), &seat_anywhere(app, at)).await;
     let attempt = async || join_all((0..60).map(&book)).await;
@@ -123,7 +123,7 @@ async fn bookings_through_an_outage_are_made_once(app: &TestApp) {
     assert!(replayed.iter().all(|answer: &Answer| answer.header("idempotent-replayed") == Some("true")));
 }
 
-/// Seats of two shows, so that every committer is hit.
+/// Returns a seat of one of two shows, so that every committer is used.
 fn seat_anywhere(app: &TestApp, at: usize) -> serde_json::Value {
     if at.is_multiple_of(2) {
         seat(app, at)
@@ -132,7 +132,7 @@ fn seat_anywhere(app: &TestApp, at: usize) -> serde_json::Value {
     }
 }
 
-/// As during a switchover: sessions that were opened meanwhile would stay read-only.
+/// As during a switchover. Sessions opened in the read-only interval would stay read-only.
 async fn database_that_was_read_only_for_a_moment_is_used_again(app: &TestApp) {
     let user = app.sign_up().await;
     let book = |at: usize| app.post("/api/bookings").by(&user).key(&format!("key-{at}")).json(&seat(app, at));

@@ -1,4 +1,4 @@
-//! The program itself: the binary as users start it, stop it, kill it, and what it writes.
+//! The binary itself: starting, stopping, killing it, and its output.
 
 mod backups;
 mod commands;

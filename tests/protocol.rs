@@ -1,4 +1,4 @@
-//! HTTP itself: methods, headers, encodings, origins, and pages to read.
+//! HTTP: methods, headers, encodings, origins, and pages.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -13,22 +13,22 @@ use crate::openapi;
 on_both_stores!(
     head_works_wherever_get_does,
     unknown_method_is_refused,
-    what_is_not_there_is_told_as_a_problem,
+    unknown_paths_are_reported_as_a_problem,
     a_request_has_an_id,
-    answers_with_tokens_are_not_kept,
-    a_page_of_ours_may_call,
-    errors_can_be_read_by_a_page_of_ours,
-    other_pages_may_not_call,
-    origins_are_as_set with ["CORS_ORIGINS" = "https://a.example, http://b.example:8080"],
+    responses_with_tokens_are_not_cached,
+    page_of_an_allowed_origin_may_call,
+    errors_can_be_read_by_a_page_of_an_allowed_origin,
+    page_of_another_origin_may_not_call,
+    allowed_origins_are_those_of_the_settings with ["CORS_ORIGINS" = "https://a.example, http://b.example:8080"],
     short_bodies_are_not_compressed,
-    long_bodies_are_compressed_as_asked,
-    nothing_acceptable_is_told,
-    what_is_acceptable_is_answered,
-    content_types_are_told,
+    long_bodies_are_compressed_as_requested,
+    request_that_accepts_no_available_type_is_refused,
+    acceptable_media_types_are_answered,
+    responses_have_content_types,
     the_server_is_alive_and_ready,
     the_pages_name_no_other_host_and_cannot_be_framed,
-    a_connection_is_used_again,
-    what_is_no_http_is_refused_and_the_server_goes_on,
+    connection_is_reused,
+    malformed_http_is_refused_and_the_server_continues,
     a_path_has_one_spelling,
     start_page_redirects_to_the_documentation,
     pages_are_compressed_once_and_have_a_tag,
@@ -36,13 +36,13 @@ on_both_stores!(
     a_cursor_is_replaced_however_it_is_spelled,
 );
 
-/// A path that is read.
+/// A path with a GET method.
 struct Readable {
     path: String,
     needs_token: bool,
 }
 
-/// Returns every path that is read: those of the document, and some that are no operations.
+/// Returns every readable path: those of the document, and some that are not operations.
 async fn readable(app: &TestApp, user: &User) -> Vec<Readable> {
     let ids = openapi::ids(app, user).await;
     let reads = openapi::operations().iter().filter(|operation| operation.method == Method::GET);
@@ -52,11 +52,11 @@ async fn readable(app: &TestApp, user: &User) -> Vec<Readable> {
     });
     let others = ["/api/movies?limit=1", "/docs/", "/api/movies/9223372036854775807", "/api/nothing"];
     let others = others.map(|path| Readable { path: path.to_owned(), needs_token: false });
-    // What they say differs with each request.
+    // The content of `/metrics` differs with each request.
     documented.chain(others).filter(|readable| readable.path != "/metrics").collect()
 }
 
-/// Returns all headers but those that differ each time. The order of a list's items means nothing.
+/// Returns all headers except those that differ each time. The order of the items of a list is ignored.
 fn stable_headers(answer: &Answer) -> BTreeMap<String, Vec<String>> {
     let names = answer.headers.keys().filter(|name| !matches!(name.as_str(), "date" | "x-request-id"));
     names.map(|name| (name.to_string(), answer.header_list(name.as_str()))).collect()
@@ -77,7 +77,7 @@ async fn head_works_wherever_get_does(app: &TestApp) {
             let mut expected = stable_headers(&get);
             let mut found = stable_headers(&head);
             if get.header("content-encoding").is_some() {
-                // How long it will be, compressed, is only known by doing it.
+                // The length of a compressed body is known only after compressing it.
                 for headers in [&mut expected, &mut found] {
                     headers.retain(|name, _| !matches!(name.as_str(), "content-length" | "transfer-encoding"));
                 }
@@ -100,7 +100,7 @@ async fn unknown_method_is_refused(app: &TestApp) {
     answer.problem(405, "method_not_allowed").snapshot("method_not_allowed");
 }
 
-async fn what_is_not_there_is_told_as_a_problem(app: &TestApp) {
+async fn unknown_paths_are_reported_as_a_problem(app: &TestApp) {
     app.connect_directly("nginx refuses `%00`");
     for path in [
         "/api",
@@ -146,7 +146,7 @@ async fn a_request_has_an_id(app: &TestApp) {
     }
 }
 
-async fn answers_with_tokens_are_not_kept(app: &TestApp) {
+async fn responses_with_tokens_are_not_cached(app: &TestApp) {
     let registered = app.register("Ana", "ana@example.org", PASSWORD).await.ok(201);
     let logged_in = app.login("ana@example.org", PASSWORD).await.ok(200);
     let refreshed = app.refresh(&registered.user().refresh_token).await.ok(200);
@@ -155,7 +155,7 @@ async fn answers_with_tokens_are_not_kept(app: &TestApp) {
     }
 }
 
-/// What API.md lets a page read, besides what every page may.
+/// The response headers that the API exposes to pages, in addition to those every page may read.
 const EXPOSED: [&str; 8] =
     ["etag", "idempotent-replayed", "link", "location", "ratelimit", "ratelimit-policy", "retry-after", "x-request-id"];
 
@@ -176,7 +176,7 @@ fn assert_not_allowed(answer: &Answer) {
     assert_eq!(told.count(), 0, "{answer:?}");
 }
 
-async fn a_page_of_ours_may_call(app: &TestApp) {
+async fn page_of_an_allowed_origin_may_call(app: &TestApp) {
     for (path, method) in [
         ("/api/auth/login", "POST"),
         ("/api/bookings", "POST"),
@@ -203,7 +203,7 @@ async fn a_page_of_ours_may_call(app: &TestApp) {
     }
 }
 
-async fn errors_can_be_read_by_a_page_of_ours(app: &TestApp) {
+async fn errors_can_be_read_by_a_page_of_an_allowed_origin(app: &TestApp) {
     let user = app.sign_up().await;
     let from = |call: Call| call.header("origin", ORIGIN).send();
     let answers = [
@@ -223,7 +223,7 @@ async fn errors_can_be_read_by_a_page_of_ours(app: &TestApp) {
     }
 }
 
-async fn other_pages_may_not_call(app: &TestApp) {
+async fn page_of_another_origin_may_not_call(app: &TestApp) {
     for origin in
         ["https://localhost:5173", "http://localhost:5174", "http://localhost", "https://evil.example", "null"]
     {
@@ -232,11 +232,11 @@ async fn other_pages_may_not_call(app: &TestApp) {
         assert_not_allowed(&preflight(app, "/api/bookings", origin, "POST", "authorization").await);
         assert_not_allowed(&app.get("/api/me").header("origin", origin).send().await.problem(401, "unauthenticated"));
     }
-    // Without an origin there is nobody to allow anything.
+    // Without an origin there is nothing to allow.
     assert_not_allowed(&app.get("/api/movies").send().await.ok(200));
 }
 
-async fn origins_are_as_set(app: &TestApp) {
+async fn allowed_origins_are_those_of_the_settings(app: &TestApp) {
     for origin in ["https://a.example", "http://b.example:8080"] {
         assert_allowed(&app.get("/api/movies").header("origin", origin).send().await.ok(200), origin);
         assert_allowed(&preflight(app, "/api/bookings", origin, "POST", "authorization").await, origin);
@@ -255,7 +255,7 @@ async fn short_bodies_are_not_compressed(app: &TestApp) {
     }
 }
 
-async fn long_bodies_are_compressed_as_asked(app: &TestApp) {
+async fn long_bodies_are_compressed_as_requested(app: &TestApp) {
     let plain = app.get("/api/openapi.json").send().await.ok(200);
     assert_eq!(plain.header("content-encoding"), None);
     for (accepted, chosen) in [
@@ -275,7 +275,7 @@ async fn long_bodies_are_compressed_as_asked(app: &TestApp) {
     }
 }
 
-async fn nothing_acceptable_is_told(app: &TestApp) {
+async fn request_that_accepts_no_available_type_is_refused(app: &TestApp) {
     for accept in ["text/html", "text/html, image/png;q=0.5", "application/json;q=0", "application/xml", "*/*;q=0"] {
         let answer = app.get("/api/movies").header("accept", accept).send().await;
         answer.problem(406, "not_acceptable").snapshot("not_acceptable");
@@ -284,14 +284,14 @@ async fn nothing_acceptable_is_told(app: &TestApp) {
     let new = json!({ "name": "Ana", "email": "ana@example.org", "password": PASSWORD });
     let answer = app.post("/api/auth/register").header("accept", "text/html").json(&new).send().await;
     answer.problem(406, "not_acceptable");
-    // Nor is it changed for one who takes no form of the answer's bytes.
+    // The response is also unchanged for a client that accepts no available encoding.
     let answer =
         app.post("/api/auth/register").header("accept-encoding", "identity;q=0, *;q=0").json(&new).send().await;
     answer.problem(406, "not_acceptable");
     assert_eq!(app.footprint().await, before, "a refused request changes nothing");
 }
 
-async fn what_is_acceptable_is_answered(app: &TestApp) {
+async fn acceptable_media_types_are_answered(app: &TestApp) {
     for accept in [
         "application/json",
         "application/json, text/plain, */*",
@@ -306,7 +306,7 @@ async fn what_is_acceptable_is_answered(app: &TestApp) {
     app.get("/docs/").header("accept", "text/html").send().await.ok(200);
 }
 
-async fn content_types_are_told(app: &TestApp) {
+async fn responses_have_content_types(app: &TestApp) {
     let user = app.sign_up().await;
     for path in [
         "/api/movies",
@@ -351,7 +351,7 @@ async fn the_pages_name_no_other_host_and_cannot_be_framed(app: &TestApp) {
         let policy = answer.header("content-security-policy").unwrap();
         assert!(policy.contains("frame-ancestors 'none'") && policy.contains("default-src 'none'"), "{policy}");
         assert!(!policy.contains("http"), "{policy}");
-        // The libraries have addresses in comments and names in them; what we wrote must have none.
+        // The libraries contain addresses in comments and names. Our own files must have none.
         if !file.contains("bundle") && !file.contains("preset") && !file.ends_with("swagger-ui.css") {
             for scheme in ["http://", "https://", "\"//", "'//"] {
                 assert!(!answer.text().contains(scheme), "{file} names a host: {}", answer.text());
@@ -362,7 +362,7 @@ async fn the_pages_name_no_other_host_and_cannot_be_framed(app: &TestApp) {
     assert!(initializer.text().contains("/api/openapi.json"), "{initializer:?}");
 }
 
-/// Sends bytes as they are to the server itself, and reads the statuses of all answers until the server closes the connection.
+/// Sends raw bytes to the server itself, and returns the statuses of all responses until the server closes the connection.
 async fn raw_statuses(app: &TestApp, bytes: &[u8]) -> Vec<String> {
     let mut connection = TcpStream::connect(app.direct()).await.unwrap();
     connection.write_all(bytes).await.unwrap();
@@ -373,15 +373,15 @@ async fn raw_statuses(app: &TestApp, bytes: &[u8]) -> Vec<String> {
     after_version.map(|rest| rest.chars().take(3).collect()).collect()
 }
 
-async fn a_connection_is_used_again(app: &TestApp) {
-    // Three requests at once on one connection: three answers in their order, the last one closes.
+async fn connection_is_reused(app: &TestApp) {
+    // Three requests on one connection get three responses in order. The last one closes it.
     let request = |path: &str, more: &str| format!("GET {path} HTTP/1.1\r\nHost: {}\r\n{more}\r\n", app.authority);
     let requests =
         [request("/healthz", ""), request("/api/nothing", ""), request("/api/movies", "Connection: close\r\n")];
     assert_eq!(raw_statuses(app, requests.concat().as_bytes()).await, ["200", "404", "200"]);
 }
 
-async fn what_is_no_http_is_refused_and_the_server_goes_on(app: &TestApp) {
+async fn malformed_http_is_refused_and_the_server_continues(app: &TestApp) {
     let user = app.sign_up().await;
     let before = app.footprint().await;
     let book = format!("POST /api/bookings HTTP/1.1\r\nAuthorization: Bearer {}\r\nIdempotency-Key: k\r\n", user.token);
@@ -390,7 +390,7 @@ async fn what_is_no_http_is_refused_and_the_server_goes_on(app: &TestApp) {
         "GET /healthz HTTP/1.1\r\nHost: x\r\nno header\r\n\r\n".to_owned(),
         "GET /healthz HTTP/1.1\r\n\r\n".to_owned(),
         format!("{book}Host: x\r\nContent-Length: x\r\n\r\n"),
-        // Where the body ends must not be a matter of opinion.
+        // The end of the body must be unambiguous.
         format!("{book}Host: x\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
         format!("{book}Host: x\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{{}}"),
     ] {
@@ -430,7 +430,7 @@ async fn a_path_has_one_spelling(app: &TestApp) {
         app.call(Method::HEAD, path).send().await.ok(404);
         app.post(path).json(&json!({})).send().await.problem(404, "not_found");
     }
-    // Clients resolve dot segments themselves: these are sent as they are.
+    // Clients resolve dot segments themselves, so these are sent as raw bytes.
     for target in ["/api/./movies", "/api/x/../movies", "/docs/../healthz", "/./healthz", "*", "http://x//healthz"] {
         let request = format!("GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
         assert_eq!(raw_statuses(app, request.as_bytes()).await, ["404"], "{target}");
@@ -460,7 +460,7 @@ async fn pages_are_compressed_once_and_have_a_tag(app: &TestApp) {
             let answer = get().send().await.ok(200);
             assert_eq!(answer.header("content-encoding"), Some(encoding), "{path}");
             assert!(answer.header_list("vary").contains(&"accept-encoding".to_owned()), "{path}");
-            // What is compressed while it is sent has no length.
+            // A body that is compressed while it is sent has no length.
             let length: usize = answer.header("content-length").unwrap().parse().unwrap();
             assert!(length == answer.bytes.len() && length < plain.bytes.len() / 2, "{path}: {length}");
             let tag = answer.header("etag").unwrap().to_owned();
@@ -492,7 +492,7 @@ async fn utf_8_by_any_label_is_accepted(app: &TestApp) {
         let answer = app.post("/api/auth/register").body(&media_type, registration(20)).send().await;
         answer.problem(415, "unsupported_media_type");
     }
-    // Two readers could each believe another one.
+    // Two parsers could each take another value.
     let call = app.post("/api/auth/register").header("content-type", "application/json");
     call.body("text/plain", registration(20)).send().await.problem(415, "unsupported_media_type");
     for (accept, status) in [

@@ -1,5 +1,4 @@
-//! Real nginx and HAProxy between a client and servers, configured by the blocks of
-//! `docs/operating/proxies.md`.
+//! Real nginx and HAProxy between a client and servers, with the configuration blocks of `docs/operating/proxies.md`.
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
@@ -10,17 +9,17 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-/// Sends the HTTP suite through the proxies that it lists: `cargo xtask test --through-proxies` sets it.
+/// Sends the HTTP suite through the listed proxies. Set by `cargo xtask test --through-proxies`.
 const TEST_PROXIES: &str = "TEST_PROXIES";
-/// The address that proxies connect from. Clients have another one, so that a server can tell them apart.
+/// The source address of proxies. Clients have another one, so that a server can distinguish them.
 pub const PROXY_ADDRESS: &str = "127.0.0.2";
 
 const DOCUMENT: &str = include_str!("../docs/operating/proxies.md");
-/// The servers of the document.
+/// The server addresses in the document.
 const DOCUMENTED_SERVERS: [&str; 2] = ["10.0.0.11:3000", "10.0.0.12:3000"];
-/// How often a port is picked: another program may take it before the proxy does.
+/// The attempts to find a port: another program may take it before the proxy does.
 const STARTS_MAX: usize = 5;
-/// How long a proxy may take to start.
+/// The longest time a proxy may take to start.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Returns whether the HTTP suite goes through proxies.
@@ -84,7 +83,7 @@ pub struct Configuration {
 }
 
 impl Configuration {
-    /// Returns the same with other text in one place.
+    /// Replaces the text in one place.
     #[must_use]
     pub fn with(mut self, documented: &str, other: &str) -> Self {
         assert_eq!(self.text.matches(documented).count(), 1, "{documented:?} is in the block once");
@@ -127,7 +126,7 @@ impl Configuration {
     }
 }
 
-/// Returns a program: where the variable says, else on the path or where systems keep what only administrators run.
+/// Returns a program: the one named by the variable, else the one on the path or in the directories for system programs.
 fn program(variable: &str, name: &str) -> Command {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let on_path = std::env::split_paths(&path).chain(["/usr/sbin".into()]).map(|folder| folder.join(name));
@@ -136,7 +135,7 @@ fn program(variable: &str, name: &str) -> Command {
     Command::new(found.unwrap_or_else(|| panic!("{name} is not installed: `cargo xtask test` installs it as root")))
 }
 
-/// Returns a port outside the range that the system picks from: no server that asks for any port gets it.
+/// Picks a port outside the range of ephemeral ports, so that no server with an arbitrary port gets it.
 fn port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let first = u16::try_from(std::process::id() % 10_000).unwrap();
@@ -150,14 +149,14 @@ fn port() -> u16 {
 
 /// A running proxy. It is killed when it is dropped.
 pub struct Proxy {
-    /// Where it listens: `127.0.0.1:4711`.
+    /// The address it listens on, as `127.0.0.1:4711`.
     pub authority: String,
     process: Child,
     _folder: TempDir,
 }
 
 impl Proxy {
-    /// Starts the program of a command that listens on the given port of loopback, with its files in the given folder.
+    /// Starts the command of a program that listens on the given loopback port, with its files in the given folder.
     fn start(command: impl Fn(u16, &TempDir) -> Command) -> Self {
         let mut log = String::new();
         for _ in 0..STARTS_MAX {
@@ -175,7 +174,7 @@ impl Proxy {
         panic!("the proxy does not start: {log}");
     }
 
-    /// Waits until it listens; false if it has ended.
+    /// Waits until the program listens. Returns false if it has ended.
     fn listens(&mut self) -> bool {
         let began = Instant::now();
         while began.elapsed() < PATIENCE {
@@ -191,7 +190,7 @@ impl Proxy {
         panic!("the proxy does not listen: {}", self.log());
     }
 
-    /// What it has logged.
+    /// Returns the log of the program.
     pub fn log(&self) -> String {
         fs::read_to_string(self._folder.path().join("log")).unwrap()
     }

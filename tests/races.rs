@@ -1,4 +1,4 @@
-//! Many callers and few seats: a seat is sold once, and a request is served whole or not at all.
+//! Many callers compete for few seats: a seat is sold once, and a request gets all of its seats or none.
 
 use std::collections::HashMap;
 
@@ -8,20 +8,20 @@ use serde_json::{Value, json};
 use crate::harness::{Answer, TestApp, User};
 
 on_both_stores!(
-    a_hundred_requests_for_one_seat_make_one_booking,
+    hundred_requests_for_one_seat_create_one_booking,
     overlapping_selections_are_all_or_nothing,
-    selections_in_opposite_order_end,
-    a_hall_is_sold_out_seat_by_seat,
+    selections_in_opposite_order_do_not_deadlock,
+    every_seat_of_a_hall_is_sold_once,
 );
 
-/// Divides answers to requests that raced: those that booked, and those that lost a seat.
+/// Splits the responses to competing requests into bookings and refusals for lost seats.
 fn divide(answers: Vec<Answer>) -> (Vec<Value>, Vec<Answer>) {
     let (won, lost): (Vec<_>, Vec<_>) = answers.into_iter().partition(|answer| answer.status == 201);
     let lost = lost.into_iter().map(|answer| answer.problem(409, "seat_unavailable")).collect();
     (won.iter().map(Answer::booking).collect(), lost)
 }
 
-async fn a_hundred_requests_for_one_seat_make_one_booking(app: &TestApp) {
+async fn hundred_requests_for_one_seat_create_one_booking(app: &TestApp) {
     let users = app.sign_up_many(10).await;
     let (show, seat) = (app.world.soon.0, app.world.main[7].id.0);
     let body = json!({ "show_id": show, "seat_id": seat });
@@ -38,7 +38,7 @@ async fn a_hundred_requests_for_one_seat_make_one_booking(app: &TestApp) {
     assert_eq!(app.seat(show, seat, Some(owner)).await["mine"], true);
 }
 
-/// Returns each seat of the show that is booked, with the user that it is booked for.
+/// Returns each booked seat of the show with its owner.
 async fn owners(app: &TestApp, show: i64, users: &[User]) -> HashMap<i64, i64> {
     let mut owners = HashMap::new();
     for user in users {
@@ -64,7 +64,7 @@ async fn overlapping_selections_are_all_or_nothing(app: &TestApp) {
                 .zip(&selections)
                 .map(async |(user, seats)| app.book(user, &key, &json!({ "show_id": show, "seat_ids": seats })).await);
             let (won, lost) = divide(join_all(requests).await);
-            // Any two of these selections have a seat in common.
+            // Any two of these selections share a seat.
             assert_eq!((won.len(), lost.len()), (1, 4), "round {round}");
             let user = won[0]["user_id"].as_i64().unwrap();
             let sold: Vec<_> = won[0]["seat_ids"].as_array().unwrap().iter().map(|id| id.as_i64().unwrap()).collect();
@@ -84,7 +84,7 @@ async fn overlapping_selections_are_all_or_nothing(app: &TestApp) {
     assert_eq!(app.rows("seat_claims").await, 72);
 }
 
-async fn selections_in_opposite_order_end(app: &TestApp) {
+async fn selections_in_opposite_order_do_not_deadlock(app: &TestApp) {
     let users = app.sign_up_many(2).await;
     let show = app.world.soon.0;
     for (round, group) in app.world.main.chunks(6).enumerate() {
@@ -100,8 +100,8 @@ async fn selections_in_opposite_order_end(app: &TestApp) {
     assert_eq!(app.seats_available(show).await, 0);
 }
 
-/// Everybody wants every seat of the small hall: each seat is sold, and each once.
-async fn a_hall_is_sold_out_seat_by_seat(app: &TestApp) {
+/// Many callers want every seat of the small hall. Each seat is sold exactly once.
+async fn every_seat_of_a_hall_is_sold_once(app: &TestApp) {
     let users = app.sign_up_many(6).await;
     for show in [app.world.beside.0, app.world.tomorrow.0] {
         let wanted: Vec<_> =

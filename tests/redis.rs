@@ -1,4 +1,4 @@
-//! Redis beside a serving server, in every state that it can be in: it makes things fast, and never wrong.
+//! A server with Redis in every state: Redis makes the server faster, and never changes an answer.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -21,18 +21,18 @@ use serde_json::{Value, json};
 
 use crate::harness::{self, Answer, Call, JWT_SECRET, PASSWORD, StoreKind, TestApp, User};
 
-/// How many book at once in a storm.
+/// The number of concurrent clients of a storm.
 const CLIENTS: usize = 16;
-/// In how many shows of sixty seats.
+/// The number of shows of sixty seats in which they book.
 const SHOWS: i64 = 60;
-/// How long each phase of a storm lasts, from when Redis is as it should be in it.
+/// The duration of each phase of a storm, from the moment Redis is in the state of the phase.
 const PHASE: Duration = Duration::from_millis(2_500);
-/// How long a booking may take at most, whatever Redis does. What the machine itself stood still is added.
+/// The longest time a booking may take, whatever the state of Redis. The stalls of the machine itself are added.
 const BOOKING_MAX: Duration = Duration::from_secs(1);
-/// How long anything may take that is waited for.
+/// The longest time a test waits for anything else.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Makes `sqlite::case` and `postgres::case` of each `async fn case(app: &TestApp, redis: &mut Beside)`.
+/// Creates `sqlite::case` and `postgres::case` for each `async fn case(app: &TestApp, redis: &mut Beside)`.
 macro_rules! with_redis {
     ($($case:ident),* $(,)?) => {
         mod sqlite {
@@ -51,12 +51,12 @@ macro_rules! with_redis {
 }
 
 with_redis!(
-    a_storm_is_answered_right_and_in_time_whatever_redis_does,
+    storm_is_answered_correctly_and_in_time_in_every_state_of_redis,
     failed_logins_are_limited_without_redis_too,
     a_server_without_its_redis_is_degraded_and_serves,
 );
 
-/// A Redis, and the way to it.
+/// A Redis server and the proxy in front of it.
 struct Beside {
     redis: TestRedis,
     proxy: FaultyProxy,
@@ -81,7 +81,7 @@ async fn run(kind: StoreKind, case: impl AsyncFnOnce(&TestApp, &mut Beside)) {
     .await;
 }
 
-/// Waits until the server says so of itself, which is 200 all the while.
+/// Waits until `/readyz` reports this status. The status code is 200 all the time.
 async fn until_ready(app: &TestApp, status: &str) -> Answer {
     let began = Instant::now();
     loop {
@@ -126,7 +126,7 @@ async fn failed_logins_are_limited_without_redis_too(app: &TestApp, beside: &mut
     };
     use_up(&users[0]).await;
     beside.redis.stop().await;
-    // What was counted before is not forgotten.
+    // The failures counted before still count.
     app.login(&users[0].email, PASSWORD).await.problem(429, "rate_limited");
     use_up(&users[1]).await;
     beside.redis.start_again().await.unwrap();
@@ -144,7 +144,7 @@ struct Made {
     answer: Vec<u8>,
 }
 
-/// Who books, one request after the other.
+/// A client that sends one booking request after the other.
 struct Client<'a> {
     app: &'a TestApp,
     user: User,
@@ -152,14 +152,14 @@ struct Client<'a> {
     made: Vec<Made>,
 }
 
-/// What a phase of a storm has seen.
+/// The observations of a phase of a storm.
 #[derive(Default)]
 struct Seen {
     took: Mutex<Vec<Duration>>,
     is_over: AtomicBool,
 }
 
-/// Measures how long the machine stands still: its processor and its disk, which other tests keep busy too.
+/// Measures stalls of the machine, of its processor and its disk, which other tests use too.
 struct Stalls {
     longest_micros: Arc<AtomicU64>,
     is_over: Arc<AtomicBool>,
@@ -185,7 +185,7 @@ impl Stalls {
         Self { longest_micros, is_over, thread: Some(thread) }
     }
 
-    /// Returns the longest stall since this was asked last.
+    /// Returns the longest stall since the last call.
     fn longest(&self) -> Duration {
         Duration::from_micros(self.longest_micros.swap(0, Ordering::Relaxed))
     }
@@ -198,7 +198,7 @@ impl Drop for Stalls {
     }
 }
 
-/// Seats that nobody has booked.
+/// The seats that are not booked yet.
 struct Places {
     shows: Vec<i64>,
     seats: Vec<i64>,
@@ -222,7 +222,7 @@ impl Places {
         Self { shows, seats, next: AtomicUsize::new(0) }
     }
 
-    /// Returns a seat, as the body of a request; none, if all are booked.
+    /// Takes a free seat, as the body of a request. Returns `None` if all are booked.
     fn draw(&self) -> Option<Value> {
         let at = self.next.fetch_add(1, Ordering::Relaxed);
         let (show, seat) = (self.shows.get(at % self.shows.len())?, self.seats.get(at / self.shows.len())?);
@@ -231,7 +231,7 @@ impl Places {
 }
 
 impl Client<'_> {
-    /// Books until the phase is over: new seats, the same again, seats that are taken, keys that are used. Each is answered right.
+    /// Books until the phase ends: new seats, repeated requests, taken seats and reused keys. Checks every answer.
     async fn book(&mut self, places: &Places, seen: &Seen) {
         let mut round = 0;
         while !seen.is_over.load(Ordering::Relaxed) {
@@ -245,7 +245,7 @@ impl Client<'_> {
                     self.again(seen, self.made.len() - 1).await;
                 }
             }
-            // One of an earlier phase, as likely as not.
+            // In about half the cases, a booking of an earlier phase.
             let at = (round * 7_919) % self.made.len();
             self.again(seen, at).await;
             let made = &self.made[at];
@@ -258,7 +258,7 @@ impl Client<'_> {
         }
     }
 
-    /// A retry: the same answer to the byte.
+    /// Retries a request: the answer is the same, byte for byte.
     async fn again(&self, seen: &Seen, at: usize) {
         let made = &self.made[at];
         let again = self.send(seen, &made.key, &made.body).await.ok(201);
@@ -274,7 +274,7 @@ impl Client<'_> {
     }
 }
 
-/// What Redis has counted: commands that read an answer, and keys that were not there. `None` if it does not say.
+/// Returns the counters of Redis: commands that read an answer, and keys that were not found. `None` if it does not respond.
 async fn reads(redis: &TestRedis) -> Option<(u64, u64)> {
     let info: String = redis.command("INFO", &[b"everything"]).await.ok()?;
     let number = |name: &str| {
@@ -284,7 +284,7 @@ async fn reads(redis: &TestRedis) -> Option<(u64, u64)> {
     Some((number("cmdstat_getrange:calls=").unwrap_or(0), number("keyspace_misses:")?))
 }
 
-/// Overwrites every key: answers by another's, by ones with a bit flipped, by made-up ones and by other types; counts by millions.
+/// Overwrites every key: answers by other answers, by ones with a flipped bit, by made-up ones and by other types; counters by millions.
 const FORGE: &str = r#"
 local keys, forged, last = redis.call('KEYS', '*'), 0, false
 for at, key in ipairs(keys) do
@@ -313,7 +313,7 @@ end
 return forged
 "#;
 
-/// Forges for the time of a phase, and until there were many entries to forge.
+/// Overwrites entries during the phase, and until [`FORGED_MIN`] have been overwritten.
 async fn forge(redis: &TestRedis) {
     let made_up =
         r#"{"message":"Booking successful!","booking":{"id":1,"reference":"0000000000","status":"confirmed"}}"#;
@@ -326,7 +326,7 @@ async fn forge(redis: &TestRedis) {
     }
 }
 
-/// How many forged entries are many.
+/// The least number of entries to overwrite.
 const FORGED_MIN: usize = 1_000;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -339,7 +339,7 @@ enum Phase {
     Forged,
 }
 
-/// Brings Redis into a state, and leaves it in it for the time of a phase. How many answers were found in it.
+/// Brings Redis into a state and keeps it there for the duration of the phase. Returns how many answers were found in it.
 async fn enter(app: &TestApp, beside: &mut Beside, phase: Phase, before: Option<(u64, u64)>) -> Option<u64> {
     match phase {
         Phase::Well => beside.proxy.set(Fault::None),
@@ -368,7 +368,7 @@ async fn enter(app: &TestApp, beside: &mut Beside, phase: Phase, before: Option<
     }
 }
 
-async fn a_storm_is_answered_right_and_in_time_whatever_redis_does(app: &TestApp, beside: &mut Beside) {
+async fn storm_is_answered_correctly_and_in_time_in_every_state_of_redis(app: &TestApp, beside: &mut Beside) {
     let places = Places::make(app).await;
     let users = app.sign_up_many(CLIENTS).await;
     let client = |(number, user)| Client { app, user, number, made: Vec::new() };
@@ -380,7 +380,7 @@ async fn a_storm_is_answered_right_and_in_time_whatever_redis_does(app: &TestApp
         let seen = Seen::default();
         let storm = join_all(clients.iter_mut().map(|client| client.book(&places, &seen)));
         let change = async {
-            // It changes while they book.
+            // The state changes while the clients book.
             let found = AssertUnwindSafe(enter(app, beside, phase, before)).catch_unwind().await;
             seen.is_over.store(true, Ordering::Relaxed);
             found.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
@@ -397,15 +397,15 @@ async fn a_storm_is_answered_right_and_in_time_whatever_redis_does(app: &TestApp
     }
 }
 
-/// Returns how many reads of answers have found one, at least: all that Redis was asked for, without what was not there.
+/// Returns a lower bound of the reads that found an answer: all reads minus the keys that were not found.
 fn found(before: Option<(u64, u64)>, after: Option<(u64, u64)>) -> Option<u64> {
     let (reads, misses) = after?;
-    // A server that was started anew counts from nought.
+    // A restarted Redis counts from zero.
     let (reads_before, misses_before) = before.filter(|before| before.0 <= reads).unwrap_or_default();
     Some((reads - reads_before).saturating_sub(misses.saturating_sub(misses_before)))
 }
 
-/// Prints what a phase has seen, and tells how long its slowest booking took.
+/// Prints the observations of a phase, and returns the duration of its slowest booking.
 fn report(phase: Phase, seen: &Seen, found: Option<u64>) -> Duration {
     let mut took = std::mem::take(&mut *seen.took.lock().unwrap());
     took.sort_unstable();
@@ -429,13 +429,13 @@ async fn two_servers_share_limits_and_answers() {
         let config = settings::check(values).unwrap();
         let other = start(&config, Purpose::Serve).await.unwrap();
         let authority = other.address.to_string();
-        // A machine that is busy with other tests may be too slow for Redis now and then: some rounds must show it, and none
-        // the contrary.
+        // On a machine that is busy with other tests Redis may be too slow now and then. Some rounds must show that limits and answers
+        // are shared, and no round may show the contrary.
         let (mut limits, mut answers) = (0, 0);
         for round in 0..10 {
             let email = format!("nobody{round}@example.org");
             let body = json!({ "email": email, "password": "wrong password" });
-            // An address of its own: addresses have a limit over all accounts.
+            // Each round uses its own address, because addresses have a limit over all accounts.
             let address = format!("192.0.2.{round}");
             let login = |call: Call| call.header("x-forwarded-for", &address).json(&body).send();
             let here = async || login(app.post("/api/auth/login")).await.status;

@@ -1,4 +1,4 @@
-//! Copies of a store: that they are whole, private and never in another file's place, and that a server starts on them.
+//! Backups of a store: they are complete and private, never replace an existing file, and a server can start on them.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use serde_json::json;
 use super::storm::Storm;
 use super::support::{Server, Site};
 
-/// What a check of the whole file says, like `ok`.
+/// Returns the result of SQLite's integrity check, such as `ok`.
 fn integrity(file: &Path) -> String {
     #[derive(QueryableByName)]
     struct Said {
@@ -37,14 +37,14 @@ fn names(directory: &Path) -> Vec<String> {
     entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
 
-/// Books under a storm until the server is killed, and takes a copy in the middle. Then a server on the copy has all that was
-/// acknowledged before, and books on.
+/// Books in a storm until the server is killed, and takes a copy in the middle. A server on the copy then has every booking acknowledged
+/// before, and accepts new ones.
 async fn drill(server: Server, copy: impl FnOnce(), restored: impl AsyncFnOnce() -> Site) {
     let storm = Storm::over(&server.client, 50).await;
     storm.until_booked(60).await;
     let began = Instant::now();
     copy();
-    // It went on meanwhile, and goes on.
+    // Bookings continued during the copy, and continue after it.
     let booked = storm.booked();
     storm.until_booked(booked + 40).await;
     server.kill();
@@ -77,14 +77,14 @@ async fn a_backup_taken_in_a_storm_is_restored_embedded() {
         std::fs::create_dir(restored.path("data")).unwrap();
         std::fs::copy(&file, restored.path("data/movie-booking.db")).unwrap();
         assert_eq!(integrity(&restored.path("data/movie-booking.db")), "ok");
-        // Kept apart from the backup: the storm's tokens go on.
+        // The secret is stored separately from the backup. With it the storm's tokens stay valid.
         std::fs::copy(site.path("data/jwt-secret"), restored.path("data/jwt-secret")).unwrap();
         restored
     })
     .await;
 }
 
-/// Secrets are not in a backup, and need not be.
+/// A backup contains no secrets, and does not need them.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_restored_without_its_secret_ends_no_session() {
     let site = Site::embedded();
@@ -105,7 +105,7 @@ async fn a_store_restored_without_its_secret_ends_no_session() {
     assert_eq!(server.client.get_as(new, "/api/me").await.expect(200)["email"], "ana@example.org");
 }
 
-/// `pg_dump` and `pg_restore`: on PATH, or beside the server where Debian keeps it.
+/// Finds `pg_dump` and `pg_restore` on PATH, or in the directory of the server that Debian uses.
 fn postgres_program(name: &str) -> Option<PathBuf> {
     let on_path = std::env::var_os("PATH").unwrap_or_default();
     let installed = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
@@ -139,7 +139,7 @@ async fn a_dump_taken_in_a_storm_is_restored_postgres() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backup_never_takes_the_place_of_a_file() {
+async fn backup_never_replaces_a_file() {
     let site = Site::embedded();
     assert_eq!(site.serve().stop().code, Some(0));
     for (name, content) in [("kept.db", "something else"), ("empty.db", "")] {
@@ -148,7 +148,7 @@ async fn a_backup_never_takes_the_place_of_a_file() {
         assert!(told.contains(name) && told.contains("is there already"), "{told}");
         assert_eq!(std::fs::read_to_string(site.path(name)).unwrap(), content);
     }
-    // Nobody serves: it is copied all the same, and once.
+    // A backup works without a running server too. The second one to the same file is refused.
     site.run(&["backup", "new.db"], "").succeeded();
     let first = std::fs::read(site.path("new.db")).unwrap();
     site.run(&["backup", "new.db"], "").failed(1);
@@ -160,7 +160,7 @@ async fn a_backup_never_takes_the_place_of_a_file() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backup_of_nothing_is_refused_and_makes_nothing() {
+async fn backup_without_a_store_is_refused_and_creates_nothing() {
     let site = Site::embedded();
     let told = site.run(&["backup", "copy.db"], "").failed(1);
     assert!(told.contains("there is no store in ./data") && told.contains("DATA_DIR"), "{told}");
@@ -168,16 +168,16 @@ async fn a_backup_of_nothing_is_refused_and_makes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backup_of_postgres_is_left_to_its_own_tools() {
+async fn backup_of_postgres_is_refused() {
     let site = Site::postgres().await;
     let told = site.run(&["backup", "copy.db"], "").failed(1);
     assert!(told.contains("pg_dump"), "{told}");
     assert!(!site.path("copy.db").exists());
 }
 
-/// However early it ends: the file is whole, or not there.
+/// However early the process is killed, the file is complete or does not exist.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backup_that_is_killed_leaves_a_whole_file_or_none() {
+async fn killed_backup_leaves_a_complete_file_or_none() {
     let site = Site::embedded();
     assert_eq!(site.serve().stop().code, Some(0));
     for milliseconds in [0, 2, 4, 8, 12, 16, 20, 30, 60] {
@@ -193,9 +193,9 @@ async fn a_backup_that_is_killed_leaves_a_whole_file_or_none() {
     assert_eq!(integrity(&site.path("copy.db")), "ok");
 }
 
-/// Before a newer program migrates: the copy is what the older one wrote.
+/// Before a newer program migrates the store: the copy has the schema of the older program.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_of_the_release_before_is_copied_as_it_is() {
+async fn store_of_the_previous_release_is_copied_unchanged() {
     #[derive(QueryableByName)]
     struct Version {
         #[diesel(sql_type = Text)]

@@ -1,4 +1,4 @@
-//! The commands beside `serve`.
+//! The commands other than `serve`.
 
 use super::support::{DATABASE_PASSWORD, JWT_SECRET, Kind, Site};
 use api_actix::settings::SETTINGS;
@@ -19,20 +19,20 @@ async fn seeding_postgres_twice_adds_nothing_the_second_time() {
         let words: Vec<_> = line.split_whitespace().collect();
         assert_eq!(server.client.login(words[0], words[1]).await.expect(200)["role"], role);
     }
-    // Nor does it beside a server.
+    // Seeding during a running server adds nothing either.
     let third = site.run(&["seed"], "").succeeded();
     assert_eq!(third, "Added 0 movies, 0 theatres, 0 halls and 0 shows.\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn seeding_beside_a_server_on_the_embedded_store() {
+async fn seeding_during_a_running_server_on_the_embedded_store() {
     let site = Site::embedded();
     let server = site.serve();
     let added = site.run(&["seed"], "").succeeded();
     assert_eq!(added, "Added 0 movies, 0 theatres, 0 halls and 0 shows.\n");
     let again = site.run(&["seed", "--demo"], "").succeeded();
     assert!(again.contains("there already"), "{again}");
-    // The passwords are still those of the first start.
+    // The passwords of the first start are still valid.
     let (email, password) = server.demo_account("admin");
     server.client.login(&email, &password).await.expect(200);
 }
@@ -73,7 +73,7 @@ async fn administrators(kind: Kind) {
         client.login("boss@example.org", "first good password").await.expect(401)["code"],
         "invalid_credentials"
     );
-    // White space of another kind is the same password.
+    // Another white-space character is the same password.
     client.login("boss@example.org", "second\u{a0}good password").await.expect(200);
     assert_eq!(client.get_as(token, "/api/me").await.expect(401)["code"], "unauthenticated");
     assert_eq!(client.get_as(token, "/api/bookings").await.expect(401)["code"], "unauthenticated");
@@ -87,17 +87,17 @@ async fn administrators(kind: Kind) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn administrators_are_made_beside_a_server_embedded() {
+async fn administrators_are_created_during_a_running_server_embedded() {
     administrators(Kind::Embedded).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn administrators_are_made_beside_a_server_postgres() {
+async fn administrators_are_created_during_a_running_server_postgres() {
     administrators(Kind::Postgres).await;
 }
 
 #[test]
-fn check_config_tells_what_holds_and_no_secret() {
+fn check_config_prints_settings_without_secrets() {
     let previous = "the-secret-that-was-used-before-this-one";
     let url = format!("postgres://somebody:{DATABASE_PASSWORD}@db.example/bookings");
     let site = Site::embedded()
@@ -121,10 +121,10 @@ fn check_config_tells_what_holds_and_no_secret() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn healthcheck_tells_in_one_line_whether_the_server_is_ready() {
+async fn healthcheck_prints_one_line_with_the_readiness() {
     let site = Site::postgres().await;
     let server = site.serve();
-    // What has no effect is told by other commands, and not every few seconds.
+    // Warnings about settings without effect are left to other commands, because health checks run every few seconds.
     let port = server.address().rsplit(':').next().unwrap();
     let site = site.with("PORT", port).with("REDIS_URL", "redis://cache.example").with("HOST", "0.0.0.0");
     let ask = || site.run(&["healthcheck"], "");
@@ -152,7 +152,7 @@ async fn healthcheck_tells_in_one_line_whether_the_server_is_ready() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn openapi_prints_the_document_that_is_served() {
-    // Whatever the settings are: the document does not depend on them.
+    // The document does not depend on the settings, not even on invalid ones.
     let printed = Site::embedded().with("PORT", "nonsense").run(&["openapi"], "").succeeded();
     let document: Value = serde_json::from_str(&printed).unwrap();
     assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));

@@ -1,4 +1,4 @@
-//! Clients that do not read, and clients that keep their connections.
+//! Clients that do not read, and clients that keep their connections open.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
@@ -6,17 +6,17 @@ use std::time::{Duration, Instant};
 
 use super::support::{Server, Site};
 
-/// How long a connection may take to end that ends after ten seconds.
+/// The longest time to wait for the end of a connection, which the server ends after ten seconds.
 const CLOSED_MAX: Duration = Duration::from_secs(60);
 
-/// Returns a client that pipelines requests for a large file and reads nothing. `None` if the server is not reached.
+/// Connects a client that pipelines requests for a large file and reads nothing. `None` if it cannot connect.
 fn greedy(server: &Server) -> TcpStream {
     let stream = TcpStream::connect(server.address()).unwrap();
     stream.set_nonblocking(true).unwrap();
     let requests = "GET /docs/swagger-ui.css HTTP/1.1\r\nHost: x\r\n\r\n".repeat(15_000);
     let mut rest = requests.as_bytes();
     let began = Instant::now();
-    // As much as the system takes: the server does not read it all.
+    // Send as much as the socket buffers take. The server does not read all of it.
     while !rest.is_empty() && began.elapsed() < Duration::from_millis(50) {
         match (&stream).write(rest) {
             Ok(written) => rest = &rest[written..],
@@ -33,7 +33,7 @@ async fn clients_that_read_nothing_are_bounded(count: usize) {
     server.client.get("/docs/swagger-ui.css").await;
     let before = server.usage();
     let streams: Vec<_> = (0..count).map(|_| greedy(&server)).collect();
-    // What the system's buffers take is answered.
+    // The responses that fit the socket buffers have been sent by then.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let (began, busy) = (Instant::now(), server.usage());
     tokio::time::sleep(Duration::from_secs(2)).await;
@@ -41,13 +41,13 @@ async fn clients_that_read_nothing_are_bounded(count: usize) {
     let share = (after.cpu - busy.cpu).as_secs_f64() / began.elapsed().as_secs_f64();
     let grown = after.memory.saturating_sub(before.memory);
     println!("{count}: {share:.3} cores, {} KiB", grown / 1024);
-    // One that spins takes a whole core.
+    // A busy loop would use a whole core.
     assert!(share < 0.5, "{share} cores for {count} clients that wait");
     let bound = u64::try_from(count).unwrap() * 200 * 1024 + 64 * 1024 * 1024;
     assert!(grown < bound, "{grown} bytes for {count} clients that read nothing");
-    // Others are served.
+    // Other clients are served.
     server.client.get("/healthz").await.expect(200);
-    // All are closed, whatever they still send.
+    // All connections are closed, even if their clients still send.
     let began = Instant::now();
     while server.usage().files > before.files + 2 {
         assert!(began.elapsed() < CLOSED_MAX, "{} files, {} before", server.usage().files, before.files);
@@ -75,9 +75,9 @@ async fn five_hundred_clients_that_read_nothing_are_bounded() {
     clients_that_read_nothing_are_bounded(500).await;
 }
 
-/// A client that reads slowly, but reads, gets all of its answer.
+/// A client that reads slowly but continuously gets its whole response.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slow_reader_gets_its_answer() {
+async fn slow_reader_gets_its_response() {
     let server = Site::embedded().serve();
     let whole = server.client.get("/docs/swagger-ui-bundle.js").await.text.len();
     let mut stream = TcpStream::connect(server.address()).unwrap();
@@ -89,13 +89,13 @@ async fn a_slow_reader_gets_its_answer() {
             break;
         }
         read += more;
-        // 12 s in all, if each read is full.
+        // 12 s in total if each read is full.
         std::thread::sleep(Duration::from_millis(300));
     }
     assert!(read > whole, "{read} of {whole} bytes and a head");
 }
 
-/// Balancers keep connections for a minute: by default the server keeps them longer.
+/// Load balancers keep connections for a minute. By default the server keeps them longer.
 #[test]
 fn idle_connections_are_kept_and_end_when_the_server_stops() {
     let site = Site::embedded();
@@ -111,7 +111,7 @@ fn idle_connections_are_kept_and_end_when_the_server_stops() {
         assert!(answer[..length].starts_with(b"HTTP/1.1 200 "), "{:?}", String::from_utf8_lossy(&answer[..length]));
     };
     streams.iter_mut().for_each(ask);
-    // Longer than the framework keeps them by itself.
+    // Longer than the framework's own default.
     std::thread::sleep(Duration::from_secs(8));
     streams.iter_mut().for_each(ask);
     let told = Instant::now();
@@ -122,7 +122,7 @@ fn idle_connections_are_kept_and_end_when_the_server_stops() {
     }
 }
 
-/// What anybody can cause at any time is not an error of the server.
+/// A malformed request is not an error of the server, because any client can cause it at any time.
 #[tokio::test(flavor = "multi_thread")]
 async fn malformed_requests_are_no_errors_in_the_log() {
     let server = Site::embedded().serve();
@@ -141,7 +141,7 @@ async fn malformed_requests_are_no_errors_in_the_log() {
         let _ = stream.read_to_end(&mut answer);
         assert!(answer.starts_with(b"HTTP/1.1 "), "{text:?}: {:?}", String::from_utf8_lossy(&answer));
     }
-    // One that is gone before its answer.
+    // A client that disconnects before its response.
     let mut stream = TcpStream::connect(server.address()).unwrap();
     stream.write_all(b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
     drop(stream);

@@ -1,4 +1,4 @@
-//! Disks that fill up, and databases that are gone or from another time: what is said, and that it passes.
+//! Full disks, and databases that are missing or from a future release: the error messages, and the recovery.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,11 +9,11 @@ use serde_json::json;
 
 use super::support::Site;
 
-/// A file system of a few megabytes. Unmounted when it is dropped.
+/// A file system of a few megabytes. It is unmounted when it is dropped.
 struct SmallDisk(tempfile::TempDir);
 
 impl SmallDisk {
-    /// `None`, with a line that says so, only where nobody may mount anything. Whoever is root may, and CI is.
+    /// Returns `None` and prints a line if the user may not mount file systems. Panics for root, and so in CI.
     fn mount(megabytes: u32) -> Option<Self> {
         let directory = tempfile::tempdir().unwrap();
         let size = format!("size={megabytes}m");
@@ -31,7 +31,7 @@ impl SmallDisk {
         self.0.path()
     }
 
-    /// Writes a file until nothing is free.
+    /// Writes a file until the disk is full.
     fn fill(&self) -> PathBuf {
         let path = self.path().join("filler");
         let mut file = std::fs::File::create(&path).unwrap();
@@ -56,7 +56,7 @@ fn names(directory: &Path) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_disk_makes_the_server_unavailable_until_there_is_room() {
+async fn full_disk_makes_the_server_unavailable_until_space_is_freed() {
     let Some(disk) = SmallDisk::mount(24) else { return };
     let site = Site::embedded().with("DATA_DIR", disk.path().join("data").to_str().unwrap()).with("RATE_LIMIT", "off");
     let server = site.serve();
@@ -64,7 +64,7 @@ async fn a_full_disk_makes_the_server_unavailable_until_there_is_room() {
     client.get("/readyz").await.expect(200);
     let (email, password) = server.demo_account("customer");
     let filler = disk.fill();
-    // Whether or not a write has failed yet.
+    // Whether or not a write has already failed.
     for _ in 0..3 {
         let ready = client.get("/readyz").await.expect(503);
         assert_eq!(
@@ -85,7 +85,7 @@ async fn a_full_disk_makes_the_server_unavailable_until_there_is_room() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backup_to_a_full_disk_names_target_and_cause_and_leaves_nothing() {
+async fn backup_to_a_full_disk_reports_target_and_cause_and_leaves_no_file() {
     let Some(disk) = SmallDisk::mount(1) else { return };
     let site = Site::embedded();
     assert_eq!(site.serve().stop().code, Some(0));
@@ -94,15 +94,15 @@ async fn a_backup_to_a_full_disk_names_target_and_cause_and_leaves_nothing() {
     let told = site.run(&["backup", target.to_str().unwrap()], "").failed(1);
     assert!(told.contains(&format!("{} cannot be written: No space left on device", target.display())), "{told}");
     assert_eq!(disk.names(), ["filler"]);
-    // Another disk takes it.
+    // A backup to another disk succeeds.
     site.run(&["backup", "copy.db"], "").succeeded();
 }
 
 #[test]
-fn a_backup_that_may_not_grow_names_target_and_cause_and_leaves_nothing() {
+fn backup_beyond_a_size_limit_reports_target_and_cause_and_leaves_no_file() {
     let site = Site::embedded();
     assert_eq!(site.serve().stop().code, Some(0));
-    // A limit of the process stands for a disk or a quota, wherever tests run. Who ignores the signal gets an error.
+    // A resource limit of the process stands in for a full disk or a quota. The signal is ignored, so that the write fails with an error.
     let mut command = Command::new("sh");
     command.args(["-c", "trap '' XFSZ; ulimit -f 512; exec \"$0\" backup copy.db"]).arg(super::support::binary());
     let ended = command.current_dir(site.directory.path()).env_clear().output().unwrap();
@@ -117,7 +117,7 @@ fn a_backup_that_may_not_grow_names_target_and_cause_and_leaves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_is_gone_is_reported_and_not_replaced() {
+async fn missing_database_is_reported_and_not_replaced() {
     let site = Site::embedded();
     assert_eq!(site.serve().stop().code, Some(0));
     let (database, kept) = (site.path("data/movie-booking.db"), site.path("kept.db"));
@@ -135,7 +135,7 @@ async fn a_database_that_is_gone_is_reported_and_not_replaced() {
         }
         assert!(std::fs::metadata(&database).map_or(0, |found| found.len()) == 0, "nothing was made");
     }
-    // Each trace is enough.
+    // Any single one of these files is enough evidence that a database existed.
     for trace in ["jwt-secret", "demo-accounts.toml", "database-made"] {
         let other = Site::embedded();
         std::fs::create_dir(other.path("data")).unwrap();
@@ -148,7 +148,7 @@ async fn a_database_that_is_gone_is_reported_and_not_replaced() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_from_the_future_is_refused_and_can_be_accepted() {
+async fn store_with_future_instants_is_refused_and_can_be_accepted() {
     let site = Site::embedded();
     assert_eq!(site.serve().stop().code, Some(0));
     let file = site.path("data/movie-booking.db");

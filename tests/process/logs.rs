@@ -1,4 +1,4 @@
-//! What the program writes: everything that helps, and no secret; and that nobody waits for whoever should read it.
+//! The program's output: it is useful, it contains no secrets, and an unread log blocks nothing.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _, pipe};
 use std::net::TcpStream;
@@ -14,7 +14,7 @@ const WRONG_PASSWORD: &str = "Wr0ng pass-word of ana";
 const KEY: &str = "key-that-nobody-else-may-know-4711";
 const SEARCH: &str = "what-ana-looks-for";
 
-/// Goes through every flow, and gives the secrets that were used.
+/// Runs every flow, and returns the secrets that were used.
 async fn use_everything(server: &Server) -> Vec<String> {
     let client = &server.client;
     let mut secrets: Vec<String> = [PASSWORD, WRONG_PASSWORD, KEY, SEARCH].map(str::to_owned).into();
@@ -100,7 +100,7 @@ async fn no_secret_is_logged(kind: Kind, format: &str) {
         }
         Kind::Postgres => {
             secrets.extend([JWT_SECRET, DATABASE_PASSWORD].map(str::to_owned));
-            // Trouble with the database must not show its password either.
+            // Database errors must not reveal its password either.
             site.database.as_ref().unwrap().take_down().await.unwrap();
             server.client.get("/readyz").await.expect(503);
             server.client.get("/api/movies").await.expect(503);
@@ -134,7 +134,7 @@ async fn no_secret_is_logged_at_any_level_postgres() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn json_logs_are_an_object_a_line_and_tell_the_requests_id() {
+async fn json_logs_are_one_object_a_line_with_the_request_id() {
     let server = Site::embedded().with("LOG_FORMAT", "json").serve();
     let request = server.client.request("GET", "/api/movies/999999").header("x-request-id", "the-id-of-a-test");
     server.client.send(request).await.expect(404);
@@ -151,7 +151,7 @@ async fn json_logs_are_an_object_a_line_and_tell_the_requests_id() {
     assert!(lines.iter().all(|line| line["timestamp"].is_string() && line["level"].is_string()));
 }
 
-/// A server whose standard output and standard error go into pipes. Killed when it is dropped.
+/// A server whose standard output and standard error are pipes. It is killed when it is dropped.
 struct Piped(Child);
 
 impl Drop for Piped {
@@ -166,7 +166,7 @@ impl Piped {
         assert!(Command::new("kill").args(["-s", "TERM", &self.0.id().to_string()]).status().unwrap().success());
     }
 
-    /// Waits until it has ended, and returns its exit code.
+    /// Waits until the process has ended, and returns its exit code.
     #[track_caller]
     fn ended(&mut self) -> Option<i32> {
         let began = Instant::now();
@@ -180,7 +180,7 @@ impl Piped {
     }
 }
 
-/// Sends requests over one connection, one after another, each with an id as long as ids may be: it is in the log's line.
+/// Sends requests one after another over one connection, each with an id of the maximum length, which appears in its log line.
 fn chat(address: &str, requests: usize) {
     let mut connection = TcpStream::connect(address).unwrap();
     connection.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
@@ -202,14 +202,14 @@ fn chat(address: &str, requests: usize) {
     }
 }
 
-/// Returns the lines of the log that were dropped, by `/metrics`.
+/// Returns the number of dropped log lines, by `/metrics`.
 fn lines_dropped(metrics: &str) -> u64 {
     let line = metrics.lines().find_map(|line| line.strip_prefix("log_lines_dropped_total "));
     line.unwrap_or_else(|| panic!("{metrics}")).parse().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_log_that_nobody_reads_blocks_neither_requests_nor_the_stop() {
+async fn unread_log_blocks_neither_requests_nor_the_stop() {
     let site = Site::embedded().with("RUST_LOG", "trace").with("RATE_LIMIT", "off");
     let ((greeting, stdout), (log, stderr)) = (pipe().unwrap(), pipe().unwrap());
     let mut server = Piped(site.command(&["serve"]).stdout(stdout).stderr(stderr).spawn().unwrap());
@@ -222,7 +222,7 @@ async fn a_log_that_nobody_reads_blocks_neither_requests_nor_the_stop() {
         let client = crate::harness::http_client().timeout(Duration::from_secs(60)).build().unwrap();
         client.get(format!("{base}{path}")).send().await.unwrap().text().await.unwrap()
     };
-    // More than the pipe and the queue hold, 4 MiB: then lines are dropped, and requests are answered on.
+    // This is more than the pipe and the queue hold, 4 MiB. Further lines are dropped, and requests are still answered.
     let began = Instant::now();
     while lines_dropped(&get("/metrics").await) == 0 {
         assert!(began.elapsed() < Duration::from_secs(300), "no line is dropped");
@@ -264,7 +264,7 @@ async fn dropped_log_lines_are_reported_once_the_log_is_read_again() {
         let lines = BufReader::new(log).lines().map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
         lines.collect::<Vec<_>>()
     });
-    // A line that is written now is written: the last ones of a process as well.
+    // Lines written from now on appear, including the last ones of the process.
     server.terminate();
     assert_eq!(server.ended(), Some(0));
     let lines = reader.join().unwrap();
@@ -278,7 +278,7 @@ async fn dropped_log_lines_are_reported_once_the_log_is_read_again() {
 }
 
 #[test]
-fn output_that_is_closed_ends_no_server() {
+fn closed_output_does_not_end_the_server() {
     let site = Site::embedded();
     let ((greeting, stdout), (log, stderr)) = (pipe().unwrap(), pipe().unwrap());
     let mut server = Piped(site.command(&["serve"]).stdout(stdout).stderr(stderr).spawn().unwrap());
@@ -291,7 +291,7 @@ fn output_that_is_closed_ends_no_server() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn proxy_that_is_not_trusted_is_logged_once_with_the_setting() {
+async fn untrusted_proxy_is_logged_once_with_the_setting() {
     let server = Site::embedded().with("LOG_FORMAT", "json").serve();
     for _ in 0..3 {
         let request = server.client.request("GET", "/healthz").header("x-forwarded-for", "198.51.100.7");

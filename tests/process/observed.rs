@@ -1,5 +1,4 @@
-//! What the program tells those who watch it: metrics on a port of their own, traces sent to a collector, and the same
-//! trace ids in its log.
+//! Monitoring: metrics on a separate port, traces exported to a collector, and the same trace ids in the log.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -20,7 +19,7 @@ use crate::metrics::Scrape;
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const CALLER: &str = "00f067aa0ba902b7";
 
-/// A collector on loopback, which takes what it is sent and answers, or never answers.
+/// A collector on loopback, which stores what it receives and responds, or never responds.
 struct Collector {
     endpoint: String,
     taken: Arc<Mutex<Vec<Vec<u8>>>>,
@@ -32,7 +31,7 @@ impl Collector {
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let taken = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&taken);
-        // Ends with the test program.
+        // The thread ends with the test program.
         std::thread::spawn(move || {
             for connection in listener.incoming().map_while(Result::ok) {
                 let kept = Arc::clone(&kept);
@@ -42,7 +41,7 @@ impl Collector {
         Self { endpoint, taken }
     }
 
-    /// Returns all that was taken, as it was sent.
+    /// Returns everything received, unparsed.
     fn bytes(&self) -> Vec<u8> {
         self.taken.lock().unwrap().concat()
     }
@@ -58,7 +57,7 @@ impl Collector {
     }
 }
 
-/// Takes one request of a connection, if there is one more.
+/// Reads one request of a connection. Returns `None` at its end.
 fn take(mut connection: &TcpStream, kept: &Mutex<Vec<Vec<u8>>>, answers: bool) -> Option<()> {
     let mut reader = BufReader::new(connection);
     let mut head = String::new();
@@ -101,7 +100,7 @@ fn log_lines(stderr: &str) -> Vec<Value> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn metrics_have_a_port_of_their_own_where_one_is_set() {
+async fn metrics_have_a_separate_port_if_one_is_set() {
     let server = Site::embedded().with("METRICS_PORT", "0").serve();
     let line = server.greeting.lines().find_map(|line| line.strip_prefix("  metrics         "));
     let metrics = line.unwrap_or_else(|| panic!("{}", server.greeting)).to_owned();
@@ -124,7 +123,7 @@ async fn metrics_have_a_port_of_their_own_where_one_is_set() {
 }
 
 #[test]
-fn a_metrics_port_in_use_is_told_with_advice() {
+fn metrics_port_in_use_is_reported_with_advice() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     let told = Site::embedded().with("METRICS_PORT", &address.port().to_string()).run(&[], "").failed(1);
@@ -132,7 +131,7 @@ fn a_metrics_port_in_use_is_told_with_advice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_is_a_span_of_its_callers_trace_and_holds_no_secret() {
+async fn request_is_a_span_of_its_callers_trace_without_secrets() {
     let collector = Collector::start(true);
     let site = Site::embedded().with("LOG_FORMAT", "json").with("RUST_LOG", "trace");
     let server = site.with("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.endpoint).serve();
@@ -176,7 +175,7 @@ async fn a_request_is_a_span_of_its_callers_trace_and_holds_no_secret() {
     let nowhere = attributes(&own("GET").attributes).get("http.response.status_code").cloned();
     assert_eq!(nowhere.as_deref(), Some("404"));
     assert!(!spans.iter().any(|span| span.name == "GET /api/movies"), "its caller does not keep it");
-    // Who has no trace begins one.
+    // A request without a trace starts a new one.
     let login = spans.iter().find(|span| span.name == "POST /api/auth/login").unwrap();
     assert!(login.parent_span_id.is_empty() && hex::encode(&login.trace_id) != TRACE, "{login:?}");
     let names = ["movies", "shows", "login", "register", "bookings", "(none)"];
@@ -207,14 +206,14 @@ async fn a_request_is_a_span_of_its_callers_trace_and_holds_no_secret() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_a_part_of_the_traces_is_exported_where_so_is_set() {
+async fn only_the_configured_part_of_the_traces_is_exported() {
     let collector = Collector::start(true);
     let site = Site::embedded().with("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.endpoint).with("LOG_FORMAT", "json");
     let server = site.with("OTEL_TRACES_SAMPLER_ARG", "0").with("OTEL_SERVICE_NAME", "box-office").serve();
     for _ in 0..20 {
         server.client.get("/api/movies").await.expect(200);
     }
-    // Its caller keeps the trace, and so do we.
+    // The caller sampled its trace, so the server exports it as well.
     server.client.send(traced(&server, "GET", "/api/theatres", true)).await.expect(200);
     let ended = server.stop();
     let spans = collector.spans();
@@ -231,9 +230,9 @@ async fn only_a_part_of_the_traces_is_exported_where_so_is_set() {
     assert_eq!(ids.len(), 21, "each request has a trace of its own, exported or not");
 }
 
-/// Without any collector; a line that is not the request's own is one of the dependency's.
+/// This needs no collector. A line without the ids of the request would come from a dependency.
 #[tokio::test(flavor = "multi_thread")]
-async fn every_line_of_a_request_has_its_ids() {
+async fn every_log_line_of_a_request_has_its_ids() {
     for format in ["json", "pretty"] {
         let site = Site::embedded().with("LOG_FORMAT", format);
         let server = site.serve();
@@ -256,19 +255,19 @@ async fn every_line_of_a_request_has_its_ids() {
     }
 }
 
-/// Spans are lost, and nothing else: no request waits, the log has one line about it, and stopping takes no longer than its bound.
+/// Spans are lost, but nothing else: no request waits, the log has one line about it, and stopping stays within its time limit.
 async fn spans_alone_are_lost(endpoint: &str) {
     let site = Site::embedded().with("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint).with("LOG_FORMAT", "json");
     let server = site.with("RATE_LIMIT", "off").serve();
     let began = Instant::now();
-    // Twice as many as wait to be sent.
+    // Twice as many as the export queue holds.
     for _ in 0..90 {
         let round = (0..100).map(|_| server.client.get("/healthz"));
         for answer in futures::future::join_all(round).await {
             answer.expect(200);
         }
     }
-    // Long enough for two tries to send them.
+    // Long enough for two export attempts.
     while began.elapsed() < Duration::from_secs(11) {
         server.client.get("/healthz").await.expect(200);
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -281,14 +280,14 @@ async fn spans_alone_are_lost(endpoint: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_collector_that_never_answers_costs_spans_alone() {
+async fn unresponsive_collector_loses_only_spans() {
     let collector = Collector::start(false);
     spans_alone_are_lost(&collector.endpoint).await;
     assert!(!collector.bytes().is_empty(), "it was tried");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_collector_that_is_gone_costs_spans_alone() {
+async fn unreachable_collector_loses_only_spans() {
     let gone = TcpListener::bind("127.0.0.1:0").map(|listener| listener.local_addr().unwrap()).unwrap();
     spans_alone_are_lost(&format!("http://{gone}")).await;
 }

@@ -1,4 +1,4 @@
-//! Servers behind real nginx and HAProxy, configured as `docs/operating/proxies.md` says.
+//! Servers behind real nginx and HAProxy, configured as in `docs/operating/proxies.md`.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -11,15 +11,15 @@ use serde_json::json;
 use super::support::{Client, Kind as Store, Place, Reply, Server, Site};
 use crate::proxies::{Configuration, Kind, PROXY_ADDRESS, Proxy};
 
-/// How long a client goes on to repeat a request.
+/// The time for which a client repeats a request.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn client(proxy: &Proxy) -> Client {
     Client::new(format!("http://{}", proxy.authority))
 }
 
-/// Returns the documented configuration, with the time that a proxy keeps idle connections to servers set to three seconds: more than the
-/// tests' client keeps its own, so that no request meets a proxy that is closing the client's connection.
+/// Returns the documented configuration, with three seconds for idle connections to servers. The tests' client closes its own earlier, so
+/// no request meets a client connection that the proxy is closing.
 fn closing_after_three_seconds(kind: Kind, servers: &[&str]) -> Configuration {
     let configuration = kind.configuration(servers);
     match kind {
@@ -28,7 +28,7 @@ fn closing_after_three_seconds(kind: Kind, servers: &[&str]) -> Configuration {
     }
 }
 
-/// Returns how many connections proxies have to a server.
+/// Returns the number of connections from proxies to a server.
 fn connections_to(server: &Server) -> usize {
     let port: u16 = server.address().rsplit_once(':').unwrap().1.parse().unwrap();
     let address = u32::from_le_bytes(PROXY_ADDRESS.parse::<std::net::Ipv4Addr>().unwrap().octets());
@@ -38,7 +38,7 @@ fn connections_to(server: &Server) -> usize {
     established.filter(|row| row[1].starts_with(&proxy) && row[2].ends_with(&server) && row[3] == "01").count()
 }
 
-/// Seats of shows that nobody has booked.
+/// Returns free seats of several shows.
 async fn places(client: &Client) -> Vec<Place> {
     let mut places = Vec::new();
     for show in client.shows(4).await {
@@ -47,7 +47,7 @@ async fn places(client: &Client) -> Vec<Place> {
     places
 }
 
-/// Bookings at intervals around the times after which the proxy and the server close idle connections.
+/// Books at intervals around the times after which the proxy and the server close idle connections.
 async fn no_request_meets_a_connection_that_is_being_closed(kind: Kind) {
     let server = Site::embedded().with("RATE_LIMIT", "off").with("KEEP_ALIVE", "4s").serve();
     let proxy = closing_after_three_seconds(kind, &[server.address()]).start();
@@ -79,14 +79,14 @@ async fn no_request_meets_a_connection_that_is_being_closed(kind: Kind) {
     assert_eq!(client.history(&token).await.len(), booked);
 }
 
-/// What the slow trickles meet by chance only, because the moment is short.
+/// Checks directly which side closes first. The slow trickles meet that short moment only by chance.
 #[tokio::test(flavor = "multi_thread")]
 async fn proxies_close_idle_connections_before_the_server_does() {
     let server = Site::embedded().with("KEEP_ALIVE", "60s").serve();
     for kind in [Kind::Nginx, Kind::HAProxy] {
         let proxy = closing_after_three_seconds(kind, &[server.address()]).start();
         client(&proxy).get("/api/movies").await.expect(200);
-        // HAProxy may close its connection with the response.
+        // HAProxy may close its connection together with the response.
         assert!(kind == Kind::HAProxy || connections_to(&server) > 0, "{kind:?} keeps no connection");
         let began = Instant::now();
         while connections_to(&server) > 0 {
@@ -106,7 +106,7 @@ async fn slow_trickle_of_bookings_through_haproxy_gets_every_response() {
     no_request_meets_a_connection_that_is_being_closed(Kind::HAProxy).await;
 }
 
-/// Books a seat as a client should: repeats the request with its key until the response is final. Returns how often it was sent.
+/// Books a seat as a client should: repeats the request with its key until the response is final. Returns the number of requests.
 async fn book_persistently(client: &Client, token: &str, key: &str, place: Place) -> usize {
     let began = Instant::now();
     for tries in 1.. {
@@ -193,7 +193,7 @@ async fn server_stopped_under_load_behind_haproxy_fails_no_client_that_retries()
     a_server_is_replaced_under_load(Kind::HAProxy).await;
 }
 
-/// A check of `/readyz` would remove every server, and the proxy would respond itself.
+/// If the proxies checked `/readyz` instead of `/healthz`, they would remove every server and respond themselves.
 #[tokio::test(flavor = "multi_thread")]
 async fn problems_of_a_server_without_its_database_pass_through_proxies() {
     let site = Site::of(Store::Postgres).await;
@@ -204,7 +204,7 @@ async fn problems_of_a_server_without_its_database_pass_through_proxies() {
         Kind::HAProxy.configuration(&[server.address()]).with("inter 1s", "inter 50ms").start(),
     ];
     database.take_down().await.unwrap();
-    // Time for many checks.
+    // Enough time for many health checks.
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     for proxy in &proxies {
         let reply = client(proxy).login("ana@example.org", "correct horse battery").await;
@@ -219,7 +219,7 @@ async fn problems_of_a_server_without_its_database_pass_through_proxies() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn proxies_without_a_server_respond_with_problems() {
-    // Nobody listens there: the listener is closed at once.
+    // The listener is closed at once, so nothing listens on this port.
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     for kind in [Kind::Nginx, Kind::HAProxy] {
         let proxy = kind.configuration(&[&nobody]).start();
@@ -227,7 +227,7 @@ async fn proxies_without_a_server_respond_with_problems() {
     }
 }
 
-/// Returns a server that reads requests and closes the connection instead of responding.
+/// Starts a server that reads requests and closes the connection instead of responding.
 fn broken_server(requests: &Arc<AtomicUsize>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -240,7 +240,7 @@ fn broken_server(requests: &Arc<AtomicUsize>) -> String {
             if head[..read].starts_with(b"POST ") {
                 requests.fetch_add(1, Ordering::SeqCst);
             } else {
-                // HAProxy's check.
+                // Responds to HAProxy's health check.
                 let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
             }
         }

@@ -1,4 +1,4 @@
-//! The server sweeps by itself.
+//! A running server deletes old rows by itself.
 
 use std::time::{Duration, Instant};
 
@@ -43,7 +43,7 @@ impl Site {
         }
     }
 
-    /// Makes all rows older, by a column's time.
+    /// Makes all rows of a table older by `seconds`, in one column.
     async fn age(&self, table: &str, column: &str, seconds: i64) {
         let older = match self.database {
             Some(_) => format!("{column} - interval '{seconds} seconds'"),
@@ -53,7 +53,7 @@ impl Site {
     }
 }
 
-async fn what_is_old_is_swept_and_a_late_retry_is_told_the_booking_as_it_is(kind: Kind) {
+async fn old_rows_are_swept_and_a_late_retry_returns_the_current_booking(kind: Kind) {
     let site = Site::of(kind).await.with("IDEMPOTENCY_TTL", "48h").with("LOG_FORMAT", "json");
     let server = site.serve();
     let client = &server.client;
@@ -64,15 +64,15 @@ async fn what_is_old_is_swept_and_a_late_retry_is_told_the_booking_as_it_is(kind
     first.expect(201);
     assert_eq!(server.stop().code, Some(0));
 
-    // A week and three days later, by the rows. The sign-up's refresh token ran out a month before.
+    // The rows are now a week and three days old. The sign-up's refresh token expired a month ago.
     site.age("idempotency_keys", "created_at", 10 * DAY).await;
     site.age("outbox", "created_at", 10 * DAY).await;
     site.age("refresh_tokens", "expires_at", 70 * DAY).await;
     site.execute("UPDATE bookings SET status = 'refunded', cancelled_at = booked_at").await;
-    // Of which these are young.
+    // These rows are young.
     let server = site.serve();
     let client = &server.client;
-    // The first session goes with its refresh token, so its access token must not be needed any more.
+    // The first session is deleted with its refresh token, so the test needs a new access token.
     let login = client.login("ana@example.org", "correct horse battery").await.expect(200);
     let token = login["token"].as_str().unwrap();
     let young = client.book(token, "young", seats[1]).await;
@@ -88,7 +88,7 @@ async fn what_is_old_is_swept_and_a_late_retry_is_told_the_booking_as_it_is(kind
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert_eq!((site.count("idempotency_keys").await, site.count("bookings").await), (2, 2));
-    // The bytes are gone; the key still knows its booking.
+    // The bytes of the answer are deleted. The key still identifies its booking.
     let late = client.book(token, "old", seats[0]).await;
     assert!(late.replayed());
     let (told, before) = (&late.expect(201)["booking"], &first.json()["booking"]);
@@ -105,11 +105,11 @@ async fn what_is_old_is_swept_and_a_late_retry_is_told_the_booking_as_it_is(kind
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_old_is_swept_embedded() {
-    what_is_old_is_swept_and_a_late_retry_is_told_the_booking_as_it_is(Kind::Embedded).await;
+async fn old_rows_are_swept_embedded() {
+    old_rows_are_swept_and_a_late_retry_returns_the_current_booking(Kind::Embedded).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_old_is_swept_postgres() {
-    what_is_old_is_swept_and_a_late_retry_is_told_the_booking_as_it_is(Kind::Postgres).await;
+async fn old_rows_are_swept_postgres() {
+    old_rows_are_swept_and_a_late_retry_returns_the_current_booking(Kind::Postgres).await;
 }

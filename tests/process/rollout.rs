@@ -1,9 +1,10 @@
-//! A server goes on while another release migrates its database.
+//! A server continues while another release migrates its database.
 
 use super::storm::{Outcome, Storm};
 use super::support::Site;
 
-/// What a migration may do to a release that is running: add what is empty, and indexes beside those who write.
+/// The statements that a migration may run under a running release: they add columns and empty tables, and build indexes without blocking
+/// writes.
 const EXPANDING: [&str; 8] = [
     "ALTER TABLE bookings ADD COLUMN note text",
     "CREATE INDEX CONCURRENTLY bookings_with_note ON bookings (id) WHERE note IS NOT NULL",
@@ -16,7 +17,7 @@ const EXPANDING: [&str; 8] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_goes_on_while_its_database_is_migrated() {
+async fn server_continues_while_its_database_is_migrated() {
     let site = Site::postgres().await.with("RATE_LIMIT", "off");
     let server = site.serve();
     let storm = Storm::over(&server.client, 50).await;
@@ -26,20 +27,20 @@ async fn a_server_goes_on_while_its_database_is_migrated() {
     for statement in EXPANDING {
         let booked = storm.booked();
         database.execute(statement).await.unwrap_or_else(|error| panic!("{statement}: {error}"));
-        // Its prepared statements, and whatever reads lists, are used again on what the table is now.
+        // Prepared statements and list queries are used again on the changed table.
         storm.until_booked(booked + 10).await;
         server.client.get("/api/movies").await.expect(200);
         server.client.get("/api/shows").await.expect(200);
     }
-    // As the release that migrates notes it: to this one the schema is a newer one from here on.
+    // Record a migration as a newer release does. From here on the schema is newer than this program.
     database.execute("INSERT INTO __diesel_schema_migrations (version) VALUES ('99991231235959')").await.unwrap();
     storm.until_booked(storm.booked() + 10).await;
     server.client.get("/readyz").await.expect(200);
     let calm = storm.calm().await;
     assert!(calm.tries.iter().all(|asked| matches!(asked.outcome, Outcome::Answered(_))));
-    // Every answer was a booking or a lost seat, and every booking is there.
+    // Every response was a booking or a lost seat, and every booking is stored.
     calm.check(&server.client).await;
     assert_eq!(server.stop().code, Some(0));
-    // It went on; it is not started again.
+    // The running server continued, but a new one refuses to start.
     assert!(site.run(&["serve"], "").failed(1).contains("use the program that migrated it"));
 }

@@ -2,10 +2,10 @@
 
 use super::support::{JWT_SECRET, Kind, Site};
 
-/// The secret that comes after [`JWT_SECRET`].
+/// The successor of [`JWT_SECRET`].
 const NEXT: &str = "the-next-secret-of-the-tests-has-more-than-32-bytes";
 
-async fn a_secret_is_replaced_without_ending_a_session(kind: Kind) {
+async fn secret_is_replaced_without_ending_a_session(kind: Kind) {
     let site = Site::of(kind).await.with("JWT_SECRET", JWT_SECRET);
     let server = site.serve();
     let old = server.client.sign_up("ana@example.org").await;
@@ -18,14 +18,14 @@ async fn a_secret_is_replaced_without_ending_a_session(kind: Kind) {
     let new = new["token"].as_str().unwrap().to_owned();
     assert_eq!(server.stop().code, Some(0));
 
-    // A server that has only the new one believes what was signed since, and nothing from before.
+    // A server with only the new secret accepts tokens signed with it, and none signed with the old one.
     let site = site.without("JWT_SECRET_PREVIOUS");
     let server = site.serve();
     assert_eq!(server.client.get_as(&new, "/api/me").await.expect(200)["email"], "ana@example.org");
     assert_eq!(server.client.get_as(&old, "/api/me").await.expect(401)["code"], "unauthenticated");
     assert_eq!(server.stop().code, Some(0));
 
-    // One that is to sign with the new one later believes it already.
+    // A server that still signs with the old secret already accepts tokens signed with the new one.
     let early = site.with("JWT_SECRET", JWT_SECRET).with("JWT_SECRET_PREVIOUS", NEXT);
     let server = early.serve();
     for token in [&old, &new] {
@@ -33,7 +33,7 @@ async fn a_secret_is_replaced_without_ending_a_session(kind: Kind) {
     }
     assert_eq!(server.stop().code, Some(0));
 
-    // One that has only the old one does not believe what the new one signed.
+    // A server with only the old secret rejects tokens signed with the new one.
     let server = early.without("JWT_SECRET_PREVIOUS").serve();
     assert_eq!(server.client.get_as(&new, "/api/me").await.expect(401)["code"], "unauthenticated");
     server.client.get_as(&old, "/api/me").await.expect(200);
@@ -41,10 +41,10 @@ async fn a_secret_is_replaced_without_ending_a_session(kind: Kind) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_is_replaced_without_ending_a_session_embedded() {
-    a_secret_is_replaced_without_ending_a_session(Kind::Embedded).await;
+    secret_is_replaced_without_ending_a_session(Kind::Embedded).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_is_replaced_without_ending_a_session_postgres() {
-    a_secret_is_replaced_without_ending_a_session(Kind::Postgres).await;
+    secret_is_replaced_without_ending_a_session(Kind::Postgres).await;
 }

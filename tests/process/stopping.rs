@@ -1,4 +1,4 @@
-//! The process is told to stop in the middle of its work.
+//! Stopping the process while it works.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -9,7 +9,7 @@ use serde_json::json;
 use super::storm::{Outcome, Storm};
 use super::support::{Kind, Server, Site};
 
-/// How long it may take to stop.
+/// The longest time to stop.
 const STOP_MAX: Duration = Duration::from_secs(10);
 
 /// A request whose second half has not been sent.
@@ -26,7 +26,7 @@ impl HalfSent {
         Self(stream, second)
     }
 
-    /// Sends the rest, and gives all that is answered until the server closes.
+    /// Sends the rest, and returns everything received until the server closes the connection.
     fn finish(self) -> String {
         let Self(mut stream, second) = self;
         stream.set_read_timeout(Some(STOP_MAX)).unwrap();
@@ -37,7 +37,7 @@ impl HalfSent {
     }
 }
 
-/// Returns a connection that has had its answer, and is kept open by its client.
+/// Opens a connection that has received its response and is kept open by the client.
 fn idle_connection(server: &Server) -> TcpStream {
     let mut stream = TcpStream::connect(server.address()).unwrap();
     write!(stream, "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
@@ -46,13 +46,13 @@ fn idle_connection(server: &Server) -> TcpStream {
     stream
 }
 
-async fn what_was_accepted_is_answered(kind: Kind, signal: &str) {
+async fn accepted_requests_are_answered_before_the_stop(kind: Kind, signal: &str) {
     let site = Site::of(kind).await.with("RATE_LIMIT", "off");
     let server = if signal == "HUP" { site.serve_on_terminal() } else { site.serve() };
     server.client.sign_up("ana@example.org").await;
     let storm = Storm::begin(&server.client).await;
     storm.until_booked(30).await;
-    // Slow ones: a password takes its time, and one waits for the other.
+    // Slow requests: password hashing takes time, and the requests wait for each other.
     let logins: Vec<_> = (0..6)
         .map(|_| {
             let client = server.client.clone();
@@ -77,7 +77,7 @@ async fn what_was_accepted_is_answered(kind: Kind, signal: &str) {
     let calm = storm.calm().await;
     for asked in &calm.tries {
         let Outcome::Unanswered(error) = &asked.outcome else { continue };
-        // A connection that was still in the system's queue was not accepted.
+        // A connection that was still in the backlog of the socket was not accepted.
         assert!(asked.sent + Duration::from_millis(20) > told || error.is_connect(), "{error:?}");
     }
     let address = server.address().to_owned();
@@ -91,26 +91,26 @@ async fn what_was_accepted_is_answered(kind: Kind, signal: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_accepted_before_a_sigterm_is_answered_embedded() {
-    what_was_accepted_is_answered(Kind::Embedded, "TERM").await;
+async fn requests_accepted_before_a_sigterm_are_answered_embedded() {
+    accepted_requests_are_answered_before_the_stop(Kind::Embedded, "TERM").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_accepted_before_a_sigterm_is_answered_postgres() {
-    what_was_accepted_is_answered(Kind::Postgres, "TERM").await;
+async fn requests_accepted_before_a_sigterm_are_answered_postgres() {
+    accepted_requests_are_answered_before_the_stop(Kind::Postgres, "TERM").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_accepted_before_a_sigint_is_answered_embedded() {
-    what_was_accepted_is_answered(Kind::Embedded, "INT").await;
+async fn requests_accepted_before_a_sigint_are_answered_embedded() {
+    accepted_requests_are_answered_before_the_stop(Kind::Embedded, "INT").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_accepted_before_a_sighup_is_answered_embedded() {
-    what_was_accepted_is_answered(Kind::Embedded, "HUP").await;
+async fn requests_accepted_before_a_sighup_are_answered_embedded() {
+    accepted_requests_are_answered_before_the_stop(Kind::Embedded, "HUP").await;
 }
 
-/// `nohup` starts a process with SIGHUP ignored: its terminal may go away.
+/// `nohup` starts a process with SIGHUP ignored, so that it survives the end of its terminal.
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_under_nohup_survives_a_sighup() {
@@ -121,9 +121,9 @@ async fn a_server_under_nohup_survives_a_sighup() {
     assert_eq!(server.stop().code, Some(0));
 }
 
-/// Who has sent half of a request and no more must not keep the server from ending.
+/// A client that has sent half of a request must not prevent the server from stopping.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_says_no_more_does_not_keep_the_server() {
+async fn client_with_an_incomplete_request_does_not_delay_the_stop() {
     let server = Site::embedded().serve();
     let _half_sent = HalfSent::send(&server);
     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -134,7 +134,7 @@ async fn a_client_that_says_no_more_does_not_keep_the_server() {
     assert_eq!(ended.code, Some(0), "{ended:?}");
 }
 
-/// Nothing to finish: nothing to wait for.
+/// Without open requests the server stops without waiting.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_server_stops_at_once() {
     for site in [Site::embedded(), Site::postgres().await] {
@@ -149,15 +149,15 @@ async fn an_idle_server_stops_at_once() {
         assert_eq!(server.ended(STOP_MAX).code, Some(0));
         println!("stopped in {:?}", told.elapsed());
         if site.database.is_none() {
-            // The log is folded into the file: a copy of the file is a backup of a server that is stopped.
+            // The write-ahead log is merged into the database file, so a copy of that file is a backup of a stopped server.
             assert!(!site.path("data/movie-booking.db-wal").exists());
         }
     }
 }
 
-/// Who reads that the server listens may stop it at that very instant.
+/// A supervisor may stop the server as soon as it reads that the server listens.
 #[test]
-fn a_server_that_is_stopped_at_once_ends_well() {
+fn server_stopped_right_after_its_start_exits_cleanly() {
     let site = Site::embedded();
     for signal in ["TERM", "INT", "HUP"].repeat(6) {
         let server = site.serve_on_terminal();

@@ -1,4 +1,4 @@
-//! Many who book at once, and what must be true of them afterwards, whatever became of the server.
+//! Many concurrent bookings, and the properties that must hold afterwards, even if the server was killed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -10,18 +10,18 @@ use tokio::task::JoinHandle;
 
 use super::support::{Client, Place, Reply};
 
-/// How many users book.
+/// The number of users who book.
 const USERS: usize = 3;
-/// How many requests of each user are under way at once.
+/// The number of concurrent requests of each user.
 const REQUESTS_OF_USER: usize = 4;
-/// In how many shows.
+/// The number of shows to book in.
 const SHOWS: usize = 4;
 
-/// What became of a request.
+/// The outcome of a request.
 pub enum Outcome {
-    /// It was answered.
+    /// The server responded.
     Answered(Reply),
-    /// It was not, and this is what the client saw.
+    /// The server did not respond: the error of the client.
     Unanswered(reqwest::Error),
 }
 
@@ -30,15 +30,14 @@ pub struct Try {
     user: usize,
     key: String,
     place: Place,
-    /// When it was sent.
+    /// The time at which it was sent.
     pub sent: Instant,
-    /// When it had ended.
+    /// The time at which it ended.
     ended: Instant,
-    /// What became of it.
     pub outcome: Outcome,
 }
 
-/// Users who book seats at random until they are told to stop, or the server is gone.
+/// Users who book random seats until the storm is stopped or the server ends.
 pub struct Storm {
     tokens: Vec<String>,
     shows: Vec<i64>,
@@ -49,12 +48,12 @@ pub struct Storm {
 }
 
 impl Storm {
-    /// Begins, with users of their own and shows that nobody has booked.
+    /// Starts a storm, with new users and shows that have no bookings.
     pub async fn begin(client: &Client) -> Self {
         Self::over(client, SHOWS).await
     }
 
-    /// Returns the same over so many shows: a storm that goes on for long must not run out of seats.
+    /// Starts a storm over `shows` shows: a long storm must not run out of seats.
     pub async fn over(client: &Client, shows: usize) -> Self {
         let shows = client.shows(shows).await;
         let mut places = Vec::new();
@@ -110,7 +109,7 @@ impl Storm {
         })
     }
 
-    /// Waits until so many bookings are acknowledged.
+    /// Waits until `count` bookings are acknowledged.
     pub async fn until_booked(&self, count: usize) {
         let began = Instant::now();
         while self.booked.load(Ordering::Relaxed) < count {
@@ -119,12 +118,12 @@ impl Storm {
         }
     }
 
-    /// Returns how many bookings are acknowledged.
+    /// Returns the number of acknowledged bookings.
     pub fn booked(&self) -> usize {
         self.booked.load(Ordering::Relaxed)
     }
 
-    /// Waits until all requests have ended.
+    /// Stops the storm, and waits until all requests have ended.
     pub async fn calm(mut self) -> Calm {
         self.over.store(true, Ordering::Relaxed);
         for task in self.tasks.drain(..) {
@@ -135,7 +134,7 @@ impl Storm {
     }
 }
 
-/// What a storm has left.
+/// The requests of a storm that has ended.
 pub struct Calm {
     tokens: Vec<String>,
     shows: Vec<i64>,
@@ -144,21 +143,21 @@ pub struct Calm {
 }
 
 impl Calm {
-    /// Asserts of a server on the same store that what was acknowledged is there, that each key has made one booking at most,
+    /// Asserts, with a server on the same store, that acknowledged bookings are stored, that each key has created at most one booking,
     /// and that no seat is sold twice.
     pub async fn check(&self, client: &Client) {
         self.check_as_of(Instant::now(), client).await;
     }
 
-    /// The same of a server on the store as it was at some later moment than `copied`: what was acknowledged after that may be lost.
+    /// Asserts the same with a server on a copy of the store made after `copied`: bookings acknowledged after that may be missing.
     pub async fn check_as_of(&self, copied: Instant, client: &Client) {
         let before = self.histories(client).await;
-        // By key: the booking, and the body of its answer.
+        // The booking and the body of its answer, by key.
         let mut by_key = BTreeMap::new();
         for asked in &self.tries {
             let first = match &asked.outcome {
                 Outcome::Answered(reply) if reply.status == 201 => (asked.ended < copied).then_some(reply),
-                // Nothing was booked, and the key is free.
+                // A refusal books nothing and leaves the key free.
                 Outcome::Answered(reply) => {
                     assert_eq!((reply.status, &reply.json()["code"]), (409, &Value::from("seat_unavailable")));
                     continue;
@@ -176,7 +175,7 @@ impl Calm {
                     assert_eq!(again.text, first.text);
                 }
                 (None, 201) => {
-                    // Written before the server was gone, or now; from here on it is the same.
+                    // The booking was written before the server ended, or is written now. From here on the answer stays the same.
                     let third = client.book(&self.tokens[asked.user], &asked.key, asked.place).await;
                     assert_eq!((third.status, third.replayed(), &third.text), (201, true, &again.text));
                     assert_eq!(again.replayed(), before.contains_key(&id(&again.json()["booking"])));

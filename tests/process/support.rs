@@ -1,4 +1,4 @@
-//! Starting the binary, talking to it, and making sure that nothing of it is left over.
+//! Starting the binary, sending requests to it, and cleaning up.
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -13,16 +13,16 @@ use tempfile::TempDir;
 
 use crate::harness::http_client;
 
-/// How long anything may take that is not measured.
+/// The longest time for anything that is not measured.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How often it is looked whether a process has ended.
+/// The interval at which a process is checked for its end.
 const PAUSE: Duration = Duration::from_millis(5);
-/// Signs access tokens where the test says so.
+/// The secret that signs access tokens, if a test sets it.
 pub const JWT_SECRET: &str = "a-secret-of-the-tests-that-has-more-than-32-bytes";
-/// A password in the database's URL. The test server trusts everybody, so it is never asked for.
+/// A password in the database's URL. The test server trusts all connections, so it never asks for the password.
 pub const DATABASE_PASSWORD: &str = "Database-Pa55word-of-the-tests";
 
-/// Returns the binary: that of `MOVIE_BOOKING_BIN`, else the one that was built beside the tests.
+/// Returns the path of the binary: `MOVIE_BOOKING_BIN`, else the one built together with the tests.
 pub fn binary() -> PathBuf {
     if let Some(path) = std::env::var_os("MOVIE_BOOKING_BIN") {
         return path.into();
@@ -34,7 +34,7 @@ pub fn binary() -> PathBuf {
     path
 }
 
-/// What a process has written so far.
+/// The output of a process so far.
 #[derive(Clone, Default)]
 struct Written(Arc<(Mutex<String>, Condvar)>);
 
@@ -55,7 +55,7 @@ impl Written {
         self.0.0.lock().unwrap().clone()
     }
 
-    /// Waits a moment for something to be written, and tells whether there is a whole line.
+    /// Waits briefly for output, and returns whether a whole line exists.
     fn has_line(&self) -> bool {
         let (text, news) = &*self.0;
         let (text, _) = news.wait_timeout_while(text.lock().unwrap(), PAUSE, |text| !text.ends_with('\n')).unwrap();
@@ -66,23 +66,23 @@ impl Written {
 /// A process that has ended.
 #[derive(Debug)]
 pub struct Ended {
-    /// Its exit code; `None` if a signal ended it.
+    /// The exit code; `None` if a signal ended it.
     pub code: Option<i32>,
-    /// What it wrote to standard output.
+    /// The standard output.
     pub stdout: String,
-    /// What it wrote to standard error.
+    /// The standard error.
     pub stderr: String,
 }
 
 impl Ended {
-    /// Asserts success, and gives what was written to standard output.
+    /// Asserts success, and returns the standard output.
     #[track_caller]
     pub fn succeeded(self) -> String {
         assert_eq!(self.code, Some(0), "{self:?}");
         self.stdout
     }
 
-    /// Asserts a failure with this code, and gives what was written to standard error.
+    /// Asserts a failure with this code, and returns the standard error.
     #[track_caller]
     pub fn failed(self, code: i32) -> String {
         assert_eq!(self.code, Some(code), "{self:?}");
@@ -107,7 +107,7 @@ impl Running {
         Self { child, stdout, stderr, readers }
     }
 
-    /// Waits until the process has ended, and all that it wrote is read.
+    /// Waits until the process has ended and all its output is read.
     fn wait(&mut self, patience: Duration) -> Option<ExitStatus> {
         let began = Instant::now();
         while began.elapsed() < patience {
@@ -136,52 +136,52 @@ impl Drop for Running {
     }
 }
 
-/// Which store.
+/// The kind of store.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
     /// SQLite, in the directory.
     Embedded,
-    /// PostgreSQL, in a database of its own.
+    /// PostgreSQL, in a separate database.
     Postgres,
 }
 
-/// A directory in which the program is started, with the settings it is started with.
+/// The directory in which the program is started, and its settings.
 pub struct Site {
     /// The current directory of the program.
     pub directory: Arc<TempDir>,
-    /// The database, on PostgreSQL.
+    /// The database, if the store is PostgreSQL.
     pub database: Option<TestDatabase>,
     settings: Vec<(String, String)>,
     below: PathBuf,
 }
 
 impl Site {
-    /// Returns an empty directory: nothing is set but the port.
+    /// Creates an empty directory in which only the port is set.
     pub fn embedded() -> Self {
         let directory = Arc::new(tempfile::tempdir().unwrap());
         Self { directory, database: None, settings: vec![("PORT".into(), "0".into())], below: PathBuf::new() }
     }
 
-    /// Returns a database without a schema.
+    /// Creates a database without a schema.
     pub async fn empty_postgres() -> Self {
         Self::on(TestDatabase::create_empty().await.unwrap())
     }
 
-    /// Returns a database with the schema and the demo data.
+    /// Creates a database with the schema and the demo data.
     pub async fn postgres() -> Self {
         let site = Self::on(TestDatabase::create().await.unwrap());
         site.run(&["seed"], "").succeeded();
         site
     }
 
-    /// Returns a database as it is.
+    /// Uses a database unchanged.
     pub fn on(database: TestDatabase) -> Self {
         let url = database.url.replacen('@', &format!(":{DATABASE_PASSWORD}@"), 1);
         let site = Self { database: Some(database), ..Self::embedded() };
         site.with("DATABASE_URL", &url).with("JWT_SECRET", JWT_SECRET)
     }
 
-    /// Returns a store with demo data.
+    /// Creates a store with demo data.
     pub async fn of(kind: Kind) -> Self {
         match kind {
             Kind::Embedded => Self::embedded(),
@@ -189,7 +189,7 @@ impl Site {
         }
     }
 
-    /// Returns the same with one more setting, or another value of it.
+    /// Adds a setting, or replaces its value.
     #[must_use]
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.settings.retain(|(known, _)| known != name);
@@ -197,14 +197,14 @@ impl Site {
         self
     }
 
-    /// Returns the same without a setting.
+    /// Removes a setting.
     #[must_use]
     pub fn without(mut self, name: &str) -> Self {
         self.settings.retain(|(known, _)| known != name);
         self
     }
 
-    /// Returns the same settings, for a program that is started in a directory below.
+    /// Keeps the settings, and starts the program in a subdirectory.
     #[must_use]
     pub fn in_directory(&self, name: &str) -> Self {
         let (directory, settings) = (Arc::clone(&self.directory), self.settings.clone());
@@ -216,7 +216,7 @@ impl Site {
         self.directory.path().join(name)
     }
 
-    /// Starts a server by another program, such as `nohup`, and waits until it listens.
+    /// Starts a server through another program, such as `nohup`, and waits until it listens.
     #[track_caller]
     pub fn serve_under(&self, program: &str, arguments: &[&str]) -> Server {
         let mut command = Command::new(program);
@@ -225,13 +225,13 @@ impl Site {
         Starting { running: Running::start(command), directory: Arc::clone(&self.directory) }.listening()
     }
 
-    /// Starts a server that gets SIGHUP, even if these tests run where it is ignored.
+    /// Starts a server that receives SIGHUP, even if these tests run with SIGHUP ignored.
     #[track_caller]
     pub fn serve_on_terminal(&self) -> Server {
         self.serve_under("env", &["--default-signal=HUP"])
     }
 
-    /// Returns the program with its settings, to be started.
+    /// Returns the command for the program with its settings.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary());
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
@@ -242,11 +242,11 @@ impl Site {
         command
     }
 
-    /// Runs a command to its end, with this text on its standard input.
+    /// Runs a command to its end, with `input` on its standard input.
     #[track_caller]
     pub fn run(&self, arguments: &[&str], input: &str) -> Ended {
         let mut running = Running::start(self.command(arguments));
-        // A command that reads nothing may be gone already.
+        // A command that reads no input may have ended already.
         let _ = running.child.stdin.take().unwrap().write_all(input.as_bytes());
         running.ended(PATIENCE)
     }
@@ -263,7 +263,7 @@ impl Site {
         self.begin_to_serve(arguments).listening()
     }
 
-    /// Begins to start a server.
+    /// Starts a server without waiting until it listens.
     pub fn begin_to_serve(&self, arguments: &[&str]) -> Starting {
         Starting { running: Running::start(self.command(arguments)), directory: Arc::clone(&self.directory) }
     }
@@ -276,12 +276,12 @@ pub struct Starting {
 }
 
 impl Starting {
-    /// Waits until it listens.
+    /// Waits until the server listens.
     #[track_caller]
     pub fn listening(self) -> Server {
         let Self { mut running, directory } = self;
         let began = Instant::now();
-        // The greeting is written at once: where its first line is, the others are too.
+        // The greeting is written at once: if its first line has arrived, the others have too.
         while !running.stdout.has_line() {
             if running.child.try_wait().unwrap().is_some() || began.elapsed() > PATIENCE {
                 panic!("the server does not start: {:?}", running.ended(PATIENCE));
@@ -295,41 +295,41 @@ impl Starting {
     }
 }
 
-/// What a process uses.
+/// The resources that a process uses.
 #[cfg(target_os = "linux")]
 #[derive(Clone, Copy, Debug)]
 pub struct Usage {
-    /// Processor time.
+    /// The processor time.
     pub cpu: Duration,
-    /// Resident memory, in bytes.
+    /// The resident memory, in bytes.
     pub memory: u64,
-    /// Open files and sockets.
+    /// The open files and sockets.
     pub files: usize,
 }
 
-/// A server that listens. Killed when it is dropped.
+/// A server that listens. It is killed when it is dropped.
 pub struct Server {
     running: Running,
-    /// What it wrote when it started to listen.
+    /// The output when it started to listen.
     pub greeting: String,
-    /// Talks to it.
+    /// A client of this server.
     pub client: Client,
-    // Whoever started it may forget where: it needs its directory until it ends.
+    // The server needs its directory until it ends, even if the test drops the [`Site`].
     _directory: Arc<TempDir>,
 }
 
 impl Server {
-    /// `127.0.0.1:port`.
+    /// Returns the address, as `127.0.0.1:port`.
     pub fn address(&self) -> &str {
         self.client.base.strip_prefix("http://").unwrap()
     }
 
-    /// What it uses of the machine.
+    /// Returns the resources that the server uses.
     #[cfg(target_os = "linux")]
     pub fn usage(&self) -> Usage {
         let folder = PathBuf::from(format!("/proc/{}", self.running.child.id()));
         let stat = std::fs::read_to_string(folder.join("stat")).unwrap();
-        // Behind the name in brackets: the state is the third field, times in user and system mode are the 14th and 15th.
+        // The fields after the name in brackets: the state is the third field, and times in user and system mode are the 14th and 15th.
         let fields: Vec<_> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
         let ticks: u64 = fields[11..13].iter().map(|field| field.parse::<u64>().unwrap()).sum();
         let status = std::fs::read_to_string(folder.join("status")).unwrap();
@@ -339,32 +339,32 @@ impl Server {
         Usage { cpu: Duration::from_millis(ticks * 10), memory: resident * 1024, files }
     }
 
-    /// Sends it a signal, like `TERM`.
+    /// Sends the server a signal, such as `TERM`.
     pub fn signal(&self, name: &str) {
         let status = Command::new("kill").args(["-s", name, &self.running.child.id().to_string()]).status().unwrap();
         assert!(status.success());
     }
 
-    /// Waits until it has ended.
+    /// Waits until the server has ended.
     #[track_caller]
     pub fn ended(mut self, patience: Duration) -> Ended {
         self.running.ended(patience)
     }
 
-    /// Stops it as whoever runs it does.
+    /// Stops the server with SIGTERM.
     #[track_caller]
     pub fn stop(self) -> Ended {
         self.signal("TERM");
         self.ended(Duration::from_secs(15))
     }
 
-    /// Ends it in the middle of whatever it does, like a power failure.
+    /// Kills the server at once, like a power failure.
     pub fn kill(mut self) {
         self.running.child.kill().unwrap();
         self.running.child.wait().unwrap();
     }
 
-    /// Address and password of a demo account, as the greeting tells them.
+    /// Returns address and password of a demo account, from the greeting.
     #[track_caller]
     pub fn demo_account(&self, role: &str) -> (String, String) {
         let prefix = format!("  demo {role} ");
@@ -374,12 +374,11 @@ impl Server {
     }
 }
 
-/// An answer.
+/// A response.
 #[derive(Debug)]
 pub struct Reply {
     pub status: u16,
     pub headers: reqwest::header::HeaderMap,
-    /// Its body.
     pub text: String,
 }
 
@@ -390,23 +389,23 @@ impl Reply {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// Returns the body as JSON, after a look at the status.
+    /// Asserts the status, and returns the body as JSON.
     #[track_caller]
     pub fn expect(&self, status: u16) -> Value {
         assert_eq!(self.status, status, "{self:?}");
         if self.text.is_empty() { Value::Null } else { self.json() }
     }
 
-    /// Returns whether an earlier request with the same key made the booking.
+    /// Returns whether an earlier request with the same key created the booking.
     pub fn replayed(&self) -> bool {
         self.headers.get("idempotent-replayed").is_some_and(|value| value == "true")
     }
 }
 
-/// A seat of a show.
+/// A show and one of its seats.
 pub type Place = (i64, i64);
 
-/// Talks to a server.
+/// A client of a server.
 #[derive(Clone)]
 pub struct Client {
     /// `http://127.0.0.1:port`.
@@ -415,56 +414,55 @@ pub struct Client {
 }
 
 impl Client {
-    /// Talks to `base`, like `http://127.0.0.1:4711`.
+    /// Creates a client for `base`, such as `http://127.0.0.1:4711`.
     pub fn new(base: String) -> Self {
         Self { base, http: http_client().timeout(PATIENCE).build().unwrap() }
     }
 
-    /// Returns a request, to be sent by [`Client::send`] or [`Client::try_send`].
+    /// Creates a request for [`Client::send`] or [`Client::try_send`].
     pub fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
         self.http.request(method.parse().unwrap(), format!("{}{path}", self.base))
     }
 
-    /// Sends a request that must be answered.
+    /// Sends a request. Panics without a response.
     pub async fn send(&self, request: reqwest::RequestBuilder) -> Reply {
         self.try_send(request).await.unwrap()
     }
 
-    /// Sends a request that may find no server.
+    /// Sends a request that may fail to reach a server.
     pub async fn try_send(&self, request: reqwest::RequestBuilder) -> Result<Reply, reqwest::Error> {
         let response = request.send().await?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         Ok(Reply { status, headers, text: response.text().await? })
     }
 
-    /// Asks for something that everybody may see.
+    /// Sends a GET without a token.
     pub async fn get(&self, path: &str) -> Reply {
         self.send(self.request("GET", path)).await
     }
 
-    /// Asks for something of one's own.
+    /// Sends a GET with this access token.
     pub async fn get_as(&self, token: &str, path: &str) -> Reply {
         self.send(self.request("GET", path).bearer_auth(token)).await
     }
 
-    /// Sends JSON.
+    /// Sends a POST with a JSON body.
     pub async fn post(&self, path: &str, body: &Value) -> Reply {
         self.send(self.request("POST", path).json(body)).await
     }
 
-    /// Logs in.
     pub async fn login(&self, email: &str, password: &str) -> Reply {
         self.post("/api/auth/login", &json!({"email": email, "password": password})).await
     }
 
-    /// Signs up, and gives the access token.
+    /// Signs up, and returns the access token.
     pub async fn sign_up(&self, email: &str) -> String {
         let body = json!({"name": "Ana Costa", "email": email, "password": "correct horse battery"});
         let answer = self.post("/api/auth/register", &body).await.expect(201);
         answer["token"].as_str().unwrap().to_owned()
     }
 
-    /// Returns a booking of one seat.
+    /// Creates a request to book one seat.
     pub fn booking(&self, token: &str, key: &str, (show_id, seat_id): Place) -> reqwest::RequestBuilder {
         let request = self.request("POST", "/api/bookings").bearer_auth(token).header("idempotency-key", key);
         request.json(&json!({"show_id": show_id, "seat_id": seat_id}))
@@ -475,7 +473,7 @@ impl Client {
         self.send(self.booking(token, key, place)).await
     }
 
-    /// Shows that have not begun, the latest ones that one page has: none begins while a test runs.
+    /// Returns shows that have not begun, the latest of a page, so that none begins during a test.
     pub async fn shows(&self, count: usize) -> Vec<i64> {
         let shows = self.get("/api/shows?limit=100").await.expect(200);
         shows.as_array().unwrap().iter().rev().take(count).map(|show| show["id"].as_i64().unwrap()).collect()

@@ -1,13 +1,13 @@
-//! The README's tour, run as it is written.
+//! The README's tour, run exactly as written.
 
 use std::process::Command;
 
 use super::support::{Kind, Site};
 
-/// Where the README says the server is.
+/// The server address in the README.
 const BASE: &str = "http://127.0.0.1:3000";
 
-/// Names a server that was started by somebody else, to run the tour against: `cargo xtask ci` does, for docker/compose.yaml.
+/// The address of a running server to run the tour against. `cargo xtask ci` sets it for docker/compose.yaml.
 const TOUR_BASE: &str = "TOUR_BASE";
 
 /// Returns the shell blocks of the README that are marked `run`.
@@ -28,7 +28,7 @@ fn the_tour_works_at(base: &str) {
     assert!(script.contains(BASE), "{script}");
     let script = script.replace(BASE, base);
     let directory = tempfile::tempdir().unwrap();
-    // As it is pasted, but ended by the first command that fails.
+    // As pasted into a shell, but stopped at the first command that fails.
     let output =
         Command::new("bash").args(["-euo", "pipefail", "-c", &script]).current_dir(directory.path()).output().unwrap();
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -41,7 +41,7 @@ fn the_tour_works_at(base: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_readmes_tour_works_embedded() {
+async fn readme_tour_works_embedded() {
     match std::env::var(TOUR_BASE) {
         Ok(base) => the_tour_works_at(&base),
         Err(_) => the_tour_works(Kind::Embedded).await,
@@ -49,6 +49,6 @@ async fn the_readmes_tour_works_embedded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_readmes_tour_works_postgres() {
+async fn readme_tour_works_postgres() {
     the_tour_works(Kind::Postgres).await;
 }

@@ -1,4 +1,4 @@
-//! Movies, theatres and shows as they are listed.
+//! Cases of the lists of movies, theatres and shows.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::StoreError;
@@ -32,7 +32,7 @@ async fn shows(fixture: &dyn Fixture, filter: &ShowFilter) -> Vec<Show> {
     paged(list, |show| ShowCursor { start_time: show.start_time, id: show.id }).await
 }
 
-/// Returns the shows that fit, by the names they have in the world.
+/// Returns the formats of the matching shows, which identify them in the world.
 async fn formats(fixture: &dyn Fixture, filter: &ShowFilter) -> Vec<String> {
     shows(fixture, filter).await.into_iter().map(|show| show.format).collect()
 }
@@ -57,7 +57,7 @@ fn search(text: &str) -> MovieFilter {
     MovieFilter { search: Some(fold(text)), ..MovieFilter::default() }
 }
 
-/// Code point by code point, whatever the language of the store.
+/// Titles are ordered by code point, whatever the locale of the store.
 pub async fn movies_are_ordered_by_title_and_paged(fixture: &dyn Fixture) {
     let mut names = ["Zebra", "apple", "Éclair", "Apple", "日本", "A b", "A-b", "Ab", "𝔄", "10", "9"];
     seed(fixture, SeedPlan { movies: names.map(|name| movie(name, "", &[], "en")).into(), ..SeedPlan::default() })
@@ -66,8 +66,8 @@ pub async fn movies_are_ordered_by_title_and_paged(fixture: &dyn Fixture) {
     assert_eq!(titles(fixture, &MovieFilter::default()).await, names);
 }
 
-/// Every field, and found by its id.
-pub async fn a_movie_is_as_it_was_stored(fixture: &dyn Fixture) {
+/// A movie has every stored field, in a list and found by its id.
+pub async fn movie_has_every_stored_field(fixture: &dyn Fixture) {
     World::build(fixture).await;
     let [amelie, stalker] = &movies(fixture, &MovieFilter::default()).await[..] else { panic!("two movies") };
     assert_eq!((amelie.title.as_str(), stalker.title.as_str()), (AMELIE, STALKER));
@@ -88,8 +88,8 @@ pub async fn a_movie_is_as_it_was_stored(fixture: &dyn Fixture) {
     assert_eq!(found.poster_url.as_deref(), Some("https://example.org/a.png"));
 }
 
-/// What is special to LIKE, to regular expressions or to quoting is ordinary here.
-pub async fn search_takes_every_character_as_it_is(fixture: &dyn Fixture) {
+/// Characters that are special in LIKE patterns, regular expressions or quoting match literally.
+pub async fn search_matches_special_characters_literally(fixture: &dyn Fixture) {
     let described = [("100% Wolf", "x_y"), ("100 Wolves", "xzy"), (r"C:\dir", "it's (a) \"quote\""), ("Plain", "a.b")];
     let movies = described.map(|(title, text)| movie(title, text, &[], "en"));
     seed(fixture, SeedPlan { movies: movies.into(), ..SeedPlan::default() }).await;
@@ -113,7 +113,7 @@ pub async fn search_takes_every_character_as_it_is(fixture: &dyn Fixture) {
     }
 }
 
-/// In titles and in descriptions.
+/// Search ignores case in titles and in descriptions.
 pub async fn search_ignores_case_in_any_script(fixture: &dyn Fixture) {
     World::build(fixture).await;
     for (text, found) in [
@@ -129,8 +129,8 @@ pub async fn search_ignores_case_in_any_script(fixture: &dyn Fixture) {
     }
 }
 
-/// A part of a genre or language is none, and no character of them is special.
-pub async fn genre_and_language_match_whole(fixture: &dyn Fixture) {
+/// A part of a genre or language does not match, and no character of them is special.
+pub async fn genre_and_language_match_completely(fixture: &dyn Fixture) {
     let made = [
         movie("One", "", &["Drama", "Sci-Fi, \"hard\""], "English"),
         movie("Two", "", &["Sci-Fi", "DRAMA"], "Русский"),
@@ -156,18 +156,18 @@ pub async fn genre_and_language_match_whole(fixture: &dyn Fixture) {
     }
 }
 
-/// Neither a show that has started nor a cancelled one shows a movie.
-pub async fn movies_are_shown_in_a_theatre_while_a_show_is_to_come(fixture: &dyn Fixture) {
+/// Only shows that are scheduled and have not started count for `shown_in`.
+pub async fn movies_of_a_theatre_have_an_upcoming_show(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let shown_in = async |name: &str| {
         let filter = MovieFilter { shown_in: Some(theatre_id(fixture, name).await), ..MovieFilter::default() };
         titles(fixture, &filter).await
     };
     assert_eq!(shown_in(ALPHA).await, [AMELIE, STALKER]);
-    // In Beta, Amélie was shown yesterday only.
+    // Beta showed Amélie yesterday, and not again.
     assert_eq!(shown_in(BETA).await, [STALKER]);
     cancel_show(fixture, world.soon).await;
-    // In Alpha, Stalker has started and won't be shown again.
+    // Alpha's other show of Stalker has already started.
     assert_eq!(shown_in(ALPHA).await, [AMELIE]);
     let nowhere = MovieFilter { shown_in: Some(TheatreId(987_654)), ..MovieFilter::default() };
     assert!(titles(fixture, &nowhere).await.is_empty());
@@ -177,8 +177,8 @@ fn window(theatre_id: TheatreId, from: DateTime<Utc>, minutes: i64) -> DayWindow
     DayWindow { theatre_id, from, to: from + TimeDelta::minutes(minutes) }
 }
 
-/// A window begins with its first instant and ends before its last, and is of one theatre.
-pub async fn movies_are_shown_during_windows(fixture: &dyn Fixture) {
+/// A window includes its first instant, excludes its last, and applies to one theatre.
+pub async fn movies_are_filtered_by_windows(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let (alpha, beta) = (theatre_id(fixture, ALPHA).await, theatre_id(fixture, BETA).await);
     let during = async |windows: &[DayWindow]| {
@@ -191,7 +191,7 @@ pub async fn movies_are_shown_during_windows(fixture: &dyn Fixture) {
     assert_eq!(during(&[window(alpha, soon, 1)]).await, [AMELIE, STALKER]);
     assert!(during(&[window(alpha, soon - TimeDelta::minutes(1), 1)]).await.is_empty());
     assert!(during(&[window(beta, soon, 1)]).await.is_empty());
-    // A show that is over was scheduled all the same.
+    // `shown_during` includes past shows.
     assert_eq!(during(&[window(beta, past, 1)]).await, [AMELIE]);
     assert_eq!(
         during(&[window(beta, later, 1), window(beta, past, 1), window(alpha, past, 1)]).await,
@@ -201,8 +201,8 @@ pub async fn movies_are_shown_during_windows(fixture: &dyn Fixture) {
     assert_eq!(during(&[window(alpha, soon, 1)]).await, [STALKER]);
 }
 
-/// All that is given holds together.
-pub async fn movie_filters_must_all_hold(fixture: &dyn Fixture) {
+/// A movie must match all given filters.
+pub async fn movie_filters_are_combined(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let alpha = theatre_id(fixture, ALPHA).await;
     let all = MovieFilter {
@@ -224,7 +224,7 @@ pub async fn movie_filters_must_all_hold(fixture: &dyn Fixture) {
     }
 }
 
-/// Of two that start together the smaller id is first.
+/// Shows that start together are ordered by id.
 pub async fn shows_are_ordered_by_start_and_paged(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let listed: Vec<_> = shows(fixture, &ShowFilter::default()).await.iter().map(|show| show.id).collect();
@@ -233,8 +233,8 @@ pub async fn shows_are_ordered_by_start_and_paged(fixture: &dyn Fixture) {
     assert_eq!(listed, [world.yesterday, world.started, together[0], together[1], world.tomorrow, world.later]);
 }
 
-/// Every field, in lists and by itself, with the price of the cheapest seat.
-pub async fn a_show_is_as_it_was_stored(fixture: &dyn Fixture) {
+/// A show has every stored field, in a list and found by its id, with the price of the cheapest seat.
+pub async fn show_has_every_stored_field(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let euros = Currency::parse("EUR").unwrap();
     let theatre_id = theatre_id(fixture, ALPHA).await;
@@ -273,8 +273,8 @@ pub async fn a_show_is_as_it_was_stored(fixture: &dyn Fixture) {
     assert_eq!(one_show(fixture, world.soon).await.price_from, Money::new(990, euros));
 }
 
-/// What is called off is not listed, but can be looked up.
-pub async fn a_cancelled_show_is_in_no_list_but_found(fixture: &dyn Fixture) {
+/// A cancelled show is not listed, but is found by its id.
+pub async fn cancelled_show_is_not_listed_but_is_found_by_id(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     cancel_show(fixture, world.soon).await;
     let every_filter = [
@@ -291,7 +291,7 @@ pub async fn a_cancelled_show_is_in_no_list_but_found(fixture: &dyn Fixture) {
     assert_eq!((found.id, found.status), (world.soon, ShowStatus::Cancelled));
 }
 
-/// From is the first instant, to the first one after.
+/// `from` is inclusive and `to` is exclusive.
 pub async fn show_filters_by_movie_theatre_and_start(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let all = ShowFilter::default();
@@ -318,8 +318,8 @@ pub async fn show_filters_by_movie_theatre_and_start(fixture: &dyn Fixture) {
     }
 }
 
-/// A window is of one theatre; no window at all fits nothing.
-pub async fn shows_during_windows(fixture: &dyn Fixture) {
+/// A window applies to one theatre. An empty list of windows matches no show.
+pub async fn shows_are_filtered_by_windows(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let (alpha, beta) = (theatre_id(fixture, ALPHA).await, theatre_id(fixture, BETA).await);
     let at = |hours| world.base + TimeDelta::hours(hours);
@@ -329,7 +329,7 @@ pub async fn shows_during_windows(fixture: &dyn Fixture) {
         (vec![window(beta, at(50), 1)], &[]),
         (vec![window(alpha, at(49), 60)], &[]),
         (vec![window(beta, at(100), 1), window(beta, at(-30), 1)], &["yesterday", "later"]),
-        // Windows that overlap list a show once.
+        // Overlapping windows list a show once.
         (vec![window(alpha, at(49), 120), window(alpha, at(50), 120)], &["tomorrow"]),
     ] {
         let filter = ShowFilter { during: Some(windows), ..ShowFilter::default() };
@@ -340,7 +340,7 @@ pub async fn shows_during_windows(fixture: &dyn Fixture) {
     assert!(formats(fixture, &both).await.is_empty());
 }
 
-/// By the store's clock, whatever the rest of the filter says.
+/// Upcoming shows are those that start after the store's current time, in addition to the other filters.
 pub async fn upcoming_shows_have_not_started(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let upcoming = ShowFilter { upcoming: true, ..ShowFilter::default() };
@@ -352,8 +352,8 @@ pub async fn upcoming_shows_have_not_started(fixture: &dyn Fixture) {
     assert_eq!(formats(fixture, &beta).await, ["later"]);
 }
 
-/// Booked, held and blocked seats are not available; those of a hold that ran out are, at once.
-pub async fn seats_available_counts_what_is_claimed_now(fixture: &dyn Fixture) {
+/// Booked, held and blocked seats are not available. The seats of a hold are available as soon as it expires.
+pub async fn seats_available_excludes_live_claims(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let ana = customer(fixture).await;
     let row = world.row(0);
@@ -380,7 +380,7 @@ pub async fn seats_available_counts_what_is_claimed_now(fixture: &dyn Fixture) {
     assert_eq!(one_show(fixture, world.soon).await.seats_available, 56);
 }
 
-/// Theatres by name, halls by name, code point by code point.
+/// Theatres and halls are ordered by name, by code point.
 pub async fn theatres_have_their_halls_in_order_and_are_paged(fixture: &dyn Fixture) {
     World::build(fixture).await;
     let halls = ["b", "B", "10", "9"].map(small_hall).to_vec();
@@ -402,8 +402,8 @@ pub async fn theatres_have_their_halls_in_order_and_are_paged(fixture: &dyn Fixt
     }
 }
 
-/// A new layout changes what the hall has, and not what a show has that uses the old one.
-pub async fn a_halls_seats_are_those_of_its_newest_layout(fixture: &dyn Fixture) {
+/// A new layout changes the seat count of its hall, not that of shows with the old layout.
+pub async fn hall_has_the_seats_of_its_newest_layout(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let hall = fixture.count(&format!("SELECT hall_id FROM shows WHERE id = {}", world.soon)).await;
     let made = fixture.instant(0);
@@ -417,8 +417,8 @@ pub async fn a_halls_seats_are_those_of_its_newest_layout(fixture: &dyn Fixture)
     assert_eq!((soon.seats_total, soon.seats_available), (60, 60));
 }
 
-/// In a store with rows, and in one without.
-pub async fn what_is_not_there_is_none(fixture: &dyn Fixture) {
+/// An unknown id is not found, in an empty store and in one with rows.
+pub async fn unknown_ids_are_not_found(fixture: &dyn Fixture) {
     let catalog = &fixture.stores().catalog;
     assert!(movies(fixture, &MovieFilter::default()).await.is_empty());
     assert!(shows(fixture, &ShowFilter::default()).await.is_empty());
@@ -433,8 +433,8 @@ pub async fn what_is_not_there_is_none(fixture: &dyn Fixture) {
     }
 }
 
-/// A theatre whose time zone nobody knows, in lists and alone.
-pub async fn a_theatre_with_an_unknown_time_zone_is_in_no_list(fixture: &dyn Fixture) {
+/// A theatre with an unknown time zone is left out of lists, and reading it by id fails.
+pub async fn theatre_with_an_unknown_time_zone_is_not_listed(fixture: &dyn Fixture) {
     World::build(fixture).await;
     let (alpha, beta) = (theatre_id(fixture, ALPHA).await, theatre_id(fixture, BETA).await);
     fixture.execute("UPDATE theatres SET timezone = 'Mars/Olympus' WHERE name = 'Alpha'").await;
@@ -443,19 +443,19 @@ pub async fn a_theatre_with_an_unknown_time_zone_is_in_no_list(fixture: &dyn Fix
     assert_eq!(listed.iter().map(|theatre| theatre.id).collect::<Vec<_>>(), [beta]);
     assert!(matches!(catalog.theatre(alpha).await, Err(StoreError::Internal(_))));
     assert!(catalog.theatre(beta).await.unwrap().is_some());
-    // Days need every theatre's time zone.
+    // A search by date needs the time zones of all theatres.
     let service = CatalogService { store: catalog.clone() };
     let date = |theatre_id| ShowQuery { date: Some(now().date_naive()), theatre_id, ..ShowQuery::default() };
     service.shows(date(None), &first_page(10)).await.unwrap();
     assert_eq!(service.shows(date(Some(alpha)), &first_page(10)).await.unwrap().items, []);
     let movies = MovieQuery { date: Some(now().date_naive()), ..MovieQuery::default() };
     service.movies(movies, &first_page(10)).await.unwrap();
-    // What needs no time zone is listed on.
+    // Lists that need no time zone still contain the theatre's shows.
     assert_eq!(shows(fixture, &ShowFilter::default()).await.len(), 6);
 }
 
-/// Pages are as long as ever, and the list goes on behind the bad rows.
-pub async fn a_page_is_filled_past_rows_that_are_left_out(fixture: &dyn Fixture) {
+/// Invalid rows do not shorten a page, and the list continues after them.
+pub async fn page_is_filled_despite_invalid_rows(fixture: &dyn Fixture) {
     let names: Vec<String> = (10..40).map(|number| format!("Theatre {number}")).collect();
     let theatres = names.iter().map(|name| theatre(name, chrono_tz::UTC, Vec::new())).collect();
     seed(fixture, SeedPlan { theatres, ..SeedPlan::default() }).await;
@@ -467,8 +467,8 @@ pub async fn a_page_is_filled_past_rows_that_are_left_out(fixture: &dyn Fixture)
     assert_eq!(list(&first_page(5)).await.len(), 6, "five, and one that says that there are more");
 }
 
-/// A show that nothing can be paid for.
-pub async fn a_show_without_prices_is_in_no_list(fixture: &dyn Fixture) {
+/// A show without prices is left out of lists, and reading it by id or booking it fails.
+pub async fn show_without_prices_is_not_listed(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     fixture.execute(&format!("DELETE FROM show_prices WHERE show_id = {}", world.soon)).await;
     let listed: Vec<_> = shows(fixture, &ShowFilter::default()).await.iter().map(|show| show.id).collect();
@@ -483,7 +483,7 @@ pub async fn a_show_without_prices_is_in_no_list(fixture: &dyn Fixture) {
     assert!(outcome.await.is_err(), "nothing is sold without a price");
 }
 
-/// A hall that has no seats yet.
+/// A hall without a layout is listed with zero seats.
 pub async fn a_hall_without_a_layout_has_no_seats(fixture: &dyn Fixture) {
     seed(fixture, SeedPlan { theatres: vec![theatre("Empty", chrono_tz::UTC, Vec::new())], ..SeedPlan::default() })
         .await;

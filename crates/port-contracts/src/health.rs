@@ -1,4 +1,4 @@
-//! A store that is gone says so, on every port and in time.
+//! Every port reports an unreachable store, and does so in time.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +16,7 @@ use crate::Fixture;
 use crate::tools::{RULES, SIMPLE, UniqueRandom, book, booked, decided, first_page, sell};
 use crate::world::{World, customer, new_user, password_hash, token};
 
-/// How long a call to a store that is gone may take.
+/// The longest time a call to an unreachable store may take.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 async fn gone<T: std::fmt::Debug>(what: &str, call: impl Future<Output = Result<T, StoreError>>) {
@@ -26,8 +26,8 @@ async fn gone<T: std::fmt::Debug>(what: &str, call: impl Future<Output = Result<
     }
 }
 
-/// Quickly, and with a name.
-pub async fn a_store_that_answers_is_well(fixture: &dyn Fixture) {
+/// The check has a name, succeeds within two seconds, and fails within three if the store is unreachable.
+pub async fn reachable_store_passes_its_check(fixture: &dyn Fixture) {
     let dependency = &fixture.stores().dependency;
     assert!(!dependency.name().is_empty());
     tokio::time::timeout(Duration::from_secs(2), dependency.check()).await.expect("in two seconds").unwrap();
@@ -36,11 +36,11 @@ pub async fn a_store_that_answers_is_well(fixture: &dyn Fixture) {
     assert!(matches!(checked, Err(StoreError::Unavailable(_))), "{checked:?}");
 }
 
-/// None of a pool's connections is used while nobody asks for anything, and some are while many do.
-pub async fn pools_tell_how_they_are_used(fixture: &dyn Fixture) {
+/// No connection of a pool is in use while the store is idle, and some are in use under load.
+pub async fn pools_report_their_use(fixture: &dyn Fixture) {
     let stores = fixture.stores();
     let in_use = || stores.dependency.pools().iter().map(|pool| pool.in_use).sum::<usize>();
-    // A worker returns its result before it counts itself as free.
+    // A worker returns its result before it counts itself as free, so the idle state needs a wait.
     let is_calm = async {
         while in_use() > 0 {
             tokio::task::yield_now().await;
@@ -78,8 +78,8 @@ pub async fn pools_tell_how_they_are_used(fixture: &dyn Fixture) {
     tokio::time::timeout(PATIENCE, used).await.expect("connections are used, and given back");
 }
 
-/// The identity ports.
-pub async fn accounts_and_sessions_tell_that_the_store_is_gone(fixture: &dyn Fixture) {
+/// Every method of the identity ports reports an unreachable store.
+pub async fn accounts_and_sessions_report_an_unreachable_store(fixture: &dyn Fixture) {
     let (users, sessions) = (&fixture.stores().users, &fixture.stores().sessions);
     let ana = new_user("ana@example.org");
     let CreatedUser { user, session_id } = users.create(&ana, Some(&token(1))).await.unwrap();
@@ -120,8 +120,8 @@ pub async fn accounts_and_sessions_tell_that_the_store_is_gone(fixture: &dyn Fix
     gone("lasts", sessions.lasts(&bearer)).await;
 }
 
-/// The ports that read, and the seeder.
-pub async fn reading_tells_that_the_store_is_gone(fixture: &dyn Fixture) {
+/// Every method of the read ports and of the seeder reports an unreachable store.
+pub async fn reading_reports_an_unreachable_store(fixture: &dyn Fixture) {
     World::build(fixture).await;
     let stores = fixture.stores();
     stores.catalog.movies(&MovieFilter::default(), &first_page(1)).await.unwrap();
@@ -141,8 +141,8 @@ pub async fn reading_tells_that_the_store_is_gone(fixture: &dyn Fixture) {
     gone("is_empty", stores.seeder.is_empty()).await;
 }
 
-/// The port that committers write to, by itself and below a queue.
-pub async fn selling_tells_that_the_store_is_gone(fixture: &dyn Fixture) {
+/// The port that committers write to reports an unreachable store, called directly and through a queue.
+pub async fn selling_reports_an_unreachable_store(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let ana = customer(fixture).await;
     let command = |seat: usize| book(ana, world.soon, &[world.main[seat].id], &format!("k{seat}"));

@@ -1,4 +1,4 @@
-//! Accounts and sessions.
+//! Cases of accounts and sessions.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ async fn rotate(fixture: &dyn Fixture, presented: u8, next: u8) -> Rotation {
     fixture.stores().sessions.rotate(&token(presented).hash, &token(next)).await.unwrap()
 }
 
-/// Returns the user of a rotation that must succeed.
+/// Rotates a token, which must succeed, and returns the user.
 async fn rotated(fixture: &dyn Fixture, presented: u8, next: u8) -> User {
     match rotate(fixture, presented, next).await {
         Rotation::Rotated { user, .. } => user,
@@ -38,8 +38,8 @@ fn email(text: &str) -> Email {
     Email::parse(text).unwrap()
 }
 
-/// What is returned is what was asked for, and is found again.
-pub async fn a_new_account_is_as_it_was_asked_for(fixture: &dyn Fixture) {
+/// The returned account has the requested fields, and is found by id and address.
+pub async fn new_account_has_the_requested_fields(fixture: &dyn Fixture) {
     let users = &fixture.stores().users;
     let asked = NewUser { role: Role::Staff, ..new_user("Ana.Núñez@Example.ORG") };
     let CreatedUser { user, session_id } = users.create(&asked, None).await.unwrap();
@@ -52,8 +52,8 @@ pub async fn a_new_account_is_as_it_was_asked_for(fixture: &dyn Fixture) {
     assert_eq!((account.user, account.password_hash), (user, asked.password_hash));
 }
 
-/// Case makes no other address, in any script.
-pub async fn an_address_is_taken_however_it_is_written(fixture: &dyn Fixture) {
+/// Two addresses that differ only in case are the same address, in any script.
+pub async fn taken_address_is_refused_in_any_case(fixture: &dyn Fixture) {
     sign_up(fixture, "Ana@Example.org", None).await;
     sign_up(fixture, "Émile@example.org", None).await;
     for taken in ["Ana@Example.org", "aNA@EXAMPLE.ORG", "éMILE@example.org", "e\u{301}mile@example.org"] {
@@ -65,8 +65,8 @@ pub async fn an_address_is_taken_however_it_is_written(fixture: &dyn Fixture) {
     assert_eq!((rows(fixture, "sessions").await, rows(fixture, "refresh_tokens").await), (0, 0));
 }
 
-/// However many ask at once, one has the address.
-pub async fn ten_sign_ups_at_once_make_one_account(fixture: &dyn Fixture) {
+/// One of ten concurrent sign-ups with the same address succeeds.
+pub async fn ten_concurrent_sign_ups_create_one_account(fixture: &dyn Fixture) {
     let sign_up = async |number: u8| {
         let asked = new_user(if number.is_multiple_of(2) { "ana@example.org" } else { "ANA@example.org" });
         fixture.stores().users.create(&asked, Some(&token(number))).await
@@ -79,8 +79,8 @@ pub async fn ten_sign_ups_at_once_make_one_account(fixture: &dyn Fixture) {
     assert_eq!((rows(fixture, "sessions").await, rows(fixture, "refresh_tokens").await), (1, 1));
 }
 
-/// An account is found however its address is written, and no other is.
-pub async fn an_account_is_found_by_its_address_folded(fixture: &dyn Fixture) {
+/// An account is found by its address in any case, and not by similar addresses.
+pub async fn account_is_found_by_its_address_in_any_case(fixture: &dyn Fixture) {
     let ana = sign_up(fixture, "Ana@Example.org", None).await;
     let emile = sign_up(fixture, "Émile@example.org", None).await;
     let found =
@@ -91,8 +91,8 @@ pub async fn an_account_is_found_by_its_address_folded(fixture: &dyn Fixture) {
     assert_eq!(found("emile@example.org").await, None);
 }
 
-/// No user, no account.
-pub async fn who_is_not_there_is_none(fixture: &dyn Fixture) {
+/// An unknown id or address is not found.
+pub async fn unknown_user_is_not_found(fixture: &dyn Fixture) {
     let users = &fixture.stores().users;
     assert_eq!(users.by_id(UserId(1)).await.unwrap(), None);
     assert_eq!(users.by_email(&email("nobody@example.org")).await.unwrap(), None);
@@ -100,18 +100,18 @@ pub async fn who_is_not_there_is_none(fixture: &dyn Fixture) {
     assert_eq!(users.by_id(UserId(somebody.id.0 + 1)).await.unwrap(), None);
 }
 
-/// The session is there with the account, and not without it.
-pub async fn an_account_and_its_first_session_are_one_act(fixture: &dyn Fixture) {
+/// Account and first session are created together or not at all.
+pub async fn account_and_first_session_are_created_atomically(fixture: &dyn Fixture) {
     let ana = sign_up(fixture, "ana@example.org", Some(1)).await;
-    // The token's digest is there already: neither session nor account may be made.
+    // The token's digest exists already: neither the session nor the account may be created.
     let outcome = fixture.stores().users.create(&new_user("eve@example.org"), Some(&token(1))).await;
     assert!(outcome.is_err(), "{outcome:?}");
     assert_eq!((rows(fixture, "users").await, rows(fixture, "sessions").await), (1, 1));
     assert_eq!(rotated(fixture, 1, 2).await, ana);
 }
 
-/// Each token of a chain works, and tells the user as of now.
-pub async fn a_refresh_token_works_once_and_gives_the_next(fixture: &dyn Fixture) {
+/// Each token of a chain works once, and its rotation returns the current user.
+pub async fn refresh_token_works_once_and_returns_its_successor(fixture: &dyn Fixture) {
     let ana = sign_up(fixture, "ana@example.org", None).await;
     let eve = sign_up(fixture, "eve@example.org", Some(100)).await;
     fixture.stores().sessions.open(&ana, &token(1)).await.unwrap();
@@ -120,8 +120,8 @@ pub async fn a_refresh_token_works_once_and_gives_the_next(fixture: &dyn Fixture
     assert_eq!(rotated(fixture, 100, 101).await, eve);
 }
 
-/// One of ten wins, and because the others came second even the winner's next token is dead.
-pub async fn ten_rotations_at_once_are_one_and_the_session_is_dead(fixture: &dyn Fixture) {
+/// One of ten rotations succeeds. The others are reuses, which end the session, so the new token is refused as well.
+pub async fn of_ten_concurrent_rotations_one_succeeds_and_the_session_ends(fixture: &dyn Fixture) {
     sign_up(fixture, "ana@example.org", Some(1)).await;
     let outcomes = join_all((10..20).map(|next| rotate(fixture, 1, next))).await;
     let rotated = outcomes.iter().filter(|outcome| matches!(outcome, Rotation::Rotated { .. })).count();
@@ -133,8 +133,8 @@ pub async fn ten_rotations_at_once_are_one_and_the_session_is_dead(fixture: &dyn
     }
 }
 
-/// A second use ends the whole chain, and no other session.
-pub async fn a_second_use_ends_that_session_alone(fixture: &dyn Fixture) {
+/// A second use of a token ends its session, and no other session.
+pub async fn second_use_of_a_token_ends_only_its_session(fixture: &dyn Fixture) {
     let ana = sign_up(fixture, "ana@example.org", Some(1)).await;
     fixture.stores().sessions.open(&ana, &token(50)).await.unwrap();
     assert_eq!(rotated(fixture, 1, 2).await, ana.clone());
@@ -144,8 +144,8 @@ pub async fn a_second_use_ends_that_session_alone(fixture: &dyn Fixture) {
     assert_eq!(rotated(fixture, 50, 51).await, ana);
 }
 
-/// By the store's clock, and at the very instant it runs out.
-pub async fn a_token_that_ran_out_is_refused(fixture: &dyn Fixture) {
+/// Expiry is judged by the store's clock, and a token is already expired at the instant of its expiry.
+pub async fn expired_refresh_token_is_refused(fixture: &dyn Fixture) {
     let ana = sign_up(fixture, "ana@example.org", Some(1)).await;
     let now_over = NewRefreshToken { ttl: Duration::ZERO, ..token(2) };
     fixture.stores().sessions.open(&ana, &now_over).await.unwrap();
@@ -157,7 +157,7 @@ pub async fn a_token_that_ran_out_is_refused(fixture: &dyn Fixture) {
     assert_eq!(rotated(fixture, 1, 6).await, ana, "a refusal uses nothing up");
 }
 
-/// A token that nobody was given.
+/// An unknown token is refused.
 pub async fn an_unknown_token_is_refused_and_stores_nothing(fixture: &dyn Fixture) {
     sign_up(fixture, "ana@example.org", Some(1)).await;
     assert_eq!(rotate(fixture, 9, 10).await, Rotation::Refused);
@@ -165,8 +165,8 @@ pub async fn an_unknown_token_is_refused_and_stores_nothing(fixture: &dyn Fixtur
     assert_eq!((rows(fixture, "sessions").await, rows(fixture, "refresh_tokens").await), (1, 1));
 }
 
-/// By any token of it, used or not; ending what has ended or never was is no error.
-pub async fn a_session_ends_however_often_it_is_ended(fixture: &dyn Fixture) {
+/// A session is ended by any of its tokens, used or not. Ending an ended or unknown session is no error.
+pub async fn ending_a_session_is_idempotent(fixture: &dyn Fixture) {
     let ana = sign_up(fixture, "ana@example.org", Some(1)).await;
     let sessions = &fixture.stores().sessions;
     sessions.open(&ana, &token(50)).await.unwrap();
@@ -176,14 +176,14 @@ pub async fn a_session_ends_however_often_it_is_ended(fixture: &dyn Fixture) {
     }
     sessions.end(&token(99).hash).await.unwrap();
     assert_eq!(rotate(fixture, 1, 2).await, Rotation::Refused);
-    // The session that a used token belongs to.
+    // A used token still identifies its session.
     assert_eq!(rotated(fixture, 50, 51).await, ana.clone());
     sessions.end(&token(50).hash).await.unwrap();
     assert_eq!(rotate(fixture, 51, 52).await, Rotation::Refused);
     assert_eq!(rotated(fixture, 60, 61).await, ana);
 }
 
-/// The generation is raised, the password is the new one, the sessions are dead; other accounts stay as they are.
+/// The generation is raised, the password is replaced and the sessions are ended. Other accounts are unchanged.
 pub async fn a_new_password_ends_every_session_of_its_account(fixture: &dyn Fixture) {
     let ana = sign_up(fixture, "Ana@example.org", Some(1)).await;
     let eve = sign_up(fixture, "eve@example.org", Some(100)).await;
@@ -203,14 +203,14 @@ pub async fn a_new_password_ends_every_session_of_its_account(fixture: &dyn Fixt
     assert_eq!(rotated(fixture, 100, 101).await, eve);
 }
 
-/// No account, nothing reset.
-pub async fn a_new_password_for_nobody_is_none(fixture: &dyn Fixture) {
+/// A reset for an unknown address returns `None`.
+pub async fn password_reset_of_an_unknown_address_does_nothing(fixture: &dyn Fixture) {
     sign_up(fixture, "ana@example.org", None).await;
     let outcome = fixture.stores().users.reset_password(&email("eve@example.org"), &password_hash("second")).await;
     assert_eq!(outcome.unwrap(), None);
 }
 
-/// The hash is another, all else stays; a hash that was replaced meanwhile is left alone.
+/// Only the hash is replaced. If it has been changed in the meantime, nothing is.
 pub async fn replaced_hash_ends_no_session(fixture: &dyn Fixture) {
     let ana = sign_up(fixture, "ana@example.org", Some(1)).await;
     let eve = sign_up(fixture, "eve@example.org", Some(100)).await;
@@ -226,7 +226,7 @@ pub async fn replaced_hash_ends_no_session(fixture: &dyn Fixture) {
     assert_eq!((account.user, account.password_hash), (eve, password_hash("first")));
 }
 
-/// Signs up with a session, and calls in it.
+/// Signs up with a session, and returns the bearer of that session.
 async fn sign_up_as_bearer(fixture: &dyn Fixture, email: &str, first: u8) -> (User, Bearer) {
     let CreatedUser { user, session_id } =
         fixture.stores().users.create(&new_user(email), Some(&token(first))).await.unwrap();
@@ -235,7 +235,7 @@ async fn sign_up_as_bearer(fixture: &dyn Fixture, email: &str, first: u8) -> (Us
     (user, bearer)
 }
 
-/// Another session of the user.
+/// Opens another session of the user.
 async fn bearer_of(fixture: &dyn Fixture, user: &User, first: u8) -> Bearer {
     let opened = fixture.stores().sessions.open(user, &token(first)).await.unwrap();
     Bearer { caller: user.caller(), session_id: Some(opened.expect("the user is as it is stored")) }
@@ -253,8 +253,8 @@ fn new_address(text: &str) -> AccountChange {
     AccountChange { email: Some(email(text)), ..AccountChange::default() }
 }
 
-/// What is asked for is another, the rest is as before; other accounts are too.
-pub async fn an_account_is_changed_as_asked(fixture: &dyn Fixture) {
+/// Only the requested fields change, and no other account does.
+pub async fn account_change_replaces_only_the_requested_fields(fixture: &dyn Fixture) {
     let (ana, bearer) = sign_up_as_bearer(fixture, "Ana@example.org", 1).await;
     let eve = sign_up(fixture, "eve@example.org", None).await;
     let users = &fixture.stores().users;
@@ -270,13 +270,13 @@ pub async fn an_account_is_changed_as_asked(fixture: &dyn Fixture) {
     assert_eq!(users.by_email(&email("ana@example.org")).await.unwrap(), None);
     assert_eq!(users.by_id(eve.id).await.unwrap(), Some(eve));
     assert!(lasts(fixture, &bearer).await);
-    // Its own address, written in another way, is not taken.
+    // Its own address in another case does not count as taken.
     users.change(&bearer, &new_address("COSTA@example.org")).await.unwrap();
     assert_eq!(users.account(UserId(ana.id.0 + 100)).await.unwrap(), None);
 }
 
-/// An address that another account has is refused, and nothing else is changed with it.
-pub async fn an_address_that_is_taken_is_not_changed_to(fixture: &dyn Fixture) {
+/// A change to another account's address is refused, and its other fields are not changed either.
+pub async fn change_to_a_taken_address_is_refused_completely(fixture: &dyn Fixture) {
     let (ana, bearer) = sign_up_as_bearer(fixture, "ana@example.org", 1).await;
     sign_up(fixture, "Émile@example.org", None).await;
     let change = AccountChange {
@@ -292,8 +292,8 @@ pub async fn an_address_that_is_taken_is_not_changed_to(fixture: &dyn Fixture) {
     assert_eq!(rotated(fixture, 1, 2).await, ana);
 }
 
-/// However many change to an address at once, one has it.
-pub async fn ten_changes_to_one_address_make_one(fixture: &dyn Fixture) {
+/// One of ten concurrent changes to the same address succeeds.
+pub async fn of_ten_concurrent_changes_to_one_address_one_succeeds(fixture: &dyn Fixture) {
     let mut bearers = Vec::new();
     for number in 0..10 {
         bearers.push(sign_up_as_bearer(fixture, &format!("customer{number}@example.org"), number).await.1);
@@ -305,8 +305,8 @@ pub async fn ten_changes_to_one_address_make_one(fixture: &dyn Fixture) {
     assert_eq!((made, taken), (1, 9), "{outcomes:?}");
 }
 
-/// The generation is raised; the session that asked goes on under the new one, the others are over.
-pub async fn a_changed_password_keeps_the_session_that_asked(fixture: &dyn Fixture) {
+/// The generation is raised. The session of the request continues in the new generation, the others end.
+pub async fn password_change_keeps_the_requesting_session(fixture: &dyn Fixture) {
     let (ana, bearer) = sign_up_as_bearer(fixture, "ana@example.org", 1).await;
     let other = bearer_of(fixture, &ana, 50).await;
     let (eve, eves) = sign_up_as_bearer(fixture, "eve@example.org", 100).await;
@@ -324,13 +324,13 @@ pub async fn a_changed_password_keeps_the_session_that_asked(fixture: &dyn Fixtu
     assert!(!lasts(fixture, &Bearer { caller: changed.caller(), ..other }).await, "the session itself is over");
     assert!(lasts(fixture, &eves).await);
     assert_eq!(rotated(fixture, 100, 101).await, eve);
-    // Whoever still has the token of before changes nothing more.
+    // The access token from before the change can change nothing more.
     let outcome = fixture.stores().users.change(&bearer, &new_password("third")).await;
     assert!(matches!(outcome, Err(ChangeAccountError::SessionEnded)), "{outcome:?}");
 }
 
-/// A token that names no session keeps none.
-pub async fn a_changed_password_without_a_session_ends_all(fixture: &dyn Fixture) {
+/// If the token names no session, every session ends.
+pub async fn password_change_without_a_session_ends_all_sessions(fixture: &dyn Fixture) {
     let (ana, bearer) = sign_up_as_bearer(fixture, "ana@example.org", 1).await;
     let nameless = Bearer { session_id: None, ..bearer };
     assert!(lasts(fixture, &nameless).await);
@@ -341,8 +341,8 @@ pub async fn a_changed_password_without_a_session_ends_all(fixture: &dyn Fixture
     assert_eq!(changed.id, ana.id);
 }
 
-/// One of ten is the last word, and the others know that they are not.
-pub async fn ten_new_passwords_at_once_are_one(fixture: &dyn Fixture) {
+/// One of ten concurrent changes succeeds, and the others are refused with `SessionEnded`.
+pub async fn of_ten_concurrent_password_changes_one_succeeds(fixture: &dyn Fixture) {
     let (ana, bearer) = sign_up_as_bearer(fixture, "ana@example.org", 1).await;
     let changes: Vec<_> = (0..10).map(|number| new_password(&format!("number{number}"))).collect();
     let outcomes = join_all(changes.iter().map(|change| fixture.stores().users.change(&bearer, change))).await;
@@ -354,7 +354,7 @@ pub async fn ten_new_passwords_at_once_are_one(fixture: &dyn Fixture) {
     assert_eq!(account.user.session_generation, ana.session_generation + 1);
 }
 
-/// A session that was ended, or is another user's, changes and deletes nothing.
+/// A session that has ended, or belongs to another user, changes and deletes nothing.
 pub async fn an_ended_session_changes_nothing(fixture: &dyn Fixture) {
     let (ana, bearer) = sign_up_as_bearer(fixture, "ana@example.org", 1).await;
     let (_, eves) = sign_up_as_bearer(fixture, "eve@example.org", 100).await;
@@ -370,8 +370,8 @@ pub async fn an_ended_session_changes_nothing(fixture: &dyn Fixture) {
     assert_eq!(fixture.stores().users.by_id(ana.id).await.unwrap(), Some(ana));
 }
 
-/// No session begins for a user as of before a new password.
-pub async fn a_login_from_before_a_new_password_opens_nothing(fixture: &dyn Fixture) {
+/// No session is opened for a user as read before a password change.
+pub async fn login_from_before_a_password_change_opens_no_session(fixture: &dyn Fixture) {
     let (ana, bearer) = sign_up_as_bearer(fixture, "ana@example.org", 1).await;
     fixture.stores().users.change(&bearer, &new_password("second")).await.unwrap();
     assert_eq!(fixture.stores().sessions.open(&ana, &token(2)).await.unwrap(), None);
@@ -380,8 +380,8 @@ pub async fn a_login_from_before_a_new_password_opens_nothing(fixture: &dyn Fixt
     assert_eq!((rows(fixture, "sessions").await, rows(fixture, "refresh_tokens").await), (1, 1));
 }
 
-/// Nobody is left in it, its sessions are over, its address is free, and no other account is touched.
-pub async fn an_anonymised_account_is_nobodys(fixture: &dyn Fixture) {
+/// The personal data is removed, the sessions end, the address is free, and no other account changes.
+pub async fn anonymised_account_keeps_no_personal_data(fixture: &dyn Fixture) {
     let (ana, bearer) = sign_up_as_bearer(fixture, "Ana@example.org", 1).await;
     let other = bearer_of(fixture, &ana, 50).await;
     let (eve, eves) = sign_up_as_bearer(fixture, "eve@example.org", 100).await;
@@ -406,8 +406,8 @@ pub async fn an_anonymised_account_is_nobodys(fixture: &dyn Fixture) {
     assert!(matches!(outcome, Err(AnonymiseError::SessionEnded)), "{outcome:?}");
 }
 
-/// However often it is asked for at once, it is done once.
-pub async fn ten_deletions_at_once_are_one(fixture: &dyn Fixture) {
+/// One of ten concurrent deletions succeeds.
+pub async fn of_ten_concurrent_deletions_one_succeeds(fixture: &dyn Fixture) {
     let (_, bearer) = sign_up_as_bearer(fixture, "ana@example.org", 1).await;
     let outcomes = join_all((0..10).map(|_| fixture.stores().users.anonymise(&bearer))).await;
     let done = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
@@ -415,8 +415,8 @@ pub async fn ten_deletions_at_once_are_one(fixture: &dyn Fixture) {
     assert_eq!((done, ended), (1, 9), "{outcomes:?}");
 }
 
-/// Of administrators who all go at once one stays.
-pub async fn the_last_administrator_stays(fixture: &dyn Fixture) {
+/// If all administrators delete their accounts concurrently, one is refused and stays.
+pub async fn last_administrator_cannot_be_deleted(fixture: &dyn Fixture) {
     let mut bearers = Vec::new();
     for number in 0..5 {
         let (_, bearer) = sign_up_as_bearer(fixture, &format!("admin{number}@example.org"), number).await;
@@ -444,7 +444,7 @@ fn session_ids(sessions: &[Session]) -> Vec<SessionId> {
     sessions.iter().map(|session| session.id).collect()
 }
 
-/// Those that last, of that user alone, newest first, in pages.
+/// Lists the live sessions of one user, newest first, in pages.
 pub async fn sessions_are_listed_newest_first_and_paged(fixture: &dyn Fixture) {
     let (ana, first) = sign_up_as_bearer(fixture, "ana@example.org", 1).await;
     sign_up_as_bearer(fixture, "eve@example.org", 100).await;
@@ -452,7 +452,7 @@ pub async fn sessions_are_listed_newest_first_and_paged(fixture: &dyn Fixture) {
     for number in 2..8 {
         expected.insert(0, bearer_of(fixture, &ana, number).await.session_id.unwrap());
     }
-    // Two that began in the same instant are in the order of their ids.
+    // Sessions that began in the same instant are ordered by id.
     let at = fixture.instant(-60);
     let pair = format!("({}, {})", expected[5], expected[6]);
     fixture.execute(&format!("UPDATE sessions SET created_at = {at} WHERE id IN {pair}")).await;
@@ -466,7 +466,7 @@ pub async fn sessions_are_listed_newest_first_and_paged(fixture: &dyn Fixture) {
         paged.extend(session_ids(&page));
     }
     assert_eq!(paged, expected);
-    // One that was ended and one that ran out are gone.
+    // Ended and expired sessions are not listed.
     assert!(fixture.stores().sessions.end_one(ana.id, expected[1]).await.unwrap());
     let past = fixture.instant(-1);
     fixture.execute(&format!("UPDATE refresh_tokens SET expires_at = {past} WHERE session_id = {}", expected[3])).await;
@@ -474,8 +474,8 @@ pub async fn sessions_are_listed_newest_first_and_paged(fixture: &dyn Fixture) {
     assert_eq!(session_ids(&sessions_of(fixture, &ana, 100, None).await), left);
 }
 
-/// It tells when it began, when its token was last used, and when it is over.
-pub async fn a_session_tells_when_it_was_used(fixture: &dyn Fixture) {
+/// A session has the times of its beginning, its last use and its expiry.
+pub async fn session_lists_its_last_use(fixture: &dyn Fixture) {
     let (ana, bearer) = sign_up_as_bearer(fixture, "ana@example.org", 1).await;
     let [fresh] = sessions_of(fixture, &ana, 10, None).await.try_into().unwrap();
     assert_eq!(Some(fresh.id), bearer.session_id);
@@ -490,8 +490,8 @@ pub async fn a_session_tells_when_it_was_used(fixture: &dyn Fixture) {
     assert!(used.last_used_at >= fresh.last_used_at && used.expires_at >= fresh.expires_at, "{used:?} {fresh:?}");
 }
 
-/// By its owner, once; its tokens are over, and no other's.
-pub async fn a_session_is_ended_by_its_owner_alone(fixture: &dyn Fixture) {
+/// A session is ended by its owner only, and once. Other sessions continue.
+pub async fn session_is_ended_only_by_its_owner(fixture: &dyn Fixture) {
     let (ana, first) = sign_up_as_bearer(fixture, "ana@example.org", 1).await;
     let second = bearer_of(fixture, &ana, 50).await;
     let (eve, eves) = sign_up_as_bearer(fixture, "eve@example.org", 100).await;
@@ -508,8 +508,8 @@ pub async fn a_session_is_ended_by_its_owner_alone(fixture: &dyn Fixture) {
     assert_eq!(rotated(fixture, 50, 51).await, ana);
 }
 
-/// Whoever ends a session by its token, or uses one twice, is told which one that was.
-pub async fn an_end_tells_which_session_it_was(fixture: &dyn Fixture) {
+/// Ending a session by its token, and a second use of a token, return the id of the session.
+pub async fn ending_a_session_returns_its_id(fixture: &dyn Fixture) {
     let (ana, first) = sign_up_as_bearer(fixture, "ana@example.org", 1).await;
     let second = bearer_of(fixture, &ana, 50).await;
     let sessions = &fixture.stores().sessions;

@@ -1,7 +1,7 @@
 //! The contract of each port as a suite of cases that every adapter passes.
 //!
-//! A case is a plain async function over a [`Fixture`]: an empty store of its own, with a way to run SQL beside the ports.
-//! [`contract_tests!`] makes a test of each case:
+//! A case is an async function over a [`Fixture`]: an empty store for this case, with its ports and SQL access.
+//! [`contract_tests!`] creates a test for each case:
 //!
 //! ```text
 //! async fn make_fixture() -> MyFixture { … }
@@ -35,214 +35,214 @@ use domain::booking::ReplayCache;
 use domain::limits::RateLimiter;
 pub use domain::stores::Stores;
 
-/// A migrated, empty store for one case, and what a case needs besides its ports.
+/// A migrated, empty store for one case, with SQL access to it.
 #[async_trait]
 pub trait Fixture: Send + Sync {
-    /// Returns the ports. A store that can serve several committers at once gives at least two of them something to write to.
+    /// The ports. A store that serves several committers at once has at least two elements in `batches`.
     fn stores(&self) -> &Stores;
 
-    /// Runs one SQL statement straight on the store. Only what PostgreSQL and SQLite both understand is sent.
+    /// Runs one SQL statement directly on the store. The SQL is limited to what PostgreSQL and SQLite both accept.
     async fn execute(&self, sql: &str);
 
-    /// Returns the first column of the first row, a 64-bit integer. Panics if there is no row or it is null.
+    /// Returns the first column of the first row, a 64-bit integer. Panics if there is no row or the value is null.
     async fn count(&self, sql: &str) -> i64;
 
-    /// Returns the first column of each row, a text that is not null, in the order of the rows.
+    /// Returns the first column of each row, a non-null text, in the order of the rows.
     async fn texts(&self, sql: &str) -> Vec<String>;
 
-    /// Returns an SQL expression for the instant `seconds` from now, as the store keeps instants:
-    /// `now() + interval '-5 seconds'`, or an integer literal.
+    /// Returns an SQL expression for the instant `seconds` from now, in the store's format: `now() + interval '-5 seconds'`, or an
+    /// integer literal.
     fn instant(&self, seconds: i64) -> String;
 
-    /// Makes the store unreachable, open connections included, until the fixture is gone.
+    /// Makes the store unreachable, open connections included, until the fixture is dropped.
     async fn break_backend(&self);
 }
 
-/// A place of its own for what one case remembers.
+/// An isolated storage location for the replay cache of one case.
 #[async_trait]
 pub trait ReplayCacheFixture: Send + Sync {
-    /// Returns a cache on it, which remembers for so long.
+    /// Returns a cache on that location that keeps entries for `ttl`.
     async fn cache(&self, ttl: Duration) -> Arc<dyn ReplayCache>;
 }
 
-/// A place of its own for what one case counts, on clocks that stand still until they are moved.
+/// An isolated storage location for the counters of one case, with clocks that move only by [`Self::pass`].
 #[async_trait]
 pub trait RateLimiterFixture: Send + Sync {
-    /// Returns a limiter. Asked for once.
+    /// Returns a limiter. Called once.
     async fn limiter(&self) -> Arc<dyn RateLimiter>;
 
-    /// Moves its clocks.
+    /// Advances the clocks.
     async fn pass(&self, time: Duration);
 }
 
-/// The same, where limiters share what they count.
+/// Two limiters that share their counters.
 #[async_trait]
 pub trait SharedRateLimiterFixture: RateLimiterFixture {
-    /// Another server's limiter. Asked for once.
+    /// Returns the limiter of a second server. Called once.
     async fn other_limiter(&self) -> Arc<dyn RateLimiter>;
 }
 
-/// How long a case may take before it counts as hung.
+/// The time after which a case counts as hung.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Runs a case; panics if it hangs. For [`contract_tests!`].
+/// Runs a case and panics if it hangs. Used by [`contract_tests!`].
 pub async fn in_time(case: impl Future<Output = ()>) {
     tokio::time::timeout(PATIENCE, case).await.expect("the case hangs");
 }
 
-/// Makes a `#[tokio::test]` of each case, in a module for each feature. `$make_fixture` is the name, in scope, of an
-/// `async fn() -> impl Fixture` that makes a store for one case alone. Needs `tokio` with `macros` and `rt-multi-thread`.
+/// Creates a `#[tokio::test]` for each case, in one module for each feature. `$make_fixture` is the name, in scope, of an `async fn() ->
+/// impl Fixture` that creates a store for one case. Needs `tokio` with `macros` and `rt-multi-thread`.
 #[macro_export]
 macro_rules! contract_tests {
     ($make_fixture:ident) => {
         $crate::contract_tests! { @tests $make_fixture;
             identity {
-                a_new_account_is_as_it_was_asked_for,
-                an_address_is_taken_however_it_is_written,
-                ten_sign_ups_at_once_make_one_account,
-                an_account_is_found_by_its_address_folded,
-                who_is_not_there_is_none,
-                an_account_and_its_first_session_are_one_act,
-                a_refresh_token_works_once_and_gives_the_next,
-                ten_rotations_at_once_are_one_and_the_session_is_dead,
-                a_second_use_ends_that_session_alone,
-                a_token_that_ran_out_is_refused,
+                new_account_has_the_requested_fields,
+                taken_address_is_refused_in_any_case,
+                ten_concurrent_sign_ups_create_one_account,
+                account_is_found_by_its_address_in_any_case,
+                unknown_user_is_not_found,
+                account_and_first_session_are_created_atomically,
+                refresh_token_works_once_and_returns_its_successor,
+                of_ten_concurrent_rotations_one_succeeds_and_the_session_ends,
+                second_use_of_a_token_ends_only_its_session,
+                expired_refresh_token_is_refused,
                 an_unknown_token_is_refused_and_stores_nothing,
-                a_session_ends_however_often_it_is_ended,
+                ending_a_session_is_idempotent,
                 a_new_password_ends_every_session_of_its_account,
-                a_new_password_for_nobody_is_none,
+                password_reset_of_an_unknown_address_does_nothing,
                 replaced_hash_ends_no_session,
-                an_account_is_changed_as_asked,
-                an_address_that_is_taken_is_not_changed_to,
-                ten_changes_to_one_address_make_one,
-                a_changed_password_keeps_the_session_that_asked,
-                a_changed_password_without_a_session_ends_all,
-                ten_new_passwords_at_once_are_one,
+                account_change_replaces_only_the_requested_fields,
+                change_to_a_taken_address_is_refused_completely,
+                of_ten_concurrent_changes_to_one_address_one_succeeds,
+                password_change_keeps_the_requesting_session,
+                password_change_without_a_session_ends_all_sessions,
+                of_ten_concurrent_password_changes_one_succeeds,
                 an_ended_session_changes_nothing,
-                a_login_from_before_a_new_password_opens_nothing,
-                an_anonymised_account_is_nobodys,
-                ten_deletions_at_once_are_one,
-                the_last_administrator_stays,
+                login_from_before_a_password_change_opens_no_session,
+                anonymised_account_keeps_no_personal_data,
+                of_ten_concurrent_deletions_one_succeeds,
+                last_administrator_cannot_be_deleted,
                 sessions_are_listed_newest_first_and_paged,
-                a_session_tells_when_it_was_used,
-                a_session_is_ended_by_its_owner_alone,
-                an_end_tells_which_session_it_was,
+                session_lists_its_last_use,
+                session_is_ended_only_by_its_owner,
+                ending_a_session_returns_its_id,
             }
             catalog {
                 movies_are_ordered_by_title_and_paged,
-                a_movie_is_as_it_was_stored,
-                search_takes_every_character_as_it_is,
+                movie_has_every_stored_field,
+                search_matches_special_characters_literally,
                 search_ignores_case_in_any_script,
-                genre_and_language_match_whole,
-                movies_are_shown_in_a_theatre_while_a_show_is_to_come,
-                movies_are_shown_during_windows,
-                movie_filters_must_all_hold,
+                genre_and_language_match_completely,
+                movies_of_a_theatre_have_an_upcoming_show,
+                movies_are_filtered_by_windows,
+                movie_filters_are_combined,
                 shows_are_ordered_by_start_and_paged,
-                a_show_is_as_it_was_stored,
-                a_cancelled_show_is_in_no_list_but_found,
+                show_has_every_stored_field,
+                cancelled_show_is_not_listed_but_is_found_by_id,
                 show_filters_by_movie_theatre_and_start,
-                shows_during_windows,
+                shows_are_filtered_by_windows,
                 upcoming_shows_have_not_started,
-                seats_available_counts_what_is_claimed_now,
+                seats_available_excludes_live_claims,
                 theatres_have_their_halls_in_order_and_are_paged,
-                a_halls_seats_are_those_of_its_newest_layout,
+                hall_has_the_seats_of_its_newest_layout,
                 a_hall_without_a_layout_has_no_seats,
-                a_theatre_with_an_unknown_time_zone_is_in_no_list,
-                a_show_without_prices_is_in_no_list,
-                a_page_is_filled_past_rows_that_are_left_out,
-                what_is_not_there_is_none,
+                theatre_with_an_unknown_time_zone_is_not_listed,
+                show_without_prices_is_not_listed,
+                page_is_filled_despite_invalid_rows,
+                unknown_ids_are_not_found,
             }
             seating {
-                a_booking_is_seen_at_once,
-                a_hold_that_ran_out_claims_nothing,
-                the_house_is_nobody,
-                claims_are_of_their_own_show,
+                booking_is_visible_at_once,
+                expired_hold_claims_no_seats,
+                blocked_seat_has_no_owner,
+                claims_belong_to_one_show,
                 a_layout_has_its_seats_in_order,
-                what_is_not_there_is_none,
+                unknown_ids_are_not_found,
             }
             booking {
-                a_booking_is_stored_whole,
-                forty_bookings_at_once_are_all_stored,
-                many_callers_and_one_seat_make_one_winner,
+                booking_is_stored_completely,
+                forty_concurrent_bookings_are_all_stored,
+                of_many_callers_of_one_seat_one_gets_it,
                 overlapping_selections_are_all_or_nothing,
-                a_replay_answers_the_same_bytes,
-                fifty_of_the_same_make_one_booking,
+                replay_returns_the_same_bytes,
+                fifty_identical_requests_create_one_booking,
                 a_key_with_another_request_is_refused,
                 a_key_belongs_to_its_user_and_scope,
                 a_refusal_leaves_its_key_free,
-                a_storm_leaves_an_outbox_row_for_each_booking,
+                storm_creates_an_outbox_row_for_each_booking,
                 a_cancelled_show_takes_no_booking,
                 a_started_show_takes_no_booking,
                 seats_of_another_hall_are_not_found,
                 an_expired_hold_is_taken_over,
-                a_live_hold_and_the_house_keep_their_seats,
+                held_and_blocked_seats_cannot_be_booked,
                 an_ended_session_books_nothing,
-                a_session_that_was_ended_singly_books_nothing,
-                an_answer_that_is_forgotten_still_never_books_twice,
-                a_read_has_what_is_named_and_nothing_else,
-                a_read_that_names_nothing_tells_the_time,
-                a_written_batch_is_there_at_once,
+                individually_ended_session_books_nothing,
+                key_without_its_answer_books_nothing_again,
+                read_returns_exactly_the_named_rows,
+                empty_read_returns_the_time,
+                written_batch_is_visible_at_once,
                 a_show_cancelled_before_the_write_is_stale,
                 a_session_ended_before_the_write_is_stale,
-                a_key_that_is_there_already_is_stale,
-                a_seat_that_is_claimed_already_is_stale,
+                write_of_an_existing_key_is_stale,
+                write_of_a_claimed_seat_is_stale,
                 used_generated_id_is_reported,
                 a_hold_that_changed_before_the_write_is_stale,
                 one_stale_command_fails_its_whole_batch,
-                two_writes_of_one_key_at_once_are_one,
-                two_writes_of_one_seat_at_once_are_one,
-                booking_ids_are_reserved_once,
+                of_two_concurrent_writes_of_one_key_one_succeeds,
+                of_two_concurrent_writes_of_one_seat_one_succeeds,
+                reserved_booking_ids_are_disjoint,
                 same_commands_leave_the_same_rows_on_every_store,
                 a_history_is_newest_first_and_paged,
                 a_history_is_filtered_by_time_and_status,
-                a_booking_is_its_owners_alone,
-                a_booking_with_a_bad_row_is_in_no_list,
-                a_hold_with_a_bad_row_is_in_no_list,
-                a_hold_is_stored_whole,
+                booking_is_visible_only_to_its_owner,
+                booking_with_an_invalid_row_is_not_listed,
+                hold_with_an_invalid_row_is_not_listed,
+                hold_is_stored_completely,
                 a_hold_is_redeemed_once,
-                a_hold_that_ran_out_is_told_so_until_it_is_swept,
+                expired_hold_is_reported_as_expired_until_it_is_swept,
                 a_hold_is_extended_and_released,
                 a_caller_holds_no_more_than_a_booking_may_have,
-                the_best_seats_are_held_once_each,
-                no_gap_is_left_where_the_house_forbids_it,
+                best_seats_are_each_held_once,
+                seat_gaps_are_refused_if_the_house_forbids_them,
                 a_cancelled_booking_frees_its_seats,
-                a_booking_gets_other_seats_in_one_act,
-                what_changed_before_the_write_is_stale,
-                sales_open_and_close_by_the_shows_own_times,
-                opposite_selections_at_two_servers_are_all_settled,
+                booking_changes_its_seats_atomically,
+                rows_changed_before_the_write_are_stale,
+                sales_open_and_close_at_the_times_of_the_show,
+                opposite_selections_at_two_servers_do_not_deadlock,
                 a_caller_holds_a_limited_number_of_seats_over_all_shows,
-                a_seat_that_was_let_go_of_counts_on_if_it_is_held_again,
-                holding_and_releasing_in_turn_binds_no_seat_for_longer_than_thirty_minutes,
+                seat_hold_time_continues_if_a_released_seat_is_held_again,
+                alternating_holds_keep_no_seat_longer_than_thirty_minutes,
                 a_caller_cancels_a_limited_number_of_bookings_a_day,
-                what_the_house_cancels_counts_for_nobody,
+                cancellations_by_the_house_are_not_counted,
                 limits_that_changed_before_the_write_are_stale,
             }
             seed {
                 a_new_store_is_empty,
                 a_plan_applied_twice_adds_nothing,
-                plans_applied_at_once_add_once,
-                what_is_there_stays_as_it_is,
+                concurrent_plans_add_each_row_once,
+                existing_rows_stay_unchanged,
                 shows_never_overlap_in_a_hall,
                 shows_without_price_movie_or_hall_are_left_out,
                 seeded_accounts_can_log_in,
             }
             retention {
-                old_answers_go_and_their_keys_stay,
-                keys_that_no_booking_stays_for_go_with_their_answers,
-                a_step_takes_the_oldest_and_is_bounded,
-                old_events_go_and_nothing_else,
-                tenures_go_once_they_count_no_longer,
-                a_session_goes_with_its_last_token,
-                sweeps_at_once_take_each_row_once,
-                sweeping_beside_retries_books_nothing_twice,
-                sweeping_tells_that_the_store_is_gone,
+                old_answers_are_deleted_and_their_keys_stay,
+                keys_without_a_clients_booking_are_deleted_with_their_answers,
+                step_deletes_the_oldest_rows_and_is_bounded,
+                old_events_are_deleted_and_nothing_else,
+                tenures_are_deleted_once_they_no_longer_count,
+                session_is_deleted_with_its_last_token,
+                concurrent_sweeps_delete_each_row_once,
+                sweeping_during_retries_books_nothing_twice,
+                sweeping_reports_an_unreachable_store,
             }
             health {
-                a_store_that_answers_is_well,
-                pools_tell_how_they_are_used,
-                accounts_and_sessions_tell_that_the_store_is_gone,
-                reading_tells_that_the_store_is_gone,
-                selling_tells_that_the_store_is_gone,
+                reachable_store_passes_its_check,
+                pools_report_their_use,
+                accounts_and_sessions_report_an_unreachable_store,
+                reading_reports_an_unreachable_store,
+                selling_reports_an_unreachable_store,
             }
         }
     };
@@ -259,41 +259,41 @@ macro_rules! contract_tests {
     )*};
 }
 
-/// The same of the cases for [`ReplayCache`]. `$make_fixture` makes a [`ReplayCacheFixture`].
+/// Creates a test for each case of [`ReplayCache`]. `$make_fixture` creates a [`ReplayCacheFixture`].
 #[macro_export]
 macro_rules! replay_cache_tests {
     ($make_fixture:ident) => {
         $crate::contract_tests! { @tests $make_fixture;
             replays {
-                what_was_remembered_is_recalled_to_the_byte,
-                it_is_recalled_for_that_very_key_alone,
-                what_is_remembered_again_takes_the_place_of_the_first,
-                it_is_forgotten_in_time,
-                answers_of_every_size_are_kept_whole,
-                many_at_once_are_each_their_own,
+                remembered_answer_is_recalled_byte_for_byte,
+                answer_is_recalled_only_for_its_key,
+                later_answer_replaces_the_first,
+                answer_expires,
+                answers_of_every_size_are_kept_completely,
+                concurrent_callers_recall_their_own_answers,
             }
         }
     };
 }
 
-/// The same of the cases for [`RateLimiter`]. `$make_fixture` makes a [`RateLimiterFixture`].
+/// Creates a test for each case of [`RateLimiter`]. `$make_fixture` creates a [`RateLimiterFixture`].
 #[macro_export]
 macro_rules! rate_limiter_tests {
     ($make_fixture:ident) => {
         $crate::contract_tests! { @tests $make_fixture;
             limits {
-                a_window_begins_with_the_first_try_and_allows_so_many,
+                window_begins_with_the_first_try_and_allows_the_limit,
                 a_try_beyond_the_limit_does_not_lengthen_the_window,
                 names_are_counted_apart,
                 a_try_is_taken_back_while_its_window_lasts,
-                a_limit_of_no_tries_allows_none,
-                tries_made_at_once_are_all_counted,
+                limit_of_zero_tries_rejects_every_try,
+                concurrent_tries_are_all_counted,
             }
         }
     };
 }
 
-/// The cases for limiters that share what they count, in a module of its own. `$make_fixture` makes a
+/// Creates a test for each case of limiters that share their counters, in the module `shared`. `$make_fixture` creates a
 /// [`SharedRateLimiterFixture`].
 #[macro_export]
 macro_rules! shared_rate_limiter_tests {
@@ -303,10 +303,10 @@ macro_rules! shared_rate_limiter_tests {
 
             $crate::contract_tests! { @tests $make_fixture;
                 limits {
-                    limiters_that_share_allow_the_limit_together,
-                    tries_in_vain_lengthen_nobodys_window,
-                    what_one_takes_back_the_other_may_have,
-                    tries_made_at_once_at_both_are_within_the_limit,
+                    shared_limiters_allow_the_limit_together,
+                    rejected_tries_do_not_lengthen_the_window,
+                    try_taken_back_at_one_limiter_is_available_at_the_other,
+                    concurrent_tries_at_both_limiters_stay_within_the_limit,
                 }
             }
         }

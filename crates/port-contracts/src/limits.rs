@@ -1,4 +1,4 @@
-//! How often something may be tried.
+//! Cases of the rate limiter.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,8 +18,8 @@ async fn count(limiter: &Arc<dyn RateLimiter>, name: &str) -> Allowance {
     limiter.count(name, LIMIT).await.unwrap()
 }
 
-/// It begins with the first try, allows so many, and ends when it said it would.
-pub async fn a_window_begins_with_the_first_try_and_allows_so_many(fixture: &dyn RateLimiterFixture) {
+/// A window begins with the first try, allows `tries` tries, and ends at the time given in `resets_in`.
+pub async fn window_begins_with_the_first_try_and_allows_the_limit(fixture: &dyn RateLimiterFixture) {
     let limiter = fixture.limiter().await;
     assert_eq!(count(&limiter, "ana").await, allowance(true, 2, 60));
     fixture.pass(Duration::from_secs(20)).await;
@@ -31,7 +31,7 @@ pub async fn a_window_begins_with_the_first_try_and_allows_so_many(fixture: &dyn
     assert_eq!(count(&limiter, "ana").await, allowance(true, 2, 60));
 }
 
-/// However often it is tried in vain.
+/// Rejected tries do not lengthen the window.
 pub async fn a_try_beyond_the_limit_does_not_lengthen_the_window(fixture: &dyn RateLimiterFixture) {
     let limiter = fixture.limiter().await;
     for _ in 0..10 {
@@ -43,7 +43,7 @@ pub async fn a_try_beyond_the_limit_does_not_lengthen_the_window(fixture: &dyn R
     assert_eq!(count(&limiter, "ana").await, allowance(true, 2, 60));
 }
 
-/// One name's tries are no other's.
+/// Each name has its own counter.
 pub async fn names_are_counted_apart(fixture: &dyn RateLimiterFixture) {
     let limiter = fixture.limiter().await;
     for _ in 0..5 {
@@ -55,7 +55,7 @@ pub async fn names_are_counted_apart(fixture: &dyn RateLimiterFixture) {
     assert!(!count(&limiter, "ana").await.allowed);
 }
 
-/// While its window lasts; never more than were made.
+/// A try is taken back only while its window lasts, and never more tries than were counted.
 pub async fn a_try_is_taken_back_while_its_window_lasts(fixture: &dyn RateLimiterFixture) {
     let limiter = fixture.limiter().await;
     limiter.take_back("ana").await.unwrap();
@@ -68,15 +68,15 @@ pub async fn a_try_is_taken_back_while_its_window_lasts(fixture: &dyn RateLimite
     assert_eq!(count(&limiter, "ana").await, allowance(true, 2, 60));
 }
 
-/// Not even the first.
-pub async fn a_limit_of_no_tries_allows_none(fixture: &dyn RateLimiterFixture) {
+/// A limit of zero rejects even the first try.
+pub async fn limit_of_zero_tries_rejects_every_try(fixture: &dyn RateLimiterFixture) {
     let limiter = fixture.limiter().await;
     let none = Limit { tries: 0, ..LIMIT };
     assert_eq!(limiter.count("ana", none).await.unwrap(), allowance(false, 0, 60));
 }
 
-/// Each is counted once, and as many are allowed as may be.
-pub async fn tries_made_at_once_are_all_counted(fixture: &dyn RateLimiterFixture) {
+/// Concurrent tries are each counted once, and exactly `tries` of them are allowed.
+pub async fn concurrent_tries_are_all_counted(fixture: &dyn RateLimiterFixture) {
     let limiter = fixture.limiter().await;
     let limit = Limit { tries: 300, window: Duration::from_secs(60) };
     let some = |limiter: Arc<dyn RateLimiter>| {
@@ -98,21 +98,21 @@ pub async fn tries_made_at_once_are_all_counted(fixture: &dyn RateLimiterFixture
     assert_eq!(allowed.into_iter().collect::<BTreeSet<_>>(), (0..300).collect());
 }
 
-/// Together they allow what one of them would.
-pub async fn limiters_that_share_allow_the_limit_together(fixture: &dyn SharedRateLimiterFixture) {
+/// Two limiters that share counters allow, together, as many tries as one limiter.
+pub async fn shared_limiters_allow_the_limit_together(fixture: &dyn SharedRateLimiterFixture) {
     let (one, other) = (fixture.limiter().await, fixture.other_limiter().await);
     assert_eq!(count(&one, "ana").await, allowance(true, 2, 60));
     fixture.pass(Duration::from_secs(10)).await;
     assert_eq!(count(&other, "ana").await, allowance(true, 1, 60));
     assert_eq!(count(&one, "ana").await, allowance(true, 0, 50));
-    // When the window of either has ended there is room again.
+    // The limiters may time the window separately: `ana` is allowed again when either window ends.
     assert_eq!(count(&other, "ana").await, allowance(false, 0, 50));
     assert_eq!(count(&one, "ana").await, allowance(false, 0, 50));
     assert_eq!(count(&other, "ben").await, allowance(true, 2, 60));
 }
 
-/// However often it is tried in vain, at either.
-pub async fn tries_in_vain_lengthen_nobodys_window(fixture: &dyn SharedRateLimiterFixture) {
+/// Rejected tries at either limiter do not lengthen the window.
+pub async fn rejected_tries_do_not_lengthen_the_window(fixture: &dyn SharedRateLimiterFixture) {
     let (one, other) = (fixture.limiter().await, fixture.other_limiter().await);
     for _ in 0..3 {
         assert!(count(&one, "ana").await.allowed);
@@ -129,8 +129,8 @@ pub async fn tries_in_vain_lengthen_nobodys_window(fixture: &dyn SharedRateLimit
     assert!(!count(&one, "ana").await.allowed);
 }
 
-/// What one takes back the other may have.
-pub async fn what_one_takes_back_the_other_may_have(fixture: &dyn SharedRateLimiterFixture) {
+/// A try that is taken back at one limiter is available at the other.
+pub async fn try_taken_back_at_one_limiter_is_available_at_the_other(fixture: &dyn SharedRateLimiterFixture) {
     let (one, other) = (fixture.limiter().await, fixture.other_limiter().await);
     for _ in 0..3 {
         assert!(count(&one, "ana").await.allowed);
@@ -141,8 +141,8 @@ pub async fn what_one_takes_back_the_other_may_have(fixture: &dyn SharedRateLimi
     assert!(!count(&one, "ana").await.allowed);
 }
 
-/// Never more than the limit, whoever is asked; and none of it is lost to those who were refused.
-pub async fn tries_made_at_once_at_both_are_within_the_limit(fixture: &dyn SharedRateLimiterFixture) {
+/// Concurrent tries at both limiters never exceed the limit, and rejected tries use up none of it.
+pub async fn concurrent_tries_at_both_limiters_stay_within_the_limit(fixture: &dyn SharedRateLimiterFixture) {
     let limiters = [fixture.limiter().await, fixture.other_limiter().await];
     let limit = Limit { tries: 50, window: Duration::from_secs(60) };
     let one =

@@ -1,4 +1,4 @@
-//! What is remembered of idempotency keys, and for whom.
+//! Cases of the replay cache of idempotency keys.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,17 +8,17 @@ use domain::ids::{BookingId, UserId};
 
 use crate::ReplayCacheFixture;
 
-/// Longer than any case.
+/// Longer than any case takes.
 const LONG: Duration = Duration::from_secs(24 * 3600);
-/// How often it is looked whether something has come, or gone.
+/// The interval between two looks at the cache.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Returns a key's full name.
+/// The full name of a key.
 pub fn key(user: i64, scope: &str, key: &str) -> KeyName {
     KeyName { user_id: UserId(user), scope: Scope(scope.to_owned()), key: IdempotencyKey::from_stored(key.to_owned()) }
 }
 
-/// Returns an answer with a fingerprint of this byte.
+/// An answer with a fingerprint of 32 times this byte.
 pub fn replay(fingerprint: u8, booking: i64, body: &[u8]) -> Replay {
     Replay {
         fingerprint: Fingerprint([fingerprint; 32]),
@@ -27,7 +27,7 @@ pub fn replay(fingerprint: u8, booking: i64, body: &[u8]) -> Replay {
     }
 }
 
-/// Remembers, and waits until it is remembered: callers of the port don't wait.
+/// Stores the answer and waits until it can be recalled: `remember` of the port returns before that.
 pub async fn remember(cache: &dyn ReplayCache, key: &KeyName, replay: &Replay) {
     cache.remember(key, replay).await;
     while cache.recall(key).await.as_ref() != Some(replay) {
@@ -35,8 +35,8 @@ pub async fn remember(cache: &dyn ReplayCache, key: &KeyName, replay: &Replay) {
     }
 }
 
-/// The fingerprint, the booking and every byte of the answer.
-pub async fn what_was_remembered_is_recalled_to_the_byte(fixture: &dyn ReplayCacheFixture) {
+/// The fingerprint, the booking and every byte of the answer are recalled.
+pub async fn remembered_answer_is_recalled_byte_for_byte(fixture: &dyn ReplayCacheFixture) {
     let cache = fixture.cache(LONG).await;
     let ana = key(7, "POST /api/bookings", "key-1");
     assert_eq!(cache.recall(&ana).await, None);
@@ -46,14 +46,14 @@ pub async fn what_was_remembered_is_recalled_to_the_byte(fixture: &dyn ReplayCac
     for _ in 0..3 {
         assert_eq!(cache.recall(&ana).await.as_ref(), Some(&kept));
     }
-    // A hold of the largest show's id there can be.
+    // The hold id with the largest possible show id.
     let subject = Subject::Hold(HoldId::parse(&format!("{}-7Q2XK0M4ZD7Q2XK0M4ZD7Q2XK0", i64::MAX)).unwrap());
     let held = Replay { subject, ..kept };
     remember(cache.as_ref(), &ana, &held).await;
 }
 
-/// Not for another user, scope or key; not for names that are the same characters, parted elsewhere.
-pub async fn it_is_recalled_for_that_very_key_alone(fixture: &dyn ReplayCacheFixture) {
+/// An entry is not recalled for another user, scope or key, nor for a name that consists of the same characters split differently.
+pub async fn answer_is_recalled_only_for_its_key(fixture: &dyn ReplayCacheFixture) {
     let cache = fixture.cache(LONG).await;
     let names = [
         key(7, "POST /api/bookings", "key-1"),
@@ -83,8 +83,8 @@ pub async fn it_is_recalled_for_that_very_key_alone(fixture: &dyn ReplayCacheFix
     }
 }
 
-/// The last one that was remembered stays.
-pub async fn what_is_remembered_again_takes_the_place_of_the_first(fixture: &dyn ReplayCacheFixture) {
+/// The last stored answer is recalled.
+pub async fn later_answer_replaces_the_first(fixture: &dyn ReplayCacheFixture) {
     let cache = fixture.cache(LONG).await;
     let ana = key(7, "POST /api/bookings", "key-1");
     for round in 0..5 {
@@ -94,8 +94,8 @@ pub async fn what_is_remembered_again_takes_the_place_of_the_first(fixture: &dyn
     assert_eq!(cache.recall(&ana).await.unwrap().subject, Subject::Booking(BookingId(4)));
 }
 
-/// After its time it is as if it had never been.
-pub async fn it_is_forgotten_in_time(fixture: &dyn ReplayCacheFixture) {
+/// An expired answer is not recalled.
+pub async fn answer_expires(fixture: &dyn ReplayCacheFixture) {
     let cache = fixture.cache(Duration::from_secs(1)).await;
     let ana = key(7, "POST /api/bookings", "key-1");
     let kept = replay(1, 1, b"answer");
@@ -106,8 +106,8 @@ pub async fn it_is_forgotten_in_time(fixture: &dyn ReplayCacheFixture) {
     }
 }
 
-/// Nothing at all is an answer, and so are thousands of bytes.
-pub async fn answers_of_every_size_are_kept_whole(fixture: &dyn ReplayCacheFixture) {
+/// An empty answer is kept, and so is one of 64 KiB.
+pub async fn answers_of_every_size_are_kept_completely(fixture: &dyn ReplayCacheFixture) {
     let cache = fixture.cache(LONG).await;
     for size in [0_u8, 1, 31, 32, 33, 64, 255] {
         let name = key(7, "POST /api/bookings", &format!("small-{size}"));
@@ -118,15 +118,15 @@ pub async fn answers_of_every_size_are_kept_whole(fixture: &dyn ReplayCacheFixtu
         let body: Vec<u8> = (0..size).map(|at| u8::try_from(at % 251).unwrap()).collect();
         remember(cache.as_ref(), &name, &replay(1, 1, &body)).await;
     }
-    // Larger than any answer: kept whole or not at all.
+    // This is larger than any real answer. It is kept whole or not at all.
     let huge = replay(1, 1, &vec![1; 3_000_000]);
     let name = key(7, "POST /api/bookings", "huge");
     cache.remember(&name, &huge).await;
     assert!(cache.recall(&name).await.is_none_or(|found| found == huge));
 }
 
-/// Each of them, by each of many callers.
-pub async fn many_at_once_are_each_their_own(fixture: &dyn ReplayCacheFixture) {
+/// Concurrent callers store and recall their own answers.
+pub async fn concurrent_callers_recall_their_own_answers(fixture: &dyn ReplayCacheFixture) {
     let cache = fixture.cache(LONG).await;
     let one = async |user: i64| {
         for number in 0..10 {

@@ -1,4 +1,4 @@
-//! What is not kept for ever.
+//! Cases of retention: deleting rows that are no longer needed.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::Fixture;
 use crate::tools::{SIMPLE, Tally, book, booked, command, held, selection, sell, tally};
 use crate::world::{World, customer, customers, token};
 
-/// What the cases keep, in seconds.
+/// The retention time of the cases, in seconds.
 const KEPT: i64 = 3_600;
 
 async fn sweep(fixture: &dyn Fixture, what: RetentionRule, rows_max: u32) -> u32 {
@@ -28,7 +28,7 @@ async fn answers(fixture: &dyn Fixture) -> i64 {
     rows(fixture, "idempotency_keys WHERE answer IS NOT NULL").await
 }
 
-/// Books seats of the show `soon`, one each, by the keys `k0`, `k1` …, and makes key and event as old as `age` says, in seconds.
+/// Books one seat of the show `soon` for each of `ages`, with the keys `k0`, `k1` …, and sets the age of its key and event, in seconds.
 async fn sold(fixture: &dyn Fixture, caller: Caller, world: &World, ages: &[i64]) -> Tally {
     sell(fixture.stores(), SIMPLE, async |sellers| {
         for (index, age) in ages.iter().enumerate() {
@@ -45,8 +45,8 @@ async fn sold(fixture: &dyn Fixture, caller: Caller, world: &World, ages: &[i64]
     tally(fixture).await
 }
 
-/// The bytes go once they are as old as that; key and booking stay, and the key still books nothing.
-pub async fn old_answers_go_and_their_keys_stay(fixture: &dyn Fixture) {
+/// The bytes of an answer are deleted once they have reached the retention time. Key and booking stay, so a retry books nothing.
+pub async fn old_answers_are_deleted_and_their_keys_stay(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let ana = customer(fixture).await;
     let before = sold(fixture, ana, &world, &[KEPT + 60, KEPT - 60, 0, KEPT + 1]).await;
@@ -66,8 +66,8 @@ pub async fn old_answers_go_and_their_keys_stay(fixture: &dyn Fixture) {
     assert_eq!(tally(fixture).await, before);
 }
 
-/// A hold's key, and one that no client has sent: nobody can ask for what they remember once their answers are gone.
-pub async fn keys_that_no_booking_stays_for_go_with_their_answers(fixture: &dyn Fixture) {
+/// The key of a hold, and a record without a client's key, are deleted with their answer: without it no client can ask for their result.
+pub async fn keys_without_a_clients_booking_are_deleted_with_their_answers(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let ana = customer(fixture).await;
     sold(fixture, ana, &world, &[0]).await;
@@ -89,8 +89,8 @@ pub async fn keys_that_no_booking_stays_for_go_with_their_answers(fixture: &dyn 
     );
 }
 
-/// A step takes the oldest, and no more than it may.
-pub async fn a_step_takes_the_oldest_and_is_bounded(fixture: &dyn Fixture) {
+/// A step deletes the oldest rows, and at most `rows_max` of them.
+pub async fn step_deletes_the_oldest_rows_and_is_bounded(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let ana = customer(fixture).await;
     sold(fixture, ana, &world, &[KEPT + 50, KEPT + 40, KEPT + 30, KEPT + 20, KEPT + 10]).await;
@@ -107,8 +107,8 @@ pub async fn a_step_takes_the_oldest_and_is_bounded(fixture: &dyn Fixture) {
     }
 }
 
-/// Events go once they are as old as that, and nothing else does.
-pub async fn old_events_go_and_nothing_else(fixture: &dyn Fixture) {
+/// Events are deleted once they have reached the retention time, and nothing else is.
+pub async fn old_events_are_deleted_and_nothing_else(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let ana = customer(fixture).await;
     let before = sold(fixture, ana, &world, &[KEPT + 60, KEPT + 30, KEPT - 60, 0]).await;
@@ -117,8 +117,8 @@ pub async fn old_events_go_and_nothing_else(fixture: &dyn Fixture) {
     assert_eq!((answers(fixture).await, tally(fixture).await), (4, Tally { outbox: 2, ..before }));
 }
 
-/// Tenures that a command ended go by when it did. One that began again since stays.
-pub async fn tenures_go_once_they_count_no_longer(fixture: &dyn Fixture) {
+/// Tenures that a command ended are deleted by the time of their end. A tenure that has begun again since stays.
+pub async fn tenures_are_deleted_once_they_no_longer_count(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let ana = customer(fixture).await;
     sell(fixture.stores(), SIMPLE, async |sellers| {
@@ -146,21 +146,21 @@ async fn user(fixture: &dyn Fixture, caller: Caller) -> User {
     fixture.stores().users.by_id(caller.user_id).await.unwrap().unwrap()
 }
 
-/// Makes every token that there is run out so many seconds ago.
+/// Makes every refresh token expire `seconds` ago.
 async fn run_out(fixture: &dyn Fixture, seconds: i64) {
     fixture.execute(&format!("UPDATE refresh_tokens SET expires_at = {}", fixture.instant(-seconds))).await;
 }
 
-/// A session lasts as long as it has a token that is kept, and goes with the last one.
-pub async fn a_session_goes_with_its_last_token(fixture: &dyn Fixture) {
+/// A session lasts as long as one of its tokens is kept, and is deleted with the last one.
+pub async fn session_is_deleted_with_its_last_token(fixture: &dyn Fixture) {
     let ana = customer(fixture).await;
     let sessions = &fixture.stores().sessions;
-    // One session of which nothing is left, and the used token of another one.
+    // One session with only an expired token, and a second session with a used token.
     sessions.open(&user(fixture, ana).await, &token(1)).await.unwrap();
     sessions.open(&user(fixture, ana).await, &token(2)).await.unwrap();
     assert!(matches!(sessions.rotate(&token(2).hash, &token(3)).await.unwrap(), Rotation::Rotated { .. }));
     run_out(fixture, KEPT + 60).await;
-    // That other one goes on: its next token, and one that ran out but is kept.
+    // The second session continues with its next token. A third one has a token that has expired but is still kept.
     fixture
         .execute(&format!("UPDATE refresh_tokens SET expires_at = {} WHERE used_at IS NULL AND session_id = (SELECT max(id) FROM sessions)", fixture.instant(600)))
         .await;
@@ -179,8 +179,8 @@ pub async fn a_session_goes_with_its_last_token(fixture: &dyn Fixture) {
     }
 }
 
-/// Several sweep at once: all of it goes, each row once, and no session stays behind.
-pub async fn sweeps_at_once_take_each_row_once(fixture: &dyn Fixture) {
+/// Concurrent sweeps delete every row once, and leave no session without tokens.
+pub async fn concurrent_sweeps_delete_each_row_once(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let ana = customer(fixture).await;
     sold(fixture, ana, &world, &[KEPT + 60; 30]).await;
@@ -193,7 +193,7 @@ pub async fn sweeps_at_once_take_each_row_once(fixture: &dyn Fixture) {
     for (what, rows) in [(RetentionRule::Answers, 30), (RetentionRule::Events, 30), (RetentionRule::RefreshTokens, 40)]
     {
         let mut swept = 0;
-        // Who finds another one at all of its rows gets none: again until everybody finds none.
+        // A sweep skips rows that another sweep has locked, and may find none. Repeat until all sweeps of a round find none.
         loop {
             let round: u32 = join_all((0..4).map(|_| sweep(fixture, what, 3))).await.into_iter().sum();
             swept += round;
@@ -207,8 +207,8 @@ pub async fn sweeps_at_once_take_each_row_once(fixture: &dyn Fixture) {
     assert_eq!((rows(fixture, "sessions").await, rows(fixture, "refresh_tokens").await), (0, 0));
 }
 
-/// Sweeping beside retries changes what they are answered, never what is booked.
-pub async fn sweeping_beside_retries_books_nothing_twice(fixture: &dyn Fixture) {
+/// Concurrent sweeps change what a retry is answered, never what is booked.
+pub async fn sweeping_during_retries_books_nothing_twice(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let callers = customers(fixture, 4).await;
     let commands: Vec<_> = (0..40)
@@ -217,7 +217,7 @@ pub async fn sweeping_beside_retries_books_nothing_twice(fixture: &dyn Fixture) 
     let retention = &fixture.stores().retention;
     sell(fixture.stores(), SIMPLE, async |sellers| {
         for _ in 0..5 {
-            // Nothing is kept: an answer is gone as soon as it is there.
+            // With a retention time of zero an answer is deleted as soon as it is stored.
             let sweeps = join_all((0..8).map(|_| retention.sweep(RetentionRule::Answers, Duration::ZERO, 3)));
             let (outcomes, swept) = futures::join!(sellers.submit_all(commands.clone()), sweeps);
             assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
@@ -228,8 +228,8 @@ pub async fn sweeping_beside_retries_books_nothing_twice(fixture: &dyn Fixture) 
     assert_eq!(tally(fixture).await, Tally { bookings: 40, booking_seats: 40, claims: 40, keys: 40, outbox: 40 });
 }
 
-/// A store that is gone is told, and is no end of anything.
-pub async fn sweeping_tells_that_the_store_is_gone(fixture: &dyn Fixture) {
+/// A sweep of an unreachable store returns an error, not zero rows.
+pub async fn sweeping_reports_an_unreachable_store(fixture: &dyn Fixture) {
     fixture.break_backend().await;
     for what in [
         RetentionRule::Answers,

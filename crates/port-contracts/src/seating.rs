@@ -1,4 +1,4 @@
-//! Layouts, and who has which seat now.
+//! Cases of layouts and seat claims.
 
 use domain::ids::{LayoutId, SeatId, ShowId};
 use domain::money::Currency;
@@ -18,8 +18,8 @@ async fn claims(fixture: &dyn Fixture, show: ShowId) -> Vec<SeatClaim> {
     claims
 }
 
-/// Who was answered that seats are theirs sees them claimed, with the show's prices beside.
-pub async fn a_booking_is_seen_at_once(fixture: &dyn Fixture) {
+/// A confirmed booking is visible as claims at once, together with the prices of the show.
+pub async fn booking_is_visible_at_once(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let ana = customer(fixture).await;
     let mut seats = world.row(2)[..2].to_vec();
@@ -41,8 +41,8 @@ pub async fn a_booking_is_seen_at_once(fixture: &dyn Fixture) {
     assert_eq!(seen, seats.iter().map(claim).collect::<Vec<_>>());
 }
 
-/// A live hold is a claim of its user; one that ran out is nothing, though its row is still there.
-pub async fn a_hold_that_ran_out_claims_nothing(fixture: &dyn Fixture) {
+/// A live hold is a claim of its user. An expired hold is no claim, although its row still exists.
+pub async fn expired_hold_claims_no_seats(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let ana = customer(fixture).await;
     hold(fixture, world.soon, world.main[0].id, ana, "live", 600).await;
@@ -51,16 +51,16 @@ pub async fn a_hold_that_ran_out_claims_nothing(fixture: &dyn Fixture) {
     assert_eq!(claims(fixture, world.soon).await, [live]);
 }
 
-/// A seat kept by the house is nobody's.
-pub async fn the_house_is_nobody(fixture: &dyn Fixture) {
+/// A seat blocked by the house is claimed without a user.
+pub async fn blocked_seat_has_no_owner(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     block(fixture, world.soon, world.main[7].id).await;
     let blocked = SeatClaim { seat_id: world.main[7].id, status: ClaimStatus::Blocked, user_id: None };
     assert_eq!(claims(fixture, world.soon).await, [blocked]);
 }
 
-/// Two shows of one layout have claims of their own.
-pub async fn claims_are_of_their_own_show(fixture: &dyn Fixture) {
+/// Two shows with the same layout have separate claims.
+pub async fn claims_belong_to_one_show(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     block(fixture, world.started, world.main[0].id).await;
     assert_eq!(claims(fixture, world.started).await.len(), 1);
@@ -68,7 +68,7 @@ pub async fn claims_are_of_their_own_show(fixture: &dyn Fixture) {
     assert_eq!(layout_id(fixture, world.started).await, layout_id(fixture, world.soon).await);
 }
 
-/// Every seat with every field, `Z` before `AA`, `9` before `10`.
+/// A layout contains every seat with every field, in order: row `Z` before `AA`, number `9` before `10`.
 pub async fn a_layout_has_its_seats_in_order(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let id = layout_id(fixture, world.soon).await;
@@ -88,8 +88,8 @@ pub async fn a_layout_has_its_seats_in_order(fixture: &dyn Fixture) {
     assert_eq!((seats, ids.len()), (125, 125), "ids are unique over all layouts");
 }
 
-/// No such show, no such layout.
-pub async fn what_is_not_there_is_none(fixture: &dyn Fixture) {
+/// An unknown show has no seating, and an unknown layout is not found.
+pub async fn unknown_ids_are_not_found(fixture: &dyn Fixture) {
     World::build(fixture).await;
     for id in [i64::MIN, -1, 0, 987_654, i64::MAX] {
         assert_eq!(fixture.stores().seating.seating(ShowId(id)).await.unwrap(), None);

@@ -1,4 +1,4 @@
-//! Plans: what is missing is added, what is there stays.
+//! Cases of seeding: missing rows are added, existing rows stay unchanged.
 
 use domain::catalog::MovieFilter;
 use domain::identity::{NewUser, Role};
@@ -40,7 +40,7 @@ fn whole_plan() -> SeedPlan {
 const WHOLE: Seeded = Seeded { users: 1, movies: 2, theatres: 2, halls: 3, shows: 6 };
 const WHOLE_ROWS: [i64; 8] = [1, 2, 2, 3, 3, 125, 6, 10];
 
-/// Until there is a movie or a theatre.
+/// A store is empty until it has a movie or a theatre.
 pub async fn a_new_store_is_empty(fixture: &dyn Fixture) {
     let seeder = &fixture.stores().seeder;
     assert!(seeder.is_empty().await.unwrap());
@@ -52,7 +52,7 @@ pub async fn a_new_store_is_empty(fixture: &dyn Fixture) {
     assert!(!seeder.is_empty().await.unwrap());
 }
 
-/// The second time there is nothing to add.
+/// The second application of a plan adds nothing.
 pub async fn a_plan_applied_twice_adds_nothing(fixture: &dyn Fixture) {
     let plan = whole_plan();
     assert_eq!(seed(fixture, &plan).await, WHOLE);
@@ -64,8 +64,8 @@ pub async fn a_plan_applied_twice_adds_nothing(fixture: &dyn Fixture) {
     assert_eq!(fixture.count(totals).await, 3);
 }
 
-/// Servers that start together add everything once.
-pub async fn plans_applied_at_once_add_once(fixture: &dyn Fixture) {
+/// Servers that start together add each row of a plan once.
+pub async fn concurrent_plans_add_each_row_once(fixture: &dyn Fixture) {
     let plan = whole_plan();
     let mut added = join_all((0..4).map(|_| seed(fixture, &plan))).await;
     added.sort_by_key(|seeded| seeded.movies);
@@ -73,8 +73,8 @@ pub async fn plans_applied_at_once_add_once(fixture: &dyn Fixture) {
     assert_eq!(rows(fixture).await, WHOLE_ROWS);
 }
 
-/// Names are what things are known by: the rest of a plan changes nothing that is there, and adds what is missing.
-pub async fn what_is_there_stays_as_it_is(fixture: &dyn Fixture) {
+/// Existing rows are found by name: the other fields of a plan do not change them, and missing rows are added.
+pub async fn existing_rows_stay_unchanged(fixture: &dyn Fixture) {
     World::build(fixture).await;
     let catalog = &fixture.stores().catalog;
     let before = catalog.movies(&MovieFilter::default(), &first_page(100)).await.unwrap();
@@ -93,7 +93,7 @@ pub async fn what_is_there_stays_as_it_is(fixture: &dyn Fixture) {
     assert_eq!(halls, [("Main", 60), ("New", 5), ("Small", 5)]);
 }
 
-/// Cleaning included; a cancelled show is in nobody's way.
+/// Shows of a hall do not overlap, cleaning time included. A cancelled show does not occupy its hall.
 pub async fn shows_never_overlap_in_a_hall(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let at = |format, hall, hours| show(world.base, format, AMELIE, ALPHA, hall, hours);
@@ -106,15 +106,15 @@ pub async fn shows_never_overlap_in_a_hall(fixture: &dyn Fixture) {
             ..seed
         }
     };
-    // `soon` is in Main from 3 h to 5 h, and the hall is clean at 5 h 30.
+    // `soon` is in Main from 3 h to 5 h, and the hall is clean at 5:30 h.
     assert_eq!(seed_shows(fixture, vec![at("same start", "Main", 3)]).await, 0);
     assert_eq!(seed_shows(fixture, vec![at("during", "Main", 4)]).await, 0);
     assert_eq!(seed_shows(fixture, vec![minutes(29, at("cleaning", "Main", 5))]).await, 0);
     assert_eq!(seed_shows(fixture, vec![minutes(30, at("right after", "Main", 5))]).await, 1);
-    // `tomorrow` is in Small at 50 h.
+    // `tomorrow` is in Small from 50 h.
     assert_eq!(seed_shows(fixture, vec![minutes(31, at("not clean in time", "Small", 47))]).await, 0);
     assert_eq!(seed_shows(fixture, vec![minutes(30, at("just before", "Small", 47))]).await, 1);
-    // Of two of one plan that overlap the first is added.
+    // If two shows of one plan overlap, the first one is added.
     assert_eq!(seed_shows(fixture, vec![at("first", "Small", 60), at("second", "Small", 61)]).await, 1);
     show_id(fixture, "first").await;
     cancel_show(fixture, world.tomorrow).await;
@@ -128,7 +128,7 @@ pub async fn shows_without_price_movie_or_hall_are_left_out(fixture: &dyn Fixtur
     let mut unpriced = at("unpriced", 200);
     unpriced.prices.retain(|price| price.category == "standard");
     let mut enough = show(world.base, "enough", STALKER, ALPHA, "Small", 200);
-    // A price that no seat of the hall has is not stored, so it is nobody's `price_from`.
+    // A price of a category without seats in the hall is not stored, so it cannot become `price_from`.
     enough.prices.retain(|price| price.category == "standard");
     enough.prices.push(CategoryPrice { category: "nobody's".into(), minor: 1 });
     let shows = vec![
@@ -147,7 +147,7 @@ pub async fn shows_without_price_movie_or_hall_are_left_out(fixture: &dyn Fixtur
     assert_eq!(after, before);
 }
 
-/// Accounts are found with their roles and hashes, and an address that is there keeps its account.
+/// Seeded accounts are found with their roles and hashes. An existing address keeps its account.
 pub async fn seeded_accounts_can_log_in(fixture: &dyn Fixture) {
     let admin = NewUser { role: Role::Admin, ..new_user("Admin@example.org") };
     let plan = SeedPlan {

@@ -1,4 +1,4 @@
-//! What cases sell with: an encoder, randomness, a timer, and committers in several arrangements.
+//! Tools to sell in a case: an encoder, randomness, a timer, and committers in several arrangements.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
@@ -23,7 +23,7 @@ use futures::future::join_all;
 
 use crate::{Fixture, Stores};
 
-/// Writes a booking with all its fields, so that what is stored can be compared with what was answered.
+/// Encodes a booking with all its fields, so that a stored booking can be compared with its answer.
 pub struct TestEncoder;
 
 impl AnswerEncoder for TestEncoder {
@@ -40,11 +40,11 @@ impl AnswerEncoder for TestEncoder {
     }
 }
 
-/// Never the same bytes twice: a counter that begins anywhere, five bits a byte, which is what a reference keeps of one.
+/// A random source that never repeats its bytes: a counter, in five bits for each byte, because a reference keeps five bits of a byte.
 pub struct UniqueRandom(AtomicU64);
 
 impl UniqueRandom {
-    /// Returns a source that begins anywhere.
+    /// Creates a source whose counter begins at a random value.
     pub fn new() -> Self {
         Self(AtomicU64::new(RandomState::new().hash_one(0)))
     }
@@ -66,7 +66,7 @@ impl Random for UniqueRandom {
     }
 }
 
-/// Waits as tokio does.
+/// A timer that uses tokio's clock.
 pub struct TokioTimer;
 
 #[async_trait]
@@ -80,19 +80,19 @@ impl Timer for TokioTimer {
     }
 }
 
-/// What becomes of a command.
+/// The result of a command.
 pub type Outcome = Result<Success, CommandError>;
 
 /// An arrangement of committers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Mode {
-    /// How many queues, as many servers beside each other would have: they write to the same shows.
+    /// The number of queues. Several queues stand for several servers: all write to the same shows.
     pub queues: usize,
-    /// How many committers each queue has: shows are divided between them.
+    /// The number of committers of each queue. The shows are divided between them.
     pub committers: usize,
-    /// How many commands travel together.
+    /// The most commands of a batch.
     pub batch_max: usize,
-    /// What the house allows.
+    /// The rules that the committers apply.
     pub rules: Rules,
 }
 
@@ -100,7 +100,7 @@ const fn mode(queues: usize, committers: usize, batch_max: usize) -> Mode {
     Mode { queues, committers, batch_max, rules: RULES }
 }
 
-/// What the houses of the cases allow.
+/// The default rules of the cases.
 pub const RULES: Rules = Rules {
     seats_max: 10,
     held_seats_max: 20,
@@ -110,30 +110,30 @@ pub const RULES: Rules = Rules {
     seat_gaps: SeatGapRule::Off,
 };
 
-/// One committer, everything together.
+/// One committer that takes up to 64 commands in a batch.
 pub const SIMPLE: Mode = mode(1, 1, 64);
-/// The arrangements that races are run in.
+/// The arrangements in which races are run.
 pub const MODES: [Mode; 6] = [mode(1, 1, 1), SIMPLE, mode(1, 2, 1), mode(1, 2, 64), mode(2, 1, 1), mode(2, 1, 64)];
 
-/// Queues that are being worked off.
+/// Queues whose commands are processed by running committers.
 pub struct Sellers {
     queues: Vec<CommandQueue>,
 }
 
 impl Sellers {
-    /// Hands in a command.
+    /// Submits a command to the first queue.
     pub async fn submit(&self, command: Command) -> Outcome {
         self.queues[0].submit(command).await
     }
 
-    /// Hands in all commands at once, in turn to each queue.
+    /// Submits all commands concurrently, distributed over the queues in turn.
     pub async fn submit_all(&self, commands: Vec<Command>) -> Vec<Outcome> {
         let queues = self.queues.iter().cycle();
         join_all(queues.zip(commands).map(|(queue, command)| queue.submit(command))).await
     }
 }
 
-/// Runs `work` while committers work off what it hands in; returns when they have ended.
+/// Runs `work` while committers process the commands it submits. Returns when the committers have ended.
 pub async fn sell<T>(stores: &Stores, mode: Mode, work: impl AsyncFnOnce(&Sellers) -> T) -> T {
     let parts = CommitterParts {
         rules: mode.rules,
@@ -166,17 +166,18 @@ pub fn key_of(command: &Command) -> KeyName {
     command.key.clone().expect("a command with a key")
 }
 
-/// Seats that are asked for together.
+/// Creates a seat selection.
 pub fn selection(seats: &[SeatId]) -> SeatSelection {
     SeatSelection::parse(seats.to_vec(), 100).unwrap()
 }
 
-/// Returns a command to book seats.
+/// Creates a command to book seats.
 pub fn book(caller: Caller, show_id: ShowId, seats: &[SeatId], key: &str) -> Command {
     command(caller, Action::Book(BookSeats { show_id, seats: selection(seats) }), key)
 }
 
-/// Returns a command. Another action has another fingerprint. Spaces, which no key has, become dashes; an empty key is none.
+/// Creates a command. Different actions have different fingerprints. Whitespace, which keys cannot contain, becomes a dash; an empty
+/// `key` means no key.
 pub fn command(caller: Caller, action: Action, key: &str) -> Command {
     let text = match &action {
         Action::Redeem(id) | Action::Extend(id) | Action::Release(id) => format!("{} {}", action.name(), id.as_str()),
@@ -199,7 +200,7 @@ pub fn command(caller: Caller, action: Action, key: &str) -> Command {
     Command { bearer: Bearer { caller, session_id: None }, key, fingerprint: Fingerprint(fingerprint), action }
 }
 
-/// Returns the booking, its answer's bytes, and whether it was a replay. Panics if there is none.
+/// Returns the booking's id, the bytes of its answer, and whether it was a replay. Panics if the outcome is not a booking.
 pub fn booked(outcome: &Outcome) -> (BookingId, Arc<[u8]>, bool) {
     match outcome {
         Ok(Success::Answered(Answer { subject: Subject::Booking(id), body, replayed })) => {
@@ -209,7 +210,7 @@ pub fn booked(outcome: &Outcome) -> (BookingId, Arc<[u8]>, bool) {
     }
 }
 
-/// Returns the hold, its answer's bytes, and whether it was a replay. Panics if there is none.
+/// Returns the hold's id, the bytes of its answer, and whether it was a replay. Panics if the outcome is not a hold.
 pub fn held(outcome: &Outcome) -> (HoldId, Arc<[u8]>, bool) {
     match outcome {
         Ok(Success::Answered(Answer { subject: Subject::Hold(id), body, replayed })) => {
@@ -219,7 +220,7 @@ pub fn held(outcome: &Outcome) -> (HoldId, Arc<[u8]>, bool) {
     }
 }
 
-/// Returns the refusal. Panics if there is none.
+/// Returns the refusal. Panics if the outcome is not a refusal.
 pub fn refused(outcome: &Outcome) -> Refusal {
     match outcome {
         Err(CommandError::Refused(refusal)) => refusal.clone(),
@@ -227,7 +228,7 @@ pub fn refused(outcome: &Outcome) -> Refusal {
     }
 }
 
-/// Reads and decides commands by hand, as a committer does, and leaves the write to the case.
+/// Reads and decides commands as a committer does, and leaves the write to the case.
 pub async fn decided(stores: &Stores, rules: &Rules, random: &dyn Random, commands: &[Command]) -> Decision {
     let store = &stores.batches[0];
     let mut prepared = Vec::new();
@@ -243,24 +244,24 @@ pub async fn decided(stores: &Stores, rules: &Rules, random: &dyn Random, comman
     decide(state, &prepared, Policy { rules, layouts: &layouts, encoder: &TestEncoder })
 }
 
-/// Returns a command with what is drawn for it.
+/// Pairs a command with its generated ids.
 pub fn prepare(command: &Command, booking_id: BookingId, random: &dyn Random) -> PreparedCommand {
     PreparedCommand::new(command.clone(), GeneratedIds::draw(command.show_id(), booking_id, random))
 }
 
-/// How many rows a sale has left.
+/// The number of rows that sales have created.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Tally {
     pub bookings: i64,
     pub booking_seats: i64,
-    /// Claims of bookings.
+    /// Claims of bookings only.
     pub claims: i64,
     pub keys: i64,
-    /// Events for others.
+    /// Events in the outbox.
     pub outbox: i64,
 }
 
-/// Counts what has been sold.
+/// Counts the rows that sales have created.
 pub async fn tally(fixture: &dyn Fixture) -> Tally {
     Tally {
         bookings: fixture.count("SELECT count(*) FROM bookings").await,
@@ -271,13 +272,13 @@ pub async fn tally(fixture: &dyn Fixture) -> Tally {
     }
 }
 
-/// Returns a page of `items` items, from the beginning.
+/// Requests the first page, of `items` items.
 pub fn first_page<Place>(items: i64) -> PageRequest<Place> {
     PageRequest { limit: PageLimit::parse(items).unwrap(), after: None }
 }
 
-/// Walks a list with pages of 1, 2 and 100 items; each must give the same. A store answers one row more than the page has,
-/// if there is one.
+/// Walks a list in pages of 1, 2 and 100 items; all must give the same list. A store returns one row more than the page size if more rows
+/// exist.
 pub async fn paged<Item, Place>(
     list: impl AsyncFn(&PageRequest<Place>) -> Vec<Item>,
     place: impl Fn(&Item) -> Place,
@@ -305,20 +306,20 @@ where
     whole
 }
 
-/// Clocks that stand still until they are moved.
+/// Clocks that move only by [`Self::pass`].
 pub struct SetClock {
     start: (Instant, DateTime<Utc>),
     passed: Mutex<Duration>,
 }
 
 impl SetClock {
-    /// Clocks that show any instant, to the second.
+    /// Creates clocks that show a fixed instant, in whole seconds.
     pub fn new() -> Self {
         let start = DateTime::from_timestamp(2_000_000_000, 0).unwrap();
         Self { start: (Instant::now(), start), passed: Mutex::default() }
     }
 
-    /// Moves them.
+    /// Advances the clocks.
     pub fn pass(&self, time: Duration) {
         *self.passed.lock().unwrap() += time;
     }

@@ -1,4 +1,4 @@
-//! A small world to sell in: two movies, two theatres in different timezones, halls with aisles, six shows.
+//! A small world to sell in: two movies, two theatres in different time zones, halls with aisles, six shows.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
@@ -21,27 +21,27 @@ pub const AMELIE: &str = "Amélie";
 pub const ALPHA: &str = "Alpha";
 /// The theatre in Tokyo, with the hall `Main`.
 pub const BETA: &str = "Beta";
-/// The rows of a `Main` hall, ten seats each, an aisle in the middle. `Z` and `AA` are premium.
+/// The rows of a `Main` hall, of ten seats each, with an aisle in the middle. `Z` and `AA` are premium.
 pub const ROWS: [&str; 6] = ["A", "B", "C", "D", "Z", "AA"];
-/// How many seats a row of a `Main` hall has.
+/// The number of seats of a row of a `Main` hall.
 pub const ROW: usize = 10;
 
-/// What the world's rows are called by.
+/// The ids of the rows of the world.
 #[derive(Clone, Debug)]
 pub struct World {
-    /// When it was made, in whole seconds.
+    /// The time at which the world was created, in whole seconds.
     pub base: DateTime<Utc>,
-    /// In Alpha's Main hall since an hour, for another hour.
+    /// In Alpha's Main hall: began an hour ago and ends in an hour.
     pub started: ShowId,
-    /// In Alpha's Main hall, in three hours.
+    /// In Alpha's Main hall, begins in three hours.
     pub soon: ShowId,
-    /// In Alpha's Small hall, at the same time as `soon`.
+    /// In Alpha's Small hall, begins at the same time as `soon`.
     pub beside: ShowId,
-    /// In Alpha's Small hall, in fifty hours.
+    /// In Alpha's Small hall, begins in fifty hours.
     pub tomorrow: ShowId,
-    /// In Beta's Main hall, in a hundred hours.
+    /// In Beta's Main hall, begins in a hundred hours.
     pub later: ShowId,
-    /// In Beta's Main hall, thirty hours ago.
+    /// In Beta's Main hall, began thirty hours ago.
     pub yesterday: ShowId,
     /// The seats of Alpha's Main hall, row by row.
     pub main: Vec<Seat>,
@@ -52,7 +52,7 @@ pub struct World {
 }
 
 impl World {
-    /// Fills an empty store.
+    /// Fills an empty store with [`plan`] and reads the ids.
     pub async fn build(fixture: &dyn Fixture) -> Self {
         let base = now();
         fixture.stores().seeder.seed(&plan(base)).await.unwrap();
@@ -74,23 +74,23 @@ impl World {
         }
     }
 
-    /// Returns the seats of one of the rows of Alpha's Main hall.
+    /// Returns the seats of one row of Alpha's Main hall.
     pub fn row(&self, row: usize) -> Vec<SeatId> {
         ids(&self.main[row * ROW..(row + 1) * ROW])
     }
 }
 
-/// Returns the present, in whole seconds: every store keeps those.
+/// Returns the current time in whole seconds, a precision that every store keeps.
 pub fn now() -> DateTime<Utc> {
     DateTime::<Utc>::from(SystemTime::now()).trunc_subsecs(0)
 }
 
-/// Returns the seats' ids.
+/// Returns the ids of the seats.
 pub fn ids(seats: &[Seat]) -> Vec<SeatId> {
     seats.iter().map(|seat| seat.id).collect()
 }
 
-/// Returns the show that has this format: in these worlds each has its own.
+/// Returns the id of the show with this format: in this world each show has its own format.
 pub async fn show_id(fixture: &dyn Fixture, format: &str) -> ShowId {
     ShowId(fixture.count(&format!("SELECT id FROM shows WHERE format = '{format}'")).await)
 }
@@ -105,12 +105,12 @@ async fn seats_of(fixture: &dyn Fixture, show: ShowId) -> Vec<Seat> {
     layout.seats().to_vec()
 }
 
-/// Returns a password's hash as stores get it.
+/// A password hash in the format that stores receive.
 pub fn password_hash(text: &str) -> PasswordHash {
     PasswordHash(format!("$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ${text}"))
 }
 
-/// Returns a user to be made.
+/// A user to be created, with this address.
 pub fn new_user(email: &str) -> NewUser {
     NewUser {
         name: Name::parse("Ana Núñez").unwrap(),
@@ -120,14 +120,14 @@ pub fn new_user(email: &str) -> NewUser {
     }
 }
 
-/// Signs up somebody new.
+/// Signs up a new customer.
 pub async fn customer(fixture: &dyn Fixture) -> Caller {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let email = format!("customer{}@example.org", NEXT.fetch_add(1, Ordering::Relaxed));
     fixture.stores().users.create(&new_user(&email), None).await.unwrap().user.caller()
 }
 
-/// Signs up so many.
+/// Signs up `count` new customers.
 pub async fn customers(fixture: &dyn Fixture, count: usize) -> Vec<Caller> {
     let mut callers = Vec::new();
     for _ in 0..count {
@@ -136,12 +136,12 @@ pub async fn customers(fixture: &dyn Fixture, count: usize) -> Vec<Caller> {
     callers
 }
 
-/// Returns the refresh token of this number, which works for an hour.
+/// The refresh token with this number, valid for an hour.
 pub fn token(number: u8) -> NewRefreshToken {
     NewRefreshToken { hash: RefreshTokenHash([number; 32]), ttl: Duration::from_secs(3_600) }
 }
 
-/// Opens a session of this caller's, with the refresh token of this number.
+/// Opens a session of the caller, with the refresh token of this number.
 pub async fn in_session(fixture: &dyn Fixture, caller: Caller, number: u8) -> Bearer {
     let user = fixture.stores().users.by_id(caller.user_id).await.unwrap().unwrap();
     let session_id = fixture.stores().sessions.open(&user, &token(number)).await.unwrap();
@@ -149,13 +149,13 @@ pub async fn in_session(fixture: &dyn Fixture, caller: Caller, number: u8) -> Be
     Bearer { caller, session_id }
 }
 
-/// Returns the id of the hold of a show that cases call by this name.
+/// Returns a valid hold id of the show, derived from `name`.
 pub fn hold_id(show: ShowId, name: &str) -> HoldId {
     let drawn = name.to_uppercase().replace(['I', 'L', 'O', 'U', ' ', '-'], "0");
     HoldId::parse(&format!("{show}-{drawn:0>26}")).unwrap()
 }
 
-/// Holds a seat for a user until `seconds` from now.
+/// Stores a hold of one seat for a user, which ends `seconds` from now.
 pub async fn hold(fixture: &dyn Fixture, show: ShowId, seat: SeatId, user: Caller, name: &str, seconds: i64) {
     let hold = hold_id(show, name);
     let hold_id = hold.as_str();
@@ -169,7 +169,7 @@ pub async fn hold(fixture: &dyn Fixture, show: ShowId, seat: SeatId, user: Calle
     fixture.execute(&format!("{claims} ({show}, {seat}, {layout}, 'held', {user}, '{hold_id}', {ends})")).await;
 }
 
-/// Keeps a seat for the house.
+/// Blocks a seat for the house.
 pub async fn block(fixture: &dyn Fixture, show: ShowId, seat: SeatId) {
     let layout = layout_id(fixture, show).await;
     let claims = "INSERT INTO seat_claims (show_id, seat_id, layout_id, status) VALUES";
@@ -181,7 +181,7 @@ pub async fn cancel_show(fixture: &dyn Fixture, show: ShowId) {
     fixture.execute(&format!("UPDATE shows SET status = 'cancelled' WHERE id = {show}")).await;
 }
 
-/// What [`World::build`] adds.
+/// The seed plan of [`World::build`].
 pub fn plan(base: DateTime<Utc>) -> SeedPlan {
     SeedPlan {
         users: Vec::new(),
@@ -228,7 +228,7 @@ fn seat(row: &str, number: i32, y: i32, category: &str) -> SeatSeed {
     SeatSeed { row: row.into(), number, category: category.into(), accessible, x: number + aisle, y }
 }
 
-/// Returns a hall of six rows, its seats in no order.
+/// A hall of six rows of ten seats, listed in reverse order.
 pub fn main_hall() -> HallSeed {
     let mut seats = Vec::new();
     let mut rows: Vec<_> = ROWS.into_iter().zip(1..).collect();
@@ -240,12 +240,12 @@ pub fn main_hall() -> HallSeed {
     HallSeed { name: "Main".into(), seats }
 }
 
-/// Returns a hall of one row of five.
+/// A hall with one row of five seats.
 pub fn small_hall(name: &str) -> HallSeed {
     HallSeed { name: name.into(), seats: (1..=5).map(|number| seat("A", number, 1, "standard")).collect() }
 }
 
-/// Returns a show of two hours, half an hour of cleaning after it, `hours` from `base`. Beta is paid in yen, Alpha in euros.
+/// A show that begins `hours` after `base`, takes two hours, and is followed by half an hour of cleaning. Beta charges yen, Alpha euros.
 pub fn show(base: DateTime<Utc>, format: &str, movie: &str, theatre: &str, hall: &str, hours: i64) -> ShowSeed {
     let start_time = base + TimeDelta::hours(hours);
     let (currency, standard, premium) = if theatre == BETA { ("JPY", 1900, 2600) } else { ("EUR", 1250, 1600) };

@@ -19,7 +19,7 @@ const FILE: &str = "docker/compose.yaml";
 /// The longest time for a command of Compose.
 const PATIENCE: Duration = Duration::from_secs(180);
 /// The test that runs the README's commands. With `TOUR_BASE`, it uses the server at that address.
-const TOUR: &str = "process::tour::the_readmes_tour_works_embedded";
+const TOUR: &str = "process::tour::readme_tour_works_embedded";
 
 /// Starts all services of the file with these images, tests them, and removes them.
 pub fn run(server_image: &str, images: &TestImages) -> Result<(), Failure> {

@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn order_and_white_space_make_no_difference() {
+    fn field_order_and_white_space_do_not_matter() {
         let print = |text: &str| fingerprint(&parse(text.as_bytes()).unwrap());
         assert_eq!(
             print(r#"{"a":1,"b":{"c":[1,2],"d":"x"}}"#),

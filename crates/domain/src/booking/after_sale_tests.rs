@@ -168,7 +168,7 @@ fn a_hold_lasts_thirty_minutes_at_most_and_never_beyond_the_sale() {
 }
 
 #[test]
-fn sales_open_and_close_when_the_show_says_so() {
+fn show_sales_open_and_close_on_time() {
     let mut house = House::new();
     let open_at = now() + TimeDelta::minutes(5);
     house.show().sales_open_at = Some(open_at);

@@ -1,4 +1,4 @@
-//! What one account may keep from others: how many seats, for how long, and how often it may cancel.
+//! Cases of the limits of one account: held seats, the time a seat is held, and cancellations.
 
 use chrono::TimeDelta;
 use domain::booking::{Action, Command, Hold, HoldId, HoldSeats, Refusal, Rules, ShowBooking, WantedSeats, WriteError};
@@ -11,7 +11,7 @@ use crate::tools::{
 };
 use crate::world::{World, cancel_show, customer, customers, ids};
 
-/// Two servers, each of which knows of the other only what is stored.
+/// Two servers that share nothing but the store.
 const TWO_SERVERS: Mode = MODES[5];
 
 async fn submit(fixture: &dyn Fixture, command: Command) -> Outcome {
@@ -30,7 +30,7 @@ fn on_hold(caller: Caller, action: fn(HoldId) -> Action, id: &HoldId) -> Command
     command(caller, action(id.clone()), "")
 }
 
-/// Over all shows, across servers, whatever is asked at the same moment.
+/// The limit counts the seats of all shows, also for concurrent holds at several servers.
 pub async fn a_caller_holds_a_limited_number_of_seats_over_all_shows(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let rules = Rules { held_seats_max: 7, ..RULES };
@@ -38,7 +38,7 @@ pub async fn a_caller_holds_a_limited_number_of_seats_over_all_shows(fixture: &d
     for (index, mode) in MODES.into_iter().enumerate() {
         let mode = Mode { rules, ..mode };
         let callers = customers(fixture, 2).await;
-        // Eight times two seats, of which three times two fit.
+        // Eight holds of two seats are requested, of which three fit the limit of seven seats.
         let places = [(world.soon, &soon[8 * index..]), (world.later, &later[8 * index..])];
         let asked = places.iter().flat_map(|(show, seats)| {
             seats.chunks(2).take(4).map(|seats| hold_these(callers[0], *show, seats)).collect::<Vec<_>>()
@@ -53,7 +53,7 @@ pub async fn a_caller_holds_a_limited_number_of_seats_over_all_shows(fixture: &d
         }
         let holds = fixture.stores().holds.holds(callers[0].user_id).await.unwrap();
         assert_eq!(holds.iter().map(|hold| hold.seats.len()).sum::<usize>(), 6);
-        // Extending is no new hold, a booking holds nothing, and other callers have limits of their own.
+        // Extending creates no new hold, a booking frees the held seats, and other callers have their own limits.
         let extend = submit_all(fixture, mode, vec![on_hold(callers[0], Action::Extend, &holds[0].id)]).await;
         held(&extend[0]);
         let more = hold_these(callers[0], world.tomorrow, &ids(&world.small)[..2]);
@@ -68,7 +68,7 @@ pub async fn a_caller_holds_a_limited_number_of_seats_over_all_shows(fixture: &d
     }
 }
 
-/// How an account lets go of a seat.
+/// The way in which an account gives up a seat.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum LetGo {
     Release,
@@ -81,7 +81,7 @@ enum LetGo {
 impl LetGo {
     const ALL: [Self; 5] = [Self::Release, Self::RunOut, Self::RedeemAndCancel, Self::Cancel, Self::Change];
 
-    /// Makes the account take the first seat `minutes` ago, and let go of it now.
+    /// Makes the account take the first seat `minutes` ago and give it up now.
     async fn run(self, fixture: &dyn Fixture, caller: Caller, world: &World, seats: &[SeatId], minutes: i64) {
         let began = fixture.instant(-60 * minutes);
         let user = caller.user_id;
@@ -118,8 +118,8 @@ impl LetGo {
     }
 }
 
-/// However it was let go of, the same seat is held by the same account for thirty minutes in all, on every server.
-pub async fn a_seat_that_was_let_go_of_counts_on_if_it_is_held_again(fixture: &dyn Fixture) {
+/// However the seat was given up, one account holds the same seat for thirty minutes at most in total, on every server.
+pub async fn seat_hold_time_continues_if_a_released_seat_is_held_again(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     for (index, way) in LetGo::ALL.into_iter().enumerate() {
         let (ana, bo) = (customer(fixture).await, customer(fixture).await);
@@ -133,18 +133,18 @@ pub async fn a_seat_that_was_let_go_of_counts_on_if_it_is_held_again(fixture: &d
             (hold, time)
         };
         let (hold, left) = time(ana).await;
-        // What the case itself takes is less than a minute.
+        // The case itself takes less than a minute.
         assert!((4 * 60..=5 * 60).contains(&left.num_seconds()), "{way:?}: {left}");
-        // Nor does it last longer by being extended.
+        // Extending does not lengthen the time either.
         held(&submit(fixture, on_hold(ana, Action::Extend, &hold.id)).await);
         let extended = fixture.stores().holds.hold(ana.user_id, &hold.id).await.unwrap();
         assert_eq!(extended, Some(hold.clone()), "{way:?}");
         held(&submit(fixture, on_hold(ana, Action::Release, &hold.id)).await);
-        // Somebody else's time is another one.
+        // The time of another account is counted separately.
         let (hold, full) = time(bo).await;
         assert_eq!(full, RULES.hold_ttl, "{way:?}");
         held(&submit(fixture, on_hold(bo, Action::Release, &hold.id)).await);
-        // The same a little later, and long enough afterwards.
+        // The same six minutes later, and after the time no longer counts.
         let past = |minutes: i64| {
             let (since, until) = (fixture.instant(-60 * (minutes + 25)), fixture.instant(-60 * minutes));
             format!("UPDATE seat_tenures SET since = {since}, until = {until} WHERE user_id = {}", ana.user_id)
@@ -162,22 +162,22 @@ pub async fn a_seat_that_was_let_go_of_counts_on_if_it_is_held_again(fixture: &d
     }
 }
 
-/// By an account that goes back and forth between two shows as well.
-pub async fn holding_and_releasing_in_turn_binds_no_seat_for_longer_than_thirty_minutes(fixture: &dyn Fixture) {
+/// The limit also applies to an account that alternates between two shows.
+pub async fn alternating_holds_keep_no_seat_longer_than_thirty_minutes(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let ana = customer(fixture).await;
     let places = [(world.soon, world.main[0].id), (world.later, world.beta[0].id)];
     for round in 0..12 {
         for (show, seat) in places {
             let outcome = submit_all(fixture, TWO_SERVERS, vec![hold_these(ana, show, &[seat])]).await.remove(0);
-            // Eight times four minutes are more than thirty.
+            // Eight holds of four minutes exceed thirty minutes.
             if round >= 8 {
                 assert!(matches!(refused(&outcome), Refusal::SeatHoldTimeUsed { .. }), "{round}: {outcome:?}");
             } else {
                 submit(fixture, on_hold(ana, Action::Release, &held(&outcome).0)).await.unwrap();
             }
         }
-        // Four minutes pass: what was let go of a moment ago was let go of then, and began as long before as it did.
+        // Move the beginning of each tenure back, as if each hold had lasted four minutes.
         let began = fixture.instant(-4 * 60 * (round + 1));
         fixture.execute(&format!("UPDATE seat_tenures SET since = {began}")).await;
     }
@@ -187,7 +187,7 @@ fn cancel(caller: Caller, show_id: ShowId, booking_id: BookingId) -> Command {
     command(caller, Action::Cancel(ShowBooking { show_id, booking_id }), "")
 }
 
-/// Across shows and servers, whatever is asked at the same moment; for a day.
+/// The limit counts the cancellations of one day over all shows, also for concurrent ones at several servers.
 pub async fn a_caller_cancels_a_limited_number_of_bookings_a_day(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let rules = Rules { cancellations_max: 3, ..RULES };
@@ -210,7 +210,7 @@ pub async fn a_caller_cancels_a_limited_number_of_bookings_a_day(fixture: &dyn F
         }
         let left: Vec<_> =
             bookings.iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_err()).map(|(at, _)| *at).collect();
-        // A day later they count no longer.
+        // After a day the cancellations no longer count.
         let over = fixture.instant(-24 * 3600);
         let age = format!("UPDATE bookings SET cancelled_at = {over} WHERE user_id = {}", ana.user_id);
         fixture.execute(&format!("{age} AND cancelled_at IS NOT NULL")).await;
@@ -220,8 +220,8 @@ pub async fn a_caller_cancels_a_limited_number_of_bookings_a_day(fixture: &dyn F
     }
 }
 
-/// The house's cancellations, and those of bookings whose show does not take place.
-pub async fn what_the_house_cancels_counts_for_nobody(fixture: &dyn Fixture) {
+/// Cancellations by the house, and cancellations of bookings of a cancelled show, do not count.
+pub async fn cancellations_by_the_house_are_not_counted(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let mode = Mode { rules: Rules { cancellations_max: 1, ..RULES }, ..SIMPLE };
     let ana = customer(fixture).await;
@@ -230,7 +230,7 @@ pub async fn what_the_house_cancels_counts_for_nobody(fixture: &dyn Fixture) {
         bookings.push(booked(&submit(fixture, book(ana, world.soon, &[seat.id], "")).await).0);
     }
     let (other, ..) = booked(&submit(fixture, book(ana, world.later, &[world.beta[0].id], "")).await);
-    // By the house, beside the program.
+    // The house cancels with SQL, not through the program.
     let house =
         format!("UPDATE bookings SET status = 'cancelled', cancelled_at = booked_at WHERE id = {}", bookings[0]);
     fixture.execute(&house).await;
@@ -244,7 +244,7 @@ pub async fn what_the_house_cancels_counts_for_nobody(fixture: &dyn Fixture) {
     assert!(matches!(refusal, Refusal::CancellationLimit { max: 1, .. }), "{refusal:?}");
 }
 
-/// What a limit was decided by must still be so when the batch is written, on whichever show it changes.
+/// A batch is stale if the rows that its limits were computed from have changed since the read, on any show.
 pub async fn limits_that_changed_before_the_write_are_stale(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let ana = customer(fixture).await;

@@ -1,4 +1,4 @@
-//! The port that committers write to, driven by hand: what happens between the read and the write.
+//! Direct calls of the port that committers write to: changes between the read and the write.
 
 use std::collections::BTreeSet;
 
@@ -27,7 +27,7 @@ async fn changes(fixture: &dyn Fixture, commands: &[Command]) -> WriteSet {
     decision.changes
 }
 
-/// The write must be refused, and leave nothing behind.
+/// Checks that the write is refused as stale and changes nothing.
 async fn must_be_stale(fixture: &dyn Fixture, changes: &WriteSet) {
     let before = everything(fixture).await;
     let written = store(fixture).write(changes).await;
@@ -51,9 +51,8 @@ async fn end_sessions(fixture: &dyn Fixture, caller: Caller) {
     fixture.stores().users.reset_password(&email, &password_hash("second")).await.unwrap().unwrap();
 }
 
-/// Committed rows, each as it is: shows that started or were cancelled and holds that ran out included; and nothing that
-/// was not named.
-pub async fn a_read_has_what_is_named_and_nothing_else(fixture: &dyn Fixture) {
+/// A read returns committed rows unchanged, including started or cancelled shows and expired holds, and no row that was not named.
+pub async fn read_returns_exactly_the_named_rows(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let callers = customers(fixture, 2).await;
     let row = world.row(0);
@@ -105,8 +104,8 @@ fn booking_of(made: &WriteSet, caller: &Caller) -> BookingId {
     made.bookings.iter().find(|booking| booking.user_id == caller.user_id).unwrap().id
 }
 
-/// A committer asks so whether the store answers.
-pub async fn a_read_that_names_nothing_tells_the_time(fixture: &dyn Fixture) {
+/// An empty read returns only the time; committers use it to check whether the store responds.
+pub async fn empty_read_returns_the_time(fixture: &dyn Fixture) {
     World::build(fixture).await;
     let mut last = now() - TimeDelta::seconds(60);
     for _ in 0..3 {
@@ -119,8 +118,8 @@ pub async fn a_read_that_names_nothing_tells_the_time(fixture: &dyn Fixture) {
     assert!((last - now()).num_seconds() < 60);
 }
 
-/// The next read, by whatever committer, sees it; a booking is as old as the read it was decided by.
-pub async fn a_written_batch_is_there_at_once(fixture: &dyn Fixture) {
+/// A written batch is visible to the next read of every committer. The time of a booking is the time of the read it was decided by.
+pub async fn written_batch_is_visible_at_once(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let callers = customers(fixture, 2).await;
     let row = world.row(0);
@@ -139,7 +138,7 @@ pub async fn a_written_batch_is_there_at_once(fixture: &dyn Fixture) {
     }
 }
 
-/// A show that is cancelled after it was read takes no booking.
+/// A show that is cancelled between read and write takes no booking.
 pub async fn a_show_cancelled_before_the_write_is_stale(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let ana = customer(fixture).await;
@@ -148,7 +147,7 @@ pub async fn a_show_cancelled_before_the_write_is_stale(fixture: &dyn Fixture) {
     must_be_stale(fixture, &made).await;
 }
 
-/// A password that is reset after the read ends the session for this write too.
+/// A password reset between read and write ends the session for this write too.
 pub async fn a_session_ended_before_the_write_is_stale(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let callers = customers(fixture, 2).await;
@@ -157,30 +156,30 @@ pub async fn a_session_ended_before_the_write_is_stale(fixture: &dyn Fixture) {
     let made = changes(fixture, &commands).await;
     end_sessions(fixture, callers[1]).await;
     must_be_stale(fixture, &made).await;
-    // And one alone.
+    // The same for a single ended session.
     let bearer = in_session(fixture, callers[0], 1).await;
     let made = changes(fixture, &[Command { bearer, ..commands[0].clone() }]).await;
     assert!(fixture.stores().sessions.end_one(callers[0].user_id, bearer.session_id.unwrap()).await.unwrap());
     must_be_stale(fixture, &made).await;
 }
 
-/// The key's first booking stays the only one.
-pub async fn a_key_that_is_there_already_is_stale(fixture: &dyn Fixture) {
+/// A second batch with the same key is stale.
+pub async fn write_of_an_existing_key_is_stale(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let ana = customer(fixture).await;
     let first = changes(fixture, &[book(ana, world.soon, &world.row(0)[..1], "k")]).await;
     let second = changes(fixture, &[book(ana, world.later, &[world.beta[0].id], "k")]).await;
     store(fixture).write(&first).await.unwrap();
     must_be_stale(fixture, &second).await;
-    // The very same write again: its outcome was not known, and it had been committed.
+    // Repeating the same write, as after an unknown outcome that was in fact committed.
     must_be_stale(fixture, &first).await;
-    // A key whose answer is forgotten is there all the same.
+    // A key without its answer still exists.
     fixture.execute("UPDATE idempotency_keys SET answer = NULL").await;
     must_be_stale(fixture, &second).await;
 }
 
-/// By a booking, a hold or the house, since the read.
-pub async fn a_seat_that_is_claimed_already_is_stale(fixture: &dyn Fixture) {
+/// A seat that a booking, a hold or the house claims between read and write makes the batch stale.
+pub async fn write_of_a_claimed_seat_is_stale(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let callers = customers(fixture, 2).await;
     let row = world.row(0);
@@ -198,7 +197,7 @@ pub async fn a_seat_that_is_claimed_already_is_stale(fixture: &dyn Fixture) {
     must_be_stale(fixture, &late).await;
 }
 
-/// Ids come from blocks that a failover may give out twice: a used one is reported as such, and nothing is written.
+/// A failover may reserve the same block of ids twice. A used id is reported as `UsedId`, and nothing is written.
 pub async fn used_generated_id_is_reported(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let callers = customers(fixture, 2).await;
@@ -217,7 +216,7 @@ pub async fn used_generated_id_is_reported(fixture: &dyn Fixture) {
     }
 }
 
-/// A hold that ran out must still be that hold, and still be over: extended, replaced or tidied away, the batch is stale.
+/// A batch that replaces an expired hold is stale if the hold has been extended, replaced or deleted since the read.
 pub async fn a_hold_that_changed_before_the_write_is_stale(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let callers = customers(fixture, 2).await;
@@ -245,7 +244,7 @@ pub async fn a_hold_that_changed_before_the_write_is_stale(fixture: &dyn Fixture
     store(fixture).write(&made).await.unwrap();
 }
 
-/// A batch is written whole or not at all.
+/// A batch is written completely or not at all.
 pub async fn one_stale_command_fails_its_whole_batch(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let callers = customers(fixture, 4).await;
@@ -259,14 +258,14 @@ pub async fn one_stale_command_fails_its_whole_batch(fixture: &dyn Fixture) {
     let made = changes(fixture, &commands).await;
     block(fixture, world.soon, row[3]).await;
     must_be_stale(fixture, &made).await;
-    // Decided again, the others are sold.
+    // Decided again, the remaining commands succeed.
     let decision = decided(fixture.stores(), &RULES, &UniqueRandom::new(), &commands).await;
     store(fixture).write(&decision.changes).await.unwrap();
     assert_eq!(tally(fixture).await.bookings, 3);
 }
 
-/// Two servers write one key for different seats at the same moment.
-pub async fn two_writes_of_one_key_at_once_are_one(fixture: &dyn Fixture) {
+/// Two servers concurrently write the same key for different seats.
+pub async fn of_two_concurrent_writes_of_one_key_one_succeeds(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let ana = customer(fixture).await;
     for round in 0..10 {
@@ -278,8 +277,8 @@ pub async fn two_writes_of_one_key_at_once_are_one(fixture: &dyn Fixture) {
     assert_eq!(tally(fixture).await.bookings, 10);
 }
 
-/// Two servers write overlapping seats for different callers at the same moment.
-pub async fn two_writes_of_one_seat_at_once_are_one(fixture: &dyn Fixture) {
+/// Two servers concurrently write overlapping seats for different callers.
+pub async fn of_two_concurrent_writes_of_one_seat_one_succeeds(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let callers = customers(fixture, 2).await;
     for round in 0..10 {
@@ -300,8 +299,8 @@ async fn one_is_written(fixture: &dyn Fixture, both: [&WriteSet; 2]) {
     assert_eq!((done, stale), (1, 1), "{written:?}");
 }
 
-/// However many ask at once, and also while bookings are made.
-pub async fn booking_ids_are_reserved_once(fixture: &dyn Fixture) {
+/// Concurrent reservations return disjoint blocks, also while bookings are created.
+pub async fn reserved_booking_ids_are_disjoint(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let ana = customer(fixture).await;
     let stores = fixture.stores().batches.iter().cycle().take(40);

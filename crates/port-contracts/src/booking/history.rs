@@ -1,4 +1,4 @@
-//! What callers see of their bookings.
+//! Cases of reading bookings and holds.
 
 use domain::StoreError;
 use domain::booking::{Action, Booking, BookingCursor, BookingFilter, BookingStatus, ShowBooking, When};
@@ -18,7 +18,7 @@ async fn ids(fixture: &dyn Fixture, caller: Caller, filter: BookingFilter) -> Ve
     history(fixture, caller, filter).await.iter().map(|booking| booking.id).collect()
 }
 
-/// Books each of the seats of a row of Alpha's Main hall for itself, or of Beta's.
+/// Books `count` seats, each by itself, in Alpha's Main hall, or in Beta's if `beta` is set.
 async fn bookings(fixture: &dyn Fixture, world: &World, caller: Caller, beta: bool, count: usize) -> Vec<BookingId> {
     let (show, seats) = if beta { (world.later, &world.beta) } else { (world.soon, &world.main) };
     sell(fixture.stores(), SIMPLE, async |sellers| {
@@ -31,7 +31,7 @@ async fn bookings(fixture: &dyn Fixture, world: &World, caller: Caller, beta: bo
     .await
 }
 
-/// By the time they were made, and of one time the later id first.
+/// Bookings are ordered by their time, newest first; of two with the same time, the larger id is first.
 pub async fn a_history_is_newest_first_and_paged(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let callers = customers(fixture, 2).await;
@@ -39,7 +39,7 @@ pub async fn a_history_is_newest_first_and_paged(fixture: &dyn Fixture) {
     let mut made = bookings(fixture, &world, callers[0], false, 5).await;
     bookings(fixture, &world, callers[1], true, 2).await;
     made.sort_unstable();
-    // The third is the newest, the second and the fourth are of one time, the fifth is the oldest.
+    // The third is the newest, the second and the fourth have the same time, the fifth is the oldest.
     let ages = [50_i64, 30, 10, 30, 90];
     let times: Vec<_> = ages.iter().map(|age| fixture.instant(-age)).collect();
     for (id, time) in made.iter().zip(&times) {
@@ -58,7 +58,7 @@ pub async fn a_history_is_newest_first_and_paged(fixture: &dyn Fixture) {
     }
 }
 
-/// Upcoming and past by the store's clock; both filters hold together.
+/// Upcoming and past are judged by the store's clock. Both filters must match.
 pub async fn a_history_is_filtered_by_time_and_status(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let ana = customer(fixture).await;
@@ -99,8 +99,8 @@ pub async fn a_history_is_filtered_by_time_and_status(fixture: &dyn Fixture) {
     }
 }
 
-/// Someone else's booking is as little there as one that never was.
-pub async fn a_booking_is_its_owners_alone(fixture: &dyn Fixture) {
+/// A booking of another user is not found, like an unknown one.
+pub async fn booking_is_visible_only_to_its_owner(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let callers = customers(fixture, 2).await;
     let made = bookings(fixture, &world, callers[0], false, 1).await;
@@ -114,8 +114,8 @@ pub async fn a_booking_is_its_owners_alone(fixture: &dyn Fixture) {
     assert_eq!(find(UserId(987_654), made[0]).await, None);
 }
 
-/// A booking whose seats are gone is left out, the others are listed; nothing is decided by it.
-pub async fn a_booking_with_a_bad_row_is_in_no_list(fixture: &dyn Fixture) {
+/// A booking without seats is left out of lists, reading it by id fails, and no command on it succeeds.
+pub async fn booking_with_an_invalid_row_is_not_listed(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let caller = customers(fixture, 1).await[0];
     let made = bookings(fixture, &world, caller, false, 3).await;
@@ -132,8 +132,8 @@ pub async fn a_booking_with_a_bad_row_is_in_no_list(fixture: &dyn Fixture) {
     assert!(outcome.is_err(), "{outcome:?}");
 }
 
-/// The same of holds.
-pub async fn a_hold_with_a_bad_row_is_in_no_list(fixture: &dyn Fixture) {
+/// A hold without seats is left out of lists, and reading it by id fails.
+pub async fn hold_with_an_invalid_row_is_not_listed(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let caller = customers(fixture, 1).await[0];
     let seats = world.row(0);

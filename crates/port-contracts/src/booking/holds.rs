@@ -1,4 +1,4 @@
-//! Holds, and what becomes of bookings after the sale, on the store's own clock.
+//! Cases of holds, and of cancelling and changing bookings, on the store's own clock.
 
 use chrono::TimeDelta;
 use domain::booking::{
@@ -23,7 +23,7 @@ async fn submit_by(fixture: &dyn Fixture, mode: Mode, command: Command) -> Outco
     sell(fixture.stores(), mode, async |sellers| sellers.submit(command).await).await
 }
 
-/// Returns a command to hold these seats, without a key.
+/// A command, without a key, to hold these seats.
 fn hold_these(caller: Caller, show_id: ShowId, seats: &[SeatId]) -> Command {
     command(caller, Action::Hold(HoldSeats { show_id, seats: WantedSeats::These(selection(seats)) }), "")
 }
@@ -36,7 +36,7 @@ fn best(quantity: usize) -> SeatWish {
     SeatWish { quantity, category: None, accessible: None }
 }
 
-/// Every claim, hold and booking is of one another.
+/// Checks that every claim belongs to a hold or booking, and that every live hold and booking has its claims.
 async fn check_owners(fixture: &dyn Fixture) {
     let orphans = "SELECT count(*) FROM seat_claims c WHERE
         c.status = 'held' AND NOT EXISTS (
@@ -59,8 +59,8 @@ async fn check_owners(fixture: &dyn Fixture) {
     assert_eq!(fixture.count(&unclaimed).await, 0, "owners without their claims");
 }
 
-/// Stored whole, read as it was answered, and its seats are the holder's.
-pub async fn a_hold_is_stored_whole(fixture: &dyn Fixture) {
+/// A hold is stored as it was answered, and its seats are unavailable to others.
+pub async fn hold_is_stored_completely(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     for (index, mode) in MODES.into_iter().enumerate() {
         let callers = customers(fixture, 2).await;
@@ -84,7 +84,7 @@ pub async fn a_hold_is_stored_whole(fixture: &dyn Fixture) {
     }
 }
 
-/// By its owner, once, with the same bytes for each retry; then it is gone.
+/// A hold is redeemed once, by its owner. A retry returns the same bytes, and afterwards the hold is deleted.
 pub async fn a_hold_is_redeemed_once(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     for (index, mode) in MODES.into_iter().enumerate() {
@@ -93,7 +93,7 @@ pub async fn a_hold_is_redeemed_once(fixture: &dyn Fixture) {
         let (id, ..) = held(&submit(fixture, hold_these(callers[0], world.soon, &row[..3])).await);
         let redeem = |caller, key: &str| command(caller, Action::Redeem(id.clone()), key);
         assert_eq!(refused(&submit(fixture, redeem(callers[1], "k")).await), Refusal::HoldNotFound);
-        // At once, by every queue, with four keys: one booking.
+        // Concurrent commands at every queue, with four keys, create one booking.
         let asked: Vec<_> = (0..12).map(|n| redeem(callers[0], &format!("k{}", n % 4))).collect();
         let outcomes = sell(fixture.stores(), mode, async |sellers| sellers.submit_all(asked).await).await;
         let made: Vec<_> = outcomes.iter().filter(|outcome| outcome.is_ok()).map(booked).collect();
@@ -111,8 +111,8 @@ pub async fn a_hold_is_redeemed_once(fixture: &dyn Fixture) {
     assert_eq!(fixture.count("SELECT count(*) FROM hold_seats").await, 0);
 }
 
-/// By the store's clock: redeeming it is told so, and its seats are anybody's.
-pub async fn a_hold_that_ran_out_is_told_so_until_it_is_swept(fixture: &dyn Fixture) {
+/// By the store's clock: an expired hold cannot be redeemed or extended, and its seats are free.
+pub async fn expired_hold_is_reported_as_expired_until_it_is_swept(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let callers = customers(fixture, 2).await;
     let row = world.row(0);
@@ -127,7 +127,7 @@ pub async fn a_hold_that_ran_out_is_told_so_until_it_is_swept(fixture: &dyn Fixt
     assert_eq!(fixture.stores().holds.hold(callers[0].user_id, &one).await.unwrap(), None);
     assert!(fixture.stores().holds.holds(callers[0].user_id).await.unwrap().is_empty());
     let taken_over = held(&submit(fixture, hold_these(callers[1], world.soon, &row[..1])).await).0;
-    // Swept are those that ran out long enough ago, and their claims, but for those that were taken over.
+    // A sweep deletes holds that expired long enough ago, with their claims. Claims that another hold has taken over stay.
     let sweep = async |kept: u64| {
         let kept = std::time::Duration::from_secs(kept);
         fixture.stores().retention.sweep(RetentionRule::Holds, kept, 100).await.unwrap()
@@ -143,7 +143,7 @@ pub async fn a_hold_that_ran_out_is_told_so_until_it_is_swept(fixture: &dyn Fixt
     check_owners(fixture).await;
 }
 
-/// Its claims with it; thirty minutes after it was made at most.
+/// Extending a hold extends its claims, to thirty minutes after its creation at most.
 pub async fn a_hold_is_extended_and_released(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     for (index, mode) in MODES.into_iter().enumerate() {
@@ -172,7 +172,7 @@ pub async fn a_hold_is_extended_and_released(fixture: &dyn Fixture) {
             let after = now() + TimeDelta::seconds(1);
             let longer = find().await.unwrap();
             assert_eq!(format!("{longer:?}").as_bytes(), &body[..]);
-            // From the extension on, wherever that was between the two, and never beyond thirty minutes in all.
+            // The hold lasts from the extension, which lies between `before` and `after`, and never longer than thirty minutes in total.
             let ends = |extended_at| (longer.created_at + Hold::LIFE_MAX).min(extended_at + RULES.hold_ttl);
             let expected = ends(before)..=ends(after);
             assert!(expected.contains(&longer.expires_at), "{mode:?}: {longer:?}, not in {expected:?}");
@@ -186,13 +186,13 @@ pub async fn a_hold_is_extended_and_released(fixture: &dyn Fixture) {
     }
 }
 
-/// Together, across servers, whatever is asked at the same moment.
+/// The limit is that of one show, also for concurrent holds at several servers.
 pub async fn a_caller_holds_no_more_than_a_booking_may_have(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     for (index, mode) in MODES.into_iter().enumerate() {
         let ana = customer(fixture).await;
         let row = world.row(index);
-        // Five times three seats, of which three times three fit.
+        // Five holds of three seats are requested, of which three fit.
         let asked = (0..5).map(|n| match n {
             0..3 => hold_these(ana, world.soon, &row[3 * n..3 * n + 3]),
             _ => hold_best(ana, world.soon, best(3)),
@@ -202,7 +202,7 @@ pub async fn a_caller_holds_no_more_than_a_booking_may_have(fixture: &dyn Fixtur
         let granted = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
         assert_eq!(granted, 3, "{mode:?}: {outcomes:?}");
         for outcome in outcomes.iter().filter(|outcome| outcome.is_err()) {
-            // The best may have been where another asked.
+            // The best seats may overlap with another of these holds.
             assert!(matches!(refused(outcome), Refusal::TooManyHeld { .. } | Refusal::SeatUnavailable { .. }));
         }
         let holds = fixture.stores().holds.holds(ana.user_id).await.unwrap();
@@ -213,14 +213,14 @@ pub async fn a_caller_holds_no_more_than_a_booking_may_have(fixture: &dyn Fixtur
     }
 }
 
-/// The best are those of all that is free, in the whole hall; who loses them to another gets the next best.
-pub async fn the_best_seats_are_held_once_each(fixture: &dyn Fixture) {
+/// The best seats are the best of all free seats of the hall. A caller that loses them gets the next best.
+pub async fn best_seats_are_each_held_once(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     for mode in MODES {
         let callers = customers(fixture, 20).await;
         let asked = callers.iter().map(|caller| hold_best(*caller, world.soon, best(3))).collect();
         let outcomes = sell(fixture.stores(), mode, async |sellers| sellers.submit_all(asked).await).await;
-        // Rows of two blocks of five: a block has room for three together once, the rest of each row is for pairs.
+        // Rows consist of two blocks of five: a block has room for three adjacent seats once, and the rest of each row for pairs.
         let mut seats = Vec::new();
         for (caller, outcome) in callers.iter().zip(&outcomes) {
             let id: HoldId = held(outcome).0;
@@ -246,15 +246,15 @@ pub async fn the_best_seats_are_held_once_each(fixture: &dyn Fixture) {
     assert_eq!(none, Refusal::SeatUnavailable { seat_ids: Vec::new(), hold_id: None });
 }
 
-/// Even where two servers are asked at the same moment for selections that leave a gap between them.
-pub async fn no_gap_is_left_where_the_house_forbids_it(fixture: &dyn Fixture) {
+/// Also if two servers are concurrently asked for selections that together leave a gap.
+pub async fn seat_gaps_are_refused_if_the_house_forbids_them(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let rules = Rules { seat_gaps: SeatGapRule::Forbid, ..RULES };
     for (index, mode) in MODES.into_iter().enumerate() {
         let mode = Mode { rules, ..mode };
         let callers = customers(fixture, 2).await;
         let row = world.row(index);
-        // A block of five: the first two and the last two leave the one in the middle.
+        // In a block of five, the first two and the last two leave the middle seat.
         let asked = vec![book(callers[0], world.soon, &row[..2], "k"), book(callers[1], world.soon, &row[3..5], "k")];
         let outcomes = sell(fixture.stores(), mode, async |sellers| sellers.submit_all(asked).await).await;
         let (done, lost): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_ok);
@@ -263,7 +263,7 @@ pub async fn no_gap_is_left_where_the_house_forbids_it(fixture: &dyn Fixture) {
     }
 }
 
-/// A booking that is cancelled twice at once is cancelled once; its seats are free, its accounting stays.
+/// Of concurrent cancellations of a booking one takes effect. The seats are freed, and the seats and prices of the booking stay recorded.
 pub async fn a_cancelled_booking_frees_its_seats(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     for (index, mode) in MODES.into_iter().enumerate() {
@@ -286,7 +286,7 @@ pub async fn a_cancelled_booking_frees_its_seats(fixture: &dyn Fixture) {
         booked(&submit_by(fixture, mode, book(callers[1], world.soon, &row[..2], "k")).await);
         check_owners(fixture).await;
     }
-    // Within two hours of its show it can't be any more, unless the show does not take place.
+    // A booking cannot be cancelled within two hours before its show, unless the show is cancelled.
     let ana = customer(fixture).await;
     let (booking_id, ..) = booked(&submit(fixture, book(ana, world.later, &[world.beta[0].id], "k")).await);
     let cancel = command(ana, Action::Cancel(ShowBooking { show_id: world.later, booking_id }), "");
@@ -297,8 +297,8 @@ pub async fn a_cancelled_booking_frees_its_seats(fixture: &dyn Fixture) {
     booked(&submit(fixture, cancel).await);
 }
 
-/// The old seats are free in the same moment as the new ones are taken, or nothing has changed.
-pub async fn a_booking_gets_other_seats_in_one_act(fixture: &dyn Fixture) {
+/// A change frees the old seats and takes the new ones atomically, or changes nothing.
+pub async fn booking_changes_its_seats_atomically(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     for (index, mode) in MODES.into_iter().enumerate() {
         let callers = customers(fixture, 2).await;
@@ -321,13 +321,13 @@ pub async fn a_booking_gets_other_seats_in_one_act(fixture: &dyn Fixture) {
         assert_eq!(seats_of(0).await, [row[5], row[1]]);
         booked(&submit_by(fixture, mode, change(1, &[row[0], row[3]])).await);
         check_owners(fixture).await;
-        // One booking to two places at once, by every queue: it is at one of them, whole.
+        // Concurrent changes of one booking to two places, at every queue, leave it completely at one of them.
         let asked = (0..4).map(|n| change(0, &if n % 2 == 0 { [row[6], row[7]] } else { [row[8], row[9]] })).collect();
         let outcomes = sell(fixture.stores(), mode, async |sellers| sellers.submit_all(asked).await).await;
         assert!(outcomes.iter().all(Result::is_ok), "{mode:?}: {outcomes:?}");
         let at = seats_of(0).await;
         assert!(at == row[6..8] || at == row[8..10], "{mode:?}: {at:?}");
-        // Changed and cancelled at once: one after the other.
+        // A concurrent change and cancellation take effect one after the other.
         let cancel = command(callers[0], Action::Cancel(bookings[0]), "");
         let asked = vec![change(0, &[row[4], row[5]]), cancel];
         let outcomes = sell(fixture.stores(), mode, async |sellers| sellers.submit_all(asked).await).await;
@@ -345,8 +345,8 @@ pub async fn a_booking_gets_other_seats_in_one_act(fixture: &dyn Fixture) {
     assert_eq!(refused(&submit(fixture, change).await), Refusal::BookingNotFound);
 }
 
-/// What a batch expects of holds, bookings and rows must still be so when it is written.
-pub async fn what_changed_before_the_write_is_stale(fixture: &dyn Fixture) {
+/// A batch is stale if the holds, bookings or rows of seats it expects have changed since the read.
+pub async fn rows_changed_before_the_write_are_stale(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let callers = customers(fixture, 2).await;
     let row = world.row(0);
@@ -363,13 +363,13 @@ pub async fn what_changed_before_the_write_is_stale(fixture: &dyn Fixture) {
             by(Action::Change(booking, selection(&row[4..6])), RULES),
             by(Action::Change(booking, selection(&row[5..7])), RULES),
         ),
-        // Claims of seats that stay are not touched: the booking's own seats tell.
+        // Claims of kept seats are not touched, so the change is detected by the seats of the booking.
         (
             by(Action::Change(booking, selection(&[row[5], row[8]])), RULES),
             by(Action::Change(booking, selection(&[row[7], row[6]])), RULES),
         ),
         (by(Action::Cancel(booking), RULES), by(Action::Change(booking, selection(&row[8..10])), RULES)),
-        // A caller's other hold, and a row's other seat.
+        // Another hold of the caller, and another seat of the row.
         (
             (hold_these(callers[0], world.soon, &world.row(1)[..2]), RULES),
             (hold_these(callers[0], world.soon, &world.row(2)[..2]), RULES),
@@ -389,8 +389,8 @@ pub async fn what_changed_before_the_write_is_stale(fixture: &dyn Fixture) {
     }
 }
 
-/// By the show's own times, on the store's clock.
-pub async fn sales_open_and_close_by_the_shows_own_times(fixture: &dyn Fixture) {
+/// Sales open and close at the show's own times, by the store's clock.
+pub async fn sales_open_and_close_at_the_times_of_the_show(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let ana = customer(fixture).await;
     let set = async |column: &str, seconds: i64| {
@@ -412,9 +412,9 @@ pub async fn sales_open_and_close_by_the_shows_own_times(fixture: &dyn Fixture) 
     assert_eq!(refused(&submit(fixture, hold_best(ana, world.soon, best(1))).await), Refusal::SalesClosed);
 }
 
-/// Two servers are asked for the same seats in opposite order, again and again: nobody waits in a circle, nobody is told to come
-/// back, and each seat is sold once.
-pub async fn opposite_selections_at_two_servers_are_all_settled(fixture: &dyn Fixture) {
+/// Two servers are repeatedly asked for the same seats in opposite order: no deadlock occurs, no command has to be retried by its caller,
+/// and each seat is sold once.
+pub async fn opposite_selections_at_two_servers_do_not_deadlock(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let callers = customers(fixture, 8).await;
     let mode = Mode { queues: 2, committers: 1, batch_max: 8, rules: RULES };

@@ -1,4 +1,4 @@
-//! Selling: through queues with committers, by hand on the port that committers write to, and the history of it.
+//! Cases of booking: through queues with committers, by direct calls of the write port, and by reading the history.
 
 mod account_limits;
 mod by_hand;

@@ -1,4 +1,4 @@
-//! Many callers at once, in every arrangement of committers.
+//! Many concurrent callers, in every arrangement of committers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,13 +14,13 @@ async fn submit_all(fixture: &dyn Fixture, mode: Mode, commands: Vec<domain::boo
     sell(fixture.stores(), mode, async |sellers| sellers.submit_all(commands).await).await
 }
 
-/// What is there if `bookings` of `seats` seats each are all that was sold.
+/// The rows of `bookings` bookings with `seats` seats each.
 fn sold(bookings: i64, seats: i64) -> Tally {
     Tally { bookings, booking_seats: bookings * seats, claims: bookings * seats, keys: bookings, outbox: bookings }
 }
 
-/// A batch of many is stored as well as many batches.
-pub async fn forty_bookings_at_once_are_all_stored(fixture: &dyn Fixture) {
+/// One large batch and many small ones store all bookings alike.
+pub async fn forty_concurrent_bookings_are_all_stored(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let callers = customers(fixture, 4).await;
     for (mode, show) in [(SIMPLE, world.soon), (MODES[5], world.later)] {
@@ -37,8 +37,8 @@ pub async fn forty_bookings_at_once_are_all_stored(fixture: &dyn Fixture) {
     assert_eq!(fixture.count("SELECT count(DISTINCT reference) FROM bookings").await, 80);
 }
 
-/// One of fifty has the seat; each of the others is told so.
-pub async fn many_callers_and_one_seat_make_one_winner(fixture: &dyn Fixture) {
+/// One of fifty callers gets the seat, and the others are refused with `SeatUnavailable`.
+pub async fn of_many_callers_of_one_seat_one_gets_it(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let callers = customers(fixture, 50).await;
     for (index, mode) in MODES.into_iter().enumerate() {
@@ -55,7 +55,7 @@ pub async fn many_callers_and_one_seat_make_one_winner(fixture: &dyn Fixture) {
     assert_eq!(tally(fixture).await, sold(6, 1));
 }
 
-/// In every order of the same seats, again and again: each command has all of its seats or none, and none fails otherwise.
+/// Overlapping selections in every order, repeatedly: each command gets all of its seats or none, and fails for no other reason.
 pub async fn overlapping_selections_are_all_or_nothing(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let callers = customers(fixture, 8).await;
@@ -111,8 +111,8 @@ fn check_all_or_nothing(outcomes: &[Outcome], wanted: &[&[SeatId]], mode: Mode) 
     }
 }
 
-/// Fifty times the same request with the same key.
-pub async fn fifty_of_the_same_make_one_booking(fixture: &dyn Fixture) {
+/// Fifty concurrent requests that are identical, key included, create one booking.
+pub async fn fifty_identical_requests_create_one_booking(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let callers = customers(fixture, 1).await;
     for (index, mode) in MODES.into_iter().enumerate() {
@@ -125,7 +125,7 @@ pub async fn fifty_of_the_same_make_one_booking(fixture: &dyn Fixture) {
     assert_eq!(tally(fixture).await, sold(6, 3));
 }
 
-/// A sequence that is no pattern and always the same.
+/// A pseudo-random sequence that is the same in every run.
 struct Dice(u64);
 
 impl Dice {
@@ -148,12 +148,12 @@ fn any_command(dice: &mut Dice, world: &World, callers: &[Caller], round: usize)
     if dice.roll(2) == 0 {
         wanted.reverse();
     }
-    // Few keys: some come again, with the same request or another.
+    // Few keys, so that some are repeated, with the same request or with another one.
     book(callers[dice.roll(callers.len())], show, &wanted, &format!("{round} {}", dice.roll(40)))
 }
 
-/// Whatever was answered: what is stored belongs together, and every booking that was answered is there.
-pub async fn a_storm_leaves_an_outbox_row_for_each_booking(fixture: &dyn Fixture) {
+/// After many random commands the tables are consistent, and every acknowledged booking is stored.
+pub async fn storm_creates_an_outbox_row_for_each_booking(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let callers = customers(fixture, 5).await;
     let mut dice = Dice(42);

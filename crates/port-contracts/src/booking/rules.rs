@@ -1,4 +1,4 @@
-//! What one caller after the other is answered, and what is stored of it.
+//! Cases of sequential commands: the answers, and the rows they store.
 
 use domain::booking::{AnswerEncoder as _, Fingerprint, Refusal, Scope, Subject, Success};
 use domain::identity::{Bearer, Email};
@@ -12,8 +12,8 @@ async fn submit(fixture: &dyn Fixture, command: domain::booking::Command) -> Out
     sell(fixture.stores(), SIMPLE, async |sellers| sellers.submit(command).await).await
 }
 
-/// Every row of a booking: its answer's bytes are those of the booking as it is read again, to the last field.
-pub async fn a_booking_is_stored_whole(fixture: &dyn Fixture) {
+/// A booking stores every row, and the bytes of its answer are those of the booking as read from the store, in every field.
+pub async fn booking_is_stored_completely(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     for (index, mode) in MODES.into_iter().enumerate() {
         let ana = customer(fixture).await;
@@ -61,8 +61,8 @@ pub async fn a_booking_is_stored_whole(fixture: &dyn Fixture) {
     }
 }
 
-/// The first answer again, to the byte, whatever has become of the booking since.
-pub async fn a_replay_answers_the_same_bytes(fixture: &dyn Fixture) {
+/// A replay returns the first answer, byte for byte, whatever has changed in the booking since.
+pub async fn replay_returns_the_same_bytes(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     for (index, mode) in MODES.into_iter().enumerate() {
         let ana = customer(fixture).await;
@@ -73,7 +73,7 @@ pub async fn a_replay_answers_the_same_bytes(fixture: &dyn Fixture) {
         fixture
             .execute(&format!("UPDATE bookings SET status = 'refunded', cancelled_at = booked_at WHERE id = {id}"))
             .await;
-        // By another server, which remembers nothing.
+        // A new server, whose memory is empty.
         for _ in 0..2 {
             let again =
                 sell(fixture.stores(), mode, async |sellers| booked(&sellers.submit(command.clone()).await)).await;
@@ -83,7 +83,7 @@ pub async fn a_replay_answers_the_same_bytes(fixture: &dyn Fixture) {
     }
 }
 
-/// The key stays its first request's, even where the other request could not be granted.
+/// A key stays bound to its first request, even if the other request would be refused anyway.
 pub async fn a_key_with_another_request_is_refused(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let ana = customer(fixture).await;
@@ -124,7 +124,7 @@ pub async fn a_key_belongs_to_its_user_and_scope(fixture: &dyn Fixture) {
     assert_eq!(tally(fixture).await.bookings, 6);
 }
 
-/// A refusal stores nothing, and the same key may book something else.
+/// A refusal stores nothing, so the same key may book something else.
 pub async fn a_refusal_leaves_its_key_free(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let callers = customers(fixture, 2).await;
@@ -137,7 +137,7 @@ pub async fn a_refusal_leaves_its_key_free(fixture: &dyn Fixture) {
     assert!(!booked(&submit(fixture, book(callers[1], world.soon, &[row[3], row[0]], "k")).await).2);
 }
 
-/// A show that was called off.
+/// A cancelled show is refused with `SalesClosed`.
 pub async fn a_cancelled_show_takes_no_booking(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let ana = customer(fixture).await;
@@ -146,7 +146,7 @@ pub async fn a_cancelled_show_takes_no_booking(fixture: &dyn Fixture) {
     assert_eq!(tally(fixture).await.bookings, 0);
 }
 
-/// By the store's clock.
+/// Whether a show has started is judged by the store's clock.
 pub async fn a_started_show_takes_no_booking(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let ana = customer(fixture).await;
@@ -161,14 +161,14 @@ pub async fn a_started_show_takes_no_booking(fixture: &dyn Fixture) {
     booked(&submit(fixture, book(ana, world.later, &[world.beta[0].id], "k")).await);
 }
 
-/// Seats of other halls, seats that never were, shows that never were.
+/// Seats of other halls, unknown seats and unknown shows are not found.
 pub async fn seats_of_another_hall_are_not_found(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let ana = customer(fixture).await;
     let (own, others, nobodys) = (world.main[0].id, world.beta[0].id, SeatId(987_654));
     let outcome = submit(fixture, book(ana, world.soon, &[nobodys, own, others], "k")).await;
     assert_eq!(refused(&outcome), Refusal::SeatNotFound { seat_ids: vec![nobodys, others] });
-    // Another show at the same time in the theatre's other hall.
+    // Another show at the same time, in the theatre's other hall.
     let outcome = submit(fixture, book(ana, world.beside, &[own], "k")).await;
     assert_eq!(refused(&outcome), Refusal::SeatNotFound { seat_ids: vec![own] });
     for show in [ShowId(987_654), ShowId(0), ShowId(-1), ShowId(i64::MAX)] {
@@ -177,7 +177,7 @@ pub async fn seats_of_another_hall_are_not_found(fixture: &dyn Fixture) {
     assert_eq!(tally(fixture).await.bookings, 0);
 }
 
-/// By anybody, together with free seats, in all modes.
+/// Any caller can take over the seats of an expired hold, together with free seats, in all modes.
 pub async fn an_expired_hold_is_taken_over(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     for (index, mode) in MODES.into_iter().enumerate() {
@@ -196,8 +196,8 @@ pub async fn an_expired_hold_is_taken_over(fixture: &dyn Fixture) {
     }
 }
 
-/// Whoever holds them, the caller included.
-pub async fn a_live_hold_and_the_house_keep_their_seats(fixture: &dyn Fixture) {
+/// Seats of a live hold cannot be booked, even by the holder, and neither can blocked seats.
+pub async fn held_and_blocked_seats_cannot_be_booked(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let callers = customers(fixture, 2).await;
     let row = world.row(0);
@@ -210,14 +210,14 @@ pub async fn a_live_hold_and_the_house_keep_their_seats(fixture: &dyn Fixture) {
     }
     assert_eq!(fixture.count("SELECT count(*) FROM seat_claims WHERE status IN ('held', 'blocked')").await, 2);
     assert_eq!(tally(fixture).await.bookings, 0);
-    // The same seat of another show is another seat.
+    // The same seat in another show is independent.
     let ana = customer(fixture).await;
     fixture.execute(&format!("DELETE FROM seat_claims WHERE show_id = {}", world.soon)).await;
     hold(fixture, world.started, row[0], ana, "elsewhere", 60).await;
     booked(&submit(fixture, book(ana, world.soon, &row[..1], "k")).await);
 }
 
-/// Nor does an account that is gone; not even a replay is answered.
+/// Neither an ended session nor a deleted account books anything or gets a replay.
 pub async fn an_ended_session_books_nothing(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let callers = customers(fixture, 2).await;
@@ -249,8 +249,8 @@ pub async fn an_ended_session_books_nothing(fixture: &dyn Fixture) {
     booked(&submit(fixture, book(callers[1], world.soon, &row[1..2], "k")).await);
 }
 
-/// One of several of an account's: the others go on. Somebody else's session is none.
-pub async fn a_session_that_was_ended_singly_books_nothing(fixture: &dyn Fixture) {
+/// A session that is ended individually books nothing, and the account's other sessions continue. Another user's session is invalid.
+pub async fn individually_ended_session_books_nothing(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let callers = customers(fixture, 2).await;
     let row = world.row(0);
@@ -261,7 +261,7 @@ pub async fn a_session_that_was_ended_singly_books_nothing(fixture: &dyn Fixture
     };
     booked(&by(first, 0, "k").await);
     assert!(fixture.stores().sessions.end_one(callers[0].user_id, first.session_id.unwrap()).await.unwrap());
-    // Not even a replay is answered.
+    // A replay is refused as well.
     for (seat, key) in [(0, "k"), (1, "l")] {
         assert_eq!(refused(&by(first, seat, key).await), Refusal::SessionEnded);
     }
@@ -272,8 +272,8 @@ pub async fn a_session_that_was_ended_singly_books_nothing(fixture: &dyn Fixture
     assert_eq!(tally(fixture).await.bookings, 2);
 }
 
-/// Once its bytes are cleared, the key still is its booking's.
-pub async fn an_answer_that_is_forgotten_still_never_books_twice(fixture: &dyn Fixture) {
+/// A key whose answer has been deleted still identifies its booking.
+pub async fn key_without_its_answer_books_nothing_again(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let ana = customer(fixture).await;
     let command = book(ana, world.soon, &world.row(0)[..ROW / 2], "k");

@@ -6,8 +6,8 @@ use crate::Fixture;
 use crate::tools::{SIMPLE, book, booked, command, held, selection, sell};
 use crate::world::{World, customers};
 
-/// The tables, each with its columns but for instants, which are compared with others of the row; users, bookings and holds are counted
-/// from 0 in the order in which they were made, and a seat is its row and number.
+/// The tables with the columns to compare. Instants are compared with other instants of the row. Users, bookings and holds are numbered
+/// from 0 in the order of their creation, and a seat is given by its row and number.
 const TABLES: [(&str, &str, &[&str]); 8] = [
     (
         "bookings",
@@ -97,7 +97,7 @@ const TABLES: [(&str, &str, &[&str]); 8] = [
     ),
 ];
 
-/// The rows of each table after the commands, as [`TABLES`] writes them.
+/// The rows of each table after the commands, in the format of [`TABLES`].
 const EXPECTED: [&[&str]; 8] = [
     &["0 confirmed EUR kept does not count 10", "1 cancelled EUR cancelled later counts 10"],
     &["0 0 A 6 standard 1250", "0 1 A 1 standard 1250", "1 0 A 3 standard 1250", "1 1 A 4 standard 1250"],
