@@ -17,40 +17,40 @@ on_both_stores!(
     a_name_is_changed_and_needs_no_password,
     an_empty_change_changes_nothing,
     another_address_needs_the_password,
-    an_address_that_is_taken_is_refused,
-    every_mistake_of_a_change_is_told_at_once,
+    change_to_a_taken_address_is_refused,
+    all_mistakes_of_a_change_are_reported_together,
     a_new_password_ends_every_other_session,
-    a_new_password_by_a_token_without_a_session_ends_all,
-    ten_new_passwords_at_once_are_one,
+    password_change_by_a_token_without_a_session_ends_all_sessions,
+    of_ten_concurrent_password_requests_one_succeeds,
     wrong_passwords_are_limited_like_failed_logins
         with ["RATE_LIMIT" = "on", "RATE_LIMIT_AUTH_FAILURES_PER_MINUTE" = "3"],
-    a_deleted_account_is_nobodys_and_keeps_its_bookings,
+    deleted_account_is_anonymous_and_keeps_its_bookings,
     deleting_needs_the_password,
-    two_deletions_at_once_are_one,
-    the_last_administrator_stays,
+    of_two_concurrent_deletions_one_succeeds,
+    deleting_the_last_administrator_is_refused,
     sessions_are_listed_newest_first,
     sessions_are_paged,
     ending_a_session_ends_its_tokens,
-    a_session_is_its_owners_alone,
+    session_is_visible_only_to_its_owner,
     ending_the_current_session_is_a_logout,
     a_logout_ends_the_access_token_too,
     a_second_use_ends_the_access_tokens_too,
-    an_export_has_all_of_ones_own_and_nothing_else,
-    a_long_export_is_whole,
+    export_contains_all_data_of_the_caller_and_nothing_else,
+    long_export_is_complete,
     keys_are_checked_and_change_nothing,
-    an_ended_session_marks_no_seats,
+    ended_session_does_not_mark_its_seats,
 );
 
 mod two_servers {
     on_postgres!(
         a_new_password_at_one_server_ends_sessions_at_the_other,
-        a_deleted_account_is_gone_at_the_other_server,
-        a_session_that_one_server_ends_is_over_at_the_other_within_a_second,
+        deleted_account_is_refused_at_the_other_server,
+        session_ended_at_one_server_ends_at_the_other_within_a_second,
     );
 
     use super::{
-        a_deleted_account_is_gone_at_the_other_server, a_new_password_at_one_server_ends_sessions_at_the_other,
-        a_session_that_one_server_ends_is_over_at_the_other_within_a_second,
+        a_new_password_at_one_server_ends_sessions_at_the_other, deleted_account_is_refused_at_the_other_server,
+        session_ended_at_one_server_ends_at_the_other_within_a_second,
     };
 }
 
@@ -152,7 +152,7 @@ async fn another_address_needs_the_password(app: &TestApp) {
     app.register("Eve", &user.email, PASSWORD).await.ok(201);
 }
 
-async fn an_address_that_is_taken_is_refused(app: &TestApp) {
+async fn change_to_a_taken_address_is_refused(app: &TestApp) {
     let (user, other) = (app.sign_up().await, app.sign_up().await);
     let body = json!({ "name": "Eve", "email": other.email.to_uppercase(), "password": NEW_PASSWORD, "current_password": PASSWORD });
     update(app, &user, &body).await.problem(409, "email_taken").snapshot("email_taken_by_another");
@@ -164,7 +164,7 @@ async fn an_address_that_is_taken_is_refused(app: &TestApp) {
     update(app, &user, &body).await.problem(403, "forbidden");
 }
 
-async fn every_mistake_of_a_change_is_told_at_once(app: &TestApp) {
+async fn all_mistakes_of_a_change_are_reported_together(app: &TestApp) {
     let user = app.sign_up().await;
     let body = json!({ "name": " ", "email": "nobody", "password": "short", "current_password": 7 });
     let told = update(app, &user, &body).await.mistakes();
@@ -219,7 +219,7 @@ fn token_without_a_session(user: &User) -> String {
     encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(JWT_SECRET.as_bytes())).unwrap()
 }
 
-async fn a_new_password_by_a_token_without_a_session_ends_all(app: &TestApp) {
+async fn password_change_by_a_token_without_a_session_ends_all_sessions(app: &TestApp) {
     let user = app.sign_up().await;
     let former = User { token: token_without_a_session(&user), ..user.clone() };
     app.me(&former.token).await.ok(200);
@@ -233,7 +233,7 @@ async fn a_new_password_by_a_token_without_a_session_ends_all(app: &TestApp) {
     app.login(&user.email, NEW_PASSWORD).await.ok(200);
 }
 
-async fn ten_new_passwords_at_once_are_one(app: &TestApp) {
+async fn of_ten_concurrent_password_requests_one_succeeds(app: &TestApp) {
     let user = app.sign_up().await;
     let change = async |number: usize| {
         let body = json!({ "password": format!("{NEW_PASSWORD} {number}"), "current_password": PASSWORD });
@@ -276,7 +276,7 @@ async fn wrong_passwords_are_limited_like_failed_logins(app: &TestApp) {
     app.me(&user.token).await.ok(200);
 }
 
-async fn a_deleted_account_is_nobodys_and_keeps_its_bookings(app: &TestApp) {
+async fn deleted_account_is_anonymous_and_keeps_its_bookings(app: &TestApp) {
     let user = app.sign_up().await;
     let elsewhere = app.login(&user.email, PASSWORD).await.user();
     let somebody = app.sign_up().await;
@@ -327,7 +327,7 @@ async fn deleting_needs_the_password(app: &TestApp) {
     goes_on(app, &user).await;
 }
 
-async fn two_deletions_at_once_are_one(app: &TestApp) {
+async fn of_two_concurrent_deletions_one_succeeds(app: &TestApp) {
     for _ in 0..5 {
         let user = app.sign_up().await;
         let answers = join_all((0..2).map(|_| delete(app, &user, PASSWORD))).await;
@@ -338,7 +338,7 @@ async fn two_deletions_at_once_are_one(app: &TestApp) {
     }
 }
 
-async fn the_last_administrator_stays(app: &TestApp) {
+async fn deleting_the_last_administrator_is_refused(app: &TestApp) {
     let (first, second) = (app.sign_up().await, app.sign_up().await);
     app.backend.execute(&format!("UPDATE users SET role = 'admin' WHERE id IN ({}, {})", first.id, second.id)).await;
     delete(app, &first, PASSWORD).await.ok(204);
@@ -409,7 +409,7 @@ async fn ending_a_session_ends_its_tokens(app: &TestApp) {
     goes_on(app, &user).await;
 }
 
-async fn a_session_is_its_owners_alone(app: &TestApp) {
+async fn session_is_visible_only_to_its_owner(app: &TestApp) {
     let (user, other) = (app.sign_up().await, app.sign_up().await);
     let id = current(app, &user).await;
     end_session(app, &other, id).await.problem(404, "not_found").snapshot("session_not_found");
@@ -448,7 +448,7 @@ async fn a_second_use_ends_the_access_tokens_too(app: &TestApp) {
     is_over(app, &next).await;
 }
 
-async fn an_export_has_all_of_ones_own_and_nothing_else(app: &TestApp) {
+async fn export_contains_all_data_of_the_caller_and_nothing_else(app: &TestApp) {
     let (user, other) = (app.sign_up().await, app.sign_up().await);
     app.login(&user.email, PASSWORD).await.ok(200);
     app.book(&user, "one", &seat(app, 0)).await.ok(201);
@@ -483,7 +483,7 @@ async fn an_export_has_all_of_ones_own_and_nothing_else(app: &TestApp) {
     assert!(head.bytes.is_empty());
 }
 
-async fn a_long_export_is_whole(app: &TestApp) {
+async fn long_export_is_complete(app: &TestApp) {
     let user = app.sign_up().await;
     // Bookings and holds both fill more than two pages.
     let book = async |at: usize| app.book(&user, &format!("key-{at}"), &seat_anywhere(app, at)).await.ok(201);
@@ -555,7 +555,7 @@ async fn keys_are_checked_and_change_nothing(app: &TestApp) {
     assert_eq!(app.rows("idempotency_keys").await, 0);
 }
 
-async fn an_ended_session_marks_no_seats(app: &TestApp) {
+async fn ended_session_does_not_mark_its_seats(app: &TestApp) {
     let user = app.sign_up().await;
     let phone = app.login(&user.email, PASSWORD).await.user();
     app.book(&user, "k", &seat(app, 0)).await.ok(201);
@@ -610,7 +610,7 @@ async fn a_new_password_at_one_server_ends_sessions_at_the_other(app: &TestApp) 
     other.stop().await.unwrap();
 }
 
-async fn a_deleted_account_is_gone_at_the_other_server(app: &TestApp) {
+async fn deleted_account_is_refused_at_the_other_server(app: &TestApp) {
     let other = app.another_server().await;
     let user = app.sign_up().await;
     at(app, &other, Method::GET, "/api/me", &user, None).await.ok(200);
@@ -624,7 +624,7 @@ async fn a_deleted_account_is_gone_at_the_other_server(app: &TestApp) {
     other.stop().await.unwrap();
 }
 
-async fn a_session_that_one_server_ends_is_over_at_the_other_within_a_second(app: &TestApp) {
+async fn session_ended_at_one_server_ends_at_the_other_within_a_second(app: &TestApp) {
     let other = app.another_server().await;
     let user = app.sign_up().await;
     let phone = app.login(&user.email, PASSWORD).await.user();

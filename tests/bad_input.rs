@@ -9,22 +9,22 @@ use crate::harness::{Answer, Call, PASSWORD, TestApp, User};
 use crate::openapi::operations;
 
 on_both_stores!(
-    what_is_no_json_is_malformed,
-    a_body_that_is_no_object_is_refused,
-    every_missing_field_is_told_at_once,
-    fields_of_the_wrong_type_are_told,
-    texts_that_do_not_fit_are_told,
-    texts_that_just_fit_are_taken,
-    ids_that_are_none_are_told,
-    lists_of_seats_that_are_none_are_told,
+    body_that_is_not_json_is_malformed,
+    body_that_is_not_an_object_is_refused,
+    all_missing_fields_are_reported_together,
+    fields_of_the_wrong_type_are_reported,
+    texts_outside_their_limits_are_reported,
+    texts_at_their_limits_are_accepted,
+    invalid_ids_are_reported,
+    invalid_seat_lists_are_reported,
     unknown_fields_are_ignored,
     other_media_types_are_refused,
-    a_body_of_five_megabytes_is_refused_readably,
-    a_body_that_is_announced_and_too_large_is_refused,
-    ids_in_paths_that_are_none_are_told,
-    parameters_that_are_none_are_told,
-    every_wrong_parameter_is_told_at_once,
-    cursors_that_are_none_are_told,
+    body_of_five_megabytes_is_refused_with_a_readable_response,
+    announced_body_that_is_too_large_is_refused,
+    invalid_ids_in_paths_are_reported,
+    invalid_parameters_are_reported,
+    all_invalid_parameters_are_reported_together,
+    invalid_cursors_are_reported,
     unknown_parameters_are_ignored,
 );
 
@@ -47,7 +47,7 @@ fn calls_with_a_body(app: &TestApp, user: &User) -> Vec<Call> {
     ]
 }
 
-async fn what_is_no_json_is_malformed(app: &TestApp) {
+async fn body_that_is_not_json_is_malformed(app: &TestApp) {
     let user = app.sign_up().await;
     let deep_list = format!("{{\"name\":{}{}}}", "[".repeat(5_000), "]".repeat(5_000));
     let deep_object = format!("{}1{}", "{\"a\":".repeat(5_000), "}".repeat(5_000));
@@ -84,7 +84,7 @@ async fn what_is_no_json_is_malformed(app: &TestApp) {
     answer.snapshot("malformed_json");
 }
 
-async fn a_body_that_is_no_object_is_refused(app: &TestApp) {
+async fn body_that_is_not_an_object_is_refused(app: &TestApp) {
     let user = app.sign_up().await;
     without_a_trace(app, async || {
         for body in [json!([]), json!(null), json!("text"), json!(1), json!(true), json!([{ "name": "Ana" }])] {
@@ -100,7 +100,7 @@ async fn register(app: &TestApp, body: &Value) -> Answer {
     app.post("/api/auth/register").json(body).send().await
 }
 
-async fn every_missing_field_is_told_at_once(app: &TestApp) {
+async fn all_missing_fields_are_reported_together(app: &TestApp) {
     let user = app.sign_up().await;
     without_a_trace(app, async || {
         for nothing in [json!({}), json!({ "name": null, "email": null, "password": null })] {
@@ -123,7 +123,7 @@ async fn every_missing_field_is_told_at_once(app: &TestApp) {
     .await;
 }
 
-async fn fields_of_the_wrong_type_are_told(app: &TestApp) {
+async fn fields_of_the_wrong_type_are_reported(app: &TestApp) {
     let user = app.sign_up().await;
     without_a_trace(app, async || {
         for wrong in [json!(1), json!(true), json!(["Ana"]), json!({ "a": 1 }), json!(1.5)] {
@@ -149,7 +149,7 @@ fn sign_up_body(field: &str, value: &str) -> Value {
     body
 }
 
-async fn texts_that_do_not_fit_are_told(app: &TestApp) {
+async fn texts_outside_their_limits_are_reported(app: &TestApp) {
     let long = "x".repeat(10_000);
     let too_long_name = "ß".repeat(101);
     let too_long_email = format!("{}@example.org", "x".repeat(243));
@@ -200,7 +200,7 @@ async fn texts_that_do_not_fit_are_told(app: &TestApp) {
     .await;
 }
 
-async fn texts_that_just_fit_are_taken(app: &TestApp) {
+async fn texts_at_their_limits_are_accepted(app: &TestApp) {
     let longest_email = format!("{}@example.org", "x".repeat(242));
     let longest_name = "ß".repeat(100);
     for (field, value) in [("name", longest_name.as_str()), ("email", &longest_email), ("password", "12345678")] {
@@ -243,7 +243,7 @@ const NO_IDS: [(&str, &str); 17] = [
     ("\"\\u0000\"", "wrong_type"),
 ];
 
-async fn ids_that_are_none_are_told(app: &TestApp) {
+async fn invalid_ids_are_reported(app: &TestApp) {
     let user = app.sign_up().await;
     let (show, seat) = (app.world.soon.0, app.world.main[0].id.0);
     let book = async |text: String| {
@@ -267,7 +267,7 @@ async fn ids_that_are_none_are_told(app: &TestApp) {
     .await;
 }
 
-async fn lists_of_seats_that_are_none_are_told(app: &TestApp) {
+async fn invalid_seat_lists_are_reported(app: &TestApp) {
     let user = app.sign_up().await;
     let (show, seat) = (app.world.soon.0, app.world.main[0].id.0);
     let book = async |seats: Value| app.book(&user, "k", &json!({ "show_id": show, "seat_ids": seats })).await;
@@ -336,7 +336,7 @@ async fn other_media_types_are_refused(app: &TestApp) {
     }
 }
 
-async fn a_body_of_five_megabytes_is_refused_readably(app: &TestApp) {
+async fn body_of_five_megabytes_is_refused_with_a_readable_response(app: &TestApp) {
     app.connect_directly("nginx refuses bodies of more than 1 MB");
     let user = app.sign_up().await;
     let large = |byte: u8| {
@@ -369,7 +369,7 @@ async fn a_body_of_five_megabytes_is_refused_readably(app: &TestApp) {
     app.me(&user.token).await.ok(200);
 }
 
-async fn a_body_that_is_announced_and_too_large_is_refused(app: &TestApp) {
+async fn announced_body_that_is_too_large_is_refused(app: &TestApp) {
     let mut body = sign_up_body("name", "Ana").to_string().into_bytes();
     body.resize(64 * 1024, b' ');
     app.post("/api/auth/register").body("application/json", body.clone()).send().await.ok(201);
@@ -380,7 +380,7 @@ async fn a_body_that_is_announced_and_too_large_is_refused(app: &TestApp) {
     .await;
 }
 
-async fn ids_in_paths_that_are_none_are_told(app: &TestApp) {
+async fn invalid_ids_in_paths_are_reported(app: &TestApp) {
     app.connect_directly("nginx refuses `%00`");
     let user = app.sign_up().await;
     without_a_trace(app, async || {
@@ -426,7 +426,7 @@ async fn told(app: &TestApp, user: &User, path: &str) -> Vec<String> {
     app.get(path).by(user).send().await.mistakes()
 }
 
-async fn parameters_that_are_none_are_told(app: &TestApp) {
+async fn invalid_parameters_are_reported(app: &TestApp) {
     app.connect_directly("nginx refuses request lines of more than 8 kB");
     let user = app.sign_up().await;
     let shows = format!("/api/movies/{}/shows", app.get("/api/movies").send().await.column("id")[0]);
@@ -489,7 +489,7 @@ async fn parameters_that_are_none_are_told(app: &TestApp) {
     }
 }
 
-async fn every_wrong_parameter_is_told_at_once(app: &TestApp) {
+async fn all_invalid_parameters_are_reported_together(app: &TestApp) {
     let path = "/api/shows?movie_id=x&theatre_id=0&date=2026-02-30&from=a&to=b&include_past=c&limit=0&cursor=d";
     let answer = app.get(path).send().await.snapshot("query_with_mistakes");
     let mut told = answer.mistakes();
@@ -500,7 +500,7 @@ async fn every_wrong_parameter_is_told_at_once(app: &TestApp) {
     assert_eq!(told, expected);
 }
 
-async fn cursors_that_are_none_are_told(app: &TestApp) {
+async fn invalid_cursors_are_reported(app: &TestApp) {
     app.connect_directly("nginx refuses request lines of more than 8 kB");
     let user = app.sign_up().await;
     let packed = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());

@@ -9,20 +9,20 @@ use crate::harness::{NOBODY, TestApp, User};
 on_both_stores!(
     one_seat_is_booked,
     several_seats_are_booked_in_the_order_asked_for,
-    a_booking_is_read_as_it_was_made,
-    a_booking_is_its_owners_alone,
+    booking_is_read_as_it_was_created,
+    booking_of_another_user_is_not_found,
     the_history_is_newest_first_and_paged,
     the_history_is_filtered,
-    a_taken_seat_is_refused_by_name,
+    refusal_names_the_taken_seats,
     all_seats_are_booked_or_none,
     a_show_that_has_started_is_not_sold,
     a_cancelled_show_is_not_sold,
-    what_is_not_there_is_not_sold,
+    unknown_shows_and_seats_are_not_sold,
     seats_of_another_hall_are_not_sold,
     as_many_seats_as_allowed with ["MAX_SEATS_PER_BOOKING" = "3"],
-    ten_seats_are_allowed_where_nobody_says_otherwise,
-    mistakes_are_found_in_the_order_of_the_contract,
-    a_hold_that_is_not_there_is_not_found,
+    ten_seats_are_allowed_by_default,
+    mistakes_are_reported_in_the_order_of_the_contract,
+    unknown_hold_is_not_found,
     money_has_the_digits_of_its_currency,
 );
 
@@ -71,7 +71,7 @@ async fn several_seats_are_booked_in_the_order_asked_for(app: &TestApp) {
     assert_eq!(app.seats_available(app.world.soon.0).await, 57);
 }
 
-async fn a_booking_is_read_as_it_was_made(app: &TestApp) {
+async fn booking_is_read_as_it_was_created(app: &TestApp) {
     let user = app.sign_up().await;
     let body = json!({ "show_id": app.world.soon.0, "seat_ids": seats(app, [2, 1]) });
     let made = app.book(&user, "k", &body).await.booking();
@@ -82,7 +82,7 @@ async fn a_booking_is_read_as_it_was_made(app: &TestApp) {
     assert_eq!(history.list(), [made]);
 }
 
-async fn a_booking_is_its_owners_alone(app: &TestApp) {
+async fn booking_of_another_user_is_not_found(app: &TestApp) {
     let (owner, other) = (app.sign_up().await, app.sign_up().await);
     let booking =
         app.book(&owner, "k", &json!({ "show_id": app.world.soon.0, "seat_id": seat(app, 0) })).await.booking();
@@ -155,7 +155,7 @@ async fn the_history_is_filtered(app: &TestApp) {
     one.snapshot("booking_cancelled");
 }
 
-async fn a_taken_seat_is_refused_by_name(app: &TestApp) {
+async fn refusal_names_the_taken_seats(app: &TestApp) {
     let (first, second) = (app.sign_up().await, app.sign_up().await);
     let body = json!({ "show_id": app.world.soon.0, "seat_id": seat(app, 0) });
     app.book(&first, "k", &body).await.ok(201);
@@ -205,7 +205,7 @@ async fn a_cancelled_show_is_not_sold(app: &TestApp) {
     refused_without_a_trace(app, body, 409, "sales_closed").await;
 }
 
-async fn what_is_not_there_is_not_sold(app: &TestApp) {
+async fn unknown_shows_and_seats_are_not_sold(app: &TestApp) {
     let body = json!({ "show_id": NOBODY, "seat_id": seat(app, 0) });
     refused_without_a_trace(app, body, 404, "show_not_found").await;
     let body = json!({ "show_id": app.world.soon.0, "seat_id": NOBODY });
@@ -234,7 +234,7 @@ async fn as_many_seats_as_allowed(app: &TestApp) {
     app.book(&user, "k", &json!({ "show_id": show, "seat_ids": seats(app, [0, 1, 2]) })).await.ok(201);
 }
 
-async fn ten_seats_are_allowed_where_nobody_says_otherwise(app: &TestApp) {
+async fn ten_seats_are_allowed_by_default(app: &TestApp) {
     let user = app.sign_up().await;
     let show = app.world.soon.0;
     let eleven: [usize; 11] = std::array::from_fn(|at| at);
@@ -245,7 +245,7 @@ async fn ten_seats_are_allowed_where_nobody_says_otherwise(app: &TestApp) {
 }
 
 /// Each request has its own mistake and those of all later requests.
-async fn mistakes_are_found_in_the_order_of_the_contract(app: &TestApp) {
+async fn mistakes_are_reported_in_the_order_of_the_contract(app: &TestApp) {
     let user = app.sign_up().await;
     let (started, foreign) = (app.world.started.0, app.world.small[0].id.0);
     cancel_show(&app.backend, app.world.soon).await;
@@ -284,7 +284,7 @@ async fn mistakes_are_found_in_the_order_of_the_contract(app: &TestApp) {
     app.book(&user, "k", &json!({ "show_id": NOBODY, "seat_id": 1 })).await.problem(422, "idempotency_key_reused");
 }
 
-async fn a_hold_that_is_not_there_is_not_found(app: &TestApp) {
+async fn unknown_hold_is_not_found(app: &TestApp) {
     let user = app.sign_up().await;
     app.book(&user, "k", &json!({ "hold_id": "nobody's" }))
         .await

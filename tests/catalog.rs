@@ -13,19 +13,19 @@ on_both_stores!(
     movies_are_a_bare_array_by_title,
     movies_are_searched_in_any_script,
     movies_are_filtered_by_genre_language_and_theatre,
-    one_movie_or_none,
-    shows_of_a_movie_are_the_upcoming_ones,
+    movie_is_read_by_id,
+    shows_of_a_movie_are_its_upcoming_shows,
     a_movie_without_shows_is_an_empty_list,
     shows_are_listed_by_start,
     shows_are_filtered,
     a_date_is_a_day_by_the_clock_of_the_theatre,
-    one_show_or_none,
-    a_cancelled_show_is_found_and_in_no_list,
+    show_is_read_by_id,
+    cancelled_show_is_found_but_not_listed,
     theatres_have_their_halls,
-    one_theatre_or_none,
+    theatre_is_read_by_id,
     lists_come_in_pages,
-    a_cursor_is_of_its_own_list,
-    a_filter_that_fits_nothing_is_an_empty_list,
+    cursor_is_valid_only_for_its_list,
+    filter_without_matches_returns_an_empty_list,
 );
 
 async fn movies_are_a_bare_array_by_title(app: &TestApp) {
@@ -85,7 +85,7 @@ async fn movie_id(app: &TestApp, title: &str) -> i64 {
     movies.iter().find(|movie| movie["title"] == title).unwrap()["id"].as_i64().unwrap()
 }
 
-async fn one_movie_or_none(app: &TestApp) {
+async fn movie_is_read_by_id(app: &TestApp) {
     let id = movie_id(app, AMELIE).await;
     let one = app.get(&format!("/api/movies/{id}")).send().await.ok(200).snapshot("movie");
     assert_eq!(one.json(), app.get("/api/movies").send().await.list()[0]);
@@ -93,7 +93,7 @@ async fn one_movie_or_none(app: &TestApp) {
     none.problem(404, "movie_not_found").snapshot("movie_not_found");
 }
 
-async fn shows_of_a_movie_are_the_upcoming_ones(app: &TestApp) {
+async fn shows_of_a_movie_are_its_upcoming_shows(app: &TestApp) {
     let id = movie_id(app, STALKER).await;
     let answer = app.get(&format!("/api/movies/{id}/shows")).send().await.ok(200).snapshot("movie_shows");
     assert_eq!(answer.column("id"), [app.world.soon.0, app.world.later.0]);
@@ -199,7 +199,7 @@ async fn a_date_is_a_day_by_the_clock_of_the_theatre(app: &TestApp) {
     }
 }
 
-async fn one_show_or_none(app: &TestApp) {
+async fn show_is_read_by_id(app: &TestApp) {
     let id = app.world.later.0;
     let one = app.get(&format!("/api/shows/{id}")).send().await.ok(200).snapshot("show").json();
     assert_eq!((one["price_from"].as_str(), one["currency"].as_str()), (Some("1900"), Some("JPY")));
@@ -209,7 +209,7 @@ async fn one_show_or_none(app: &TestApp) {
     none.problem(404, "show_not_found").snapshot("show_not_found");
 }
 
-async fn a_cancelled_show_is_found_and_in_no_list(app: &TestApp) {
+async fn cancelled_show_is_found_but_not_listed(app: &TestApp) {
     let show = app.world.tomorrow;
     cancel_show(&app.backend, show).await;
     let one = app.get(&format!("/api/shows/{show}")).send().await.ok(200).json();
@@ -225,7 +225,7 @@ async fn theatres_have_their_halls(app: &TestApp) {
     assert_eq!(answer.column("name"), [ALPHA, BETA]);
 }
 
-async fn one_theatre_or_none(app: &TestApp) {
+async fn theatre_is_read_by_id(app: &TestApp) {
     let id = theatre_ids(app).await.beta;
     app.get(&format!("/api/theatres/{id}")).send().await.ok(200).snapshot("theatre");
     let none = app.get(&format!("/api/theatres/{NOBODY}")).send().await;
@@ -264,7 +264,7 @@ async fn lists_come_in_pages(app: &TestApp) {
     assert_eq!(app.get("/api/movies?limit=2").send().await.ok(200).next_page(), None);
 }
 
-async fn a_cursor_is_of_its_own_list(app: &TestApp) {
+async fn cursor_is_valid_only_for_its_list(app: &TestApp) {
     let next = app.get("/api/movies?limit=1").send().await.ok(200).next_page().unwrap();
     let cursor = next.split_once("cursor=").unwrap().1;
     for list in ["/api/shows", "/api/theatres"] {
@@ -273,7 +273,7 @@ async fn a_cursor_is_of_its_own_list(app: &TestApp) {
     }
 }
 
-async fn a_filter_that_fits_nothing_is_an_empty_list(app: &TestApp) {
+async fn filter_without_matches_returns_an_empty_list(app: &TestApp) {
     for path in [
         "/api/movies?search=nothing+like+this",
         "/api/movies?date=1999-01-01",

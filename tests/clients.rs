@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Answer, Call, ORIGIN, PASSWORD, TestApp};
 
-on_both_stores!(a_page_of_the_former_api_goes_on_working, a_page_shows_what_went_wrong);
+on_both_stores!(page_of_the_former_api_still_works, page_shows_the_error_message);
 
 /// Adds the headers that axios sends from a page.
 fn from_the_page(call: Call) -> Call {
@@ -42,7 +42,7 @@ async fn post(app: &TestApp, path: &str, body: &Value) -> Answer {
     send(app.post(path).json(body)).await
 }
 
-async fn a_page_of_the_former_api_goes_on_working(app: &TestApp) {
+async fn page_of_the_former_api_still_works(app: &TestApp) {
     let new = json!({ "name": "Ana", "email": "ana@example.org", "password": PASSWORD });
     post(app, "/api/auth/register", &new).await.ok(201);
     let login =
@@ -82,7 +82,7 @@ async fn a_page_of_the_former_api_goes_on_working(app: &TestApp) {
 }
 
 /// The former clients show `message` of every error.
-async fn a_page_shows_what_went_wrong(app: &TestApp) {
+async fn page_shows_the_error_message(app: &TestApp) {
     let user = app.sign_up().await;
     let (show, seat) = (app.world.soon.0, app.world.main[0].id.0);
     let body = json!({ "show_id": show, "seat_id": seat });

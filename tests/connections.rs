@@ -10,16 +10,16 @@ use tokio::net::TcpStream;
 use crate::harness::TestApp;
 
 on_both_stores!(
-    a_pipelined_head_changes_no_other_response,
+    pipelined_head_changes_no_other_response,
     a_pipelined_head_keeps_the_body_of_a_booking,
     pipelined_requests_are_answered_in_order,
     requests_may_arrive_in_any_pieces,
     malformed_requests_are_refused_with_a_problem,
     malformed_chunks_end_the_connection,
-    a_request_to_continue_is_answered,
+    expect_100_continue_is_answered,
     upgrade_requests_are_answered_and_the_connection_closed,
-    a_refusal_is_read_by_a_client_that_still_sends,
-    an_answer_is_read_by_a_client_that_sends_more,
+    client_that_is_still_sending_reads_the_refusal,
+    client_that_sends_extra_bytes_reads_the_response,
     late_requests_are_refused_with_a_problem,
     idle_connections_end_after_keep_alive with ["KEEP_ALIVE" = "1s"],
 );
@@ -116,7 +116,7 @@ fn with_body(path: &str, headers: &str, body: &str) -> String {
     )
 }
 
-async fn a_pipelined_head_changes_no_other_response(app: &TestApp) {
+async fn pipelined_head_changes_no_other_response(app: &TestApp) {
     let mut client = Client::connect(app).await;
     for _ in 0..8 {
         let (get, head, last) = (request("GET", "/readyz"), request("HEAD", "/healthz"), request("GET", "/healthz"));
@@ -230,7 +230,7 @@ async fn malformed_chunks_end_the_connection(app: &TestApp) {
     }
 }
 
-async fn a_request_to_continue_is_answered(app: &TestApp) {
+async fn expect_100_continue_is_answered(app: &TestApp) {
     let mut client = Client::connect(app).await;
     let whole = with_body("/api/auth/refresh", "Expect: 100-continue\r\n", "{\"refresh_token\":\"x\"}");
     let (head, body) = whole.split_once("\r\n\r\n").unwrap();
@@ -263,7 +263,7 @@ async fn upgrade_requests_are_answered_and_the_connection_closed(app: &TestApp) 
     assert_eq!(client.response(false).await.status, 200);
 }
 
-async fn a_refusal_is_read_by_a_client_that_still_sends(app: &TestApp) {
+async fn client_that_is_still_sending_reads_the_refusal(app: &TestApp) {
     let mut client = Client::connect(app).await;
     client.send(format!("GET / HTTP/1.1\r\nHost: x\r\nX: {}", "x".repeat(200_000))).await;
     tokio::time::sleep(Duration::from_millis(200)).await;
@@ -272,7 +272,7 @@ async fn a_refusal_is_read_by_a_client_that_still_sends(app: &TestApp) {
     client.is_closed().await;
 }
 
-async fn an_answer_is_read_by_a_client_that_sends_more(app: &TestApp) {
+async fn client_that_sends_extra_bytes_reads_the_response(app: &TestApp) {
     let mut client = Client::connect(app).await;
     let last = "GET /api/movies HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
     client.send(last.to_owned() + &request("GET", "/healthz").repeat(2_000)).await;

@@ -41,7 +41,7 @@ fn cell(text: &str) -> String {
 }
 
 #[test]
-fn errors_page_is_what_the_code_says() {
+fn errors_page_matches_the_code() {
     let rows = Code::ALL.iter().map(|code| {
         format!(
             "| {} | `{}` | {} | {} |\n",
@@ -61,7 +61,7 @@ fn errors_page_is_what_the_code_says() {
 }
 
 #[test]
-fn settings_page_is_what_the_code_says() {
+fn settings_page_matches_the_code() {
     let introduction = "Settings come from the environment, then from `.env` in the current directory or one above it, then from the TOML \
         file of `--config`: the first source that has a setting wins. In the file, names are lower-case (`port = 8080`), and unknown \
         names are errors. An empty value counts as absent. All errors are reported at once, one a line, and the program exits with 2. \
@@ -82,7 +82,7 @@ fn settings_page_is_what_the_code_says() {
 }
 
 #[test]
-fn command_line_page_is_what_the_code_says() {
+fn command_line_page_matches_the_code() {
     let help = commands::reference().into_iter();
     let body: String = help.map(|(command, help)| format!("## {command}\n\n```text\n{help}\n```\n\n")).collect();
     let introduction = "The exit code is 0 after success, 2 after an error in the settings or arguments, and 1 after any other failure, which is \
@@ -92,7 +92,7 @@ fn command_line_page_is_what_the_code_says() {
 }
 
 #[test]
-fn metrics_page_is_what_the_code_says() {
+fn metrics_page_matches_the_code() {
     let text = Metrics::reference().unwrap();
     let described = |mark: &str| -> BTreeMap<String, String> {
         let lines = text.lines().filter_map(|line| line.strip_prefix(mark)?.split_once(' '));
@@ -161,7 +161,7 @@ fn links(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_relative_link_leads_to_a_file_and_a_heading() {
+fn every_relative_link_has_a_target() {
     let mut checked = 0;
     for page in pages() {
         let text = fs::read_to_string(&page).unwrap();

@@ -11,24 +11,24 @@ use crate::harness::{Answer, Call, NOBODY, TestApp, User};
 on_both_stores!(
     a_hold_keeps_seats_until_it_is_booked,
     the_best_seats_are_held_together,
-    holds_are_listed_and_their_owners_alone,
+    holds_are_visible_only_to_their_owner,
     a_hold_is_extended_to_thirty_minutes_at_most,
-    a_released_hold_is_gone_and_its_seats_are_free,
-    a_hold_that_ran_out_is_told_so with ["HOLD_TTL" = "1s"],
+    released_hold_is_deleted_and_its_seats_are_free,
+    expired_hold_is_reported_as_expired with ["HOLD_TTL" = "1s"],
     a_caller_holds_no_more_than_a_booking_may_have with ["MAX_SEATS_PER_BOOKING" = "3"],
-    mistakes_in_a_hold_are_told,
+    mistakes_in_a_hold_are_reported,
     keys_are_remembered_by_every_call,
     lost_seats_are_named_with_alternatives,
-    a_single_seat_is_never_left_where_it_is_forbidden with ["SEAT_GAP_RULE" = "forbid"],
-    sales_open_and_close_when_the_show_says_so,
+    single_seat_gap_is_refused_if_forbidden with ["SEAT_GAP_RULE" = "forbid"],
+    show_sales_open_and_close_on_time,
     a_booking_is_cancelled_once_and_stays_in_the_history,
     a_booking_is_cancelled_until_its_cutoff with ["CANCELLATION_CUTOFF" = "4h"],
-    a_booking_gets_other_seats,
+    booking_changes_its_seats,
     an_account_holds_a_limited_number_of_seats_over_all_shows,
-    the_limit_of_held_seats_tells_when_to_come_again with ["MAX_SEATS_PER_BOOKING" = "4", "MAX_HELD_SEATS" = "7"],
+    limit_of_held_seats_reports_when_to_retry with ["MAX_SEATS_PER_BOOKING" = "4", "MAX_HELD_SEATS" = "7"],
     holding_and_releasing_never_keeps_a_seat_beyond_thirty_minutes with ["HOLD_TTL" = "30min"],
     a_seat_whose_hold_time_is_used_up_is_refused_for_ten_minutes,
-    booking_and_cancelling_ends_at_the_limit_of_a_day with ["CANCELLATIONS_PER_DAY" = "3"],
+    cancellations_are_limited_for_each_day with ["CANCELLATIONS_PER_DAY" = "3"],
 );
 
 mod two_servers {
@@ -123,7 +123,7 @@ async fn the_best_seats_are_held_together(app: &TestApp) {
     assert_eq!(none.snapshot("no_seats_left").json()["seat_ids"], json!([]));
 }
 
-async fn holds_are_listed_and_their_owners_alone(app: &TestApp) {
+async fn holds_are_visible_only_to_their_owner(app: &TestApp) {
     let (ana, bo) = (app.sign_up().await, app.sign_up().await);
     let (first, second) = (held(app, &ana, &[0, 1]).await, held(app, &ana, &[5]).await);
     let list = app.get("/api/holds").by(&ana).send().await.ok(200);
@@ -165,7 +165,7 @@ async fn a_hold_is_extended_to_thirty_minutes_at_most(app: &TestApp) {
     assert!((30..=60).contains(&left), "{left} seconds of thirty minutes are left");
 }
 
-async fn a_released_hold_is_gone_and_its_seats_are_free(app: &TestApp) {
+async fn released_hold_is_deleted_and_its_seats_are_free(app: &TestApp) {
     let (ana, bo) = (app.sign_up().await, app.sign_up().await);
     let hold = held(app, &ana, &[0, 1]).await;
     let answer = app.call(Method::DELETE, &path(&hold)).by(&ana).send().await.ok(204);
@@ -178,7 +178,7 @@ async fn a_released_hold_is_gone_and_its_seats_are_free(app: &TestApp) {
     booked(app, &bo, &[0, 1]).await;
 }
 
-async fn a_hold_that_ran_out_is_told_so(app: &TestApp) {
+async fn expired_hold_is_reported_as_expired(app: &TestApp) {
     let (ana, bo) = (app.sign_up().await, app.sign_up().await);
     let hold = held(app, &ana, &[0, 1]).await;
     // The hold expires by the store's clock: poll until it is not found.
@@ -206,7 +206,7 @@ async fn a_caller_holds_no_more_than_a_booking_may_have(app: &TestApp) {
     hold(app, &user, "two", &json!({ "quantity": 2 })).await.ok(201);
 }
 
-async fn mistakes_in_a_hold_are_told(app: &TestApp) {
+async fn mistakes_in_a_hold_are_reported(app: &TestApp) {
     let user = app.sign_up().await;
     let told = async |body: Value| hold(app, &user, "k", &body).await.mistakes();
     assert_eq!(told(json!({})).await, ["seat_ids required"]);
@@ -289,7 +289,7 @@ async fn lost_seats_are_named_with_alternatives(app: &TestApp) {
     assert!(app.book(&bo, "one", &one).await.problem(409, "seat_unavailable").json().get("alternatives").is_none());
 }
 
-async fn a_single_seat_is_never_left_where_it_is_forbidden(app: &TestApp) {
+async fn single_seat_gap_is_refused_if_forbidden(app: &TestApp) {
     let user = app.sign_up().await;
     let body = json!({ "show_id": app.world.soon.0, "seat_ids": seats(app, [1, 2]) });
     let gap = app.book(&user, "k", &body).await.problem(422, "seats_leave_gap").snapshot("seats_leave_gap").json();
@@ -306,7 +306,7 @@ async fn a_single_seat_is_never_left_where_it_is_forbidden(app: &TestApp) {
     }
 }
 
-async fn sales_open_and_close_when_the_show_says_so(app: &TestApp) {
+async fn show_sales_open_and_close_on_time(app: &TestApp) {
     let user = app.sign_up().await;
     let set = async |column: &str, seconds: i64| {
         let at = app.backend.instant(seconds);
@@ -352,7 +352,7 @@ async fn a_booking_is_cancelled_until_its_cutoff(app: &TestApp) {
     assert_eq!(status(app, 0).await, "booked");
 }
 
-async fn a_booking_gets_other_seats(app: &TestApp) {
+async fn booking_changes_its_seats(app: &TestApp) {
     let (ana, bo) = (app.sign_up().await, app.sign_up().await);
     let booking = booked(app, &ana, &[0, 1]).await;
     booked(app, &bo, &[4]).await;
@@ -426,7 +426,7 @@ async fn an_account_holds_a_limited_number_of_seats_over_all_shows(app: &TestApp
     assert!(made.iter().any(|hold| hold["show_id"] != made[0]["show_id"]));
 }
 
-async fn the_limit_of_held_seats_tells_when_to_come_again(app: &TestApp) {
+async fn limit_of_held_seats_reports_when_to_retry(app: &TestApp) {
     let user = app.sign_up().await;
     let later = format!("/api/shows/{}/holds", app.world.later);
     let hold_later = async |key: &str, quantity: i64| {
@@ -491,7 +491,7 @@ async fn a_seat_whose_hold_time_is_used_up_is_refused_for_ten_minutes(app: &Test
     held(app, &ana, &[0]).await;
 }
 
-async fn booking_and_cancelling_ends_at_the_limit_of_a_day(app: &TestApp) {
+async fn cancellations_are_limited_for_each_day(app: &TestApp) {
     let (ana, bo) = (app.sign_up().await, app.sign_up().await);
     let body = json!({ "show_id": app.world.soon.0, "seat_id": seat(app, 0) });
     let cancel = async |user: &User, booking: &Value| {

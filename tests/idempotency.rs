@@ -12,21 +12,21 @@ use tokio::net::TcpStream;
 use crate::harness::{Answer, PASSWORD, TestApp, User};
 
 on_both_stores!(
-    a_retry_is_answered_the_same_to_the_byte,
-    a_retry_is_answered_whatever_became_of_the_booking,
+    retry_returns_the_same_bytes,
+    retry_returns_the_first_answer_after_later_changes,
     a_key_with_another_request_is_refused,
     a_key_belongs_to_its_user,
     a_refused_key_stays_free,
-    order_and_white_space_make_no_difference,
+    field_order_and_white_space_do_not_matter,
     a_quoted_key_is_the_same_as_bare,
     keys_of_any_visible_character_are_taken,
-    keys_that_are_none_are_refused,
+    invalid_keys_are_refused,
     other_calls_ignore_the_key,
-    fifty_of_the_same_at_once_are_one_booking,
-    two_requests_with_one_key_at_once_are_one_booking,
+    fifty_concurrent_identical_requests_are_one_booking,
+    two_concurrent_requests_with_one_key_are_one_booking,
     a_key_has_one_scope_however_the_path_is_spelled,
-    who_hangs_up_and_comes_again_has_one_booking,
-    who_breaks_off_within_the_body_has_booked_nothing,
+    retry_after_a_disconnect_creates_one_booking,
+    incomplete_body_books_nothing,
 );
 
 fn body(app: &TestApp, at: usize) -> Value {
@@ -43,7 +43,7 @@ fn assert_replay(first: &Answer, again: &Answer) {
     assert_eq!(first.header("idempotent-replayed"), None);
 }
 
-async fn a_retry_is_answered_the_same_to_the_byte(app: &TestApp) {
+async fn retry_returns_the_same_bytes(app: &TestApp) {
     let user = app.sign_up().await;
     let first = app.book(&user, "k", &body(app, 0)).await.ok(201);
     for _ in 0..3 {
@@ -56,7 +56,7 @@ async fn a_retry_is_answered_the_same_to_the_byte(app: &TestApp) {
     assert_eq!(app.seats_available(app.world.soon.0).await, 59);
 }
 
-async fn a_retry_is_answered_whatever_became_of_the_booking(app: &TestApp) {
+async fn retry_returns_the_first_answer_after_later_changes(app: &TestApp) {
     let user = app.sign_up().await;
     let first = app.book(&user, "k", &body(app, 0)).await.ok(201);
     app.backend.execute("DELETE FROM seat_claims").await;
@@ -107,7 +107,7 @@ async fn a_refused_key_stays_free(app: &TestApp) {
     assert_replay(&first, &app.book(&user, "k", &body(app, 1)).await);
 }
 
-async fn order_and_white_space_make_no_difference(app: &TestApp) {
+async fn field_order_and_white_space_do_not_matter(app: &TestApp) {
     let user = app.sign_up().await;
     let (show, seat) = (app.world.soon.0, app.world.main[0].id.0);
     let send = async |text: String| {
@@ -156,7 +156,7 @@ async fn keys_of_any_visible_character_are_taken(app: &TestApp) {
     }
 }
 
-async fn keys_that_are_none_are_refused(app: &TestApp) {
+async fn invalid_keys_are_refused(app: &TestApp) {
     let user = app.sign_up().await;
     let before = app.footprint().await;
     let post = || app.post("/api/bookings").by(&user).json(&body(app, 0));
@@ -192,7 +192,7 @@ fn assert_one_booking(answers: &[Answer]) {
     assert_eq!(made, 1, "one request made it");
 }
 
-async fn fifty_of_the_same_at_once_are_one_booking(app: &TestApp) {
+async fn fifty_concurrent_identical_requests_are_one_booking(app: &TestApp) {
     let user = app.sign_up().await;
     for round in 0..4 {
         let key = format!("key-{round}");
@@ -205,7 +205,7 @@ async fn fifty_of_the_same_at_once_are_one_booking(app: &TestApp) {
     assert_eq!(app.rows("outbox").await, 4);
 }
 
-async fn two_requests_with_one_key_at_once_are_one_booking(app: &TestApp) {
+async fn two_concurrent_requests_with_one_key_are_one_booking(app: &TestApp) {
     let user = app.sign_up().await;
     for round in 0..20 {
         let key = format!("key-{round}");
@@ -287,7 +287,7 @@ async fn a_key_has_one_scope_however_the_path_is_spelled(app: &TestApp) {
     }
 }
 
-async fn who_hangs_up_and_comes_again_has_one_booking(app: &TestApp) {
+async fn retry_after_a_disconnect_creates_one_booking(app: &TestApp) {
     let user = app.sign_up().await;
     for at in 0..30 {
         let (key, body) = (format!("key-{at}"), body(app, at));
@@ -302,7 +302,7 @@ async fn who_hangs_up_and_comes_again_has_one_booking(app: &TestApp) {
     assert_eq!(app.rows("seat_claims").await, 30);
 }
 
-async fn who_breaks_off_within_the_body_has_booked_nothing(app: &TestApp) {
+async fn incomplete_body_books_nothing(app: &TestApp) {
     let user = app.sign_up().await;
     let other = app.sign_up().await;
     for at in 0..10 {

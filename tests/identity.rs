@@ -16,25 +16,25 @@ use crate::openapi::calls_with_a_session;
 
 on_both_stores!(
     signing_up_logs_in,
-    an_address_is_taken_however_it_is_written,
-    ten_sign_ups_at_once_make_one_account,
-    nobody_chooses_a_role,
-    logging_in,
+    sign_up_with_a_taken_address_is_refused,
+    ten_concurrent_sign_up_requests_create_one_account,
+    sign_up_ignores_a_requested_role,
+    login_returns_tokens,
     unknown_and_known_addresses_are_refused_alike,
-    passwords_are_taken_as_they_are,
+    passwords_are_not_trimmed_and_may_contain_any_character,
     password_is_the_same_in_every_encoding,
     password_hash_of_an_earlier_version_still_works_and_is_replaced,
     names_and_addresses_with_hidden_characters_are_rejected,
     names_keep_joiners_that_join,
     account_with_a_hidden_character_in_its_address_can_still_log_in,
-    who_am_i,
+    me_returns_the_caller,
     a_refresh_token_works_once,
     a_second_use_ends_the_whole_family,
-    ten_refreshes_at_once_give_at_most_one_pair,
-    a_refresh_token_runs_out,
+    ten_concurrent_refreshes_return_at_most_one_pair,
+    refresh_token_expires,
     logging_out_ends_the_session,
-    a_token_that_is_not_ours_is_no_token,
-    a_tampered_token_is_no_token,
+    invalid_tokens_are_refused,
+    tampered_token_is_refused,
     tokens_are_refused_on_every_call_that_needs_one,
     the_scheme_is_read_in_any_case,
     public_calls_ignore_a_token_that_is_not_valid,
@@ -51,7 +51,7 @@ async fn signing_up_logs_in(app: &TestApp) {
     assert_eq!(me["id"], body["id"]);
 }
 
-async fn an_address_is_taken_however_it_is_written(app: &TestApp) {
+async fn sign_up_with_a_taken_address_is_refused(app: &TestApp) {
     app.register("Ana", "ana.müller@example.org", PASSWORD).await.ok(201);
     for written in ["ana.müller@example.org", "ANA.MÜLLER@EXAMPLE.ORG", "  ana.mu\u{308}ller@example.org\t"] {
         let answer = app.register("Eve", written, "another password").await;
@@ -61,7 +61,7 @@ async fn an_address_is_taken_however_it_is_written(app: &TestApp) {
     app.login("Ana.Müller@Example.Org", PASSWORD).await.ok(200);
 }
 
-async fn ten_sign_ups_at_once_make_one_account(app: &TestApp) {
+async fn ten_concurrent_sign_up_requests_create_one_account(app: &TestApp) {
     let answers = join_all((0..10).map(|_| app.register("Ana", "ana@example.org", PASSWORD))).await;
     let made = answers.iter().filter(|answer| answer.status == 201).count();
     assert_eq!(made, 1);
@@ -71,7 +71,7 @@ async fn ten_sign_ups_at_once_make_one_account(app: &TestApp) {
     assert_eq!(app.rows("users").await, 1);
 }
 
-async fn nobody_chooses_a_role(app: &TestApp) {
+async fn sign_up_ignores_a_requested_role(app: &TestApp) {
     let body = json!({
         "name": "Eve", "email": "eve@example.org", "password": PASSWORD, "role": "admin", "id": 1, "session_generation": 9,
     });
@@ -82,7 +82,7 @@ async fn nobody_chooses_a_role(app: &TestApp) {
     assert_eq!(app.post("/api/auth/login").json(&login).send().await.ok(200).json()["role"], "customer");
 }
 
-async fn logging_in(app: &TestApp) {
+async fn login_returns_tokens(app: &TestApp) {
     app.register("Ana", "ana@example.org", PASSWORD).await.ok(201);
     let answer = app.login(" ANA@example.org", PASSWORD).await.ok(200).snapshot("login");
     app.me(&answer.user().token).await.ok(200);
@@ -113,7 +113,7 @@ async fn unknown_and_known_addresses_are_refused_alike(app: &TestApp) {
     assert_eq!(told(app.login(&format!("{long}@example.org"), PASSWORD).await), wrong);
 }
 
-async fn passwords_are_taken_as_they_are(app: &TestApp) {
+async fn passwords_are_not_trimmed_and_may_contain_any_character(app: &TestApp) {
     let passwords = ["  spaces  ", "nul\0\u{1}\u{7f}char", "пароль из кириллицы", "🎬🎬🎬🎬🎬🎬🎬🎬", "\"quo\\ted\"\n"];
     for (number, password) in passwords.into_iter().enumerate() {
         let email = format!("p{number}@example.org");
@@ -259,7 +259,7 @@ async fn account_with_a_hidden_character_in_its_address_can_still_log_in(app: &T
     app.login("kim@example.org", PASSWORD).await.ok(200);
 }
 
-async fn who_am_i(app: &TestApp) {
+async fn me_returns_the_caller(app: &TestApp) {
     let user = app.sign_up().await;
     app.me(&user.token).await.ok(200).snapshot("me");
     let nobody = app.get("/api/me").send().await;
@@ -294,7 +294,7 @@ async fn a_second_use_ends_the_whole_family(app: &TestApp) {
     }
 }
 
-async fn ten_refreshes_at_once_give_at_most_one_pair(app: &TestApp) {
+async fn ten_concurrent_refreshes_return_at_most_one_pair(app: &TestApp) {
     let user = app.sign_up().await;
     let answers = join_all((0..10).map(|_| app.refresh(&user.refresh_token))).await;
     let pairs: Vec<_> = answers.iter().filter(|answer| answer.status == 200).collect();
@@ -308,7 +308,7 @@ async fn ten_refreshes_at_once_give_at_most_one_pair(app: &TestApp) {
     }
 }
 
-async fn a_refresh_token_runs_out(app: &TestApp) {
+async fn refresh_token_expires(app: &TestApp) {
     let user = app.sign_up().await;
     // Expiry is judged by the store's clock, so the stored instant is moved back by a day.
     let past = app.backend.instant(-86_400);
@@ -386,7 +386,7 @@ fn bad_tokens(user: &User) -> Vec<(&'static str, String)> {
     ]
 }
 
-async fn a_token_that_is_not_ours_is_no_token(app: &TestApp) {
+async fn invalid_tokens_are_refused(app: &TestApp) {
     app.connect_directly("nginx refuses headers of more than 8 kB");
     let user = app.sign_up().await;
     // Check that the claims are valid. Otherwise the test would pass for the wrong reason.
@@ -400,7 +400,7 @@ async fn a_token_that_is_not_ours_is_no_token(app: &TestApp) {
     app.me(&signed(Algorithm::HS256, JWT_SECRET, &of_nobody)).await.problem(401, "unauthenticated");
 }
 
-async fn a_tampered_token_is_no_token(app: &TestApp) {
+async fn tampered_token_is_refused(app: &TestApp) {
     let user = app.sign_up().await;
     for at in (0..user.token.len()).step_by(7) {
         let mut token = user.token.clone().into_bytes();

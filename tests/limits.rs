@@ -13,8 +13,8 @@ on_both_stores!(
     every_spelling_of_a_path_is_limited with ["RATE_LIMIT" = "on", "RATE_LIMIT_PER_MINUTE" = "5"],
     pages_and_metrics_are_limited with ["RATE_LIMIT" = "on", "RATE_LIMIT_PER_MINUTE" = "5"],
     requests_are_counted_for_each_caller with ["RATE_LIMIT" = "on", "RATE_LIMIT_PER_MINUTE" = "5"],
-    addresses_that_anybody_claims_are_not_believed with ["RATE_LIMIT" = "on", "RATE_LIMIT_PER_MINUTE" = "5"],
-    addresses_that_a_trusted_proxy_tells_are_believed
+    forwarded_addresses_from_untrusted_peers_are_ignored with ["RATE_LIMIT" = "on", "RATE_LIMIT_PER_MINUTE" = "5"],
+    forwarded_addresses_from_a_trusted_proxy_are_used
         with ["RATE_LIMIT" = "on", "RATE_LIMIT_PER_MINUTE" = "5", "TRUSTED_PROXIES" = "127.0.0.1"],
     requests_of_an_ipv6_64_are_limited_together
         with ["RATE_LIMIT" = "on", "RATE_LIMIT_PER_MINUTE" = "5", "TRUSTED_PROXIES" = "::ffff:127.0.0.0/104"],
@@ -22,7 +22,7 @@ on_both_stores!(
         ["RATE_LIMIT" = "on", "RATE_LIMIT_AUTH_FAILURES_PER_MINUTE" = "3", "TRUSTED_PROXIES" = "::ffff:127.0.0.1"],
     sign_ups_of_an_address_are_limited
         with ["RATE_LIMIT" = "on", "SIGN_UPS_PER_HOUR" = "3", "TRUSTED_PROXIES" = "127.0.0.1"],
-    proxy_that_is_not_trusted_is_a_warning,
+    untrusted_proxy_is_a_warning,
     proxy_that_sets_another_header_is_a_warning with ["TRUSTED_PROXIES" = "127.0.0.0/8"],
     guesses_from_many_addresses_are_limited_for_each_account with
         ["RATE_LIMIT" = "on", "RATE_LIMIT_AUTH_FAILURES_PER_MINUTE" = "3", "TRUSTED_PROXIES" = "127.0.0.1"],
@@ -37,9 +37,9 @@ on_both_stores!(
         "TRUSTED_PROXIES" = "127.0.0.1"
     ],
     failed_logins_are_limited with ["RATE_LIMIT" = "on", "RATE_LIMIT_AUTH_FAILURES_PER_MINUTE" = "3"],
-    failed_logins_at_once_are_limited with ["RATE_LIMIT" = "on", "RATE_LIMIT_AUTH_FAILURES_PER_MINUTE" = "3"],
+    concurrent_failed_logins_are_limited with ["RATE_LIMIT" = "on", "RATE_LIMIT_AUTH_FAILURES_PER_MINUTE" = "3"],
     logins_that_succeed_are_not_counted with ["RATE_LIMIT" = "on", "RATE_LIMIT_AUTH_FAILURES_PER_MINUTE" = "3"],
-    nothing_is_limited_where_limits_are_off,
+    nothing_is_limited_if_limits_are_off,
 );
 
 /// Returns the remaining tries and the seconds until they are renewed.
@@ -123,14 +123,14 @@ async fn requests_are_counted_for_each_caller(app: &TestApp) {
     assert_eq!(allowance(&missing).0, 3);
 }
 
-async fn addresses_that_anybody_claims_are_not_believed(app: &TestApp) {
+async fn forwarded_addresses_from_untrusted_peers_are_ignored(app: &TestApp) {
     for number in 0..5 {
         app.get("/api/movies").header("x-forwarded-for", format!("192.0.2.{number}")).send().await.ok(200);
     }
     refused(app.get("/api/movies").header("x-forwarded-for", "192.0.2.99").send().await);
 }
 
-async fn addresses_that_a_trusted_proxy_tells_are_believed(app: &TestApp) {
+async fn forwarded_addresses_from_a_trusted_proxy_are_used(app: &TestApp) {
     let from = |address: &str| app.get("/api/movies").header("x-forwarded-for", address).send();
     use_up_five(async || from("192.0.2.1").await).await;
     from("192.0.2.2").await.ok(200);
@@ -204,7 +204,7 @@ async fn warnings(app: &TestApp) -> Vec<String> {
     serde_json::from_value(ready["warnings"].clone()).unwrap()
 }
 
-async fn proxy_that_is_not_trusted_is_a_warning(app: &TestApp) {
+async fn untrusted_proxy_is_a_warning(app: &TestApp) {
     app.connect_directly("the case is the proxy");
     app.get("/api/movies").send().await.ok(200);
     assert_eq!(warnings(app).await, Vec::<String>::new());
@@ -365,7 +365,7 @@ async fn failed_logins_are_limited(app: &TestApp) {
     app.me(&user.token).await.ok(200);
 }
 
-async fn failed_logins_at_once_are_limited(app: &TestApp) {
+async fn concurrent_failed_logins_are_limited(app: &TestApp) {
     let user = app.sign_up().await;
     let answers = join_all((0..20).map(|_| app.login(&user.email, "wrong password"))).await;
     let tried = answers.iter().filter(|answer| answer.status == 401).count();
@@ -382,7 +382,7 @@ async fn logins_that_succeed_are_not_counted(app: &TestApp) {
     app.login(&user.email, PASSWORD).await.ok(200);
 }
 
-async fn nothing_is_limited_where_limits_are_off(app: &TestApp) {
+async fn nothing_is_limited_if_limits_are_off(app: &TestApp) {
     for _ in 0..20 {
         app.login("nobody@example.org", "wrong password").await.problem(401, "invalid_credentials");
     }

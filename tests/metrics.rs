@@ -12,18 +12,18 @@ use serde_json::json;
 use crate::harness::{NOBODY, PASSWORD, TestApp, User};
 
 on_both_stores!(
-    every_series_is_there_before_anything_has_happened,
+    every_series_exists_before_the_first_event,
     each_outcome_of_a_booking_moves_its_count,
     requests_are_counted_by_route_and_status,
-    no_request_makes_a_series_of_its_own,
-    callers_that_hang_up_are_in_flight_no_more,
-    metrics_need_no_token_and_are_not_kept,
+    no_request_creates_a_series,
+    disconnected_callers_are_no_longer_in_flight,
+    metrics_need_no_token_and_are_not_cached,
 );
 
 mod on_postgres_alone {
     use super::*;
 
-    on_postgres_without_pooler!(a_database_that_is_gone_is_told_by_metrics_that_still_answer);
+    on_postgres_without_pooler!(metrics_report_an_unreachable_database);
 }
 
 /// A series: its name with its labels, as written in the text.
@@ -159,7 +159,7 @@ const OUTCOMES: [&str; 8] = [
     "unavailable",
 ];
 
-async fn every_series_is_there_before_anything_has_happened(app: &TestApp) {
+async fn every_series_exists_before_the_first_event(app: &TestApp) {
     let scrape = scrape(app).await;
     for outcome in OUTCOMES {
         assert_eq!(scrape.outcome(outcome), 0.0, "{outcome}");
@@ -256,7 +256,7 @@ async fn requests_are_counted_by_route_and_status(app: &TestApp) {
 }
 
 /// Values that only one client sends (tokens, addresses, ids, paths, methods) create no series.
-async fn no_request_makes_a_series_of_its_own(app: &TestApp) {
+async fn no_request_creates_a_series(app: &TestApp) {
     app.connect_directly("nginx refuses methods with digits");
     let user = app.sign_up().await;
     let round = async |from: usize, count: usize| {
@@ -308,7 +308,7 @@ async fn until(app: &TestApp, is_so: impl Fn(&Scrape) -> bool) {
 }
 
 /// Password hashing is slow, so many requests wait and are in flight. Then their clients disconnect.
-async fn callers_that_hang_up_are_in_flight_no_more(app: &TestApp) {
+async fn disconnected_callers_are_no_longer_in_flight(app: &TestApp) {
     let hashing =
         |scrape: &Scrape| ["waiting", "running"].map(|what| scrape.value(&format!("password_hashing_{what}")));
     let body = |at: usize| json!({ "name": "Eve", "email": format!("eve{at}@example.org"), "password": PASSWORD });
@@ -321,7 +321,7 @@ async fn callers_that_hang_up_are_in_flight_no_more(app: &TestApp) {
     until(app, |scrape| scrape.value("http_requests_in_flight") == 1.0 && hashing(scrape) == [0.0, 0.0]).await;
 }
 
-async fn metrics_need_no_token_and_are_not_kept(app: &TestApp) {
+async fn metrics_need_no_token_and_are_not_cached(app: &TestApp) {
     let answer = app.get("/metrics").send().await.ok(200);
     assert_eq!(answer.header("cache-control"), Some("no-store"));
     let head = app.call(Method::HEAD, "/metrics").send().await.ok(200);
@@ -335,7 +335,7 @@ async fn metrics_need_no_token_and_are_not_kept(app: &TestApp) {
     }
 }
 
-async fn a_database_that_is_gone_is_told_by_metrics_that_still_answer(app: &TestApp) {
+async fn metrics_report_an_unreachable_database(app: &TestApp) {
     let user = app.sign_up().await;
     let refused = async |user: &User, key: &str| app.book(user, key, &seat(app, 0)).await.problem(503, "unavailable");
     app.backend.break_backend().await;

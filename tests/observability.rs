@@ -16,13 +16,13 @@ const OF_PROMETHEUS: [&str; 2] = ["up", "ALERTS"];
 const OF_REPLICATED: [&str; 1] = ["database_replicated"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rules_and_board_ask_for_nothing_that_no_server_says() {
+async fn rules_and_board_use_only_reported_metrics() {
     let redis = TestRedis::start().await.unwrap();
     let url = format!("redis://127.0.0.1:{}", redis.port());
-    harness::run(StoreKind::Sqlite, &[("REDIS_URL", &url)], every_metric_is_there).await;
+    harness::run(StoreKind::Sqlite, &[("REDIS_URL", &url)], every_metric_is_reported).await;
 }
 
-async fn every_metric_is_there(app: &TestApp) {
+async fn every_metric_is_reported(app: &TestApp) {
     // Series of requests exist only after the first request.
     app.get("/healthz").send().await.ok(200);
     let scrape = Scrape::parse(app.get("/metrics").send().await.ok(200).text());
@@ -53,7 +53,7 @@ fn metrics_of(text: &str) -> BTreeSet<&str> {
 }
 
 #[test]
-fn each_alert_says_what_it_is_and_what_to_do_in_a_line() {
+fn each_alert_has_a_summary_and_an_action() {
     let alerts: Vec<&str> = RULES.split("- alert: ").skip(1).collect();
     assert!(alerts.len() >= 12, "{}", alerts.len());
     for alert in alerts {

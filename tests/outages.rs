@@ -10,8 +10,8 @@ use crate::openapi::{self, operations};
 
 on_postgres_without_pooler!(
     calls_that_need_the_database_are_unavailable_until_it_is_back,
-    calls_that_need_no_database_go_on,
-    bookings_through_an_outage_are_made_once,
+    calls_that_need_no_database_still_work,
+    bookings_during_an_outage_are_created_once,
     database_that_was_read_only_for_a_moment_is_used_again,
 );
 
@@ -78,7 +78,7 @@ async fn calls_that_need_the_database_are_unavailable_until_it_is_back(app: &Tes
     assert_eq!(app.rows("bookings").await, 3);
 }
 
-async fn calls_that_need_no_database_go_on(app: &TestApp) {
+async fn calls_that_need_no_database_still_work(app: &TestApp) {
     app.get("/readyz").send().await.ok(200).snapshot("ready_on_postgresql");
     app.backend.database().take_down().await.unwrap();
     app.get("/healthz").send().await.ok(200);
@@ -95,7 +95,7 @@ async fn calls_that_need_no_database_go_on(app: &TestApp) {
     app.get("/readyz").send().await.ok(200);
 }
 
-async fn bookings_through_an_outage_are_made_once(app: &TestApp) {
+async fn bookings_during_an_outage_are_created_once(app: &TestApp) {
     let user = app.sign_up().await;
     let book = async |at: usize| app.book(&user, &format!("key-{at}"), &seat_anywhere(app, at)).await;
     let attempt = async || join_all((0..60).map(&book)).await;

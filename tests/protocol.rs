@@ -13,22 +13,22 @@ use crate::openapi;
 on_both_stores!(
     head_works_wherever_get_does,
     unknown_method_is_refused,
-    what_is_not_there_is_told_as_a_problem,
+    unknown_paths_are_reported_as_a_problem,
     a_request_has_an_id,
-    answers_with_tokens_are_not_kept,
-    a_page_of_ours_may_call,
-    errors_can_be_read_by_a_page_of_ours,
-    other_pages_may_not_call,
-    origins_are_as_set with ["CORS_ORIGINS" = "https://a.example, http://b.example:8080"],
+    responses_with_tokens_are_not_cached,
+    page_of_an_allowed_origin_may_call,
+    errors_can_be_read_by_a_page_of_an_allowed_origin,
+    page_of_another_origin_may_not_call,
+    allowed_origins_are_those_of_the_settings with ["CORS_ORIGINS" = "https://a.example, http://b.example:8080"],
     short_bodies_are_not_compressed,
-    long_bodies_are_compressed_as_asked,
-    nothing_acceptable_is_told,
-    what_is_acceptable_is_answered,
-    content_types_are_told,
+    long_bodies_are_compressed_as_requested,
+    request_that_accepts_no_available_type_is_refused,
+    acceptable_media_types_are_answered,
+    responses_have_content_types,
     the_server_is_alive_and_ready,
     the_pages_name_no_other_host_and_cannot_be_framed,
-    a_connection_is_used_again,
-    what_is_no_http_is_refused_and_the_server_goes_on,
+    connection_is_reused,
+    malformed_http_is_refused_and_the_server_continues,
     a_path_has_one_spelling,
     start_page_redirects_to_the_documentation,
     pages_are_compressed_once_and_have_a_tag,
@@ -100,7 +100,7 @@ async fn unknown_method_is_refused(app: &TestApp) {
     answer.problem(405, "method_not_allowed").snapshot("method_not_allowed");
 }
 
-async fn what_is_not_there_is_told_as_a_problem(app: &TestApp) {
+async fn unknown_paths_are_reported_as_a_problem(app: &TestApp) {
     app.connect_directly("nginx refuses `%00`");
     for path in [
         "/api",
@@ -146,7 +146,7 @@ async fn a_request_has_an_id(app: &TestApp) {
     }
 }
 
-async fn answers_with_tokens_are_not_kept(app: &TestApp) {
+async fn responses_with_tokens_are_not_cached(app: &TestApp) {
     let registered = app.register("Ana", "ana@example.org", PASSWORD).await.ok(201);
     let logged_in = app.login("ana@example.org", PASSWORD).await.ok(200);
     let refreshed = app.refresh(&registered.user().refresh_token).await.ok(200);
@@ -176,7 +176,7 @@ fn assert_not_allowed(answer: &Answer) {
     assert_eq!(told.count(), 0, "{answer:?}");
 }
 
-async fn a_page_of_ours_may_call(app: &TestApp) {
+async fn page_of_an_allowed_origin_may_call(app: &TestApp) {
     for (path, method) in [
         ("/api/auth/login", "POST"),
         ("/api/bookings", "POST"),
@@ -203,7 +203,7 @@ async fn a_page_of_ours_may_call(app: &TestApp) {
     }
 }
 
-async fn errors_can_be_read_by_a_page_of_ours(app: &TestApp) {
+async fn errors_can_be_read_by_a_page_of_an_allowed_origin(app: &TestApp) {
     let user = app.sign_up().await;
     let from = |call: Call| call.header("origin", ORIGIN).send();
     let answers = [
@@ -223,7 +223,7 @@ async fn errors_can_be_read_by_a_page_of_ours(app: &TestApp) {
     }
 }
 
-async fn other_pages_may_not_call(app: &TestApp) {
+async fn page_of_another_origin_may_not_call(app: &TestApp) {
     for origin in
         ["https://localhost:5173", "http://localhost:5174", "http://localhost", "https://evil.example", "null"]
     {
@@ -236,7 +236,7 @@ async fn other_pages_may_not_call(app: &TestApp) {
     assert_not_allowed(&app.get("/api/movies").send().await.ok(200));
 }
 
-async fn origins_are_as_set(app: &TestApp) {
+async fn allowed_origins_are_those_of_the_settings(app: &TestApp) {
     for origin in ["https://a.example", "http://b.example:8080"] {
         assert_allowed(&app.get("/api/movies").header("origin", origin).send().await.ok(200), origin);
         assert_allowed(&preflight(app, "/api/bookings", origin, "POST", "authorization").await, origin);
@@ -255,7 +255,7 @@ async fn short_bodies_are_not_compressed(app: &TestApp) {
     }
 }
 
-async fn long_bodies_are_compressed_as_asked(app: &TestApp) {
+async fn long_bodies_are_compressed_as_requested(app: &TestApp) {
     let plain = app.get("/api/openapi.json").send().await.ok(200);
     assert_eq!(plain.header("content-encoding"), None);
     for (accepted, chosen) in [
@@ -275,7 +275,7 @@ async fn long_bodies_are_compressed_as_asked(app: &TestApp) {
     }
 }
 
-async fn nothing_acceptable_is_told(app: &TestApp) {
+async fn request_that_accepts_no_available_type_is_refused(app: &TestApp) {
     for accept in ["text/html", "text/html, image/png;q=0.5", "application/json;q=0", "application/xml", "*/*;q=0"] {
         let answer = app.get("/api/movies").header("accept", accept).send().await;
         answer.problem(406, "not_acceptable").snapshot("not_acceptable");
@@ -291,7 +291,7 @@ async fn nothing_acceptable_is_told(app: &TestApp) {
     assert_eq!(app.footprint().await, before, "a refused request changes nothing");
 }
 
-async fn what_is_acceptable_is_answered(app: &TestApp) {
+async fn acceptable_media_types_are_answered(app: &TestApp) {
     for accept in [
         "application/json",
         "application/json, text/plain, */*",
@@ -306,7 +306,7 @@ async fn what_is_acceptable_is_answered(app: &TestApp) {
     app.get("/docs/").header("accept", "text/html").send().await.ok(200);
 }
 
-async fn content_types_are_told(app: &TestApp) {
+async fn responses_have_content_types(app: &TestApp) {
     let user = app.sign_up().await;
     for path in [
         "/api/movies",
@@ -373,7 +373,7 @@ async fn raw_statuses(app: &TestApp, bytes: &[u8]) -> Vec<String> {
     after_version.map(|rest| rest.chars().take(3).collect()).collect()
 }
 
-async fn a_connection_is_used_again(app: &TestApp) {
+async fn connection_is_reused(app: &TestApp) {
     // Three requests on one connection get three responses in order. The last one closes it.
     let request = |path: &str, more: &str| format!("GET {path} HTTP/1.1\r\nHost: {}\r\n{more}\r\n", app.authority);
     let requests =
@@ -381,7 +381,7 @@ async fn a_connection_is_used_again(app: &TestApp) {
     assert_eq!(raw_statuses(app, requests.concat().as_bytes()).await, ["200", "404", "200"]);
 }
 
-async fn what_is_no_http_is_refused_and_the_server_goes_on(app: &TestApp) {
+async fn malformed_http_is_refused_and_the_server_continues(app: &TestApp) {
     let user = app.sign_up().await;
     let before = app.footprint().await;
     let book = format!("POST /api/bookings HTTP/1.1\r\nAuthorization: Bearer {}\r\nIdempotency-Key: k\r\n", user.token);

@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use crate::harness::{Answer, TestApp, User};
 
 on_both_stores!(
-    a_hundred_requests_for_one_seat_make_one_booking,
+    hundred_requests_for_one_seat_create_one_booking,
     overlapping_selections_are_all_or_nothing,
-    selections_in_opposite_order_end,
-    a_hall_is_sold_out_seat_by_seat,
+    selections_in_opposite_order_do_not_deadlock,
+    every_seat_of_a_hall_is_sold_once,
 );
 
 /// Splits the responses to competing requests into bookings and refusals for lost seats.
@@ -21,7 +21,7 @@ fn divide(answers: Vec<Answer>) -> (Vec<Value>, Vec<Answer>) {
     (won.iter().map(Answer::booking).collect(), lost)
 }
 
-async fn a_hundred_requests_for_one_seat_make_one_booking(app: &TestApp) {
+async fn hundred_requests_for_one_seat_create_one_booking(app: &TestApp) {
     let users = app.sign_up_many(10).await;
     let (show, seat) = (app.world.soon.0, app.world.main[7].id.0);
     let body = json!({ "show_id": show, "seat_id": seat });
@@ -84,7 +84,7 @@ async fn overlapping_selections_are_all_or_nothing(app: &TestApp) {
     assert_eq!(app.rows("seat_claims").await, 72);
 }
 
-async fn selections_in_opposite_order_end(app: &TestApp) {
+async fn selections_in_opposite_order_do_not_deadlock(app: &TestApp) {
     let users = app.sign_up_many(2).await;
     let show = app.world.soon.0;
     for (round, group) in app.world.main.chunks(6).enumerate() {
@@ -101,7 +101,7 @@ async fn selections_in_opposite_order_end(app: &TestApp) {
 }
 
 /// Many callers want every seat of the small hall. Each seat is sold exactly once.
-async fn a_hall_is_sold_out_seat_by_seat(app: &TestApp) {
+async fn every_seat_of_a_hall_is_sold_once(app: &TestApp) {
     let users = app.sign_up_many(6).await;
     for show in [app.world.beside.0, app.world.tomorrow.0] {
         let wanted: Vec<_> =

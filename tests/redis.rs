@@ -51,7 +51,7 @@ macro_rules! with_redis {
 }
 
 with_redis!(
-    a_storm_is_answered_right_and_in_time_whatever_redis_does,
+    storm_is_answered_correctly_and_in_time_in_every_state_of_redis,
     failed_logins_are_limited_without_redis_too,
     a_server_without_its_redis_is_degraded_and_serves,
 );
@@ -368,7 +368,7 @@ async fn enter(app: &TestApp, beside: &mut Beside, phase: Phase, before: Option<
     }
 }
 
-async fn a_storm_is_answered_right_and_in_time_whatever_redis_does(app: &TestApp, beside: &mut Beside) {
+async fn storm_is_answered_correctly_and_in_time_in_every_state_of_redis(app: &TestApp, beside: &mut Beside) {
     let places = Places::make(app).await;
     let users = app.sign_up_many(CLIENTS).await;
     let client = |(number, user)| Client { app, user, number, made: Vec::new() };

@@ -6,15 +6,15 @@ use serde_json::{Value, json};
 use crate::harness::{NOBODY, TestApp, User};
 
 on_both_stores!(
-    a_seat_map_is_by_row_and_number,
-    a_seat_map_tells_what_is_to_be_had,
-    only_the_owner_learns_whose_a_seat_is,
-    seats_available_falls_at_once,
-    a_hold_that_ran_out_is_over,
-    a_show_that_is_not_there_has_no_map,
+    seat_map_is_ordered_by_row_and_number,
+    seat_map_shows_which_seats_are_available,
+    only_the_owner_of_a_seat_sees_its_user,
+    seats_available_decreases_at_once,
+    seats_of_an_expired_hold_are_available,
+    unknown_show_has_no_seat_map,
     prices_are_decimal_strings_of_the_currency,
-    a_tag_is_honoured,
-    a_tag_is_of_content_and_caller,
+    matching_tag_returns_not_modified,
+    tag_depends_on_content_and_caller,
     a_large_map_is_compressed_and_a_small_one_is_not,
 );
 
@@ -22,7 +22,7 @@ fn path(show: impl std::fmt::Display) -> String {
     format!("/api/shows/{show}/seats")
 }
 
-async fn a_seat_map_is_by_row_and_number(app: &TestApp) {
+async fn seat_map_is_ordered_by_row_and_number(app: &TestApp) {
     let seats = app.seats(app.world.soon.0, None).await;
     let places: Vec<_> =
         seats.iter().map(|seat| (seat["row"].as_str().unwrap(), seat["number"].as_i64().unwrap())).collect();
@@ -40,7 +40,7 @@ async fn claim_four(app: &TestApp, mine: &User, other: &User) {
     hold(&app.backend, show, small[3].id, app.caller(mine).await, "a-hold", 300).await;
 }
 
-async fn a_seat_map_tells_what_is_to_be_had(app: &TestApp) {
+async fn seat_map_shows_which_seats_are_available(app: &TestApp) {
     let (mine, other) = (app.sign_up().await, app.sign_up().await);
     claim_four(app, &mine, &other).await;
     let map = app.get(&path(app.world.beside)).send().await.ok(200).snapshot("seats_to_anybody");
@@ -49,7 +49,7 @@ async fn a_seat_map_tells_what_is_to_be_had(app: &TestApp) {
     assert_eq!(own.column("status"), map.column("status"));
 }
 
-async fn only_the_owner_learns_whose_a_seat_is(app: &TestApp) {
+async fn only_the_owner_of_a_seat_sees_its_user(app: &TestApp) {
     let (mine, other) = (app.sign_up().await, app.sign_up().await);
     claim_four(app, &mine, &other).await;
     let owned = async |user: Option<&User>| -> Vec<(Value, Value)> {
@@ -67,7 +67,7 @@ async fn only_the_owner_learns_whose_a_seat_is(app: &TestApp) {
     assert!(!text.text().contains("user_id") && !text.text().contains("mine"), "{text:?}");
 }
 
-async fn seats_available_falls_at_once(app: &TestApp) {
+async fn seats_available_decreases_at_once(app: &TestApp) {
     let user = app.sign_up().await;
     let show = app.world.soon.0;
     for (taken, seat) in app.world.row(1).into_iter().enumerate() {
@@ -78,7 +78,7 @@ async fn seats_available_falls_at_once(app: &TestApp) {
     assert_eq!(app.seats_available(show).await, 50);
 }
 
-async fn a_hold_that_ran_out_is_over(app: &TestApp) {
+async fn seats_of_an_expired_hold_are_available(app: &TestApp) {
     let user = app.sign_up().await;
     let (show, seat) = (app.world.beside, app.world.small[0].id);
     hold(&app.backend, show, seat, app.caller(&user).await, "ran-out", -1).await;
@@ -88,7 +88,7 @@ async fn a_hold_that_ran_out_is_over(app: &TestApp) {
     app.book(&other, "k", &json!({ "show_id": show.0, "seat_id": seat.0 })).await.ok(201);
 }
 
-async fn a_show_that_is_not_there_has_no_map(app: &TestApp) {
+async fn unknown_show_has_no_seat_map(app: &TestApp) {
     let none = app.get(&path(NOBODY)).send().await;
     none.problem(404, "show_not_found").snapshot("show_not_found");
 }
@@ -105,7 +105,7 @@ async fn prices_are_decimal_strings_of_the_currency(app: &TestApp) {
     assert_eq!(price(app.world.later.0, "Z").await, priced("2600", "JPY"));
 }
 
-async fn a_tag_is_honoured(app: &TestApp) {
+async fn matching_tag_returns_not_modified(app: &TestApp) {
     app.connect_directly("nginx refuses a second `If-None-Match`");
     let map = path(app.world.soon);
     let first = app.get(&map).send().await.ok(200);
@@ -129,7 +129,7 @@ async fn a_tag_is_honoured(app: &TestApp) {
     none.problem(404, "show_not_found");
 }
 
-async fn a_tag_is_of_content_and_caller(app: &TestApp) {
+async fn tag_depends_on_content_and_caller(app: &TestApp) {
     let (user, other) = (app.sign_up().await, app.sign_up().await);
     let map = path(app.world.soon);
     let tag = async |user: Option<&User>| {

@@ -139,7 +139,7 @@ async fn a_dump_taken_in_a_storm_is_restored_postgres() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backup_never_takes_the_place_of_a_file() {
+async fn backup_never_replaces_a_file() {
     let site = Site::embedded();
     assert_eq!(site.serve().stop().code, Some(0));
     for (name, content) in [("kept.db", "something else"), ("empty.db", "")] {
@@ -160,7 +160,7 @@ async fn a_backup_never_takes_the_place_of_a_file() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backup_of_nothing_is_refused_and_makes_nothing() {
+async fn backup_without_a_store_is_refused_and_creates_nothing() {
     let site = Site::embedded();
     let told = site.run(&["backup", "copy.db"], "").failed(1);
     assert!(told.contains("there is no store in ./data") && told.contains("DATA_DIR"), "{told}");
@@ -168,7 +168,7 @@ async fn a_backup_of_nothing_is_refused_and_makes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backup_of_postgres_is_left_to_its_own_tools() {
+async fn backup_of_postgres_is_refused() {
     let site = Site::postgres().await;
     let told = site.run(&["backup", "copy.db"], "").failed(1);
     assert!(told.contains("pg_dump"), "{told}");
@@ -177,7 +177,7 @@ async fn a_backup_of_postgres_is_left_to_its_own_tools() {
 
 /// However early the process is killed, the file is complete or does not exist.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backup_that_is_killed_leaves_a_whole_file_or_none() {
+async fn killed_backup_leaves_a_complete_file_or_none() {
     let site = Site::embedded();
     assert_eq!(site.serve().stop().code, Some(0));
     for milliseconds in [0, 2, 4, 8, 12, 16, 20, 30, 60] {
@@ -195,7 +195,7 @@ async fn a_backup_that_is_killed_leaves_a_whole_file_or_none() {
 
 /// Before a newer program migrates the store: the copy has the schema of the older program.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_of_the_release_before_is_copied_as_it_is() {
+async fn store_of_the_previous_release_is_copied_unchanged() {
     #[derive(QueryableByName)]
     struct Version {
         #[diesel(sql_type = Text)]

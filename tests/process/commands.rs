@@ -25,7 +25,7 @@ async fn seeding_postgres_twice_adds_nothing_the_second_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn seeding_beside_a_server_on_the_embedded_store() {
+async fn seeding_during_a_running_server_on_the_embedded_store() {
     let site = Site::embedded();
     let server = site.serve();
     let added = site.run(&["seed"], "").succeeded();
@@ -87,17 +87,17 @@ async fn administrators(kind: Kind) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn administrators_are_made_beside_a_server_embedded() {
+async fn administrators_are_created_during_a_running_server_embedded() {
     administrators(Kind::Embedded).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn administrators_are_made_beside_a_server_postgres() {
+async fn administrators_are_created_during_a_running_server_postgres() {
     administrators(Kind::Postgres).await;
 }
 
 #[test]
-fn check_config_tells_what_holds_and_no_secret() {
+fn check_config_prints_settings_without_secrets() {
     let previous = "the-secret-that-was-used-before-this-one";
     let url = format!("postgres://somebody:{DATABASE_PASSWORD}@db.example/bookings");
     let site = Site::embedded()
@@ -121,7 +121,7 @@ fn check_config_tells_what_holds_and_no_secret() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn healthcheck_tells_in_one_line_whether_the_server_is_ready() {
+async fn healthcheck_prints_one_line_with_the_readiness() {
     let site = Site::postgres().await;
     let server = site.serve();
     // Warnings about settings without effect are left to other commands, because health checks run every few seconds.

@@ -77,7 +77,7 @@ async fn five_hundred_clients_that_read_nothing_are_bounded() {
 
 /// A client that reads slowly but continuously gets its whole response.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slow_reader_gets_its_answer() {
+async fn slow_reader_gets_its_response() {
     let server = Site::embedded().serve();
     let whole = server.client.get("/docs/swagger-ui-bundle.js").await.text.len();
     let mut stream = TcpStream::connect(server.address()).unwrap();

@@ -3,7 +3,7 @@
 use super::storm::{Outcome, Storm};
 use super::support::{Kind, Site};
 
-async fn a_kill_in_a_storm_loses_nothing_that_was_acknowledged(kind: Kind) {
+async fn kill_in_a_storm_loses_no_acknowledged_booking(kind: Kind) {
     let site = Site::of(kind).await.with("RATE_LIMIT", "off");
     let server = site.serve();
     let storm = Storm::begin(&server.client).await;
@@ -18,18 +18,18 @@ async fn a_kill_in_a_storm_loses_nothing_that_was_acknowledged(kind: Kind) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_kill_in_a_storm_loses_nothing_that_was_acknowledged_embedded() {
-    a_kill_in_a_storm_loses_nothing_that_was_acknowledged(Kind::Embedded).await;
+async fn kill_in_a_storm_loses_no_acknowledged_booking_embedded() {
+    kill_in_a_storm_loses_no_acknowledged_booking(Kind::Embedded).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_kill_in_a_storm_loses_nothing_that_was_acknowledged_postgres() {
-    a_kill_in_a_storm_loses_nothing_that_was_acknowledged(Kind::Postgres).await;
+async fn kill_in_a_storm_loses_no_acknowledged_booking_postgres() {
+    kill_in_a_storm_loses_no_acknowledged_booking(Kind::Postgres).await;
 }
 
 /// A first start that is killed at any point is completed by the next one.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_first_start_that_is_killed_is_finished_by_the_next() {
+async fn killed_first_start_is_completed_by_the_next() {
     for milliseconds in [5, 20, 60, 120, 200, 300] {
         let site = Site::embedded();
         let starting = site.begin_to_serve(&[]);

@@ -56,7 +56,7 @@ fn names(directory: &Path) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_disk_makes_the_server_unavailable_until_there_is_room() {
+async fn full_disk_makes_the_server_unavailable_until_space_is_freed() {
     let Some(disk) = SmallDisk::mount(24) else { return };
     let site = Site::embedded().with("DATA_DIR", disk.path().join("data").to_str().unwrap()).with("RATE_LIMIT", "off");
     let server = site.serve();
@@ -85,7 +85,7 @@ async fn a_full_disk_makes_the_server_unavailable_until_there_is_room() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backup_to_a_full_disk_names_target_and_cause_and_leaves_nothing() {
+async fn backup_to_a_full_disk_reports_target_and_cause_and_leaves_no_file() {
     let Some(disk) = SmallDisk::mount(1) else { return };
     let site = Site::embedded();
     assert_eq!(site.serve().stop().code, Some(0));
@@ -99,7 +99,7 @@ async fn a_backup_to_a_full_disk_names_target_and_cause_and_leaves_nothing() {
 }
 
 #[test]
-fn a_backup_that_may_not_grow_names_target_and_cause_and_leaves_nothing() {
+fn backup_beyond_a_size_limit_reports_target_and_cause_and_leaves_no_file() {
     let site = Site::embedded();
     assert_eq!(site.serve().stop().code, Some(0));
     // A resource limit of the process stands in for a full disk or a quota. The signal is ignored, so that the write fails with an error.
@@ -117,7 +117,7 @@ fn a_backup_that_may_not_grow_names_target_and_cause_and_leaves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_is_gone_is_reported_and_not_replaced() {
+async fn missing_database_is_reported_and_not_replaced() {
     let site = Site::embedded();
     assert_eq!(site.serve().stop().code, Some(0));
     let (database, kept) = (site.path("data/movie-booking.db"), site.path("kept.db"));
@@ -148,7 +148,7 @@ async fn a_database_that_is_gone_is_reported_and_not_replaced() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_from_the_future_is_refused_and_can_be_accepted() {
+async fn store_with_future_instants_is_refused_and_can_be_accepted() {
     let site = Site::embedded();
     assert_eq!(site.serve().stop().code, Some(0));
     let file = site.path("data/movie-booking.db");

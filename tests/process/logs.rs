@@ -134,7 +134,7 @@ async fn no_secret_is_logged_at_any_level_postgres() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn json_logs_are_an_object_a_line_and_tell_the_requests_id() {
+async fn json_logs_are_one_object_a_line_with_the_request_id() {
     let server = Site::embedded().with("LOG_FORMAT", "json").serve();
     let request = server.client.request("GET", "/api/movies/999999").header("x-request-id", "the-id-of-a-test");
     server.client.send(request).await.expect(404);
@@ -209,7 +209,7 @@ fn lines_dropped(metrics: &str) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_log_that_nobody_reads_blocks_neither_requests_nor_the_stop() {
+async fn unread_log_blocks_neither_requests_nor_the_stop() {
     let site = Site::embedded().with("RUST_LOG", "trace").with("RATE_LIMIT", "off");
     let ((greeting, stdout), (log, stderr)) = (pipe().unwrap(), pipe().unwrap());
     let mut server = Piped(site.command(&["serve"]).stdout(stdout).stderr(stderr).spawn().unwrap());
@@ -278,7 +278,7 @@ async fn dropped_log_lines_are_reported_once_the_log_is_read_again() {
 }
 
 #[test]
-fn output_that_is_closed_ends_no_server() {
+fn closed_output_does_not_end_the_server() {
     let site = Site::embedded();
     let ((greeting, stdout), (log, stderr)) = (pipe().unwrap(), pipe().unwrap());
     let mut server = Piped(site.command(&["serve"]).stdout(stdout).stderr(stderr).spawn().unwrap());
@@ -291,7 +291,7 @@ fn output_that_is_closed_ends_no_server() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn proxy_that_is_not_trusted_is_logged_once_with_the_setting() {
+async fn untrusted_proxy_is_logged_once_with_the_setting() {
     let server = Site::embedded().with("LOG_FORMAT", "json").serve();
     for _ in 0..3 {
         let request = server.client.request("GET", "/healthz").header("x-forwarded-for", "198.51.100.7");

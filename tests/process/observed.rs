@@ -100,7 +100,7 @@ fn log_lines(stderr: &str) -> Vec<Value> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn metrics_have_a_port_of_their_own_where_one_is_set() {
+async fn metrics_have_a_separate_port_if_one_is_set() {
     let server = Site::embedded().with("METRICS_PORT", "0").serve();
     let line = server.greeting.lines().find_map(|line| line.strip_prefix("  metrics         "));
     let metrics = line.unwrap_or_else(|| panic!("{}", server.greeting)).to_owned();
@@ -123,7 +123,7 @@ async fn metrics_have_a_port_of_their_own_where_one_is_set() {
 }
 
 #[test]
-fn a_metrics_port_in_use_is_told_with_advice() {
+fn metrics_port_in_use_is_reported_with_advice() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     let told = Site::embedded().with("METRICS_PORT", &address.port().to_string()).run(&[], "").failed(1);
@@ -131,7 +131,7 @@ fn a_metrics_port_in_use_is_told_with_advice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_is_a_span_of_its_callers_trace_and_holds_no_secret() {
+async fn request_is_a_span_of_its_callers_trace_without_secrets() {
     let collector = Collector::start(true);
     let site = Site::embedded().with("LOG_FORMAT", "json").with("RUST_LOG", "trace");
     let server = site.with("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.endpoint).serve();
@@ -206,7 +206,7 @@ async fn a_request_is_a_span_of_its_callers_trace_and_holds_no_secret() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_a_part_of_the_traces_is_exported_where_so_is_set() {
+async fn only_the_configured_part_of_the_traces_is_exported() {
     let collector = Collector::start(true);
     let site = Site::embedded().with("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.endpoint).with("LOG_FORMAT", "json");
     let server = site.with("OTEL_TRACES_SAMPLER_ARG", "0").with("OTEL_SERVICE_NAME", "box-office").serve();
@@ -232,7 +232,7 @@ async fn only_a_part_of_the_traces_is_exported_where_so_is_set() {
 
 /// This needs no collector. A line without the ids of the request would come from a dependency.
 #[tokio::test(flavor = "multi_thread")]
-async fn every_line_of_a_request_has_its_ids() {
+async fn every_log_line_of_a_request_has_its_ids() {
     for format in ["json", "pretty"] {
         let site = Site::embedded().with("LOG_FORMAT", format);
         let server = site.serve();
@@ -282,14 +282,14 @@ async fn spans_alone_are_lost(endpoint: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_collector_that_never_answers_costs_spans_alone() {
+async fn unresponsive_collector_loses_only_spans() {
     let collector = Collector::start(false);
     spans_alone_are_lost(&collector.endpoint).await;
     assert!(!collector.bytes().is_empty(), "it was tried");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_collector_that_is_gone_costs_spans_alone() {
+async fn unreachable_collector_loses_only_spans() {
     let gone = TcpListener::bind("127.0.0.1:0").map(|listener| listener.local_addr().unwrap()).unwrap();
     spans_alone_are_lost(&format!("http://{gone}")).await;
 }

@@ -53,7 +53,7 @@ impl Site {
     }
 }
 
-async fn what_is_old_is_swept_and_a_late_retry_is_told_the_booking_as_it_is(kind: Kind) {
+async fn old_rows_are_swept_and_a_late_retry_returns_the_current_booking(kind: Kind) {
     let site = Site::of(kind).await.with("IDEMPOTENCY_TTL", "48h").with("LOG_FORMAT", "json");
     let server = site.serve();
     let client = &server.client;
@@ -105,11 +105,11 @@ async fn what_is_old_is_swept_and_a_late_retry_is_told_the_booking_as_it_is(kind
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_old_is_swept_embedded() {
-    what_is_old_is_swept_and_a_late_retry_is_told_the_booking_as_it_is(Kind::Embedded).await;
+async fn old_rows_are_swept_embedded() {
+    old_rows_are_swept_and_a_late_retry_returns_the_current_booking(Kind::Embedded).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_old_is_swept_postgres() {
-    what_is_old_is_swept_and_a_late_retry_is_told_the_booking_as_it_is(Kind::Postgres).await;
+async fn old_rows_are_swept_postgres() {
+    old_rows_are_swept_and_a_late_retry_returns_the_current_booking(Kind::Postgres).await;
 }

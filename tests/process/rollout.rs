@@ -17,7 +17,7 @@ const EXPANDING: [&str; 8] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_goes_on_while_its_database_is_migrated() {
+async fn server_continues_while_its_database_is_migrated() {
     let site = Site::postgres().await.with("RATE_LIMIT", "off");
     let server = site.serve();
     let storm = Storm::over(&server.client, 50).await;

@@ -5,7 +5,7 @@ use super::support::{JWT_SECRET, Kind, Site};
 /// The successor of [`JWT_SECRET`].
 const NEXT: &str = "the-next-secret-of-the-tests-has-more-than-32-bytes";
 
-async fn a_secret_is_replaced_without_ending_a_session(kind: Kind) {
+async fn secret_is_replaced_without_ending_a_session(kind: Kind) {
     let site = Site::of(kind).await.with("JWT_SECRET", JWT_SECRET);
     let server = site.serve();
     let old = server.client.sign_up("ana@example.org").await;
@@ -41,10 +41,10 @@ async fn a_secret_is_replaced_without_ending_a_session(kind: Kind) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_is_replaced_without_ending_a_session_embedded() {
-    a_secret_is_replaced_without_ending_a_session(Kind::Embedded).await;
+    secret_is_replaced_without_ending_a_session(Kind::Embedded).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_is_replaced_without_ending_a_session_postgres() {
-    a_secret_is_replaced_without_ending_a_session(Kind::Postgres).await;
+    secret_is_replaced_without_ending_a_session(Kind::Postgres).await;
 }

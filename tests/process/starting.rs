@@ -16,7 +16,7 @@ fn mode(path: &Path) -> u32 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_first_start_makes_all_it_needs_and_tells_how_to_log_in() {
+async fn first_start_creates_its_files_and_prints_how_to_log_in() {
     let site = Site::embedded();
     let server = site.serve();
     let data = site.path("data");
@@ -42,7 +42,7 @@ async fn a_first_start_makes_all_it_needs_and_tells_how_to_log_in() {
 
 /// The address, the documentation and the accounts are printed first, and the web framework prints nothing.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_first_lines_of_a_start_are_the_products_own() {
+async fn first_lines_of_a_start_are_those_of_the_product() {
     for (filter, has_framework) in [(None, false), (Some("info"), false), (Some("info,actix_server=info"), true)] {
         let site = Site::embedded();
         let site = match filter {
@@ -83,7 +83,7 @@ async fn a_second_start_keeps_secret_accounts_and_bookings() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_server_on_the_same_directory_is_refused_and_harms_nothing() {
+async fn second_server_on_the_same_directory_is_refused_and_changes_nothing() {
     let site = Site::embedded();
     let server = site.serve();
     let told = site.run(&[], "").failed(1);
@@ -95,7 +95,7 @@ async fn a_second_server_on_the_same_directory_is_refused_and_harms_nothing() {
 }
 
 #[test]
-fn every_mistake_in_the_settings_is_told_at_once() {
+fn all_mistakes_in_the_settings_are_reported_together() {
     let site = Site::embedded()
         .with("PORT", "65536")
         .with("JWT_SECRET", "fifteen-letters")
@@ -136,7 +136,7 @@ fn a_configuration_file_is_read_strictly() {
 }
 
 #[test]
-fn mistakes_in_files_are_told_without_the_secrets_beside_them() {
+fn mistakes_in_files_are_reported_without_nearby_secrets() {
     let secret = "a-secret-that-must-not-be-shown-to-anybody";
     let site = Site::embedded();
     for wrong in [format!("\"{secret}"), secret.to_owned(), format!("\"{secret}\" x"), format!("\"{secret}\\q\"")] {
@@ -213,7 +213,7 @@ fn mistakes_in_settings_name_the_file_and_the_line() {
 }
 
 #[test]
-fn a_port_in_use_is_told_with_advice() {
+fn port_in_use_is_reported_with_advice() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     let told = Site::embedded().with("PORT", &address.port().to_string()).run(&[], "").failed(1);
@@ -221,7 +221,7 @@ fn a_port_in_use_is_told_with_advice() {
 }
 
 #[test]
-fn a_data_directory_that_cannot_be_made_is_told() {
+fn data_directory_that_cannot_be_created_is_reported() {
     let site = Site::embedded();
     std::fs::write(site.path("data"), "a file, not a directory").unwrap();
     let told = site.run(&[], "").failed(1);
@@ -263,7 +263,7 @@ async fn a_database_that_is_not_utf8_is_refused_by_every_command() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_start_waits_for_a_database_that_comes_later() {
+async fn start_waits_for_a_database_that_is_not_ready_yet() {
     let site = Site::postgres().await;
     let database = site.database.as_ref().unwrap();
     database.take_down().await.unwrap();
@@ -277,7 +277,7 @@ async fn a_start_waits_for_a_database_that_comes_later() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn check_config_says_whether_the_database_can_be_used() {
+async fn check_config_reports_whether_the_database_is_usable() {
     let site = Site::empty_postgres().await;
     let shown = site.run(&["check-config"], "").succeeded();
     assert!(shown.contains("run `movie-booking migrate`"), "{shown}");
@@ -287,7 +287,7 @@ async fn check_config_says_whether_the_database_can_be_used() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn migrate_says_who_holds_the_schema_lock_while_it_waits() {
+async fn migrate_names_the_holder_of_the_schema_lock_while_it_waits() {
     let site = Site::empty_postgres().await;
     let url = site.database.as_ref().unwrap().url.clone();
     let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
@@ -307,7 +307,7 @@ async fn migrate_says_who_holds_the_schema_lock_while_it_waits() {
 
 /// The owner runs `migrate`, and a role that can only read and write rows runs everything else.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_role_that_only_reads_and_writes_rows_serves() {
+async fn role_with_row_access_only_can_serve() {
     let site = Site::postgres().await;
     let database = site.database.as_ref().unwrap();
     let (role, name) = (format!("server_of_{}", database.name), &database.name);
@@ -340,7 +340,7 @@ async fn a_role_that_only_reads_and_writes_rows_serves() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_older_schema_is_not_served_but_told_how_to_migrate() {
+async fn older_schema_is_refused_with_advice_to_migrate() {
     let site = Site::empty_postgres().await;
     for command in [&["serve"][..], &["seed"], &["admin", "create", "--email", "a@example.org"]] {
         let told = site.run(command, "a good password\n").failed(1);
@@ -386,7 +386,7 @@ async fn a_newer_schema_is_not_copied() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn servers_that_migrate_at_once_all_come_up() {
+async fn servers_that_migrate_concurrently_all_start() {
     let site = Site::empty_postgres().await;
     let starting = [1, 2, 3].map(|_| site.begin_to_serve(&["serve", "--migrate"]));
     let servers = starting.map(super::support::Starting::listening);

@@ -46,7 +46,7 @@ fn idle_connection(server: &Server) -> TcpStream {
     stream
 }
 
-async fn what_was_accepted_is_answered(kind: Kind, signal: &str) {
+async fn accepted_requests_are_answered_before_the_stop(kind: Kind, signal: &str) {
     let site = Site::of(kind).await.with("RATE_LIMIT", "off");
     let server = if signal == "HUP" { site.serve_on_terminal() } else { site.serve() };
     server.client.sign_up("ana@example.org").await;
@@ -91,23 +91,23 @@ async fn what_was_accepted_is_answered(kind: Kind, signal: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_accepted_before_a_sigterm_is_answered_embedded() {
-    what_was_accepted_is_answered(Kind::Embedded, "TERM").await;
+async fn requests_accepted_before_a_sigterm_are_answered_embedded() {
+    accepted_requests_are_answered_before_the_stop(Kind::Embedded, "TERM").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_accepted_before_a_sigterm_is_answered_postgres() {
-    what_was_accepted_is_answered(Kind::Postgres, "TERM").await;
+async fn requests_accepted_before_a_sigterm_are_answered_postgres() {
+    accepted_requests_are_answered_before_the_stop(Kind::Postgres, "TERM").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_accepted_before_a_sigint_is_answered_embedded() {
-    what_was_accepted_is_answered(Kind::Embedded, "INT").await;
+async fn requests_accepted_before_a_sigint_are_answered_embedded() {
+    accepted_requests_are_answered_before_the_stop(Kind::Embedded, "INT").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_accepted_before_a_sighup_is_answered_embedded() {
-    what_was_accepted_is_answered(Kind::Embedded, "HUP").await;
+async fn requests_accepted_before_a_sighup_are_answered_embedded() {
+    accepted_requests_are_answered_before_the_stop(Kind::Embedded, "HUP").await;
 }
 
 /// `nohup` starts a process with SIGHUP ignored, so that it survives the end of its terminal.
@@ -123,7 +123,7 @@ async fn a_server_under_nohup_survives_a_sighup() {
 
 /// A client that has sent half of a request must not prevent the server from stopping.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_says_no_more_does_not_keep_the_server() {
+async fn client_with_an_incomplete_request_does_not_delay_the_stop() {
     let server = Site::embedded().serve();
     let _half_sent = HalfSent::send(&server);
     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -157,7 +157,7 @@ async fn an_idle_server_stops_at_once() {
 
 /// A supervisor may stop the server as soon as it reads that the server listens.
 #[test]
-fn a_server_that_is_stopped_at_once_ends_well() {
+fn server_stopped_right_after_its_start_exits_cleanly() {
     let site = Site::embedded();
     for signal in ["TERM", "INT", "HUP"].repeat(6) {
         let server = site.serve_on_terminal();

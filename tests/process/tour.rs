@@ -41,7 +41,7 @@ fn the_tour_works_at(base: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_readmes_tour_works_embedded() {
+async fn readme_tour_works_embedded() {
     match std::env::var(TOUR_BASE) {
         Ok(base) => the_tour_works_at(&base),
         Err(_) => the_tour_works(Kind::Embedded).await,
@@ -49,6 +49,6 @@ async fn the_readmes_tour_works_embedded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_readmes_tour_works_postgres() {
+async fn readme_tour_works_postgres() {
     the_tour_works(Kind::Postgres).await;
 }

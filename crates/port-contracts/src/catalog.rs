@@ -67,7 +67,7 @@ pub async fn movies_are_ordered_by_title_and_paged(fixture: &dyn Fixture) {
 }
 
 /// A movie has every stored field, in a list and found by its id.
-pub async fn a_movie_is_as_it_was_stored(fixture: &dyn Fixture) {
+pub async fn movie_has_every_stored_field(fixture: &dyn Fixture) {
     World::build(fixture).await;
     let [amelie, stalker] = &movies(fixture, &MovieFilter::default()).await[..] else { panic!("two movies") };
     assert_eq!((amelie.title.as_str(), stalker.title.as_str()), (AMELIE, STALKER));
@@ -89,7 +89,7 @@ pub async fn a_movie_is_as_it_was_stored(fixture: &dyn Fixture) {
 }
 
 /// Characters that are special in LIKE patterns, regular expressions or quoting match literally.
-pub async fn search_takes_every_character_as_it_is(fixture: &dyn Fixture) {
+pub async fn search_matches_special_characters_literally(fixture: &dyn Fixture) {
     let described = [("100% Wolf", "x_y"), ("100 Wolves", "xzy"), (r"C:\dir", "it's (a) \"quote\""), ("Plain", "a.b")];
     let movies = described.map(|(title, text)| movie(title, text, &[], "en"));
     seed(fixture, SeedPlan { movies: movies.into(), ..SeedPlan::default() }).await;
@@ -130,7 +130,7 @@ pub async fn search_ignores_case_in_any_script(fixture: &dyn Fixture) {
 }
 
 /// A part of a genre or language does not match, and no character of them is special.
-pub async fn genre_and_language_match_whole(fixture: &dyn Fixture) {
+pub async fn genre_and_language_match_completely(fixture: &dyn Fixture) {
     let made = [
         movie("One", "", &["Drama", "Sci-Fi, \"hard\""], "English"),
         movie("Two", "", &["Sci-Fi", "DRAMA"], "Русский"),
@@ -157,7 +157,7 @@ pub async fn genre_and_language_match_whole(fixture: &dyn Fixture) {
 }
 
 /// Only shows that are scheduled and have not started count for `shown_in`.
-pub async fn movies_are_shown_in_a_theatre_while_a_show_is_to_come(fixture: &dyn Fixture) {
+pub async fn movies_of_a_theatre_have_an_upcoming_show(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let shown_in = async |name: &str| {
         let filter = MovieFilter { shown_in: Some(theatre_id(fixture, name).await), ..MovieFilter::default() };
@@ -178,7 +178,7 @@ fn window(theatre_id: TheatreId, from: DateTime<Utc>, minutes: i64) -> DayWindow
 }
 
 /// A window includes its first instant, excludes its last, and applies to one theatre.
-pub async fn movies_are_shown_during_windows(fixture: &dyn Fixture) {
+pub async fn movies_are_filtered_by_windows(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let (alpha, beta) = (theatre_id(fixture, ALPHA).await, theatre_id(fixture, BETA).await);
     let during = async |windows: &[DayWindow]| {
@@ -202,7 +202,7 @@ pub async fn movies_are_shown_during_windows(fixture: &dyn Fixture) {
 }
 
 /// A movie must match all given filters.
-pub async fn movie_filters_must_all_hold(fixture: &dyn Fixture) {
+pub async fn movie_filters_are_combined(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let alpha = theatre_id(fixture, ALPHA).await;
     let all = MovieFilter {
@@ -234,7 +234,7 @@ pub async fn shows_are_ordered_by_start_and_paged(fixture: &dyn Fixture) {
 }
 
 /// A show has every stored field, in a list and found by its id, with the price of the cheapest seat.
-pub async fn a_show_is_as_it_was_stored(fixture: &dyn Fixture) {
+pub async fn show_has_every_stored_field(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let euros = Currency::parse("EUR").unwrap();
     let theatre_id = theatre_id(fixture, ALPHA).await;
@@ -274,7 +274,7 @@ pub async fn a_show_is_as_it_was_stored(fixture: &dyn Fixture) {
 }
 
 /// A cancelled show is not listed, but is found by its id.
-pub async fn a_cancelled_show_is_in_no_list_but_found(fixture: &dyn Fixture) {
+pub async fn cancelled_show_is_not_listed_but_is_found_by_id(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     cancel_show(fixture, world.soon).await;
     let every_filter = [
@@ -319,7 +319,7 @@ pub async fn show_filters_by_movie_theatre_and_start(fixture: &dyn Fixture) {
 }
 
 /// A window applies to one theatre. An empty list of windows matches no show.
-pub async fn shows_during_windows(fixture: &dyn Fixture) {
+pub async fn shows_are_filtered_by_windows(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let (alpha, beta) = (theatre_id(fixture, ALPHA).await, theatre_id(fixture, BETA).await);
     let at = |hours| world.base + TimeDelta::hours(hours);
@@ -353,7 +353,7 @@ pub async fn upcoming_shows_have_not_started(fixture: &dyn Fixture) {
 }
 
 /// Booked, held and blocked seats are not available. The seats of a hold are available as soon as it expires.
-pub async fn seats_available_counts_what_is_claimed_now(fixture: &dyn Fixture) {
+pub async fn seats_available_excludes_live_claims(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let ana = customer(fixture).await;
     let row = world.row(0);
@@ -403,7 +403,7 @@ pub async fn theatres_have_their_halls_in_order_and_are_paged(fixture: &dyn Fixt
 }
 
 /// A new layout changes the seat count of its hall, not that of shows with the old layout.
-pub async fn a_halls_seats_are_those_of_its_newest_layout(fixture: &dyn Fixture) {
+pub async fn hall_has_the_seats_of_its_newest_layout(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let hall = fixture.count(&format!("SELECT hall_id FROM shows WHERE id = {}", world.soon)).await;
     let made = fixture.instant(0);
@@ -418,7 +418,7 @@ pub async fn a_halls_seats_are_those_of_its_newest_layout(fixture: &dyn Fixture)
 }
 
 /// An unknown id is not found, in an empty store and in one with rows.
-pub async fn what_is_not_there_is_none(fixture: &dyn Fixture) {
+pub async fn unknown_ids_are_not_found(fixture: &dyn Fixture) {
     let catalog = &fixture.stores().catalog;
     assert!(movies(fixture, &MovieFilter::default()).await.is_empty());
     assert!(shows(fixture, &ShowFilter::default()).await.is_empty());
@@ -434,7 +434,7 @@ pub async fn what_is_not_there_is_none(fixture: &dyn Fixture) {
 }
 
 /// A theatre with an unknown time zone is left out of lists, and reading it by id fails.
-pub async fn a_theatre_with_an_unknown_time_zone_is_in_no_list(fixture: &dyn Fixture) {
+pub async fn theatre_with_an_unknown_time_zone_is_not_listed(fixture: &dyn Fixture) {
     World::build(fixture).await;
     let (alpha, beta) = (theatre_id(fixture, ALPHA).await, theatre_id(fixture, BETA).await);
     fixture.execute("UPDATE theatres SET timezone = 'Mars/Olympus' WHERE name = 'Alpha'").await;
@@ -455,7 +455,7 @@ pub async fn a_theatre_with_an_unknown_time_zone_is_in_no_list(fixture: &dyn Fix
 }
 
 /// Invalid rows do not shorten a page, and the list continues after them.
-pub async fn a_page_is_filled_past_rows_that_are_left_out(fixture: &dyn Fixture) {
+pub async fn page_is_filled_despite_invalid_rows(fixture: &dyn Fixture) {
     let names: Vec<String> = (10..40).map(|number| format!("Theatre {number}")).collect();
     let theatres = names.iter().map(|name| theatre(name, chrono_tz::UTC, Vec::new())).collect();
     seed(fixture, SeedPlan { theatres, ..SeedPlan::default() }).await;
@@ -468,7 +468,7 @@ pub async fn a_page_is_filled_past_rows_that_are_left_out(fixture: &dyn Fixture)
 }
 
 /// A show without prices is left out of lists, and reading it by id or booking it fails.
-pub async fn a_show_without_prices_is_in_no_list(fixture: &dyn Fixture) {
+pub async fn show_without_prices_is_not_listed(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     fixture.execute(&format!("DELETE FROM show_prices WHERE show_id = {}", world.soon)).await;
     let listed: Vec<_> = shows(fixture, &ShowFilter::default()).await.iter().map(|show| show.id).collect();

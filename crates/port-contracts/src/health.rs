@@ -27,7 +27,7 @@ async fn gone<T: std::fmt::Debug>(what: &str, call: impl Future<Output = Result<
 }
 
 /// The check has a name, succeeds within two seconds, and fails within three if the store is unreachable.
-pub async fn a_store_that_answers_is_well(fixture: &dyn Fixture) {
+pub async fn reachable_store_passes_its_check(fixture: &dyn Fixture) {
     let dependency = &fixture.stores().dependency;
     assert!(!dependency.name().is_empty());
     tokio::time::timeout(Duration::from_secs(2), dependency.check()).await.expect("in two seconds").unwrap();
@@ -37,7 +37,7 @@ pub async fn a_store_that_answers_is_well(fixture: &dyn Fixture) {
 }
 
 /// No connection of a pool is in use while the store is idle, and some are in use under load.
-pub async fn pools_tell_how_they_are_used(fixture: &dyn Fixture) {
+pub async fn pools_report_their_use(fixture: &dyn Fixture) {
     let stores = fixture.stores();
     let in_use = || stores.dependency.pools().iter().map(|pool| pool.in_use).sum::<usize>();
     // A worker returns its result before it counts itself as free, so the idle state needs a wait.
@@ -79,7 +79,7 @@ pub async fn pools_tell_how_they_are_used(fixture: &dyn Fixture) {
 }
 
 /// Every method of the identity ports reports an unreachable store.
-pub async fn accounts_and_sessions_tell_that_the_store_is_gone(fixture: &dyn Fixture) {
+pub async fn accounts_and_sessions_report_an_unreachable_store(fixture: &dyn Fixture) {
     let (users, sessions) = (&fixture.stores().users, &fixture.stores().sessions);
     let ana = new_user("ana@example.org");
     let CreatedUser { user, session_id } = users.create(&ana, Some(&token(1))).await.unwrap();
@@ -121,7 +121,7 @@ pub async fn accounts_and_sessions_tell_that_the_store_is_gone(fixture: &dyn Fix
 }
 
 /// Every method of the read ports and of the seeder reports an unreachable store.
-pub async fn reading_tells_that_the_store_is_gone(fixture: &dyn Fixture) {
+pub async fn reading_reports_an_unreachable_store(fixture: &dyn Fixture) {
     World::build(fixture).await;
     let stores = fixture.stores();
     stores.catalog.movies(&MovieFilter::default(), &first_page(1)).await.unwrap();
@@ -142,7 +142,7 @@ pub async fn reading_tells_that_the_store_is_gone(fixture: &dyn Fixture) {
 }
 
 /// The port that committers write to reports an unreachable store, called directly and through a queue.
-pub async fn selling_tells_that_the_store_is_gone(fixture: &dyn Fixture) {
+pub async fn selling_reports_an_unreachable_store(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let ana = customer(fixture).await;
     let command = |seat: usize| book(ana, world.soon, &[world.main[seat].id], &format!("k{seat}"));

@@ -39,7 +39,7 @@ fn email(text: &str) -> Email {
 }
 
 /// The returned account has the requested fields, and is found by id and address.
-pub async fn a_new_account_is_as_it_was_asked_for(fixture: &dyn Fixture) {
+pub async fn new_account_has_the_requested_fields(fixture: &dyn Fixture) {
     let users = &fixture.stores().users;
     let asked = NewUser { role: Role::Staff, ..new_user("Ana.Núñez@Example.ORG") };
     let CreatedUser { user, session_id } = users.create(&asked, None).await.unwrap();
@@ -53,7 +53,7 @@ pub async fn a_new_account_is_as_it_was_asked_for(fixture: &dyn Fixture) {
 }
 
 /// Two addresses that differ only in case are the same address, in any script.
-pub async fn an_address_is_taken_however_it_is_written(fixture: &dyn Fixture) {
+pub async fn taken_address_is_refused_in_any_case(fixture: &dyn Fixture) {
     sign_up(fixture, "Ana@Example.org", None).await;
     sign_up(fixture, "Émile@example.org", None).await;
     for taken in ["Ana@Example.org", "aNA@EXAMPLE.ORG", "éMILE@example.org", "e\u{301}mile@example.org"] {
@@ -66,7 +66,7 @@ pub async fn an_address_is_taken_however_it_is_written(fixture: &dyn Fixture) {
 }
 
 /// One of ten concurrent sign-ups with the same address succeeds.
-pub async fn ten_sign_ups_at_once_make_one_account(fixture: &dyn Fixture) {
+pub async fn ten_concurrent_sign_ups_create_one_account(fixture: &dyn Fixture) {
     let sign_up = async |number: u8| {
         let asked = new_user(if number.is_multiple_of(2) { "ana@example.org" } else { "ANA@example.org" });
         fixture.stores().users.create(&asked, Some(&token(number))).await
@@ -80,7 +80,7 @@ pub async fn ten_sign_ups_at_once_make_one_account(fixture: &dyn Fixture) {
 }
 
 /// An account is found by its address in any case, and not by similar addresses.
-pub async fn an_account_is_found_by_its_address_folded(fixture: &dyn Fixture) {
+pub async fn account_is_found_by_its_address_in_any_case(fixture: &dyn Fixture) {
     let ana = sign_up(fixture, "Ana@Example.org", None).await;
     let emile = sign_up(fixture, "Émile@example.org", None).await;
     let found =
@@ -92,7 +92,7 @@ pub async fn an_account_is_found_by_its_address_folded(fixture: &dyn Fixture) {
 }
 
 /// An unknown id or address is not found.
-pub async fn who_is_not_there_is_none(fixture: &dyn Fixture) {
+pub async fn unknown_user_is_not_found(fixture: &dyn Fixture) {
     let users = &fixture.stores().users;
     assert_eq!(users.by_id(UserId(1)).await.unwrap(), None);
     assert_eq!(users.by_email(&email("nobody@example.org")).await.unwrap(), None);
@@ -101,7 +101,7 @@ pub async fn who_is_not_there_is_none(fixture: &dyn Fixture) {
 }
 
 /// Account and first session are created together or not at all.
-pub async fn an_account_and_its_first_session_are_one_act(fixture: &dyn Fixture) {
+pub async fn account_and_first_session_are_created_atomically(fixture: &dyn Fixture) {
     let ana = sign_up(fixture, "ana@example.org", Some(1)).await;
     // The token's digest exists already: neither the session nor the account may be created.
     let outcome = fixture.stores().users.create(&new_user("eve@example.org"), Some(&token(1))).await;
@@ -111,7 +111,7 @@ pub async fn an_account_and_its_first_session_are_one_act(fixture: &dyn Fixture)
 }
 
 /// Each token of a chain works once, and its rotation returns the current user.
-pub async fn a_refresh_token_works_once_and_gives_the_next(fixture: &dyn Fixture) {
+pub async fn refresh_token_works_once_and_returns_its_successor(fixture: &dyn Fixture) {
     let ana = sign_up(fixture, "ana@example.org", None).await;
     let eve = sign_up(fixture, "eve@example.org", Some(100)).await;
     fixture.stores().sessions.open(&ana, &token(1)).await.unwrap();
@@ -121,7 +121,7 @@ pub async fn a_refresh_token_works_once_and_gives_the_next(fixture: &dyn Fixture
 }
 
 /// One of ten rotations succeeds. The others are reuses, which end the session, so the new token is refused as well.
-pub async fn ten_rotations_at_once_are_one_and_the_session_is_dead(fixture: &dyn Fixture) {
+pub async fn of_ten_concurrent_rotations_one_succeeds_and_the_session_ends(fixture: &dyn Fixture) {
     sign_up(fixture, "ana@example.org", Some(1)).await;
     let outcomes = join_all((10..20).map(|next| rotate(fixture, 1, next))).await;
     let rotated = outcomes.iter().filter(|outcome| matches!(outcome, Rotation::Rotated { .. })).count();
@@ -134,7 +134,7 @@ pub async fn ten_rotations_at_once_are_one_and_the_session_is_dead(fixture: &dyn
 }
 
 /// A second use of a token ends its session, and no other session.
-pub async fn a_second_use_ends_that_session_alone(fixture: &dyn Fixture) {
+pub async fn second_use_of_a_token_ends_only_its_session(fixture: &dyn Fixture) {
     let ana = sign_up(fixture, "ana@example.org", Some(1)).await;
     fixture.stores().sessions.open(&ana, &token(50)).await.unwrap();
     assert_eq!(rotated(fixture, 1, 2).await, ana.clone());
@@ -145,7 +145,7 @@ pub async fn a_second_use_ends_that_session_alone(fixture: &dyn Fixture) {
 }
 
 /// Expiry is judged by the store's clock, and a token is already expired at the instant of its expiry.
-pub async fn a_token_that_ran_out_is_refused(fixture: &dyn Fixture) {
+pub async fn expired_refresh_token_is_refused(fixture: &dyn Fixture) {
     let ana = sign_up(fixture, "ana@example.org", Some(1)).await;
     let now_over = NewRefreshToken { ttl: Duration::ZERO, ..token(2) };
     fixture.stores().sessions.open(&ana, &now_over).await.unwrap();
@@ -166,7 +166,7 @@ pub async fn an_unknown_token_is_refused_and_stores_nothing(fixture: &dyn Fixtur
 }
 
 /// A session is ended by any of its tokens, used or not. Ending an ended or unknown session is no error.
-pub async fn a_session_ends_however_often_it_is_ended(fixture: &dyn Fixture) {
+pub async fn ending_a_session_is_idempotent(fixture: &dyn Fixture) {
     let ana = sign_up(fixture, "ana@example.org", Some(1)).await;
     let sessions = &fixture.stores().sessions;
     sessions.open(&ana, &token(50)).await.unwrap();
@@ -204,7 +204,7 @@ pub async fn a_new_password_ends_every_session_of_its_account(fixture: &dyn Fixt
 }
 
 /// A reset for an unknown address returns `None`.
-pub async fn a_new_password_for_nobody_is_none(fixture: &dyn Fixture) {
+pub async fn password_reset_of_an_unknown_address_does_nothing(fixture: &dyn Fixture) {
     sign_up(fixture, "ana@example.org", None).await;
     let outcome = fixture.stores().users.reset_password(&email("eve@example.org"), &password_hash("second")).await;
     assert_eq!(outcome.unwrap(), None);
@@ -254,7 +254,7 @@ fn new_address(text: &str) -> AccountChange {
 }
 
 /// Only the requested fields change, and no other account does.
-pub async fn an_account_is_changed_as_asked(fixture: &dyn Fixture) {
+pub async fn account_change_replaces_only_the_requested_fields(fixture: &dyn Fixture) {
     let (ana, bearer) = sign_up_as_bearer(fixture, "Ana@example.org", 1).await;
     let eve = sign_up(fixture, "eve@example.org", None).await;
     let users = &fixture.stores().users;
@@ -276,7 +276,7 @@ pub async fn an_account_is_changed_as_asked(fixture: &dyn Fixture) {
 }
 
 /// A change to another account's address is refused, and its other fields are not changed either.
-pub async fn an_address_that_is_taken_is_not_changed_to(fixture: &dyn Fixture) {
+pub async fn change_to_a_taken_address_is_refused_completely(fixture: &dyn Fixture) {
     let (ana, bearer) = sign_up_as_bearer(fixture, "ana@example.org", 1).await;
     sign_up(fixture, "Émile@example.org", None).await;
     let change = AccountChange {
@@ -293,7 +293,7 @@ pub async fn an_address_that_is_taken_is_not_changed_to(fixture: &dyn Fixture) {
 }
 
 /// One of ten concurrent changes to the same address succeeds.
-pub async fn ten_changes_to_one_address_make_one(fixture: &dyn Fixture) {
+pub async fn of_ten_concurrent_changes_to_one_address_one_succeeds(fixture: &dyn Fixture) {
     let mut bearers = Vec::new();
     for number in 0..10 {
         bearers.push(sign_up_as_bearer(fixture, &format!("customer{number}@example.org"), number).await.1);
@@ -306,7 +306,7 @@ pub async fn ten_changes_to_one_address_make_one(fixture: &dyn Fixture) {
 }
 
 /// The generation is raised. The session of the request continues in the new generation, the others end.
-pub async fn a_changed_password_keeps_the_session_that_asked(fixture: &dyn Fixture) {
+pub async fn password_change_keeps_the_requesting_session(fixture: &dyn Fixture) {
     let (ana, bearer) = sign_up_as_bearer(fixture, "ana@example.org", 1).await;
     let other = bearer_of(fixture, &ana, 50).await;
     let (eve, eves) = sign_up_as_bearer(fixture, "eve@example.org", 100).await;
@@ -330,7 +330,7 @@ pub async fn a_changed_password_keeps_the_session_that_asked(fixture: &dyn Fixtu
 }
 
 /// If the token names no session, every session ends.
-pub async fn a_changed_password_without_a_session_ends_all(fixture: &dyn Fixture) {
+pub async fn password_change_without_a_session_ends_all_sessions(fixture: &dyn Fixture) {
     let (ana, bearer) = sign_up_as_bearer(fixture, "ana@example.org", 1).await;
     let nameless = Bearer { session_id: None, ..bearer };
     assert!(lasts(fixture, &nameless).await);
@@ -342,7 +342,7 @@ pub async fn a_changed_password_without_a_session_ends_all(fixture: &dyn Fixture
 }
 
 /// One of ten concurrent changes succeeds, and the others are refused with `SessionEnded`.
-pub async fn ten_new_passwords_at_once_are_one(fixture: &dyn Fixture) {
+pub async fn of_ten_concurrent_password_changes_one_succeeds(fixture: &dyn Fixture) {
     let (ana, bearer) = sign_up_as_bearer(fixture, "ana@example.org", 1).await;
     let changes: Vec<_> = (0..10).map(|number| new_password(&format!("number{number}"))).collect();
     let outcomes = join_all(changes.iter().map(|change| fixture.stores().users.change(&bearer, change))).await;
@@ -371,7 +371,7 @@ pub async fn an_ended_session_changes_nothing(fixture: &dyn Fixture) {
 }
 
 /// No session is opened for a user as read before a password change.
-pub async fn a_login_from_before_a_new_password_opens_nothing(fixture: &dyn Fixture) {
+pub async fn login_from_before_a_password_change_opens_no_session(fixture: &dyn Fixture) {
     let (ana, bearer) = sign_up_as_bearer(fixture, "ana@example.org", 1).await;
     fixture.stores().users.change(&bearer, &new_password("second")).await.unwrap();
     assert_eq!(fixture.stores().sessions.open(&ana, &token(2)).await.unwrap(), None);
@@ -381,7 +381,7 @@ pub async fn a_login_from_before_a_new_password_opens_nothing(fixture: &dyn Fixt
 }
 
 /// The personal data is removed, the sessions end, the address is free, and no other account changes.
-pub async fn an_anonymised_account_is_nobodys(fixture: &dyn Fixture) {
+pub async fn anonymised_account_keeps_no_personal_data(fixture: &dyn Fixture) {
     let (ana, bearer) = sign_up_as_bearer(fixture, "Ana@example.org", 1).await;
     let other = bearer_of(fixture, &ana, 50).await;
     let (eve, eves) = sign_up_as_bearer(fixture, "eve@example.org", 100).await;
@@ -407,7 +407,7 @@ pub async fn an_anonymised_account_is_nobodys(fixture: &dyn Fixture) {
 }
 
 /// One of ten concurrent deletions succeeds.
-pub async fn ten_deletions_at_once_are_one(fixture: &dyn Fixture) {
+pub async fn of_ten_concurrent_deletions_one_succeeds(fixture: &dyn Fixture) {
     let (_, bearer) = sign_up_as_bearer(fixture, "ana@example.org", 1).await;
     let outcomes = join_all((0..10).map(|_| fixture.stores().users.anonymise(&bearer))).await;
     let done = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
@@ -416,7 +416,7 @@ pub async fn ten_deletions_at_once_are_one(fixture: &dyn Fixture) {
 }
 
 /// If all administrators delete their accounts concurrently, one is refused and stays.
-pub async fn the_last_administrator_stays(fixture: &dyn Fixture) {
+pub async fn last_administrator_cannot_be_deleted(fixture: &dyn Fixture) {
     let mut bearers = Vec::new();
     for number in 0..5 {
         let (_, bearer) = sign_up_as_bearer(fixture, &format!("admin{number}@example.org"), number).await;
@@ -475,7 +475,7 @@ pub async fn sessions_are_listed_newest_first_and_paged(fixture: &dyn Fixture) {
 }
 
 /// A session has the times of its beginning, its last use and its expiry.
-pub async fn a_session_tells_when_it_was_used(fixture: &dyn Fixture) {
+pub async fn session_lists_its_last_use(fixture: &dyn Fixture) {
     let (ana, bearer) = sign_up_as_bearer(fixture, "ana@example.org", 1).await;
     let [fresh] = sessions_of(fixture, &ana, 10, None).await.try_into().unwrap();
     assert_eq!(Some(fresh.id), bearer.session_id);
@@ -491,7 +491,7 @@ pub async fn a_session_tells_when_it_was_used(fixture: &dyn Fixture) {
 }
 
 /// A session is ended by its owner only, and once. Other sessions continue.
-pub async fn a_session_is_ended_by_its_owner_alone(fixture: &dyn Fixture) {
+pub async fn session_is_ended_only_by_its_owner(fixture: &dyn Fixture) {
     let (ana, first) = sign_up_as_bearer(fixture, "ana@example.org", 1).await;
     let second = bearer_of(fixture, &ana, 50).await;
     let (eve, eves) = sign_up_as_bearer(fixture, "eve@example.org", 100).await;
@@ -509,7 +509,7 @@ pub async fn a_session_is_ended_by_its_owner_alone(fixture: &dyn Fixture) {
 }
 
 /// Ending a session by its token, and a second use of a token, return the id of the session.
-pub async fn an_end_tells_which_session_it_was(fixture: &dyn Fixture) {
+pub async fn ending_a_session_returns_its_id(fixture: &dyn Fixture) {
     let (ana, first) = sign_up_as_bearer(fixture, "ana@example.org", 1).await;
     let second = bearer_of(fixture, &ana, 50).await;
     let sessions = &fixture.stores().sessions;

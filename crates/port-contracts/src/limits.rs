@@ -19,7 +19,7 @@ async fn count(limiter: &Arc<dyn RateLimiter>, name: &str) -> Allowance {
 }
 
 /// A window begins with the first try, allows `tries` tries, and ends at the time given in `resets_in`.
-pub async fn a_window_begins_with_the_first_try_and_allows_so_many(fixture: &dyn RateLimiterFixture) {
+pub async fn window_begins_with_the_first_try_and_allows_the_limit(fixture: &dyn RateLimiterFixture) {
     let limiter = fixture.limiter().await;
     assert_eq!(count(&limiter, "ana").await, allowance(true, 2, 60));
     fixture.pass(Duration::from_secs(20)).await;
@@ -69,14 +69,14 @@ pub async fn a_try_is_taken_back_while_its_window_lasts(fixture: &dyn RateLimite
 }
 
 /// A limit of zero rejects even the first try.
-pub async fn a_limit_of_no_tries_allows_none(fixture: &dyn RateLimiterFixture) {
+pub async fn limit_of_zero_tries_rejects_every_try(fixture: &dyn RateLimiterFixture) {
     let limiter = fixture.limiter().await;
     let none = Limit { tries: 0, ..LIMIT };
     assert_eq!(limiter.count("ana", none).await.unwrap(), allowance(false, 0, 60));
 }
 
 /// Concurrent tries are each counted once, and exactly `tries` of them are allowed.
-pub async fn tries_made_at_once_are_all_counted(fixture: &dyn RateLimiterFixture) {
+pub async fn concurrent_tries_are_all_counted(fixture: &dyn RateLimiterFixture) {
     let limiter = fixture.limiter().await;
     let limit = Limit { tries: 300, window: Duration::from_secs(60) };
     let some = |limiter: Arc<dyn RateLimiter>| {
@@ -99,7 +99,7 @@ pub async fn tries_made_at_once_are_all_counted(fixture: &dyn RateLimiterFixture
 }
 
 /// Two limiters that share counters allow, together, as many tries as one limiter.
-pub async fn limiters_that_share_allow_the_limit_together(fixture: &dyn SharedRateLimiterFixture) {
+pub async fn shared_limiters_allow_the_limit_together(fixture: &dyn SharedRateLimiterFixture) {
     let (one, other) = (fixture.limiter().await, fixture.other_limiter().await);
     assert_eq!(count(&one, "ana").await, allowance(true, 2, 60));
     fixture.pass(Duration::from_secs(10)).await;
@@ -112,7 +112,7 @@ pub async fn limiters_that_share_allow_the_limit_together(fixture: &dyn SharedRa
 }
 
 /// Rejected tries at either limiter do not lengthen the window.
-pub async fn tries_in_vain_lengthen_nobodys_window(fixture: &dyn SharedRateLimiterFixture) {
+pub async fn rejected_tries_do_not_lengthen_the_window(fixture: &dyn SharedRateLimiterFixture) {
     let (one, other) = (fixture.limiter().await, fixture.other_limiter().await);
     for _ in 0..3 {
         assert!(count(&one, "ana").await.allowed);
@@ -130,7 +130,7 @@ pub async fn tries_in_vain_lengthen_nobodys_window(fixture: &dyn SharedRateLimit
 }
 
 /// A try that is taken back at one limiter is available at the other.
-pub async fn what_one_takes_back_the_other_may_have(fixture: &dyn SharedRateLimiterFixture) {
+pub async fn try_taken_back_at_one_limiter_is_available_at_the_other(fixture: &dyn SharedRateLimiterFixture) {
     let (one, other) = (fixture.limiter().await, fixture.other_limiter().await);
     for _ in 0..3 {
         assert!(count(&one, "ana").await.allowed);
@@ -142,7 +142,7 @@ pub async fn what_one_takes_back_the_other_may_have(fixture: &dyn SharedRateLimi
 }
 
 /// Concurrent tries at both limiters never exceed the limit, and rejected tries use up none of it.
-pub async fn tries_made_at_once_at_both_are_within_the_limit(fixture: &dyn SharedRateLimiterFixture) {
+pub async fn concurrent_tries_at_both_limiters_stay_within_the_limit(fixture: &dyn SharedRateLimiterFixture) {
     let limiters = [fixture.limiter().await, fixture.other_limiter().await];
     let limit = Limit { tries: 50, window: Duration::from_secs(60) };
     let one =

@@ -36,7 +36,7 @@ pub async fn remember(cache: &dyn ReplayCache, key: &KeyName, replay: &Replay) {
 }
 
 /// The fingerprint, the booking and every byte of the answer are recalled.
-pub async fn what_was_remembered_is_recalled_to_the_byte(fixture: &dyn ReplayCacheFixture) {
+pub async fn remembered_answer_is_recalled_byte_for_byte(fixture: &dyn ReplayCacheFixture) {
     let cache = fixture.cache(LONG).await;
     let ana = key(7, "POST /api/bookings", "key-1");
     assert_eq!(cache.recall(&ana).await, None);
@@ -53,7 +53,7 @@ pub async fn what_was_remembered_is_recalled_to_the_byte(fixture: &dyn ReplayCac
 }
 
 /// An entry is not recalled for another user, scope or key, nor for a name that consists of the same characters split differently.
-pub async fn it_is_recalled_for_that_very_key_alone(fixture: &dyn ReplayCacheFixture) {
+pub async fn answer_is_recalled_only_for_its_key(fixture: &dyn ReplayCacheFixture) {
     let cache = fixture.cache(LONG).await;
     let names = [
         key(7, "POST /api/bookings", "key-1"),
@@ -84,7 +84,7 @@ pub async fn it_is_recalled_for_that_very_key_alone(fixture: &dyn ReplayCacheFix
 }
 
 /// The last stored answer is recalled.
-pub async fn what_is_remembered_again_takes_the_place_of_the_first(fixture: &dyn ReplayCacheFixture) {
+pub async fn later_answer_replaces_the_first(fixture: &dyn ReplayCacheFixture) {
     let cache = fixture.cache(LONG).await;
     let ana = key(7, "POST /api/bookings", "key-1");
     for round in 0..5 {
@@ -95,7 +95,7 @@ pub async fn what_is_remembered_again_takes_the_place_of_the_first(fixture: &dyn
 }
 
 /// An expired answer is not recalled.
-pub async fn it_is_forgotten_in_time(fixture: &dyn ReplayCacheFixture) {
+pub async fn answer_expires(fixture: &dyn ReplayCacheFixture) {
     let cache = fixture.cache(Duration::from_secs(1)).await;
     let ana = key(7, "POST /api/bookings", "key-1");
     let kept = replay(1, 1, b"answer");
@@ -107,7 +107,7 @@ pub async fn it_is_forgotten_in_time(fixture: &dyn ReplayCacheFixture) {
 }
 
 /// An empty answer is kept, and so is one of 64 KiB.
-pub async fn answers_of_every_size_are_kept_whole(fixture: &dyn ReplayCacheFixture) {
+pub async fn answers_of_every_size_are_kept_completely(fixture: &dyn ReplayCacheFixture) {
     let cache = fixture.cache(LONG).await;
     for size in [0_u8, 1, 31, 32, 33, 64, 255] {
         let name = key(7, "POST /api/bookings", &format!("small-{size}"));
@@ -126,7 +126,7 @@ pub async fn answers_of_every_size_are_kept_whole(fixture: &dyn ReplayCacheFixtu
 }
 
 /// Concurrent callers store and recall their own answers.
-pub async fn many_at_once_are_each_their_own(fixture: &dyn ReplayCacheFixture) {
+pub async fn concurrent_callers_recall_their_own_answers(fixture: &dyn ReplayCacheFixture) {
     let cache = fixture.cache(LONG).await;
     let one = async |user: i64| {
         for number in 0..10 {

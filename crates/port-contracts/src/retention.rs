@@ -46,7 +46,7 @@ async fn sold(fixture: &dyn Fixture, caller: Caller, world: &World, ages: &[i64]
 }
 
 /// The bytes of an answer are deleted once they have reached the retention time. Key and booking stay, so a retry books nothing.
-pub async fn old_answers_go_and_their_keys_stay(fixture: &dyn Fixture) {
+pub async fn old_answers_are_deleted_and_their_keys_stay(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let ana = customer(fixture).await;
     let before = sold(fixture, ana, &world, &[KEPT + 60, KEPT - 60, 0, KEPT + 1]).await;
@@ -67,7 +67,7 @@ pub async fn old_answers_go_and_their_keys_stay(fixture: &dyn Fixture) {
 }
 
 /// The key of a hold, and a record without a client's key, are deleted with their answer: without it no client can ask for their result.
-pub async fn keys_that_no_booking_stays_for_go_with_their_answers(fixture: &dyn Fixture) {
+pub async fn keys_without_a_clients_booking_are_deleted_with_their_answers(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let ana = customer(fixture).await;
     sold(fixture, ana, &world, &[0]).await;
@@ -90,7 +90,7 @@ pub async fn keys_that_no_booking_stays_for_go_with_their_answers(fixture: &dyn 
 }
 
 /// A step deletes the oldest rows, and at most `rows_max` of them.
-pub async fn a_step_takes_the_oldest_and_is_bounded(fixture: &dyn Fixture) {
+pub async fn step_deletes_the_oldest_rows_and_is_bounded(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let ana = customer(fixture).await;
     sold(fixture, ana, &world, &[KEPT + 50, KEPT + 40, KEPT + 30, KEPT + 20, KEPT + 10]).await;
@@ -108,7 +108,7 @@ pub async fn a_step_takes_the_oldest_and_is_bounded(fixture: &dyn Fixture) {
 }
 
 /// Events are deleted once they have reached the retention time, and nothing else is.
-pub async fn old_events_go_and_nothing_else(fixture: &dyn Fixture) {
+pub async fn old_events_are_deleted_and_nothing_else(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let ana = customer(fixture).await;
     let before = sold(fixture, ana, &world, &[KEPT + 60, KEPT + 30, KEPT - 60, 0]).await;
@@ -118,7 +118,7 @@ pub async fn old_events_go_and_nothing_else(fixture: &dyn Fixture) {
 }
 
 /// Tenures that a command ended are deleted by the time of their end. A tenure that has begun again since stays.
-pub async fn tenures_go_once_they_count_no_longer(fixture: &dyn Fixture) {
+pub async fn tenures_are_deleted_once_they_no_longer_count(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let ana = customer(fixture).await;
     sell(fixture.stores(), SIMPLE, async |sellers| {
@@ -152,7 +152,7 @@ async fn run_out(fixture: &dyn Fixture, seconds: i64) {
 }
 
 /// A session lasts as long as one of its tokens is kept, and is deleted with the last one.
-pub async fn a_session_goes_with_its_last_token(fixture: &dyn Fixture) {
+pub async fn session_is_deleted_with_its_last_token(fixture: &dyn Fixture) {
     let ana = customer(fixture).await;
     let sessions = &fixture.stores().sessions;
     // One session with only an expired token, and a second session with a used token.
@@ -180,7 +180,7 @@ pub async fn a_session_goes_with_its_last_token(fixture: &dyn Fixture) {
 }
 
 /// Concurrent sweeps delete every row once, and leave no session without tokens.
-pub async fn sweeps_at_once_take_each_row_once(fixture: &dyn Fixture) {
+pub async fn concurrent_sweeps_delete_each_row_once(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let ana = customer(fixture).await;
     sold(fixture, ana, &world, &[KEPT + 60; 30]).await;
@@ -208,7 +208,7 @@ pub async fn sweeps_at_once_take_each_row_once(fixture: &dyn Fixture) {
 }
 
 /// Concurrent sweeps change what a retry is answered, never what is booked.
-pub async fn sweeping_beside_retries_books_nothing_twice(fixture: &dyn Fixture) {
+pub async fn sweeping_during_retries_books_nothing_twice(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let callers = customers(fixture, 4).await;
     let commands: Vec<_> = (0..40)
@@ -229,7 +229,7 @@ pub async fn sweeping_beside_retries_books_nothing_twice(fixture: &dyn Fixture) 
 }
 
 /// A sweep of an unreachable store returns an error, not zero rows.
-pub async fn sweeping_tells_that_the_store_is_gone(fixture: &dyn Fixture) {
+pub async fn sweeping_reports_an_unreachable_store(fixture: &dyn Fixture) {
     fixture.break_backend().await;
     for what in [
         RetentionRule::Answers,

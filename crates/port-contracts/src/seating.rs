@@ -19,7 +19,7 @@ async fn claims(fixture: &dyn Fixture, show: ShowId) -> Vec<SeatClaim> {
 }
 
 /// A confirmed booking is visible as claims at once, together with the prices of the show.
-pub async fn a_booking_is_seen_at_once(fixture: &dyn Fixture) {
+pub async fn booking_is_visible_at_once(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let ana = customer(fixture).await;
     let mut seats = world.row(2)[..2].to_vec();
@@ -42,7 +42,7 @@ pub async fn a_booking_is_seen_at_once(fixture: &dyn Fixture) {
 }
 
 /// A live hold is a claim of its user. An expired hold is no claim, although its row still exists.
-pub async fn a_hold_that_ran_out_claims_nothing(fixture: &dyn Fixture) {
+pub async fn expired_hold_claims_no_seats(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let ana = customer(fixture).await;
     hold(fixture, world.soon, world.main[0].id, ana, "live", 600).await;
@@ -52,7 +52,7 @@ pub async fn a_hold_that_ran_out_claims_nothing(fixture: &dyn Fixture) {
 }
 
 /// A seat blocked by the house is claimed without a user.
-pub async fn the_house_is_nobody(fixture: &dyn Fixture) {
+pub async fn blocked_seat_has_no_owner(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     block(fixture, world.soon, world.main[7].id).await;
     let blocked = SeatClaim { seat_id: world.main[7].id, status: ClaimStatus::Blocked, user_id: None };
@@ -60,7 +60,7 @@ pub async fn the_house_is_nobody(fixture: &dyn Fixture) {
 }
 
 /// Two shows with the same layout have separate claims.
-pub async fn claims_are_of_their_own_show(fixture: &dyn Fixture) {
+pub async fn claims_belong_to_one_show(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     block(fixture, world.started, world.main[0].id).await;
     assert_eq!(claims(fixture, world.started).await.len(), 1);
@@ -89,7 +89,7 @@ pub async fn a_layout_has_its_seats_in_order(fixture: &dyn Fixture) {
 }
 
 /// An unknown show has no seating, and an unknown layout is not found.
-pub async fn what_is_not_there_is_none(fixture: &dyn Fixture) {
+pub async fn unknown_show_and_layout_are_not_found(fixture: &dyn Fixture) {
     World::build(fixture).await;
     for id in [i64::MIN, -1, 0, 987_654, i64::MAX] {
         assert_eq!(fixture.stores().seating.seating(ShowId(id)).await.unwrap(), None);

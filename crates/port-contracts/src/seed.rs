@@ -65,7 +65,7 @@ pub async fn a_plan_applied_twice_adds_nothing(fixture: &dyn Fixture) {
 }
 
 /// Servers that start together add each row of a plan once.
-pub async fn plans_applied_at_once_add_once(fixture: &dyn Fixture) {
+pub async fn concurrent_plans_add_each_row_once(fixture: &dyn Fixture) {
     let plan = whole_plan();
     let mut added = join_all((0..4).map(|_| seed(fixture, &plan))).await;
     added.sort_by_key(|seeded| seeded.movies);
@@ -74,7 +74,7 @@ pub async fn plans_applied_at_once_add_once(fixture: &dyn Fixture) {
 }
 
 /// Existing rows are found by name: the other fields of a plan do not change them, and missing rows are added.
-pub async fn what_is_there_stays_as_it_is(fixture: &dyn Fixture) {
+pub async fn existing_rows_stay_unchanged(fixture: &dyn Fixture) {
     World::build(fixture).await;
     let catalog = &fixture.stores().catalog;
     let before = catalog.movies(&MovieFilter::default(), &first_page(100)).await.unwrap();

@@ -21,7 +21,7 @@ const FILE: &str = "docker/compose.yaml";
 /// How long Compose may take for anything.
 const PATIENCE: Duration = Duration::from_secs(180);
 /// The test that runs the README's tour; with `TOUR_BASE`, against the server there.
-const TOUR: &str = "process::tour::the_readmes_tour_works_embedded";
+const TOUR: &str = "process::tour::readme_tour_works_embedded";
 
 /// Starts all of the file with these images, tries it out, and removes it.
 pub fn run(server_image: &str, images: &TestImages) -> Result<(), Failure> {

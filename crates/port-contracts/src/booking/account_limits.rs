@@ -119,7 +119,7 @@ impl LetGo {
 }
 
 /// However the seat was given up, one account holds the same seat for thirty minutes at most in total, on every server.
-pub async fn a_seat_that_was_let_go_of_counts_on_if_it_is_held_again(fixture: &dyn Fixture) {
+pub async fn seat_hold_time_continues_if_a_released_seat_is_held_again(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     for (index, way) in LetGo::ALL.into_iter().enumerate() {
         let (ana, bo) = (customer(fixture).await, customer(fixture).await);
@@ -163,7 +163,7 @@ pub async fn a_seat_that_was_let_go_of_counts_on_if_it_is_held_again(fixture: &d
 }
 
 /// The limit also applies to an account that alternates between two shows.
-pub async fn holding_and_releasing_in_turn_binds_no_seat_for_longer_than_thirty_minutes(fixture: &dyn Fixture) {
+pub async fn alternating_holds_keep_no_seat_longer_than_thirty_minutes(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let ana = customer(fixture).await;
     let places = [(world.soon, world.main[0].id), (world.later, world.beta[0].id)];
@@ -221,7 +221,7 @@ pub async fn a_caller_cancels_a_limited_number_of_bookings_a_day(fixture: &dyn F
 }
 
 /// Cancellations by the house, and cancellations of bookings of a cancelled show, do not count.
-pub async fn what_the_house_cancels_counts_for_nobody(fixture: &dyn Fixture) {
+pub async fn cancellations_by_the_house_are_not_counted(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let mode = Mode { rules: Rules { cancellations_max: 1, ..RULES }, ..SIMPLE };
     let ana = customer(fixture).await;

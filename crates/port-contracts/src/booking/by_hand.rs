@@ -52,7 +52,7 @@ async fn end_sessions(fixture: &dyn Fixture, caller: Caller) {
 }
 
 /// A read returns committed rows unchanged, including started or cancelled shows and expired holds, and no row that was not named.
-pub async fn a_read_has_what_is_named_and_nothing_else(fixture: &dyn Fixture) {
+pub async fn read_returns_exactly_the_named_rows(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let callers = customers(fixture, 2).await;
     let row = world.row(0);
@@ -105,7 +105,7 @@ fn booking_of(made: &WriteSet, caller: &Caller) -> BookingId {
 }
 
 /// An empty read returns only the time; committers use it to check whether the store responds.
-pub async fn a_read_that_names_nothing_tells_the_time(fixture: &dyn Fixture) {
+pub async fn empty_read_returns_the_time(fixture: &dyn Fixture) {
     World::build(fixture).await;
     let mut last = now() - TimeDelta::seconds(60);
     for _ in 0..3 {
@@ -119,7 +119,7 @@ pub async fn a_read_that_names_nothing_tells_the_time(fixture: &dyn Fixture) {
 }
 
 /// A written batch is visible to the next read of every committer. The time of a booking is the time of the read it was decided by.
-pub async fn a_written_batch_is_there_at_once(fixture: &dyn Fixture) {
+pub async fn written_batch_is_visible_at_once(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let callers = customers(fixture, 2).await;
     let row = world.row(0);
@@ -164,7 +164,7 @@ pub async fn a_session_ended_before_the_write_is_stale(fixture: &dyn Fixture) {
 }
 
 /// A second batch with the same key is stale.
-pub async fn a_key_that_is_there_already_is_stale(fixture: &dyn Fixture) {
+pub async fn write_of_an_existing_key_is_stale(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let ana = customer(fixture).await;
     let first = changes(fixture, &[book(ana, world.soon, &world.row(0)[..1], "k")]).await;
@@ -179,7 +179,7 @@ pub async fn a_key_that_is_there_already_is_stale(fixture: &dyn Fixture) {
 }
 
 /// A seat that a booking, a hold or the house claims between read and write makes the batch stale.
-pub async fn a_seat_that_is_claimed_already_is_stale(fixture: &dyn Fixture) {
+pub async fn write_of_a_claimed_seat_is_stale(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let callers = customers(fixture, 2).await;
     let row = world.row(0);
@@ -265,7 +265,7 @@ pub async fn one_stale_command_fails_its_whole_batch(fixture: &dyn Fixture) {
 }
 
 /// Two servers concurrently write the same key for different seats.
-pub async fn two_writes_of_one_key_at_once_are_one(fixture: &dyn Fixture) {
+pub async fn of_two_concurrent_writes_of_one_key_one_succeeds(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let ana = customer(fixture).await;
     for round in 0..10 {
@@ -278,7 +278,7 @@ pub async fn two_writes_of_one_key_at_once_are_one(fixture: &dyn Fixture) {
 }
 
 /// Two servers concurrently write overlapping seats for different callers.
-pub async fn two_writes_of_one_seat_at_once_are_one(fixture: &dyn Fixture) {
+pub async fn of_two_concurrent_writes_of_one_seat_one_succeeds(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let callers = customers(fixture, 2).await;
     for round in 0..10 {
@@ -300,7 +300,7 @@ async fn one_is_written(fixture: &dyn Fixture, both: [&WriteSet; 2]) {
 }
 
 /// Concurrent reservations return disjoint blocks, also while bookings are created.
-pub async fn booking_ids_are_reserved_once(fixture: &dyn Fixture) {
+pub async fn reserved_booking_ids_are_disjoint(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let ana = customer(fixture).await;
     let stores = fixture.stores().batches.iter().cycle().take(40);

@@ -100,7 +100,7 @@ pub async fn a_history_is_filtered_by_time_and_status(fixture: &dyn Fixture) {
 }
 
 /// A booking of another user is not found, like an unknown one.
-pub async fn a_booking_is_its_owners_alone(fixture: &dyn Fixture) {
+pub async fn booking_is_visible_only_to_its_owner(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let callers = customers(fixture, 2).await;
     let made = bookings(fixture, &world, callers[0], false, 1).await;
@@ -115,7 +115,7 @@ pub async fn a_booking_is_its_owners_alone(fixture: &dyn Fixture) {
 }
 
 /// A booking without seats is left out of lists, reading it by id fails, and no command on it succeeds.
-pub async fn a_booking_with_a_bad_row_is_in_no_list(fixture: &dyn Fixture) {
+pub async fn booking_with_an_invalid_row_is_not_listed(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let caller = customers(fixture, 1).await[0];
     let made = bookings(fixture, &world, caller, false, 3).await;
@@ -133,7 +133,7 @@ pub async fn a_booking_with_a_bad_row_is_in_no_list(fixture: &dyn Fixture) {
 }
 
 /// A hold without seats is left out of lists, and reading it by id fails.
-pub async fn a_hold_with_a_bad_row_is_in_no_list(fixture: &dyn Fixture) {
+pub async fn hold_with_an_invalid_row_is_not_listed(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let caller = customers(fixture, 1).await[0];
     let seats = world.row(0);

@@ -60,7 +60,7 @@ async fn check_owners(fixture: &dyn Fixture) {
 }
 
 /// A hold is stored as it was answered, and its seats are unavailable to others.
-pub async fn a_hold_is_stored_whole(fixture: &dyn Fixture) {
+pub async fn hold_is_stored_completely(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     for (index, mode) in MODES.into_iter().enumerate() {
         let callers = customers(fixture, 2).await;
@@ -112,7 +112,7 @@ pub async fn a_hold_is_redeemed_once(fixture: &dyn Fixture) {
 }
 
 /// By the store's clock: an expired hold cannot be redeemed or extended, and its seats are free.
-pub async fn a_hold_that_ran_out_is_told_so_until_it_is_swept(fixture: &dyn Fixture) {
+pub async fn expired_hold_is_reported_as_expired_until_it_is_swept(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let callers = customers(fixture, 2).await;
     let row = world.row(0);
@@ -214,7 +214,7 @@ pub async fn a_caller_holds_no_more_than_a_booking_may_have(fixture: &dyn Fixtur
 }
 
 /// The best seats are the best of all free seats of the hall. A caller that loses them gets the next best.
-pub async fn the_best_seats_are_held_once_each(fixture: &dyn Fixture) {
+pub async fn best_seats_are_each_held_once(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     for mode in MODES {
         let callers = customers(fixture, 20).await;
@@ -247,7 +247,7 @@ pub async fn the_best_seats_are_held_once_each(fixture: &dyn Fixture) {
 }
 
 /// Also if two servers are concurrently asked for selections that together leave a gap.
-pub async fn no_gap_is_left_where_the_house_forbids_it(fixture: &dyn Fixture) {
+pub async fn seat_gaps_are_refused_if_the_house_forbids_them(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let rules = Rules { seat_gaps: SeatGapRule::Forbid, ..RULES };
     for (index, mode) in MODES.into_iter().enumerate() {
@@ -298,7 +298,7 @@ pub async fn a_cancelled_booking_frees_its_seats(fixture: &dyn Fixture) {
 }
 
 /// A change frees the old seats and takes the new ones atomically, or changes nothing.
-pub async fn a_booking_gets_other_seats_in_one_act(fixture: &dyn Fixture) {
+pub async fn booking_changes_its_seats_atomically(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     for (index, mode) in MODES.into_iter().enumerate() {
         let callers = customers(fixture, 2).await;
@@ -346,7 +346,7 @@ pub async fn a_booking_gets_other_seats_in_one_act(fixture: &dyn Fixture) {
 }
 
 /// A batch is stale if the holds, bookings or rows of seats it expects have changed since the read.
-pub async fn what_changed_before_the_write_is_stale(fixture: &dyn Fixture) {
+pub async fn rows_changed_before_the_write_are_stale(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let callers = customers(fixture, 2).await;
     let row = world.row(0);
@@ -390,7 +390,7 @@ pub async fn what_changed_before_the_write_is_stale(fixture: &dyn Fixture) {
 }
 
 /// Sales open and close at the show's own times, by the store's clock.
-pub async fn sales_open_and_close_by_the_shows_own_times(fixture: &dyn Fixture) {
+pub async fn sales_open_and_close_at_the_times_of_the_show(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let ana = customer(fixture).await;
     let set = async |column: &str, seconds: i64| {
@@ -414,7 +414,7 @@ pub async fn sales_open_and_close_by_the_shows_own_times(fixture: &dyn Fixture) 
 
 /// Two servers are repeatedly asked for the same seats in opposite order: no deadlock occurs, no command has to be retried by its caller,
 /// and each seat is sold once.
-pub async fn opposite_selections_at_two_servers_are_all_settled(fixture: &dyn Fixture) {
+pub async fn opposite_selections_at_two_servers_do_not_deadlock(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let callers = customers(fixture, 8).await;
     let mode = Mode { queues: 2, committers: 1, batch_max: 8, rules: RULES };

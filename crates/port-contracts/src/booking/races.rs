@@ -20,7 +20,7 @@ fn sold(bookings: i64, seats: i64) -> Tally {
 }
 
 /// One large batch and many small ones store all bookings alike.
-pub async fn forty_bookings_at_once_are_all_stored(fixture: &dyn Fixture) {
+pub async fn forty_concurrent_bookings_are_all_stored(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let callers = customers(fixture, 4).await;
     for (mode, show) in [(SIMPLE, world.soon), (MODES[5], world.later)] {
@@ -38,7 +38,7 @@ pub async fn forty_bookings_at_once_are_all_stored(fixture: &dyn Fixture) {
 }
 
 /// One of fifty callers gets the seat, and the others are refused with `SeatUnavailable`.
-pub async fn many_callers_and_one_seat_make_one_winner(fixture: &dyn Fixture) {
+pub async fn of_many_callers_of_one_seat_one_gets_it(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let callers = customers(fixture, 50).await;
     for (index, mode) in MODES.into_iter().enumerate() {
@@ -112,7 +112,7 @@ fn check_all_or_nothing(outcomes: &[Outcome], wanted: &[&[SeatId]], mode: Mode) 
 }
 
 /// Fifty concurrent requests that are identical, key included, create one booking.
-pub async fn fifty_of_the_same_make_one_booking(fixture: &dyn Fixture) {
+pub async fn fifty_identical_requests_create_one_booking(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let callers = customers(fixture, 1).await;
     for (index, mode) in MODES.into_iter().enumerate() {
@@ -153,7 +153,7 @@ fn any_command(dice: &mut Dice, world: &World, callers: &[Caller], round: usize)
 }
 
 /// After many random commands the tables are consistent, and every acknowledged booking is stored.
-pub async fn a_storm_leaves_an_outbox_row_for_each_booking(fixture: &dyn Fixture) {
+pub async fn storm_creates_an_outbox_row_for_each_booking(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let callers = customers(fixture, 5).await;
     let mut dice = Dice(42);

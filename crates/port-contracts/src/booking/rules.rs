@@ -13,7 +13,7 @@ async fn submit(fixture: &dyn Fixture, command: domain::booking::Command) -> Out
 }
 
 /// A booking stores every row, and the bytes of its answer are those of the booking as read from the store, in every field.
-pub async fn a_booking_is_stored_whole(fixture: &dyn Fixture) {
+pub async fn booking_is_stored_completely(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     for (index, mode) in MODES.into_iter().enumerate() {
         let ana = customer(fixture).await;
@@ -62,7 +62,7 @@ pub async fn a_booking_is_stored_whole(fixture: &dyn Fixture) {
 }
 
 /// A replay returns the first answer, byte for byte, whatever has changed in the booking since.
-pub async fn a_replay_answers_the_same_bytes(fixture: &dyn Fixture) {
+pub async fn replay_returns_the_same_bytes(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     for (index, mode) in MODES.into_iter().enumerate() {
         let ana = customer(fixture).await;
@@ -197,7 +197,7 @@ pub async fn an_expired_hold_is_taken_over(fixture: &dyn Fixture) {
 }
 
 /// Seats of a live hold cannot be booked, even by the holder, and neither can blocked seats.
-pub async fn a_live_hold_and_the_house_keep_their_seats(fixture: &dyn Fixture) {
+pub async fn held_and_blocked_seats_cannot_be_booked(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let callers = customers(fixture, 2).await;
     let row = world.row(0);
@@ -250,7 +250,7 @@ pub async fn an_ended_session_books_nothing(fixture: &dyn Fixture) {
 }
 
 /// A session that is ended individually books nothing, and the account's other sessions continue. Another user's session is invalid.
-pub async fn a_session_that_was_ended_singly_books_nothing(fixture: &dyn Fixture) {
+pub async fn individually_ended_session_books_nothing(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let callers = customers(fixture, 2).await;
     let row = world.row(0);
@@ -273,7 +273,7 @@ pub async fn a_session_that_was_ended_singly_books_nothing(fixture: &dyn Fixture
 }
 
 /// A key whose answer has been deleted still identifies its booking.
-pub async fn an_answer_that_is_forgotten_still_never_books_twice(fixture: &dyn Fixture) {
+pub async fn key_without_its_answer_books_nothing_again(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
     let ana = customer(fixture).await;
     let command = book(ana, world.soon, &world.row(0)[..ROW / 2], "k");
