@@ -21,13 +21,13 @@ on_both_stores!(
     all_mistakes_of_a_change_are_reported_together,
     a_new_password_ends_every_other_session,
     password_change_by_a_token_without_a_session_ends_all_sessions,
-    of_ten_concurrent_password_changes_one_succeeds,
+    of_ten_concurrent_password_requests_one_succeeds,
     wrong_passwords_are_limited_like_failed_logins
         with ["RATE_LIMIT" = "on", "RATE_LIMIT_AUTH_FAILURES_PER_MINUTE" = "3"],
     deleted_account_is_anonymous_and_keeps_its_bookings,
     deleting_needs_the_password,
     of_two_concurrent_deletions_one_succeeds,
-    last_administrator_cannot_be_deleted,
+    deleting_the_last_administrator_is_refused,
     sessions_are_listed_newest_first,
     sessions_are_paged,
     ending_a_session_ends_its_tokens,
@@ -233,7 +233,7 @@ async fn password_change_by_a_token_without_a_session_ends_all_sessions(app: &Te
     app.login(&user.email, NEW_PASSWORD).await.ok(200);
 }
 
-async fn of_ten_concurrent_password_changes_one_succeeds(app: &TestApp) {
+async fn of_ten_concurrent_password_requests_one_succeeds(app: &TestApp) {
     let user = app.sign_up().await;
     let change = async |number: usize| {
         let body = json!({ "password": format!("{NEW_PASSWORD} {number}"), "current_password": PASSWORD });
@@ -338,7 +338,7 @@ async fn of_two_concurrent_deletions_one_succeeds(app: &TestApp) {
     }
 }
 
-async fn last_administrator_cannot_be_deleted(app: &TestApp) {
+async fn deleting_the_last_administrator_is_refused(app: &TestApp) {
     let (first, second) = (app.sign_up().await, app.sign_up().await);
     app.backend.execute(&format!("UPDATE users SET role = 'admin' WHERE id IN ({}, {})", first.id, second.id)).await;
     delete(app, &first, PASSWORD).await.ok(204);

@@ -10,7 +10,7 @@ on_both_stores!(
     one_seat_is_booked,
     several_seats_are_booked_in_the_order_asked_for,
     booking_is_read_as_it_was_created,
-    booking_is_visible_only_to_its_owner,
+    booking_of_another_user_is_not_found,
     the_history_is_newest_first_and_paged,
     the_history_is_filtered,
     refusal_names_the_taken_seats,
@@ -82,7 +82,7 @@ async fn booking_is_read_as_it_was_created(app: &TestApp) {
     assert_eq!(history.list(), [made]);
 }
 
-async fn booking_is_visible_only_to_its_owner(app: &TestApp) {
+async fn booking_of_another_user_is_not_found(app: &TestApp) {
     let (owner, other) = (app.sign_up().await, app.sign_up().await);
     let booking =
         app.book(&owner, "k", &json!({ "show_id": app.world.soon.0, "seat_id": seat(app, 0) })).await.booking();

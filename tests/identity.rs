@@ -16,8 +16,8 @@ use crate::openapi::calls_with_a_session;
 
 on_both_stores!(
     signing_up_logs_in,
-    taken_address_is_refused_in_any_case,
-    ten_concurrent_sign_ups_create_one_account,
+    sign_up_with_a_taken_address_is_refused,
+    ten_concurrent_sign_up_requests_create_one_account,
     sign_up_ignores_a_requested_role,
     login_returns_tokens,
     unknown_and_known_addresses_are_refused_alike,
@@ -51,7 +51,7 @@ async fn signing_up_logs_in(app: &TestApp) {
     assert_eq!(me["id"], body["id"]);
 }
 
-async fn taken_address_is_refused_in_any_case(app: &TestApp) {
+async fn sign_up_with_a_taken_address_is_refused(app: &TestApp) {
     app.register("Ana", "ana.müller@example.org", PASSWORD).await.ok(201);
     for written in ["ana.müller@example.org", "ANA.MÜLLER@EXAMPLE.ORG", "  ana.mu\u{308}ller@example.org\t"] {
         let answer = app.register("Eve", written, "another password").await;
@@ -61,7 +61,7 @@ async fn taken_address_is_refused_in_any_case(app: &TestApp) {
     app.login("Ana.Müller@Example.Org", PASSWORD).await.ok(200);
 }
 
-async fn ten_concurrent_sign_ups_create_one_account(app: &TestApp) {
+async fn ten_concurrent_sign_up_requests_create_one_account(app: &TestApp) {
     let answers = join_all((0..10).map(|_| app.register("Ana", "ana@example.org", PASSWORD))).await;
     let made = answers.iter().filter(|answer| answer.status == 201).count();
     assert_eq!(made, 1);

@@ -158,7 +158,7 @@ macro_rules! contract_tests {
                 blocked_seat_has_no_owner,
                 claims_belong_to_one_show,
                 a_layout_has_its_seats_in_order,
-                unknown_ids_are_not_found,
+                unknown_show_and_layout_are_not_found,
             }
             booking {
                 booking_is_stored_completely,

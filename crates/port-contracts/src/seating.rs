@@ -89,7 +89,7 @@ pub async fn a_layout_has_its_seats_in_order(fixture: &dyn Fixture) {
 }
 
 /// An unknown show has no seating, and an unknown layout is not found.
-pub async fn unknown_ids_are_not_found(fixture: &dyn Fixture) {
+pub async fn unknown_show_and_layout_are_not_found(fixture: &dyn Fixture) {
     World::build(fixture).await;
     for id in [i64::MIN, -1, 0, 987_654, i64::MAX] {
         assert_eq!(fixture.stores().seating.seating(ShowId(id)).await.unwrap(), None);
