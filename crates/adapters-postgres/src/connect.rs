@@ -128,8 +128,8 @@ impl PostgresStore {
             return Err(error);
         }
         let observed = observe(&first).await.map_err(|error| ConnectError::Unreachable(error.to_string()))?;
-        if store.server().durability().refuses(&observed.1) {
-            return Err(ConnectError::NotReplicated { setting: observed.1 });
+        if store.server().durability().refuses(&observed.synchronous_commit) {
+            return Err(ConnectError::NotReplicated { setting: observed.synchronous_commit });
         }
         // A server that takes no writes yet may do so in a moment: readiness tells.
         let _ = store.server().note(observed);

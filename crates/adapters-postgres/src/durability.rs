@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use diesel::sql_types::{Bool, Text};
+use diesel::QueryableByName;
+use diesel::sql_types::{Bool, Text, Untyped};
 use domain::StoreError;
 use domain::booking::History;
 use domain::health::Degradation;
@@ -36,22 +37,41 @@ impl Durability {
 }
 
 // A standby knows no current position in the log, and so no history that it could be asked for.
-statement!(Observe: (Bool, Text, Bool, Text) = "
-    SELECT NOT pg_is_in_recovery() AND NOT current_setting('transaction_read_only')::boolean,
-        current_setting('synchronous_commit'),
-        current_setting('synchronous_standby_names') <> '',
+statement!(Observe: Untyped = "
+    SELECT NOT pg_is_in_recovery() AND NOT current_setting('transaction_read_only')::boolean AS can_write,
+        current_setting('synchronous_commit') AS synchronous_commit,
+        current_setting('synchronous_standby_names') <> '' AS has_standbys,
         CASE WHEN pg_is_in_recovery() THEN '' ELSE
             (SELECT system_identifier::text FROM pg_control_system())
-            || ':' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END");
+            || ':' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END AS history");
 
-/// The columns of [`Observe`].
-pub(crate) type Observed = (bool, String, bool, String);
+/// The row of [`Observe`].
+#[derive(QueryableByName)]
+pub(crate) struct Observed {
+    #[diesel(sql_type = Bool)]
+    pub(crate) can_write: bool,
+    #[diesel(sql_type = Text)]
+    pub(crate) synchronous_commit: String,
+    /// Whether commits wait for standbys.
+    #[diesel(sql_type = Bool)]
+    pub(crate) has_standbys: bool,
+    /// Empty on a standby.
+    #[diesel(sql_type = Text)]
+    pub(crate) history: String,
+}
 
 /// Asks a session.
 pub(crate) async fn observe(client: &Client) -> Result<Observed, DriverError> {
     use crate::statement::Statement as _;
-    let columns = |row: Row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?));
-    client.query_one(Observe::SQL, &[]).await.and_then(columns).map_err(DriverError)
+    let observed = |row: Row| {
+        Ok(Observed {
+            can_write: row.try_get("can_write")?,
+            synchronous_commit: row.try_get("synchronous_commit")?,
+            has_standbys: row.try_get("has_standbys")?,
+            history: row.try_get("history")?,
+        })
+    };
+    client.query_one(Observe::SQL, &[]).await.and_then(observed).map_err(DriverError)
 }
 
 /// Why a server takes no writes from us.
@@ -100,7 +120,7 @@ impl ServerState {
     /// Takes note of what a session has said, logs what has changed, and returns the history that the session continues. Fails if the
     /// session must not write.
     pub(crate) fn note(&self, observed: Observed) -> Result<History, StoreError> {
-        let (can_write, synchronous_commit, has_standbys, history) = observed;
+        let Observed { can_write, synchronous_commit, has_standbys, history } = observed;
         let refusal = if !can_write {
             Some(Refusal::ReadOnly)
         } else if self.durability.refuses(&synchronous_commit) {

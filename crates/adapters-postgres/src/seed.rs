@@ -5,7 +5,8 @@ use std::collections::{HashMap, HashSet};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{Array, BigInt, Bool, Integer, Text, Timestamptz};
+use diesel::QueryableByName;
+use diesel::sql_types::{Array, BigInt, Bool, Integer, Text, Timestamptz, Untyped};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use domain::StoreError;
 use domain::seed::{HallSeed, MovieSeed, SeedPlan, Seeded, Seeder, ShowSeed, TheatreSeed};
@@ -21,8 +22,9 @@ statement!(IsUsed: Bool = "SELECT EXISTS (SELECT 1 FROM movies) OR EXISTS (SELEC
 statement!(InsertSeats: () = "
     INSERT INTO seats (layout_id, row_label, number, category, accessible, x, y)
     SELECT $1, * FROM unnest($2::text[], $3::integer[], $4::text[], $5::boolean[], $6::integer[], $7::integer[])");
-statement!(ReadHalls: (Text, Text, BigInt, BigInt, BigInt, Array<Text>) = "
-    SELECT t.name, h.name, t.id, h.id, l.id, array(SELECT DISTINCT s.category FROM seats s WHERE s.layout_id = l.id)
+statement!(ReadHalls: Untyped = "
+    SELECT t.name AS theatre_name, h.name AS hall_name, t.id AS theatre_id, h.id AS hall_id, l.id AS layout_id,
+        array(SELECT DISTINCT s.category FROM seats s WHERE s.layout_id = l.id) AS categories
     FROM theatres t
     JOIN halls h ON h.theatre_id = t.id
     JOIN LATERAL (SELECT id FROM layouts WHERE hall_id = h.id ORDER BY version DESC LIMIT 1) l ON true");
@@ -147,6 +149,22 @@ async fn insert_layout(connection: &mut AsyncPgConnection, hall_id: i64, hall: &
     Ok(())
 }
 
+#[derive(QueryableByName)]
+struct HallRow {
+    #[diesel(sql_type = Text)]
+    theatre_name: String,
+    #[diesel(sql_type = Text)]
+    hall_name: String,
+    #[diesel(sql_type = BigInt)]
+    theatre_id: i64,
+    #[diesel(sql_type = BigInt)]
+    hall_id: i64,
+    #[diesel(sql_type = BigInt)]
+    layout_id: i64,
+    #[diesel(sql_type = Array<Text>)]
+    categories: Vec<String>,
+}
+
 /// A hall of the store with its newest layout.
 struct Hall {
     theatre_id: i64,
@@ -168,11 +186,12 @@ async fn insert_shows(connection: &mut AsyncPgConnection, shows: &[ShowSeed]) ->
     }
     let titles: Vec<(String, i64)> = movies::table.select((movies::title, movies::id)).load(connection).await?;
     let titles: HashMap<_, _> = titles.into_iter().collect();
-    let rows: Vec<(String, String, i64, i64, i64, Vec<String>)> = bind!(ReadHalls).load(connection).await?;
+    let rows: Vec<HallRow> = bind!(ReadHalls).load(connection).await?;
     let halls: HashMap<_, _> = rows
         .into_iter()
-        .map(|(theatre, hall, theatre_id, id, layout_id, categories)| {
-            ((theatre, hall), Hall { theatre_id, id, layout_id, categories: categories.into_iter().collect() })
+        .map(|HallRow { theatre_name, hall_name, theatre_id, hall_id, layout_id, categories }| {
+            let hall = Hall { theatre_id, id: hall_id, layout_id, categories: categories.into_iter().collect() };
+            ((theatre_name, hall_name), hall)
         })
         .collect();
     let planned: Vec<_> = shows
