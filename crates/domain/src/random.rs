@@ -1,4 +1,4 @@
-//! Randomness, as a port, and what is drawn from it.
+//! The port of randomness, and the values drawn from it.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ pub trait Random: Send + Sync {
     fn fill(&self, bytes: &mut [u8]);
 }
 
-/// Crockford's alphabet: no I, L, O or U, so that nothing is misread at the door.
+/// Crockford's alphabet. It has no I, L, O or U, so that characters are not misread at the door.
 const CROCKFORD: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
 /// Draws `N` characters of Crockford's base 32, five random bits each.
@@ -21,22 +21,22 @@ pub(crate) fn draw_crockford<const N: usize>(random: &dyn Random) -> String {
     bytes.iter().filter_map(|byte| CROCKFORD.get(usize::from(byte % 32))).copied().map(char::from).collect()
 }
 
-/// Whether a text is `length` characters of Crockford's base 32.
+/// Returns whether a text is `length` characters of Crockford's base 32.
 pub(crate) fn is_crockford(text: &str, length: usize) -> bool {
     text.len() == length && text.bytes().all(|byte| CROCKFORD.contains(&byte))
 }
 
-/// What is printed on a ticket: 10 upper-case characters of Crockford's base 32, 50 random bits.
+/// The reference printed on a ticket: 10 upper-case characters of Crockford's base 32, 50 random bits.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Reference(String);
 
-/// A text that is not a reference.
+/// The error of a text that is not a reference.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("a reference is 10 characters of Crockford's base 32")]
 pub struct ReferenceError;
 
 impl Reference {
-    /// How many characters a reference has.
+    /// The number of characters of a reference.
     pub const LENGTH: usize = 10;
 
     /// Draws a reference.
@@ -49,14 +49,14 @@ impl Reference {
         if is_crockford(text, Self::LENGTH) { Ok(Self(text.to_owned())) } else { Err(ReferenceError) }
     }
 
-    /// The ten characters.
+    /// Returns the ten characters.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// What one run of a command is known by, drawn once however often the command is written again. It tells a
-/// committer that lost its connection whether the key it finds was committed by itself.
+/// Identifies one run of a command. It is drawn once, and kept when the write is retried: a committer that lost its connection recognizes
+/// by it whether its own write committed the key that it finds.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct OperationId(pub [u8; 16]);
 
