@@ -41,6 +41,7 @@ pub enum SettingsError {
     /// The file of certificate authorities cannot be used.
     #[error("{}: {reason}", path.display())]
     Authorities {
+        /// The file.
         path: PathBuf,
         reason: String,
     },

@@ -45,6 +45,7 @@ pub enum Role {
     Cluster,
     /// A Sentinel that monitors the server at this port as `main`.
     Sentinel {
+        /// The port of the monitored server.
         port: u16,
     },
 }

@@ -13,10 +13,12 @@ use self::characters::{first_misplaced, is_hidden, is_unassigned, is_visible};
 pub enum TextError {
     #[error("must have at least {min} characters")]
     TooShort {
+        /// The minimum number of characters.
         min: usize,
     },
     #[error("must have at most {max} characters")]
     TooLong {
+        /// The maximum number of characters.
         max: usize,
     },
     /// The text contains a control character, such as NUL, or a line break.
