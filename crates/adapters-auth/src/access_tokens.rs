@@ -1,8 +1,7 @@
 //! Access tokens: JSON Web Tokens signed with HMAC-SHA-256.
 //!
-//! The algorithm is fixed, whatever a token's header says; every claim is required but `sid`, which tokens of version 0.1.0
-//! have not; the time is that of the
-//! [`Clock`] given, not the library's.
+//! The algorithm is fixed: the header of a token cannot change it. Every claim is required except `sid`, which tokens of version 0.1.0
+//! lack. Times are compared with the given [`Clock`], not with the library's.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,30 +15,29 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// Who makes the tokens.
+/// The issuer claim.
 const ISSUER: &str = "movie-booking";
-/// Whom they are for.
+/// The audience claim.
 const AUDIENCE: &str = "movie-booking-api";
-/// The only algorithm.
 const ALGORITHM: Algorithm = Algorithm::HS256;
-/// The longest text that is looked at. Ours have about 300 characters.
+/// The maximum length of a token to verify. Issued tokens have about 300 characters.
 const TOKEN_LENGTH_MAX: usize = 4_096;
-/// How much later than our clock a token may have been made: the clocks of replicas differ a little, and a token must work
-/// at once everywhere. An expired token gets no such grace, it would only work longer than promised.
+/// The accepted difference between the clocks of replicas: a token may be issued this much later than our clock shows, so that it works at
+/// once on every replica. Expiry has no tolerance, because a token must not work longer than promised.
 const CLOCK_SKEW_SECONDS: i64 = 5;
 
-/// A secret that tokens can't be signed with.
+/// The reason why a secret cannot sign tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum JwtSecretError {
-    /// It has fewer bytes than the digest, and might be guessed (RFC 7518, 3.2).
+    /// The secret has fewer bytes than the digest, so it might be guessed (RFC 7518, 3.2).
     #[error("the secret has {length} bytes, but {} are needed", JwtAccessTokens::SECRET_LENGTH_MIN)]
     TooShort {
-        /// How many it has.
+        /// The number of bytes of the secret.
         length: usize,
     },
 }
 
-/// What a token says.
+/// The claims of a token.
 #[derive(Serialize, Deserialize)]
 struct Claims {
     iss: String,
@@ -55,21 +53,21 @@ struct Claims {
     exp: i64,
 }
 
-/// Signs and checks access tokens.
+/// Issues and verifies access tokens.
 pub struct JwtAccessTokens {
     signing: EncodingKey,
-    /// The current secret first.
+    /// The current secret comes first.
     accepted: Vec<DecodingKey>,
     validation: Validation,
     clock: Arc<dyn Clock>,
 }
 
 impl JwtAccessTokens {
-    /// The fewest bytes of a secret.
+    /// The minimum length of a secret in bytes.
     pub const SECRET_LENGTH_MIN: usize = 32;
 
-    /// Signs with `secret`; accepts also what was signed with one of the `previous` ones, so that a secret can be replaced
-    /// without logging anybody out.
+    /// Signs with `secret`. Tokens that were signed with one of the `previous` secrets are accepted too, so that a secret can be replaced
+    /// without ending any session.
     pub fn new(
         secret: &SecretString,
         previous: &[SecretString],
@@ -133,14 +131,14 @@ fn checked(secret: &SecretString) -> Result<&[u8], JwtSecretError> {
     if length < JwtAccessTokens::SECRET_LENGTH_MIN { Err(JwtSecretError::TooShort { length }) } else { Ok(bytes) }
 }
 
-/// What the library checks: signature, algorithm, issuer and audience. That the other claims are there follows from the type
-/// they are read into.
+/// Returns the checks of the library: signature, algorithm, issuer and audience. The presence of the other claims is checked by
+/// deserialization.
 fn validation() -> Validation {
     let mut validation = Validation::new(ALGORITHM);
     validation.set_issuer(&[ISSUER]);
     validation.set_audience(&[AUDIENCE]);
     validation.set_required_spec_claims(&["iss", "aud", "sub"]);
-    // The times are compared here, by our clock.
+    // The times are compared in this module, with the given clock.
     validation.validate_exp = false;
     validation.validate_nbf = false;
     validation
@@ -310,7 +308,7 @@ mod tests {
                 assert_eq!(tokens().verify(&token), Err(AccessTokenError), "{token}");
             }
         }
-        // The signature of a good token behind a header that claims there is none.
+        // The signature of a valid token behind a header with the algorithm `none`.
         let good = signed(ALGORITHM, SECRET, &claims());
         let rest = good.split_once('.').unwrap().1;
         let none = URL_SAFE_NO_PAD.encode(r#"{"alg":"none"}"#);
@@ -337,7 +335,7 @@ mod tests {
         assert_eq!(tokens().verify(&[parts[0], &admin, parts[2]].join(".")), Err(AccessTokenError));
         for at in 0..token.len() {
             let mut bytes = token.clone().into_bytes();
-            // A character whose lowest bits differ too: the last one of a part has bits that mean nothing.
+            // The lowest bits of the replacement differ as well, because the last character of a part has bits without meaning.
             bytes[at] = if bytes[at] == b'A' { b'z' } else { b'A' };
             let changed = String::from_utf8(bytes).unwrap();
             assert_eq!(tokens().verify(&changed), Err(AccessTokenError), "changed at {at}");

@@ -1,4 +1,4 @@
-//! The clocks of this machine.
+//! The clocks of the operating system.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use domain::clock::{Clock, Timer};
 
-/// The calendar as this machine has it.
+/// The system's calendar clock.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct SystemClock;
 
@@ -16,7 +16,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// Waits by the async runtime. Its instants follow the runtime's clock, so that a test that pauses it pauses both.
+/// Waits on the async runtime. Its instants follow the runtime's clock, so that a test that pauses the runtime's clock pauses both.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct TokioTimer;
 

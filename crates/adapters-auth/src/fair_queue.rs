@@ -1,4 +1,4 @@
-//! A bounded queue that takes turns between the networks of its callers, and within a network between accounts.
+//! A bounded queue that is fair between the networks of its callers and, within a network, between accounts.
 
 use std::collections::VecDeque;
 use std::net::Ipv6Addr;
@@ -6,35 +6,35 @@ use std::net::Ipv6Addr;
 use domain::identity::Requester;
 use domain::limits::ClientNetwork;
 
-/// Entries that wait, by who they are for: a site, a network in it, an account at it.
+/// Waiting entries, grouped by site, then network, then account.
 ///
-/// The next entry is the oldest of the account whose turn it is, of the network whose turn it is, of the site whose turn it is; each
-/// of them then goes to the end of its line. An entry of a network with few entries thus waits behind few, however many others
-/// have: with the entries a1 a2 a3 of one network and then b1 of another, the order is a1 b1 a2 a3.
+/// The next entry is the oldest of the account whose turn it is, in the network whose turn it is, in the site whose turn it is; each of
+/// these then moves to the end of its line. So an entry of a network with few entries waits for few others, however many entries other
+/// networks have. For example, with the entries a1 a2 a3 of one network and then b1 of another, the order is a1 b1 a2 a3.
 ///
-/// A site is an IPv4 address or an IPv6 /48, which is what one customer of a provider may have: 65 536 networks would otherwise be
-/// as many turns.
+/// A site is an IPv4 address or an IPv6 /48, which is what a provider may assign to one customer. Otherwise a customer with 65 536 networks
+/// would have as many turns.
 pub(crate) struct FairQueue<T> {
     sites: Line<T>,
     length_max: usize,
     last_number: u64,
 }
 
-/// A place in the queue, to leave it by.
+/// Identifies an entry, to remove it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Ticket {
     path: [Part; 3],
     number: u64,
 }
 
-/// What a line is for.
+/// The key of a line.
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Part {
     Network(ClientNetwork),
     Account(String),
 }
 
-/// A line of lines, and at the end of a path a line of entries. There are few entries, so lines are searched from end to end.
+/// A line of lines; at the end of a path, a line of entries. The number of entries is small, so lines are searched sequentially.
 struct Line<T> {
     length: usize,
     lines: VecDeque<(Part, Line<T>)>,
@@ -47,13 +47,13 @@ impl<T> FairQueue<T> {
         Self { sites: Line::new(), length_max, last_number: 0 }
     }
 
-    /// Returns how many entries wait.
+    /// Returns the number of waiting entries.
     pub fn len(&self) -> usize {
         self.sites.length
     }
 
-    /// Adds an entry. If that is one too many, returns the newest entry of the account with the most, of the network with the most,
-    /// of the site with the most: maybe the one that was added.
+    /// Adds an entry. If the queue is full, removes and returns the newest entry of the account with the most entries, in the network with
+    /// the most, in the site with the most. This may be the entry that was added.
     pub fn push(&mut self, requester: &Requester, entry: T) -> (Ticket, Option<T>) {
         self.last_number = self.last_number.wrapping_add(1);
         let path = path(requester);
@@ -63,12 +63,12 @@ impl<T> FairQueue<T> {
         (ticket, evicted)
     }
 
-    /// Removes the next entry.
+    /// Removes and returns the next entry.
     pub fn pop(&mut self) -> Option<T> {
         self.sites.pop()
     }
 
-    /// Removes the entry of a ticket, if it still waits.
+    /// Removes and returns the entry of a ticket, if it still waits.
     pub fn remove(&mut self, ticket: &Ticket) -> Option<T> {
         self.sites.remove(&ticket.path, ticket.number)
     }
@@ -102,7 +102,7 @@ impl<T> Line<T> {
         self.lines.push_back((part.clone(), line));
     }
 
-    /// Removes the oldest entry of the first line, which then is the last one.
+    /// Removes the oldest entry of the first line and moves that line to the end.
     fn pop(&mut self) -> Option<T> {
         let entry = match self.entries.pop_front() {
             Some((_, entry)) => entry,
@@ -119,7 +119,7 @@ impl<T> Line<T> {
         Some(entry)
     }
 
-    /// Removes the newest entry of the longest line. Of lines of one length it is that whose turn comes last.
+    /// Removes the newest entry of the longest line. Of lines of equal length, this is the one whose turn comes last.
     fn evict(&mut self) -> Option<T> {
         let longest = self.lines.iter().enumerate().max_by_key(|(_, (_, line))| line.length).map(|(at, _)| at);
         let entry = match longest {
@@ -145,7 +145,7 @@ impl<T> Line<T> {
         Some(entry)
     }
 
-    /// Takes an entry from one of the lines, and leaves out a line that is empty then.
+    /// Takes an entry from one of the lines, and removes the line if it is then empty.
     fn take_from(&mut self, at: usize, take: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
         let (_, line) = self.lines.get_mut(at)?;
         let entry = take(line)?;
@@ -160,7 +160,7 @@ impl<T> Line<T> {
 mod tests {
     use super::*;
 
-    /// Returns a caller by the last byte of its address.
+    /// Returns a caller whose address ends in this byte.
     fn caller(network: u8, account: &str) -> Requester {
         Requester { network: ClientNetwork::V4([192, 0, 2, network].into()), account: account.to_owned() }
     }
@@ -195,7 +195,7 @@ mod tests {
     fn full_queue_gives_up_the_newest_entry_of_the_longest_line() {
         let mut queue = queue_of(&[(1, "x", "a1"), (1, "x", "a2"), (1, "y", "a3"), (2, "z", "b1")]);
         assert_eq!(queue.push(&caller(3, "w"), "c1").1, Some("a2"));
-        // Its own line is the longest with it.
+        // With the new entry, its own line is the longest.
         assert_eq!(queue.push(&caller(1, "y"), "a4").1, Some("a4"));
         assert_eq!(queue.len(), 4);
         assert_eq!(drain(&mut queue), ["a1", "b1", "c1", "a3"]);

@@ -1,5 +1,5 @@
-//! What identity needs and every deployment does the same way: hashed passwords, signed access tokens, random
-//! values, and the clocks of this machine.
+//! Adapters of identity that are the same in every deployment: hashed passwords, signed access tokens, random values, and the clocks of the
+//! operating system.
 
 pub mod access_tokens;
 pub mod clock;

@@ -1,9 +1,8 @@
-//! Passwords hashed by Argon2id, on few threads and with few in the queue.
+//! Password hashing with Argon2id, with a bounded number of threads and a bounded queue.
 //!
-//! A hash takes tens of milliseconds of a core and 19 MiB, on purpose. A storm of logins must therefore neither take all
-//! the cores, so that bookings wait, nor pile up in memory: a fixed number is worked on, a fixed number waits,
-//! and the rest is refused. Nor must it keep out others: networks take turns, and those with the most in the queue are refused
-//! first.
+//! A hash takes tens of milliseconds of a core and 19 MiB, on purpose. A storm of logins must not occupy all cores, because bookings would
+//! wait, and must not fill the memory. So a fixed number of hashes runs, a fixed number waits, and further ones are refused. It must not
+//! lock out other callers either: networks take turns, and those with the most entries in the queue are refused first.
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,22 +16,22 @@ use tokio::sync::oneshot;
 
 use crate::fair_queue::{FairQueue, Ticket};
 
-/// How many callers wait for a worker by default. More would only wait longer than clients do.
+/// The default number of callers that wait for a worker. More would wait longer than clients do.
 const WAITING_DEFAULT: usize = 64;
 
-/// What a password is compared with where there is no account, so that it takes as long. Nobody knows a password of it; its
-/// parameters are those of [`argon2id`], and a test sees to it that they stay so.
+/// The hash with which a password is compared if the account does not exist, so that this takes as long. No known password matches it. Its
+/// parameters are those of [`argon2id`]; a test checks this.
 const HASH_OF_NOBODY: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5J3MgYWNjb3VudA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
-/// Argon2id with 19 MiB, two passes and one lane: the least that OWASP's cheat sheet recommends, and the crate's default.
+/// Returns Argon2id with 19 MiB, two passes and one lane: the minimum that OWASP's cheat sheet recommends, and the crate's default.
 fn argon2id() -> Argon2<'static> {
     Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::DEFAULT)
 }
 
-/// Hashes passwords on the runtime's blocking threads, a bounded number at once.
+/// Hashes passwords on the runtime's blocking threads, with a bounded concurrency.
 ///
-/// Must be used inside a Tokio runtime.
+/// Requires a Tokio runtime.
 #[derive(Clone)]
 pub struct Argon2Passwords(Arc<Shared>);
 
@@ -41,27 +40,27 @@ struct Shared {
     state: Mutex<State>,
 }
 
-/// If a worker is free, the queue is empty.
+/// Invariant: if a worker is free, the queue is empty.
 struct State {
     running: usize,
     queue: FairQueue<oneshot::Sender<Turn>>,
 }
 
-/// How busy the hashing of passwords is.
+/// The load of password hashing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PasswordLoad {
-    /// How many callers wait for a worker.
+    /// The number of callers that wait for a worker.
     pub waiting: usize,
-    /// How many passwords are worked on.
+    /// The number of passwords that are being hashed.
     pub running: usize,
 }
 
-/// A worker. When it is dropped, the next caller in the queue gets it.
+/// A worker. Dropping it passes it to the next caller in the queue.
 struct Turn {
     shared: Option<Arc<Shared>>,
 }
 
-/// A caller in the queue. It leaves when it is dropped.
+/// A caller in the queue. Dropping it removes the caller from the queue.
 struct Waiting<'a> {
     shared: &'a Shared,
     ticket: Ticket,
@@ -69,7 +68,7 @@ struct Waiting<'a> {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing under the lock can leave it half changed.
+        // No code under the lock can leave it in an invalid state.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -87,7 +86,7 @@ impl Drop for Turn {
                 next
             };
             let Some(next) = next else { return };
-            // A caller that has just gone away hands it back.
+            // If the caller was dropped meanwhile, the worker is returned and passed to the next one.
             let Err(mut returned) = next.send(Self { shared: Some(shared) }) else { return };
             let Some(still) = returned.shared.take() else { return };
             shared = still;
@@ -103,7 +102,7 @@ impl Drop for Waiting<'_> {
 }
 
 impl Default for Argon2Passwords {
-    /// Works on half the cores, at least one, with 64 waiting.
+    /// Uses half the cores, at least one, with at most 64 waiting callers.
     fn default() -> Self {
         let cores = available_parallelism().map_or(1, NonZeroUsize::get);
         Self::new(NonZeroUsize::new(cores / 2).unwrap_or(NonZeroUsize::MIN), WAITING_DEFAULT)
@@ -111,23 +110,22 @@ impl Default for Argon2Passwords {
 }
 
 impl Argon2Passwords {
-    /// Hashes `workers` passwords at once while at most `waiting` callers wait.
+    /// Hashes up to `workers` passwords at once, with at most `waiting` callers in the queue.
     pub fn new(workers: NonZeroUsize, waiting: usize) -> Self {
         let state = State { running: 0, queue: FairQueue::new(waiting) };
         Self(Arc::new(Shared { workers_max: workers.get(), state: Mutex::new(state) }))
     }
 
-    /// Returns how many wait and how many are worked on, now.
+    /// Returns the present load.
     pub fn load(&self) -> PasswordLoad {
         let state = self.0.lock();
         PasswordLoad { waiting: state.queue.len(), running: state.running }
     }
 
-    /// Runs `work` when it is its turn.
+    /// Runs `work` when a worker is free.
     ///
-    /// A caller that goes away while it waits gives up its place. Once the work runs nothing stops it, so the turn goes
-    /// with it: it ends with the work, not with the caller, or callers that hang up would
-    /// start more work than there are workers.
+    /// A caller that is dropped while it waits leaves the queue. Once `work` runs it cannot be stopped, so the worker is freed when `work`
+    /// ends, not when the caller is dropped. Otherwise callers that disconnect would start more work than there are workers.
     async fn run<T: Send + 'static>(
         &self,
         requester: &Requester,
@@ -153,7 +151,7 @@ impl Argon2Passwords {
             let (ticket, evicted) = state.queue.push(requester, sender);
             (turn, evicted, Waiting { shared: &self.0, ticket })
         };
-        // Its caller learns of it: maybe this one.
+        // Dropping the sender notifies the evicted caller, which may be this one.
         drop(evicted);
         let turn = turn.await.map_err(|_| PasswordHasherError::Overloaded);
         drop(waiting);
@@ -183,7 +181,7 @@ impl PasswordHasher for Argon2Passwords {
         self.run(requester, move || {
             let stored = hash.as_ref().map_or(HASH_OF_NOBODY, |hash| &hash.0);
             let is_prepared = matches(password.reveal(), stored)?;
-            // Always, if there is another form: the time must not tell which one matched.
+            // Always computed if there is another form, so that the time does not reveal which form matched.
             let is_typed = password.reveal_typed().map_or(Ok(false), |typed| matches(typed, stored))?;
             Ok(match (&hash, is_prepared, is_typed) {
                 (Some(_), true, _) => PasswordMatch::Prepared,
@@ -229,7 +227,7 @@ mod tests {
         Password::parse(text).unwrap()
     }
 
-    /// Everything before the salt: algorithm, version and parameters; and the lengths of salt and digest.
+    /// Returns the parameters of a hash: the part before the salt (algorithm, version and parameters), and the lengths of salt and digest.
     fn cost(hash: &str) -> (String, usize, usize) {
         let parts: Vec<_> = hash.split('$').collect();
         (parts[1..4].join("$"), parts[4].len(), parts[5].len())
@@ -296,7 +294,7 @@ mod tests {
         assert!(matches!(verified, Err(PasswordHasherError::Internal(_))), "{verified:?}");
     }
 
-    /// Keeps the worker busy until released.
+    /// Occupies the worker until it is released.
     async fn busy(passwords: &Argon2Passwords) -> (mpsc::Sender<()>, tokio::task::JoinHandle<()>) {
         let (go_on, wait) = mpsc::channel::<()>();
         let (started, has_started) = oneshot::channel();

@@ -1,4 +1,4 @@
-//! Random bytes, and the secrets made of them.
+//! Random bytes, and the secrets derived from them.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -8,17 +8,17 @@ use rand::Rng;
 use secrecy::SecretString;
 use sha2::{Digest, Sha256};
 
-/// How many random bytes a refresh token has. As many as its digest: guessing one is as hard as inverting the other.
+/// The number of random bytes of a refresh token. Equal to the length of its digest: guessing a token is as hard as inverting the digest.
 const REFRESH_TOKEN_BYTES: usize = 32;
-/// How many random bytes a secret has, for HMAC with SHA-256 (RFC 2104 asks for 32 at least).
+/// The number of random bytes of a secret, for HMAC with SHA-256 (RFC 2104 requires at least 32).
 const SECRET_BYTES: usize = 48;
-/// How many characters a random password has: 80 random bits.
+/// The number of characters of a random password: 80 random bits.
 const PASSWORD_LENGTH: usize = 16;
-/// What random passwords are made of: no `l` and `1`, `o` and `0`, nor upper case, so that they can be read aloud.
-/// 32 characters: a divisor of 256, so each is as likely as any other.
+/// The alphabet of random passwords: no `l` and `1`, `o` and `0`, and no upper case, so that they can be read aloud. Its length of 32
+/// divides 256, so that all characters are equally likely.
 const PASSWORD_ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
 
-/// A cryptographic generator for each thread, seeded, and seeded again now and then, by the operating system.
+/// A cryptographic generator for each thread, seeded and regularly reseeded by the operating system.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct OsRandom;
 
@@ -28,7 +28,7 @@ impl Random for OsRandom {
     }
 }
 
-/// Refresh tokens of 32 random bytes, base64url without padding, stored as their SHA-256.
+/// Refresh tokens of 32 random bytes in base64url without padding, stored as their SHA-256.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct RandomRefreshTokens;
 
@@ -42,14 +42,14 @@ impl RefreshTokens for RandomRefreshTokens {
     }
 }
 
-/// Returns a password for an account that is made without anybody to choose one: 16 characters that are hard to misread.
+/// Returns a password for an account that is created without a user to choose one: 16 characters that are hard to misread.
 pub fn random_password() -> String {
     let bytes = drawn::<PASSWORD_LENGTH>();
     let text = bytes.iter().filter_map(|byte| PASSWORD_ALPHABET.get(usize::from(byte % 32)));
     text.copied().map(char::from).collect()
 }
 
-/// Returns a secret to sign access tokens with: 48 random bytes, base64url without padding.
+/// Returns a secret that signs access tokens: 48 random bytes in base64url without padding.
 pub fn random_secret() -> SecretString {
     SecretString::from(URL_SAFE_NO_PAD.encode(drawn::<SECRET_BYTES>()))
 }

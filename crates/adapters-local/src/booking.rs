@@ -1,4 +1,4 @@
-//! What idempotency keys remember, in this process.
+//! The replay cache of idempotency keys, in the memory of this process.
 
 use std::mem::size_of;
 use std::sync::Arc;
@@ -8,16 +8,16 @@ use async_trait::async_trait;
 use domain::booking::{KeyName, Replay, ReplayCache};
 use moka::future::Cache;
 
-/// The approximate memory of an entry besides its texts and its response: the cache's and the allocator's.
+/// The approximate memory of an entry without its texts and its response, in bytes: the overhead of the cache and the allocator.
 const ENTRY_BYTES: usize = 256;
 
-/// Remembers responses in a bounded number of bytes, and evicts those that are used least.
+/// Caches responses in a bounded number of bytes, and evicts the least used ones.
 pub struct LocalReplayCache {
     kept: Cache<KeyName, Arc<Replay>>,
 }
 
 impl LocalReplayCache {
-    /// Remembers answers for `ttl`, in about `bytes_max` bytes.
+    /// Caches responses for `ttl`, in about `bytes_max` bytes.
     pub fn new(bytes_max: u64, ttl: Duration) -> Self {
         let weigh = |key: &KeyName, replay: &Arc<Replay>| bytes(key, replay);
         Self { kept: Cache::builder().max_capacity(bytes_max).weigher(weigh).time_to_live(ttl).build() }
@@ -35,7 +35,7 @@ impl ReplayCache for LocalReplayCache {
     }
 }
 
-/// About how many bytes an entry takes.
+/// Returns the approximate size of an entry in bytes.
 fn bytes(key: &KeyName, replay: &Replay) -> u32 {
     let texts = key.scope.0.len() + key.key.as_str().len();
     let whole = ENTRY_BYTES + size_of::<(KeyName, Replay)>() + texts + replay.body.len();

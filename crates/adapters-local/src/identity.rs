@@ -1,4 +1,4 @@
-//! Which sessions last, remembered in this process for a moment; and from where accounts are used.
+//! The live sessions and the known sites of accounts, cached in the memory of this process.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,19 +12,19 @@ use domain::limits::ClientNetwork;
 use moka::future::{Cache, CacheBuilder};
 use moka::policy::EvictionPolicy;
 
-/// How long the store's word is good for: so late a session that another server has ended may end here.
+/// The time for which a result of the store is used. A session that another server has ended may be accepted for this long.
 const WORD: Duration = Duration::from_secs(1);
-/// How long an end is remembered: longer than the store may take to answer a question that was asked before it, and longer
-/// than that answer is good for.
+/// The time for which an ended session is recorded. It is longer than the store may take to answer a read that began before the end, plus
+/// the time for which that result is used.
 const ENDS: Duration = Duration::from_secs(60);
-/// How many of each are remembered: some twenty megabytes. Who is forgotten is asked for again.
+/// The maximum number of entries of each cache: about twenty megabytes. An evicted entry is read from the store again.
 const ENTRIES_MAX: u64 = 100_000;
 
-/// How long the site of a login is remembered: an owner who uses an account once a month is known.
+/// The time for which the site of a login is known: long enough for an owner who uses an account once a month.
 pub const SITE_TTL: Duration = Duration::from_secs(35 * 24 * 3600);
 
-/// Remembers from where accounts are used, until this process ends. Only an owner's login adds an entry, so that nobody can make it
-/// forget others by trying.
+/// The known sites of accounts, until this process ends. Only a login of the owner adds an entry, so that attackers cannot evict entries
+/// with failed attempts.
 pub struct LocalKnownSites(Cache<(String, ClientNetwork), ()>);
 
 impl Default for LocalKnownSites {
@@ -44,33 +44,33 @@ impl KnownSites for LocalKnownSites {
     }
 }
 
-/// What the store has said, and when it was asked.
+/// A result of the store, and when the read began.
 #[derive(Clone, Copy)]
 struct Word {
     lasts: bool,
     asked: Instant,
 }
 
-/// Asks the store whether a session lasts, at most once a second for each.
+/// Checks whether sessions are live, and reads each from the store at most once a second.
 ///
-/// What this server has ended itself is over at once: it is remembered besides, so that no answer to a question asked before the
-/// end can bring it back. Sessions never begin again and generations never sink, so an end that is remembered stays true.
+/// A session that this server has ended is refused at once. The end is recorded separately, so that the result of a read that began before
+/// the end cannot revive the session. Sessions never restart and generations never decrease, so a recorded end stays valid.
 pub struct GuardedSessions {
     store: Arc<dyn SessionStore>,
     timer: Arc<dyn Timer>,
     words: Cache<Bearer, Word>,
     ended: Cache<SessionId, ()>,
-    /// The lowest generation of each user's sessions that may last.
+    /// The lowest generation of each user's sessions that may be live.
     generations: Cache<UserId, i64>,
 }
 
 impl GuardedSessions {
-    /// Guards the sessions of `store`.
+    /// Returns a guard of the sessions of `store`.
     pub fn new(store: Arc<dyn SessionStore>, timer: Arc<dyn Timer>) -> Self {
         Self {
             store,
             timer,
-            // The timer decides how long a word is good for; this only makes room.
+            // The timer decides how long a result is used; this expiry only frees memory.
             words: recent(ENDS).build(),
             ended: recent(ENDS).build(),
             generations: recent(ENDS).build(),
@@ -78,8 +78,8 @@ impl GuardedSessions {
     }
 }
 
-/// Returns a cache that forgets after `time`, or who was asked for least recently. Not the default policy, which admits a new entry only if
-/// it is asked for more often than those that are there.
+/// Returns a cache that evicts an entry after `time`, and the least recently used ones. The default policy does not fit, because it admits
+/// a new entry only if it is used more often than the present ones.
 fn recent<K, V>(time: Duration) -> CacheBuilder<K, V, Cache<K, V>>
 where
     K: Eq + std::hash::Hash + Send + Sync + 'static,
@@ -89,7 +89,7 @@ where
 }
 
 impl GuardedSessions {
-    /// Returns whether this server has ended the bearer's session. Asks no store.
+    /// Returns whether this server has ended the bearer's session. Does not read the store.
     async fn is_known_to_have_ended(&self, bearer: &Bearer) -> bool {
         let caller = bearer.caller;
         if self.generations.get(&caller.user_id).await.is_some_and(|lowest| caller.session_generation < lowest) {
@@ -116,7 +116,7 @@ impl SessionGuard for GuardedSessions {
         }
         let lasts = self.store.lasts(bearer).await?;
         self.words.insert(*bearer, Word { lasts, asked }).await;
-        // It may have ended here while the store was asked.
+        // This server may have ended the session during the read.
         Ok(lasts && !self.is_known_to_have_ended(bearer).await)
     }
 
@@ -125,7 +125,7 @@ impl SessionGuard for GuardedSessions {
     }
 
     async fn ended_before(&self, user: UserId, generation: i64) {
-        // Of two ends at once the later one counts, whichever arrives last.
+        // The higher of two concurrent ends wins, in whatever order they arrive.
         self.generations
             .entry(user)
             .and_upsert_with(|known| {
@@ -152,7 +152,7 @@ mod tests {
         Bearer { caller, session_id: session.map(SessionId) }
     }
 
-    /// Returns a guard of a store that answers so, and what was asked of it.
+    /// Returns a guard of a store with this result, and the bearers that were read from it.
     fn guard(lasts: &Arc<AtomicBool>) -> (GuardedSessions, Arc<SetClock>, Arc<Mutex<Vec<Bearer>>>) {
         let (asked, clock) = (Arc::new(Mutex::new(Vec::new())), Arc::new(SetClock::new()));
         let (told, answer) = (Arc::clone(&asked), Arc::clone(lasts));
@@ -201,7 +201,7 @@ mod tests {
         let (guard, _, _) = guard(&lasts);
         assert!(guard.lasts(&bearer(1, 1, Some(10))).await.unwrap());
         guard.ended_before(UserId(1), 3).await;
-        // A late message reverts nothing.
+        // A late message does not revert the generation.
         guard.ended_before(UserId(1), 2).await;
         for (generation, known) in [(1, false), (2, false), (3, true), (4, true)] {
             for session in [Some(10), None] {
@@ -216,7 +216,7 @@ mod tests {
         let itself: Arc<OnceLock<GuardedSessions>> = Arc::default();
         let guard = Arc::clone(&itself);
         let mut store = MockSessionStore::new();
-        // The session ends here while the store is on its way to say yes.
+        // The session ends here while the store is returning that it is live.
         store.expect_lasts().returning(move |_| {
             guard.get().unwrap().ended(SessionId(10)).now_or_never().unwrap();
             Ok(true)

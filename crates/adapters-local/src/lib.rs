@@ -1,7 +1,6 @@
-//! What a server that stands alone keeps in its own memory: counts of tries, layouts, answers of idempotency keys, and which
-//! sessions it has just found to last.
+//! The memory of a single server: counts of tries, layouts, responses of idempotency keys, and recently checked sessions.
 //!
-//! Everything here is bounded, and may be lost at any time: it makes things fast or fair, never correct.
+//! All of it is bounded and may be lost at any time: it provides speed or fairness, and correctness never depends on it.
 
 pub mod booking;
 pub mod identity;

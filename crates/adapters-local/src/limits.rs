@@ -1,4 +1,4 @@
-//! Counts of tries, in this process.
+//! Counts of tries, in the memory of this process.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,31 +12,30 @@ use moka::Expiry;
 use moka::future::Cache;
 use moka::policy::EvictionPolicy;
 
-/// How many names are counted at once: some twenty megabytes. Beyond that, who tried least recently is forgotten.
+/// The maximum number of counted names: about twenty megabytes. Beyond it, the name with the least recent try is evicted.
 const NAMES_MAX: u64 = 100_000;
 
-/// Counts tries by name in fixed windows, which begin with the first try. A name is counted by one limit only.
+/// Counts tries by name in fixed windows, which begin with the first try. Each name MUST be used with one limit only.
 pub struct LocalRateLimiter {
     counters: Cache<String, Arc<Counter>>,
     changes: AtomicU64,
     timer: Arc<dyn Timer>,
 }
 
-/// The tries by one name.
+/// The tries of one name.
 struct Counter {
-    /// How long its windows last.
+    /// The length of its windows.
     window: Duration,
     current: Mutex<Window>,
 }
 
-/// A window of time.
 struct Window {
     began: Instant,
     tries: u32,
 }
 
 impl Window {
-    /// Returns how long the window still lasts; `None` if it has ended.
+    /// Returns the remaining time of the window; `None` if it has ended.
     fn remaining(&self, length: Duration, now: Instant) -> Option<Duration> {
         let remaining = length.saturating_sub(now.saturating_duration_since(self.began));
         (!remaining.is_zero()).then_some(remaining)
@@ -45,12 +44,12 @@ impl Window {
 
 impl Counter {
     fn lock(&self) -> MutexGuard<'_, Window> {
-        // Nothing under the lock can leave a window half changed.
+        // No code under the lock can leave a window in an invalid state.
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Forgets a counter that was not used for the length of a window: its window has ended by then.
+/// Evicts a counter that was unused for the length of a window: its window has ended by then.
 struct WhenIdle;
 
 impl Expiry<String, Arc<Counter>> for WhenIdle {
@@ -71,19 +70,19 @@ impl Expiry<String, Arc<Counter>> for WhenIdle {
 }
 
 impl LocalRateLimiter {
-    /// Counts in windows by `timer`.
+    /// Returns a limiter whose windows follow `timer`.
     pub fn new(timer: Arc<dyn Timer>) -> Self {
         Self::with_capacity(NAMES_MAX, timer)
     }
 
-    /// Called under the window's lock, so that its changes are numbered in their order.
+    /// MUST be called under the window's lock, so that its changes are numbered in their order.
     fn tally(&self, window: &Window, resets_in: Duration) -> Tally {
         Tally { tries: window.tries, resets_in, change: self.changes.fetch_add(1, Ordering::Relaxed) + 1 }
     }
 
     fn with_capacity(names_max: u64, timer: Arc<dyn Timer>) -> Self {
-        // Not the default policy, which admits a new name only if it is asked for more often than those that
-        // are there: whoever fills the cache could keep others, or himself, from being counted.
+        // The default policy does not fit, because it admits a new name only if it is used more often than the present ones: a caller could
+        // fill the cache to keep itself or others from being counted.
         let counters = Cache::builder().max_capacity(names_max).eviction_policy(EvictionPolicy::lru());
         Self { counters: counters.expire_after(WhenIdle).build(), changes: AtomicU64::new(0), timer }
     }
@@ -96,7 +95,7 @@ impl TryCounter for LocalRateLimiter {
         let fresh = async { Arc::new(Counter { window, current: began() }) };
         let counter = self.counters.get_with_by_ref(name, fresh).await;
         let mut window = counter.lock();
-        // Asked under the lock, or a try could be older than the window it is counted in.
+        // Read under the lock. Otherwise a try could be older than the window in which it is counted.
         let now = self.timer.instant();
         let resets_in = window.remaining(counter.window, now).unwrap_or_else(|| {
             *window = Window { began: now, tries: 0 };
@@ -134,7 +133,7 @@ mod tests {
 
     const LIMIT: Limit = Limit { tries: 3, window: Duration::from_secs(60) };
 
-    /// The timer of the machine.
+    /// The system's timer.
     struct RealTimer;
 
     #[async_trait]

@@ -1,4 +1,4 @@
-//! Layouts, kept in this process.
+//! A cache of layouts, in the memory of this process.
 
 use std::mem::size_of;
 use std::sync::Arc;
@@ -9,20 +9,20 @@ use domain::ids::LayoutId;
 use domain::seating::{Layout, LayoutStore, Seat};
 use moka::future::Cache;
 
-/// The approximate memory of a cached layout besides its seats: the entry of the cache.
+/// The approximate memory of a cached layout without its seats, in bytes: the entry of the cache.
 const ENTRY_BYTES: usize = 256;
-/// The approximate memory of each text of a seat besides its characters: the allocator's.
+/// The approximate memory of each text of a seat without its characters, in bytes: the overhead of the allocator.
 const TEXT_BYTES: usize = 16;
 
-/// Keeps the layouts of another store.
+/// Caches the layouts of another store.
 ///
-/// It never asks again for one it keeps: only layouts that a show uses may be read through it, those never change.
+/// A cached layout is never read again. So only layouts that a show uses may be read through this cache: those never change.
 pub struct CachedLayouts {
     store: Arc<dyn LayoutStore>,
     kept: Cache<LayoutId, Arc<Layout>>,
 }
 
-/// Why there is nothing to keep.
+/// The reason why there is no layout to cache.
 #[derive(Clone)]
 enum NotKept {
     Missing,
@@ -30,7 +30,7 @@ enum NotKept {
 }
 
 impl CachedLayouts {
-    /// Keeps layouts of `store` in about `bytes_max` bytes, those that are asked for most often.
+    /// Caches the most often used layouts of `store`, in about `bytes_max` bytes.
     pub fn new(store: Arc<dyn LayoutStore>, bytes_max: u64) -> Self {
         let weigh = |_: &LayoutId, layout: &Arc<Layout>| bytes(layout);
         Self { store, kept: Cache::builder().max_capacity(bytes_max).weigher(weigh).build() }
@@ -44,7 +44,7 @@ impl LayoutStore for CachedLayouts {
             let layout = self.store.layout(id).await.map_err(NotKept::Failed)?;
             layout.ok_or(NotKept::Missing)
         };
-        // However many ask for it at once, one reads it. What fails, or isn't there, is asked for again next time.
+        // Of concurrent reads of one layout, only one reaches the store. A failed read or a missing layout is not cached.
         match self.kept.try_get_with(id, read).await {
             Ok(layout) => Ok(Some(layout)),
             Err(not_kept) => match &*not_kept {
@@ -55,7 +55,7 @@ impl LayoutStore for CachedLayouts {
     }
 }
 
-/// About how many bytes a layout takes.
+/// Returns the approximate size of a layout in bytes.
 fn bytes(layout: &Layout) -> u32 {
     let seat = |seat: &Seat| size_of::<Seat>() + seat.row.len() + seat.category.len() + 2 * TEXT_BYTES;
     let seats: usize = layout.seats().iter().map(seat).sum();
@@ -72,7 +72,7 @@ mod tests {
 
     use super::*;
 
-    /// Has the layouts 1 to 100, of 100 seats each, and counts how often it is asked.
+    /// A store with the layouts 1 to 100, of 100 seats each, that counts its reads.
     #[derive(Default)]
     struct Store {
         asked: AtomicUsize,

@@ -1,4 +1,4 @@
-//! What idempotency keys remember, in Redis.
+//! The replay cache of idempotency keys, in Redis.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,24 +16,24 @@ use tokio::sync::mpsc;
 use crate::connection::Redis;
 use crate::seal::{MAC_BYTES, Mac, ServerKey};
 
-/// The form of the entries. One of another form is as if it were not there.
+/// The version of the entry format. An entry of another version is treated as missing.
 const VERSION: u8 = 2;
-/// What an entry has besides the response: version, fingerprint, expiry, the length of what was made and what it is, MAC.
+/// The most bytes of an entry without the response: version, fingerprint, expiry, the length and the name of the subject, MAC.
 const FRAME_BYTES: usize = 1 + 32 + 8 + 1 + MADE_MAX + MAC_BYTES;
-/// The longest name of what was made: a hold's id, which has up to 46 characters, and a letter.
+/// The longest name of a subject: a hold's id, which has up to 46 characters, and a letter.
 const MADE_MAX: usize = 47;
-/// The longest answer that is remembered. Longer ones are read from the store.
+/// The longest response that is cached. Longer ones are read from the store.
 const BODY_MAX: usize = 64 * 1024;
-/// How many entries wait to be written at most. More than that are forgotten.
+/// The maximum number of entries that wait to be written. Further entries are dropped.
 const WAITING_MAX: usize = 1024;
-/// How many are written at once.
+/// The maximum number of concurrent writes.
 const WRITTEN_AT_ONCE: usize = 32;
 
-/// Remembers answers in Redis, for all servers that have the same secret.
+/// Caches responses in Redis, for all servers that have the same secret.
 ///
-/// An entry stands under a MAC of its key's full name, so Redis learns neither users nor keys; and it carries a MAC over that name,
-/// the fingerprint, what was made, the instant it expires and the answer, so nobody else can make one, change one, put one in
-/// another's place or make one last longer.
+/// An entry is stored under a MAC of its key's full name, so that Redis learns neither users nor keys. The entry carries a MAC over that
+/// name, the fingerprint, the subject, the expiry and the response. So only the servers can create or change an entry, move it to another
+/// name, or extend its life.
 pub struct RedisReplayCache {
     redis: Arc<Redis>,
     key: ServerKey,
@@ -42,26 +42,26 @@ pub struct RedisReplayCache {
     waiting: mpsc::Sender<Entry>,
 }
 
-/// What is written.
+/// An entry to write.
 struct Entry {
     name: String,
     value: Vec<u8>,
 }
 
 impl RedisReplayCache {
-    /// Remembers answers for `ttl`. Needs an async runtime, where entries are written while their callers go on.
+    /// Caches responses for `ttl`. Requires an async runtime, on which entries are written in the background.
     pub fn new(redis: Arc<Redis>, key: ServerKey, ttl: Duration, clock: Arc<dyn Clock>) -> Self {
         let (waiting, entries) = mpsc::channel(WAITING_MAX);
         tokio::spawn(write(redis.clone(), entries, i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX)));
         Self { redis, key, ttl, clock, waiting }
     }
 
-    /// Where the entry of a key stands.
+    /// Returns the Redis key of an entry.
     fn name(&self, key: &KeyName) -> String {
         format!("movie-booking:replay:{}", named(self.key.mac("replay name"), key).hex())
     }
 
-    /// What authenticates the entry of a key: all of it before the MAC.
+    /// Returns the MAC of an entry, over everything before the MAC.
     fn mac(&self, key: &KeyName, content: &[u8]) -> Mac {
         named(self.key.mac("replay entry"), key).text(content)
     }
@@ -78,7 +78,7 @@ impl RedisReplayCache {
         value.push(VERSION);
         value.extend_from_slice(&fingerprint.0);
         value.extend_from_slice(&expires.to_be_bytes());
-        // Ids are shorter than that.
+        // Names of subjects are shorter than that.
         value.push(u8::try_from(subject.len()).unwrap_or_default());
         value.extend_from_slice(subject.as_bytes());
         value.extend_from_slice(body);
@@ -113,7 +113,7 @@ impl RedisReplayCache {
 impl ReplayCache for RedisReplayCache {
     async fn recall(&self, key: &KeyName) -> Option<Replay> {
         let name = self.name(key);
-        // Not all of it, whatever there is: what is longer than any entry was written by nobody who may.
+        // Reads a bounded range: a value that is longer than any entry was not written by a server with the secret.
         let read = self.redis.call(async |client| client.getrange(name, 0, FRAME_BYTES + BODY_MAX).await).await;
         let value: Vec<u8> = read.ok()?;
         self.open(key, &value)
@@ -122,13 +122,13 @@ impl ReplayCache for RedisReplayCache {
     async fn remember(&self, key: &KeyName, replay: &Replay) {
         if replay.body.len() <= BODY_MAX {
             let entry = Entry { name: self.name(key), value: self.seal(key, replay) };
-            // Where too many wait already this one is forgotten: the store has it.
+            // If the queue is full, the entry is dropped: the store has it.
             let _ = self.waiting.try_send(entry);
         }
     }
 }
 
-/// Adds a key's full name.
+/// Adds the full name of a key to a MAC.
 fn named(mac: Mac, key: &KeyName) -> Mac {
     mac.number(key.user_id.0).text(key.scope.0.as_bytes()).text(key.key.as_str().as_bytes())
 }
@@ -140,7 +140,7 @@ async fn write(redis: Arc<Redis>, entries: mpsc::Receiver<Entry>, ttl_ms: i64) {
         let set = redis.call(async |client| {
             client.set::<(), _, _>(name, value.as_slice(), Some(Expiration::PX(ttl_ms)), None, false).await
         });
-        // What is not written is read from the store.
+        // An entry that was not written is read from the store.
         let _ = set.await;
     };
     entries.for_each_concurrent(WRITTEN_AT_ONCE, write_one).await;

@@ -1,4 +1,4 @@
-//! A circuit breaker: after some failures in a row calls are refused for a while, then one call probes.
+//! A circuit breaker: after some consecutive failures calls are refused for a while, then one call probes.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use domain::clock::Timer;
 
-/// The number of failures in a row that opens the breaker.
+/// The number of consecutive failures that opens the breaker.
 pub(crate) const FAILURES_MAX: u32 = 3;
-/// How long an open breaker refuses calls before one may probe.
+/// The time for which an open breaker refuses calls before one call may probe.
 pub(crate) const OPEN_FOR: Duration = Duration::from_secs(1);
 
-/// Decides which calls may be tried.
+/// Decides whether a call is allowed.
 pub(crate) struct Breaker {
     state: Mutex<State>,
     succeeded: AtomicU64,
@@ -21,11 +21,11 @@ pub(crate) struct Breaker {
 }
 
 enum State {
-    /// Every call may be tried. `failures` calls have failed since one succeeded.
+    /// Every call is allowed. `failures` calls have failed since the last success.
     Closed { failures: u32 },
-    /// No call may be tried until then.
+    /// No call is allowed until then.
     Open { until: Instant },
-    /// One call probes; the others are refused.
+    /// One call probes; all others are refused.
     Probing,
 }
 
@@ -43,7 +43,7 @@ impl Breaker {
         Self { state, succeeded: zero(), failed: zero(), refused: zero(), timer }
     }
 
-    /// Returns permission for a call, or `None` and counts a refusal.
+    /// Returns permission for a call. If it is refused, counts the refusal and returns `None`.
     pub(crate) fn attempt(&self) -> Option<Attempt<'_>> {
         let mut state = self.lock();
         let is_probe = match *state {
@@ -66,7 +66,7 @@ impl Breaker {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Returns whether calls are refused. Also while one probes.
+    /// Returns whether calls are refused. This includes the time of a probe.
     pub(crate) fn is_open(&self) -> bool {
         !matches!(*self.lock(), State::Closed { .. })
     }
@@ -78,7 +78,7 @@ impl Breaker {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing under the lock can leave a state half changed.
+        // No code under the lock can leave it in an invalid state.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -93,7 +93,7 @@ impl Attempt<'_> {
         self.has_result = true;
         self.breaker.succeeded.fetch_add(1, Ordering::Relaxed);
         let mut state = self.breaker.lock();
-        // A call that began before the breaker opened says nothing about the present.
+        // The result of a call that began before the breaker opened is out of date.
         if self.is_probe || matches!(*state, State::Closed { .. }) {
             *state = State::Closed { failures: 0 };
         }
@@ -126,7 +126,7 @@ impl Attempt<'_> {
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
         if self.is_probe && !self.has_result {
-            // A cancelled probe: the next call probes.
+            // The probe was cancelled: the next call probes.
             *self.breaker.lock() = State::Open { until: self.breaker.timer.instant() };
         }
     }
@@ -138,7 +138,7 @@ mod tests {
 
     use super::*;
 
-    /// A timer that stands still until it is moved.
+    /// A timer that stands still until a test moves it.
     struct SetTimer {
         start: Instant,
         passed: Mutex<Duration>,
@@ -191,7 +191,7 @@ mod tests {
         assert!(breaker.is_open());
         assert!(probe.succeeded(), "this one closed it");
         assert!(!breaker.is_open());
-        // It forgives what was before.
+        // A success resets the count of failures.
         fail(&breaker, FAILURES_MAX - 1);
         assert!(!breaker.is_open());
     }
@@ -214,7 +214,7 @@ mod tests {
         timer.sleep(OPEN_FOR).await;
         drop(breaker.attempt().unwrap());
         assert!(breaker.attempt().unwrap().succeeded());
-        // Where it is closed, giving up changes nothing.
+        // If the breaker is closed, a cancelled call changes nothing.
         drop(breaker.attempt().unwrap());
         assert!(!breaker.is_open());
     }

@@ -1,4 +1,4 @@
-//! The one connection to Redis, or to each node of a cluster: bounded in time and number, and never waited for.
+//! The connection to Redis, or to each node of a cluster. Calls are bounded in time and number, and never wait for a connection.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,50 +23,50 @@ use tokio::task::AbortHandle;
 use crate::breaker::Breaker;
 use crate::settings::RedisSettings;
 
-/// How long a command may take. Longer costs every request that much whenever Redis is slow.
+/// The timeout of a command. While Redis is slow, every request is delayed by this much.
 const COMMAND_MAX: Duration = Duration::from_millis(25);
-/// How many calls may wait for an answer at once. More than that are refused.
+/// The maximum number of concurrent calls. Further calls are refused.
 const IN_FLIGHT_MAX: usize = 256;
-/// After how long without an answer the connection itself is given up. Less than what the breaker waits between two tries, or
-/// each of them would restart the wait.
+/// The time without a response after which the connection is closed. It is less than the time for which an open breaker refuses calls,
+/// because each probe would otherwise restart the wait.
 const UNRESPONSIVE_AFTER: Duration = Duration::from_millis(500);
-/// How often it is looked for that.
+/// The interval of the checks for an unresponsive connection.
 const UNRESPONSIVE_INTERVAL: Duration = Duration::from_millis(100);
-/// How long connecting may take, TLS included, and each command that sets a connection up.
+/// The timeout of connecting, including TLS, and of each command that sets up a connection.
 const CONNECT_MAX: Duration = Duration::from_secs(2);
-/// How long it is waited before connecting again: this at first, doubled each time up to the second.
+/// The delay before a reconnection: the first value at first, then doubled after each failure up to the second value.
 const RECONNECT_AFTER_MS: (u32, u32) = (50, 2_000);
-/// What is added at random, so that servers don't all come at once.
+/// The random addition to the delay, so that servers do not reconnect at the same time.
 const RECONNECT_JITTER_MS: u32 = 100;
-/// How long it is waited where the client has given up for good, as it does for answers that it takes for mistakes in its
+/// The delay before the client is restarted if it has stopped reconnecting. It stops after responses that it takes for errors in its
 /// settings.
 const RESTART_AFTER: Duration = Duration::from_secs(2);
 
-/// What became of the calls to Redis since the start.
+/// The outcomes of the calls to Redis since the start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RedisReport {
-    /// Whether the circuit breaker is open: calls are refused without asking Redis.
+    /// Whether the circuit breaker is open: calls are refused without being sent.
     pub open: bool,
-    /// How many calls Redis has answered.
+    /// The number of calls that Redis has answered.
     pub succeeded: u64,
-    /// How many it has not, or not in time, or by an error.
+    /// The number of calls that had no response, a late one or an error.
     pub failed: u64,
-    /// How many were not made: the breaker was open, or too many were under way.
+    /// The number of calls that were not sent: the breaker was open, or too many calls were running.
     pub refused: u64,
 }
 
-/// Why a call has no answer.
+/// The reason why a call has no response.
 #[derive(Debug, ThisError)]
 pub(crate) enum CallError {
-    /// It was not made.
+    /// The call was not sent.
     #[error("Redis has failed too often to be asked now, or too many wait for it")]
     Refused,
-    /// It has failed. What Redis says is left out: it may repeat what it was sent.
+    /// The call failed. The error text of Redis is left out, because it may repeat the command.
     #[error("Redis has not answered as it should: {}", class(.0))]
     Failed(Error),
 }
 
-/// Redis, or what is left of it.
+/// A client of Redis. Redis need not be available.
 pub struct Redis {
     client: WithOptions<Client>,
     breaker: Breaker,
@@ -75,13 +75,14 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// Begins to connect, and goes on trying for as long as this value lives. Nobody waits for it: calls fail at once until there is
-    /// a connection. Needs an async runtime.
+    /// Begins to connect in the background, and retries as long as this value lives. Calls fail at once until there is a connection.
+    /// Requires an async runtime.
     pub fn connect(settings: &RedisSettings, timer: Arc<dyn Timer>) -> Arc<Self> {
         Self::connect_within(settings, timer, COMMAND_MAX)
     }
 
-    /// Returns the same, for tests of what is shared: a machine that is busy with other tests may be slower than any server should be.
+    /// Connects with a long timeout, for tests of shared state: a machine that is busy with other tests may be slower than a server should
+    /// be.
     #[cfg(feature = "testing")]
     pub fn connect_patiently(settings: &RedisSettings, timer: Arc<dyn Timer>) -> Arc<Self> {
         Self::connect_within(settings, timer, Duration::from_secs(10))
@@ -108,7 +109,7 @@ impl Redis {
         };
         let client = Client::new(settings.config.clone(), Some(performance), Some(connection), Some(policy));
         let keeper = tokio::spawn(keep_connected(client.clone())).abort_handle();
-        // Without a connection a command fails at once. It is never sent twice.
+        // Without a connection, a command fails at once. It is never sent twice.
         let options = Options {
             max_attempts: Some(1),
             max_redirections: Some(1),
@@ -120,13 +121,13 @@ impl Redis {
         Arc::new(Self { client, breaker: Breaker::new(timer), in_flight: Semaphore::new(IN_FLIGHT_MAX), keeper })
     }
 
-    /// What became of the calls so far.
+    /// Returns the outcomes of the calls so far.
     pub fn report(&self) -> RedisReport {
         let (succeeded, failed, refused) = self.breaker.counts();
         RedisReport { open: self.breaker.is_open(), succeeded, failed, refused }
     }
 
-    /// Sends one command, if the breaker lets it.
+    /// Sends one command, if the breaker allows it.
     pub(crate) async fn call<T>(
         &self,
         command: impl AsyncFnOnce(&WithOptions<Client>) -> Result<T, Error>,
@@ -144,7 +145,7 @@ impl Redis {
                 Ok(answer)
             }
             Err(error) => {
-                // Somebody has put another type of value at this very key: Redis itself is well.
+                // Another program has stored a value of another type under this key: Redis itself works.
                 let is_well = error.details().starts_with("WRONGTYPE");
                 if is_well {
                     attempt.succeeded();
@@ -184,7 +185,7 @@ impl Dependency for Redis {
     }
 }
 
-/// The client's own task, which ends with whoever holds it.
+/// The client's task, which ends when this value is dropped.
 struct Connection(ConnectHandle);
 
 impl Drop for Connection {
@@ -196,7 +197,7 @@ impl Drop for Connection {
 async fn keep_connected(client: Client) {
     let (mut connected, mut failed) = (client.reconnect_rx(), client.error_rx());
     let mut connection = Connection(client.connect());
-    // The last failure that was logged: an outage is not logged once for every try.
+    // The last failure that was logged, so that an outage is not logged for every attempt.
     let mut logged = None;
     loop {
         tokio::select! {
@@ -227,8 +228,8 @@ async fn keep_connected(client: Client) {
     }
 }
 
-/// What kind of failure it is, and the code that Redis gave it. Not the whole text: Redis may repeat a command in it, and with it
-/// what nobody else may know.
+/// Returns the kind of a failure and the error code of Redis. The full text is left out, because Redis may repeat a command in it, and with
+/// it confidential data.
 fn class(error: &Error) -> String {
     let is_code =
         |word: &&str| word.len() > 1 && word.len() <= 20 && word.bytes().all(|byte| byte.is_ascii_uppercase());

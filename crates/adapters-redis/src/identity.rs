@@ -1,4 +1,4 @@
-//! From where accounts are used, in Redis.
+//! The known sites of accounts, in Redis.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,13 +13,13 @@ use fred::types::Expiration;
 use crate::connection::Redis;
 use crate::seal::{MAC_BYTES, Mac, ServerKey};
 
-/// How many bytes an entry has: the instant it expires, and a MAC.
+/// The number of bytes of an entry: its expiry and a MAC.
 const ENTRY_BYTES: usize = 8 + MAC_BYTES;
 
-/// Remembers from where accounts are used for all servers that have the same secret and the same Redis, and in this process.
+/// The known sites of accounts, shared by all servers that have the same secret and the same Redis, and also kept in this process.
 ///
-/// An entry stands under a MAC of account and site, so Redis learns neither; and it carries a MAC over both and the instant it
-/// expires, so no other program can create one. A Redis that lies can hide entries or show those that have not expired.
+/// An entry is stored under a MAC of account and site, so that Redis learns neither. It carries a MAC over both and the expiry, so that no
+/// other program can create one. A malicious Redis can hide entries, or return those that have not expired.
 pub struct RedisKnownSites {
     redis: Arc<Redis>,
     key: ServerKey,
@@ -29,7 +29,7 @@ pub struct RedisKnownSites {
 }
 
 impl RedisKnownSites {
-    /// Shares what `own` remembers, for `ttl`.
+    /// Shares the sites of `own` for `ttl`.
     pub fn new(
         redis: Arc<Redis>,
         key: ServerKey,
@@ -59,7 +59,7 @@ impl KnownSites for RedisKnownSites {
         let mut entry = expires.to_be_bytes().to_vec();
         entry.extend_from_slice(&self.mac(account, site, expires).bytes());
         let name = self.name(account, site);
-        // Without Redis this server knows it all the same.
+        // If this fails, this server still knows the site.
         let _ = self
             .redis
             .call(async |client| {

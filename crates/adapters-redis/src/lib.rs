@@ -1,8 +1,8 @@
-//! What servers share through Redis: answers of idempotency keys, counts of tries, and from where accounts are used.
+//! State that servers share through Redis: responses of idempotency keys, counts of tries, and the known sites of accounts.
 //!
-//! Redis is never trusted and never needed. What is read from it counts only if it carries a MAC by a key that Redis does not
-//! know; whatever is slow, broken or odd is as if it were not there. Calls are bounded: 25 ms each, none while disconnected, none
-//! for a second after some failures in a row.
+//! Redis is neither trusted nor required. A value from Redis is used only if it carries a MAC by a key that Redis does not know; a slow or
+//! failed call or an invalid value counts as a missing value. Calls are bounded: 25 ms each, none while disconnected, and none for a second
+//! after some consecutive failures.
 
 pub mod booking;
 mod breaker;

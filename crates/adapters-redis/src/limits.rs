@@ -14,16 +14,16 @@ use fred::types::Value;
 use crate::connection::Redis;
 use crate::seal::{Mac, ServerKey, bytes_of_hex};
 
-/// How many servers' counts of one name are read. Where there are more, somebody has made them up, and all are dropped.
+/// The maximum number of servers' counts of one name that are read. More counts must be forged, so all of them are deleted.
 const SERVERS_MAX: usize = 128;
-/// How long a server's id is, and its count at most: longer ones are left out.
+/// The length of a server's id, and the maximum length of its count. Others are ignored.
 const SERVER_CHARACTERS: usize = 32;
 const COUNT_CHARACTERS_MAX: usize = 160;
 
-/// Writes this server's count, unless a later one is there, and reads all servers' counts: one key, one act.
+/// Writes this server's count unless a later one is stored, and reads the counts of all servers: one key, atomically.
 ///
-/// `KEYS[1]`: the name. `ARGV`: this server, its count, the count's number, how long the key is kept at least (milliseconds), how
-/// many servers there may be, how long a server's id is, how long a count is at most.
+/// `KEYS[1]`: the name. `ARGV`: this server, its count, the count's number, the minimum lifetime of the key (milliseconds), the maximum
+/// number of servers, the length of a server's id, the maximum length of a count.
 const PUBLISH: &str = "
 local kind = redis.call('TYPE', KEYS[1]).ok
 if (kind ~= 'hash' and kind ~= 'none') or (kind == 'hash' and redis.call('HLEN', KEYS[1]) > tonumber(ARGV[5])) then
@@ -50,14 +50,13 @@ return fit
 
 /// Counts tries by name for all servers that have the same secret and the same Redis.
 ///
-/// Each server counts for itself, in windows of its own, and publishes its count of each name: how many tries it has allowed in the
-/// window that lasts, until when that is, and a MAC over these, the name and the server. A try is allowed if this server's count
-/// and the valid counts of the others together are within the limit; one that is not is taken back, so it keeps nobody waiting
-/// for longer.
+/// Each server counts for itself, in its own windows, and publishes its count of each name: the number of tries that it has allowed in the
+/// live window, the end of the window, and a MAC over these, the name and the server. A try is allowed if the sum of this server's count
+/// and the valid counts of the others is within the limit. A refused try is taken back, so that it does not prolong the refusal.
 ///
-/// A Redis that lies can hide the others' counts, or show old ones: then each server's own count still holds. It can't make any
-/// up: nobody is refused who has not tried. Without Redis each server counts for itself. Windows are compared by the servers'
-/// calendars: one that is behind by a second believes others' counts a second longer.
+/// A malicious Redis can hide the counts of the others or return old ones; then the count of each server still applies. It cannot forge
+/// counts, so it cannot cause false rejections. Without Redis, each server counts for itself. Windows are compared by the servers' calendar
+/// clocks: a server whose clock is a second behind accepts the counts of others for a second longer.
 pub struct RedisRateLimiter {
     redis: Arc<Redis>,
     key: ServerKey,
@@ -74,7 +73,7 @@ struct Share {
 }
 
 impl RedisRateLimiter {
-    /// Shares what `own` counts.
+    /// Shares the counts of `own`.
     pub fn new(
         redis: Arc<Redis>,
         key: ServerKey,
@@ -86,7 +85,7 @@ impl RedisRateLimiter {
         Self { redis, key, own, clock, server }
     }
 
-    /// Publishes this server's count, and reads what the others have allowed. Nothing, if Redis does not tell.
+    /// Publishes this server's count and returns the counts of the other servers. Empty if Redis does not respond.
     async fn publish(&self, name: &str, own: Tally, window: Duration) -> Vec<Share> {
         let now = self.clock.now().timestamp_millis();
         let ends = now.saturating_add(millis(own.resets_in));
@@ -113,7 +112,7 @@ impl RedisRateLimiter {
             .collect()
     }
 
-    /// Returns a count of another server, if it is one.
+    /// Parses the count of another server. Returns `None` if it is invalid, expired or this server's own.
     fn share(&self, name: &str, server: &Value, count: &Value, now: i64, window: Duration) -> Option<Share> {
         let (server, count) = (server.as_str()?, count.as_str()?);
         if *server == self.server {
@@ -159,7 +158,7 @@ impl RateLimiter for RedisRateLimiter {
     }
 }
 
-/// Returns how long until so many of the windows have ended that a try is allowed.
+/// Returns the time until enough of the windows have ended that a try is allowed.
 fn resets_in(limit: Limit, mut shares: Vec<Share>) -> Duration {
     shares.sort_unstable_by_key(|share| share.resets_in);
     let mut tries = shares.iter().fold(0_u32, |sum, share| sum.saturating_add(share.tries));

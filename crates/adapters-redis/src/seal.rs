@@ -3,9 +3,9 @@
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 
-/// The length of a MAC.
+/// The length of a MAC in bytes.
 pub(crate) const MAC_BYTES: usize = 32;
-/// The block of SHA-256: HMAC pads its keys to this length.
+/// The block of SHA-256 in bytes: HMAC pads its keys to this length.
 const BLOCK_BYTES: usize = 64;
 /// The purpose of the key. A change of the form of names or values must change it too.
 const LABEL: &[u8] = b"movie-booking redis 1";
@@ -15,9 +15,9 @@ const LABEL: &[u8] = b"movie-booking redis 1";
 pub struct ServerKey(Hmac<Sha256>);
 
 impl ServerKey {
-    /// Derives the key from the secret of all servers: what one of the two reveals in use says nothing about the other.
+    /// Derives the key from the secret of all servers. The use of one of the two reveals nothing about the other.
     ///
-    /// Not by HKDF: another key would make servers of two versions miss each other's entries during a rolling upgrade.
+    /// This is not HKDF: servers of two versions with different keys would not share entries during a rolling upgrade.
     pub fn derive(secret: &[u8]) -> Self {
         let mut root = keyed(&Sha256::digest(secret).into());
         root.update(LABEL);
@@ -38,12 +38,12 @@ fn keyed(key: &[u8; 32]) -> Hmac<Sha256> {
     Hmac::new(&block.into())
 }
 
-/// A MAC over several parts. Texts come after their lengths, so that no two lists of parts are the same bytes.
+/// A MAC over several parts. Texts are preceded by their lengths, so that no two lists of parts have the same bytes.
 pub(crate) struct Mac(Hmac<Sha256>);
 
 impl Mac {
     pub(crate) fn text(mut self, text: &[u8]) -> Self {
-        // Nothing that is kept has 2^64 bytes.
+        // No stored text has 2^64 bytes.
         self.0.update(&u64::try_from(text.len()).unwrap_or(u64::MAX).to_be_bytes());
         self.0.update(text);
         self
@@ -58,18 +58,18 @@ impl Mac {
         self.0.finalize().into_bytes().into()
     }
 
-    /// In hexadecimal.
+    /// Returns the MAC in hexadecimal.
     pub(crate) fn hex(self) -> String {
         hex::encode(self.bytes())
     }
 
-    /// Returns whether these bytes are this MAC. Takes as long for a near miss as for any other.
+    /// Returns whether these bytes are this MAC. Compares in constant time.
     pub(crate) fn is(self, bytes: &[u8]) -> bool {
         self.0.verify_slice(bytes).is_ok()
     }
 }
 
-/// Returns the bytes of a hexadecimal text in lower case, the only form that [`Mac::hex`] writes.
+/// Parses a hexadecimal text in lower case, the only form that [`Mac::hex`] writes.
 pub(crate) fn bytes_of_hex(text: &str) -> Option<Vec<u8>> {
     let bytes = hex::decode(text).ok()?;
     (hex::encode(&bytes) == text).then_some(bytes)
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn a_key_is_not_the_secret_it_is_derived_from() {
-        // RFC 4231, test case 2: HMAC itself is as it should be.
+        // RFC 4231, test case 2: checks HMAC itself.
         let mut block = [0; BLOCK_BYTES];
         block[..4].copy_from_slice(b"Jefe");
         let mut mac: Hmac<Sha256> = Hmac::new(&block.into());

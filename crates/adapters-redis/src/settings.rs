@@ -1,4 +1,4 @@
-//! Where Redis is, and how to talk to it.
+//! The address of Redis, and the settings of the connection.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -11,12 +11,12 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 use thiserror::Error;
 
-/// The forms that an address may have, for people.
+/// The accepted forms of an address, for error messages.
 pub const ADDRESS_FORMS: &str = "redis://[user:password@]host[:port][/database], \
     redis-sentinel://[user:password@]host[:port][/database]?sentinelServiceName=name[&node=host:port]… or \
     redis-cluster://[user:password@]host[:port][?node=host:port]…, with rediss for TLS, and special characters percent-encoded";
 
-/// The schemes, and those that mean the same without TLS.
+/// The accepted schemes, each with the equivalent scheme without TLS.
 const SCHEMES: [(&str, &str, bool); 6] = [
     ("redis", "redis", false),
     ("rediss", "redis", true),
@@ -26,35 +26,32 @@ const SCHEMES: [(&str, &str, bool); 6] = [
     ("rediss-cluster", "redis-cluster", true),
 ];
 
-/// Why an address can't be used. Shows nothing of the address itself: a password may be in it.
+/// The reason why an address is invalid. Never shows the address, because it may contain a password.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum SettingsError {
-    /// It's not an address.
+    /// Not an address.
     #[error("it must be {ADDRESS_FORMS}")]
     Address,
-    /// A Sentinel address doesn't say which service.
+    /// The address of Sentinels has no service name.
     #[error("an address of Sentinels must end in ?sentinelServiceName= and the name that they know the server by")]
     ServiceName,
-    /// A CA file without TLS.
+    /// A file of certificate authorities is given without TLS.
     #[error("a file of certificate authorities is for addresses that begin with rediss")]
     NoTls,
-    /// A file of certificate authorities can't be used.
+    /// The file of certificate authorities cannot be used.
     #[error("{}: {reason}", path.display())]
     Authorities {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
         reason: String,
     },
-    /// The system has no certificate authorities.
     #[error("this system has no certificate authorities to check the server's certificate by: name a file of them")]
     NoAuthorities,
-    /// TLS can't be set up.
     #[error("TLS cannot be set up: {0}")]
     Tls(String),
 }
 
-/// Where Redis is, checked. Never prints a password.
+/// A parsed address with its settings. Never prints a password.
 #[derive(Clone)]
 pub struct RedisSettings {
     pub(crate) config: Config,
@@ -67,7 +64,7 @@ impl fmt::Debug for RedisSettings {
 }
 
 impl fmt::Display for RedisSettings {
-    /// What it is and where, without user and password.
+    /// Writes the kind of server and its address, without user and password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let server = &self.config.server;
         let kind = match (server.is_sentinel(), server.is_clustered()) {
@@ -82,8 +79,8 @@ impl fmt::Display for RedisSettings {
 }
 
 impl RedisSettings {
-    /// Parses an address. `authorities` is a PEM file of the certificate authorities that are trusted, for addresses with TLS;
-    /// without it the system's are.
+    /// Parses an address. `authorities` is a PEM file of the trusted certificate authorities, for addresses with TLS. Without it, the
+    /// system's certificate authorities are trusted.
     pub fn parse(url: &str, authorities: Option<&Path>) -> Result<Self, SettingsError> {
         let (scheme, rest) = url.split_once("://").ok_or(SettingsError::Address)?;
         let known = SCHEMES.iter().find(|(known, ..)| *known == scheme).ok_or(SettingsError::Address)?;
@@ -91,13 +88,13 @@ impl RedisSettings {
         if plain_scheme == "redis-sentinel" && !rest.contains("sentinelServiceName=") {
             return Err(SettingsError::ServiceName);
         }
-        // The client would set up TLS by whatever provider of cryptography the process has.
+        // Parsed without TLS, because the client would set it up with the process's default provider of cryptography.
         let parsed = Config::from_url(&format!("{plain_scheme}://{rest}"));
         let mut config = parsed.map_err(|_| SettingsError::Address)?;
         if config.server.hosts().iter().any(|server| server.host.is_empty() || server.port == 0) {
             return Err(SettingsError::Address);
         }
-        // The first connection is made like all later ones, so that a server starts without its Redis.
+        // The first connection is retried like all later ones, so that a server can start without its Redis.
         config.fail_fast = false;
         config.tls = match (uses_tls, authorities) {
             (true, _) => Some(tls(authorities)?),
@@ -125,7 +122,7 @@ fn tls(authorities: Option<&Path>) -> Result<TlsConfig, SettingsError> {
         .map_err(|error| SettingsError::Tls(error.to_string()))?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    // The nodes of a cluster name each other by address, and their certificates are for the name that was given.
+    // The nodes of a cluster name each other by address, but their certificates are for the given host name.
     Ok(TlsConfig { connector: TlsConnector::from(config), hostnames: TlsHostMapping::DefaultHost })
 }
 

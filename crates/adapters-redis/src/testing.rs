@@ -1,7 +1,7 @@
-//! Redis servers of their own for tests, and a proxy that breaks the way to them.
+//! Separate Redis servers for tests, and a proxy that injects faults.
 //!
-//! A server is a container of the image in `TEST_REDIS_IMAGE`, else the program in `TEST_REDIS_SERVER`, else `redis-server` of the
-//! path. A container uses the network of this machine, so that one set of arguments does for both: the image's entrypoint must run
+//! A server is a container of the image in `TEST_REDIS_IMAGE`, else the program in `TEST_REDIS_SERVER`, else `redis-server` from the path.
+//! A container uses the host's network, so that containers and processes have the same arguments: the image's entrypoint must run
 //! `redis-server` with the arguments of its command.
 
 use std::net::SocketAddr;
@@ -21,43 +21,43 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// The image that servers are containers of.
+/// The image of the servers' containers.
 pub const TEST_REDIS_IMAGE: &str = "TEST_REDIS_IMAGE";
-/// A label for the containers, like `name=value`, by which they are removed whatever becomes of the test.
+/// A label for the containers, as `name=value`. It identifies them for removal if a test is killed.
 pub const TEST_CONTAINER_LABEL: &str = "TEST_CONTAINER_LABEL";
-/// The program that servers are processes of.
+/// The program of the servers' processes.
 pub const TEST_REDIS_SERVER: &str = "TEST_REDIS_SERVER";
 
-/// How often it is tried to start a server: its port may be taken by another program meanwhile.
+/// The maximum number of attempts to start a server: another program may take its port meanwhile.
 const STARTS_MAX: usize = 5;
-/// How long it may take to answer.
+/// The timeout of its first response.
 const START_MAX: Duration = Duration::from_secs(30);
 
 type TestError = Box<dyn std::error::Error + Send + Sync>;
 type TestResult<T> = Result<T, TestError>;
 
-/// What a server is for.
+/// The role of a server.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Role {
-    /// A server by itself.
+    /// A standalone server.
     Single,
-    /// All of a cluster.
+    /// The only node of a cluster.
     Cluster,
-    /// A Sentinel that knows the server at this port as `main`.
+    /// A Sentinel that monitors the server at this port as `main`.
     Sentinel {
-        /// The server's port.
+        /// The port of the monitored server.
         port: u16,
     },
 }
 
-/// A server of a test's own, on loopback, without persistence. It is gone when the value is.
+/// A server for one test, on loopback, without persistence. Dropping it stops the server.
 pub struct TestRedis {
     port: u16,
     role: Role,
     running: Option<Running>,
 }
 
-/// A server that runs.
+/// A running server.
 enum Running {
     Process { child: Child, _folder: TempDir },
     Container { _container: Box<ContainerAsync<GenericImage>> },
@@ -73,12 +73,12 @@ impl Drop for Running {
 }
 
 impl TestRedis {
-    /// Returns a server by itself, empty.
+    /// Starts a standalone, empty server.
     pub async fn start() -> TestResult<Self> {
         Self::start_as(Role::Single).await
     }
 
-    /// Returns a server for a role.
+    /// Starts a server with a role.
     pub async fn start_as(role: Role) -> TestResult<Self> {
         let mut failure = TestError::from("not tried");
         for _ in 0..STARTS_MAX {
@@ -101,7 +101,7 @@ impl TestRedis {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// Returns the address to give to the program.
+    /// Returns the address for the settings.
     pub fn url(&self) -> String {
         let authority = self.authority();
         match self.role {
@@ -111,10 +111,10 @@ impl TestRedis {
         }
     }
 
-    /// Kills the server: all that it kept is gone.
+    /// Kills the server. Its data is lost.
     pub async fn stop(&mut self) {
         let running = self.running.take();
-        // A container takes seconds to be removed, which whoever runs beside this must not wait for.
+        // Removing a container takes seconds, so it must not block the other tasks of this thread.
         let _ = tokio::task::spawn_blocking(move || drop(running)).await;
     }
 
@@ -135,25 +135,25 @@ impl TestRedis {
         Err(failure)
     }
 
-    /// Sends one command, on a connection of its own.
+    /// Sends one command on a new connection.
     pub async fn command<R: FromValue>(&self, name: &str, arguments: &[&[u8]]) -> TestResult<R> {
         command(self.port, name, arguments).await
     }
 
-    /// Returns every key that the server has.
+    /// Returns all keys of the server.
     pub async fn keys(&self) -> TestResult<Vec<String>> {
         self.command("KEYS", &[b"*"]).await
     }
 }
 
-/// Returns a port of loopback that nobody has, for now.
+/// Returns a port of loopback that is free at present.
 fn free_port() -> TestResult<u16> {
     Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
 async fn run(port: u16, role: &Role) -> TestResult<Running> {
-    // By its name it is known that who answers is this server, and not another program that has got the port.
-    // Forty characters, as a Sentinel's has.
+    // The name proves that the response is from this server, not from another program that has taken the port. Forty characters, like the
+    // id of a Sentinel.
     let name = format!("{:?}{port:08}", OperationId::draw(&Noise));
     let running = match std::env::var(TEST_REDIS_IMAGE) {
         Ok(image) => run_container(&image, port, role, &name).await?,
@@ -199,7 +199,7 @@ fn arguments(port: u16, role: &Role, name: &str) -> Vec<String> {
         arguments.extend([format!("--{setting}"), value.to_owned()]);
     }
     if *role == Role::Cluster {
-        // The bus between nodes has a port of its own, by default one that may be too high; nobody else is on it here.
+        // The bus between nodes has its own port, whose default may be too high. This cluster has no other nodes.
         for (setting, value) in
             [("cluster-enabled", "yes"), ("cluster-port", "0"), ("cluster-announce-ip", "127.0.0.1")]
         {
@@ -209,10 +209,10 @@ fn arguments(port: u16, role: &Role, name: &str) -> Vec<String> {
     arguments
 }
 
-/// What a Sentinel reads, and writes to, in its own directory.
+/// The configuration file of a Sentinel, which the Sentinel also writes to, in its own directory.
 const SENTINEL_FILE: &str = "sentinel.conf";
 
-/// Returns a Sentinel's file: it knows a server as `main`, and itself by its name.
+/// Returns the configuration of a Sentinel: it monitors a server as `main`, and its own id is `name`.
 fn sentinel_file(port: u16, master: u16, name: &str) -> String {
     format!(
         "port {port}\nbind 127.0.0.1\nsentinel myid {name}\nsentinel monitor main 127.0.0.1 {master} 1\n\
@@ -239,7 +239,7 @@ async fn run_container(image: &str, port: u16, role: &Role, name: &str) -> TestR
         _ => (image, "latest"),
     };
     let mut request = GenericImage::new(image, tag).with_network("host").with_cmd(arguments(port, role, name));
-    // By it whoever runs the tests finds what a killed test has left.
+    // The label identifies containers that a killed test has left.
     if let Ok(label) = std::env::var(TEST_CONTAINER_LABEL)
         && let Some((name, value)) = label.split_once('=')
     {
@@ -263,7 +263,7 @@ async fn command<R: FromValue>(port: u16, name: &str, arguments: &[&[u8]]) -> Te
     Ok(answer?)
 }
 
-/// As random as the standard library: names of tests need no more.
+/// Randomness from the standard library, which is enough for the names of tests.
 struct Noise;
 
 impl Random for Noise {
@@ -276,20 +276,19 @@ impl Random for Noise {
     }
 }
 
-/// What a proxy does to what passes through it.
+/// The fault that a proxy injects.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Fault {
-    /// Nothing.
     None,
-    /// Every answer comes so much later, one after the other.
+    /// Delays every response by this time, one after the other.
     Late(Duration),
-    /// Every command is answered with these bytes, and reaches nobody.
+    /// Answers every command with these bytes, without passing it on.
     Answer(Vec<u8>),
-    /// Of each answer half is passed on, then the connection is cut.
+    /// Passes on half of each response, then closes the connection.
     Cut,
 }
 
-/// A proxy before a server, which breaks what passes through it as it is told.
+/// A proxy in front of a server that injects faults.
 pub struct FaultyProxy {
     address: SocketAddr,
     fault: watch::Sender<Fault>,
@@ -298,7 +297,7 @@ pub struct FaultyProxy {
 }
 
 impl FaultyProxy {
-    /// Returns a proxy before the server at this port, which breaks nothing yet.
+    /// Starts a proxy in front of the server at this port, without a fault.
     pub async fn start(port: u16) -> TestResult<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
@@ -316,17 +315,17 @@ impl FaultyProxy {
         Ok(Self { address, fault, accepting, commands })
     }
 
-    /// Returns the address to give to the program.
+    /// Returns the address for the settings.
     pub fn url(&self) -> String {
         format!("redis://{}", self.address)
     }
 
-    /// From now on it breaks this, on connections there are already too.
+    /// Injects this fault from now on, also on existing connections.
     pub fn set(&self, fault: Fault) {
         self.fault.send_replace(fault);
     }
 
-    /// Returns how many commands have come.
+    /// Returns the number of received commands.
     pub fn commands(&self) -> u64 {
         *self.commands.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -390,7 +389,7 @@ async fn pass(
     }
 }
 
-/// Finds where commands end: each is an array of texts, which come after their lengths.
+/// Counts the commands of a stream: each is an array of texts, which are preceded by their lengths.
 #[derive(Default)]
 struct RequestReader {
     line: Vec<u8>,
@@ -399,7 +398,7 @@ struct RequestReader {
 }
 
 impl RequestReader {
-    /// Returns how many commands end in these bytes.
+    /// Returns the number of commands that end in these bytes.
     fn commands(&mut self, bytes: &[u8]) -> u64 {
         let mut ended = 0;
         for byte in bytes {
@@ -418,7 +417,7 @@ impl RequestReader {
                 let number = text.get(1..).and_then(|number| number.trim().parse::<usize>().ok()).unwrap_or(0);
                 match line.first() {
                     Some(b'*') => self.texts = u64::try_from(number).unwrap_or(0),
-                    // The text and its line's end.
+                    // The text and its line ending.
                     _ => self.skip = number + 2,
                 }
             }

@@ -1,37 +1,37 @@
-//! What can go wrong in a store, as far as callers can act on it.
+//! Failures of a store, as far as callers can act on them.
 
 use std::error::Error;
 use std::sync::Arc;
 
 use thiserror::Error as ThisError;
 
-/// The cause of a failure, for the log alone. Shared, because one failure can fail a whole batch.
+/// The cause of a failure, for the log only. Shared, because one failure can fail a whole batch.
 pub type Cause = Arc<dyn Error + Send + Sync>;
 
-/// A store's call that failed. Nothing was written.
+/// A failed call to a store. Nothing was written.
 #[derive(Debug, Clone, ThisError)]
 pub enum StoreError {
-    /// The store cannot be reached, or is too busy to answer in time. Trying again later helps.
+    /// The store cannot be reached, or is too busy to answer in time. A later retry may succeed.
     #[error("the store is unavailable")]
     Unavailable(#[source] Cause),
-    /// The store answered something that this program does not expect: a bug or damaged data.
+    /// The store returned a result that this program does not expect: a bug or damaged data.
     #[error("the store failed")]
     Internal(#[source] Cause),
 }
 
 impl StoreError {
-    /// Returns `Unavailable` with its cause.
+    /// Returns `Unavailable` with this cause.
     pub fn unavailable(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Unavailable(Arc::from(cause.into()))
     }
 
-    /// Returns `Internal` with its cause.
+    /// Returns `Internal` with this cause.
     pub fn internal(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Internal(Arc::from(cause.into()))
     }
 }
 
-/// Returns an error with its causes, in one line. A cause that an error already names in its own text is not repeated.
+/// Returns an error with its causes, in one line. A cause whose text is already part of the error's text is not repeated.
 pub fn with_sources(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -1,54 +1,54 @@
-//! Whether what we depend on can be reached, as a port.
+//! The port of dependencies and their health.
 
 use async_trait::async_trait;
 
 use crate::StoreError;
 
-/// How a pool of connections is used.
+/// The use of a pool of connections.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PoolUse {
-    /// What it is called, the same for every server: `postgresql`, `sqlite_readers`, …
+    /// The name of the pool, the same on every server: `postgresql`, `sqlite_readers`, …
     pub name: &'static str,
-    /// How many connections it may have.
+    /// The maximum number of connections.
     pub size_max: usize,
-    /// How many are being used.
+    /// The number of connections in use.
     pub in_use: usize,
-    /// How many calls wait for one.
+    /// The number of calls that wait for a connection.
     pub waiting: usize,
 }
 
-/// A defect that leaves a dependency usable: the server answers `degraded`, and an operator should act.
+/// A defect that leaves a dependency usable: the server reports `degraded`, and an operator should act.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Degradation {
-    /// The name under which `/readyz` lists it: `replication`, `clock`, …
+    /// The name in `/readyz`: `replication`, `clock`, …
     pub name: &'static str,
-    /// The state that `/readyz` shows under that name: `none`, `behind`, …
+    /// The state in `/readyz` under that name: `none`, `behind`, …
     pub state: &'static str,
-    /// What is wrong and what to do, for an operator.
+    /// The defect and its remedy, for an operator.
     pub message: String,
 }
 
-/// Something the server depends on.
+/// A dependency of the server.
 #[async_trait]
 pub trait Dependency: Send + Sync {
-    /// What `/readyz` calls it: `postgresql`, `sqlite`, …
+    /// Returns the name in `/readyz`: `postgresql`, `sqlite`, …
     fn name(&self) -> &'static str;
 
-    /// Returns whether the server is of no use without it. What is not needed makes a server slower when it is gone.
+    /// Returns whether the server cannot work without it. Without a dependency that is not needed, the server is only slower.
     fn is_needed(&self) -> bool {
         true
     }
 
-    /// How its pools of connections are used, each with its name. Empty if it has none.
+    /// Returns the use of its pools of connections. Empty if it has none.
     fn pools(&self) -> Vec<PoolUse> {
         Vec::new()
     }
 
-    /// Returns whether commits are replicated before they are acknowledged; `None` where this is not asked for.
+    /// Returns whether commits are replicated before they are acknowledged; `None` if replication is not configured.
     fn is_replicated(&self) -> Option<bool> {
         None
     }
 
-    /// Checks that the dependency can do its work, and returns the defects that it can work with. MUST end within two seconds.
+    /// Checks that the dependency works, and returns the defects with which it can still work. MUST end within two seconds.
     async fn check(&self) -> Result<Vec<Degradation>, StoreError>;
 }

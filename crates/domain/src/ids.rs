@@ -1,4 +1,4 @@
-//! Identifiers: a type for each entity, so that a seat's id cannot stand where a show's is meant.
+//! Identifiers. Each entity has its own type, so that the compiler rejects a seat's id in place of a show's.
 
 use std::fmt;
 
@@ -17,21 +17,21 @@ macro_rules! ids {
 }
 
 ids! {
-    /// A person's account: a customer, staff or an administrator.
+    /// An account: a customer, staff or an administrator.
     UserId;
-    /// A login of a user, and what follows from it.
+    /// A login of a user, with the refresh tokens that follow from it.
     SessionId;
     /// A movie of the catalog.
     MovieId;
-    /// A theatre: a building with halls, in one timezone.
+    /// A theatre: a building with halls, in one time zone.
     TheatreId;
     /// A hall of a theatre.
     HallId;
     /// One version of a hall's seats. Immutable once a show uses it.
     LayoutId;
-    /// A seat of a layout. Unique over all layouts.
+    /// A seat of a layout. Unique across layouts.
     SeatId;
-    /// A movie shown in a hall at a time.
+    /// A movie shown in a hall at a certain time.
     ShowId;
     /// Seats sold to a user for a show.
     BookingId;

@@ -1,12 +1,12 @@
-//! The rules of a cinema chain's ticket booking, with nothing of the outside in it.
+//! The rules of ticket booking for a chain of cinemas, free of I/O.
 //!
-//! This crate knows no database, no HTTP, no wire format, no async runtime and no clock of its own:
-//! all of these come in through **ports**, small traits that the adapter crates implement. Each port's
-//! doc comment is its contract; the crate `port-contracts` is that contract as tests.
+//! This crate has no database, no HTTP, no wire format, no async runtime and no clock of its own. All of these enter through **ports**:
+//! small traits that the adapter crates implement. The doc comment of each port is its contract; the crate `port-contracts` tests that
+//! contract.
 //!
-//! The modules are features, named the same in every layer: [`identity`], [`catalog`], [`seating`]
-//! and [`booking`]. The heart is [`booking::decide()`]: given what is committed and what is asked, it says what
-//! is answered and what is written, and nothing else in the system may decide that.
+//! The modules are features, named the same in every layer: [`identity`], [`catalog`], [`seating`] and [`booking`]. The central function is
+//! [`booking::decide()`]: it takes the committed state and a batch of commands, and returns the responses and the writes. No other part of
+//! the system makes these decisions.
 
 pub mod booking;
 pub mod catalog;

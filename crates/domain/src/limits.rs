@@ -1,4 +1,4 @@
-//! Limits on how often something may be tried, as a port, and the client network that they count by.
+//! The port of rate limits, and the client network by which they count.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -8,18 +8,17 @@ use async_trait::async_trait;
 
 use crate::StoreError;
 
-/// The source of a call as limits count it: an IPv4 address, or an IPv6 /64, because the owner of a /64 can use any of its
+/// The source of a request as rate limits count it: an IPv4 address, or an IPv6 /64, because the owner of a /64 can use any of its
 /// addresses.
 ///
-/// An IPv4 address inside an IPv6 one is that IPv4 address: mapped (`::ffff:192.0.2.1`), or translated by NAT64
+/// An IPv4 address inside an IPv6 address counts as that IPv4 address: mapped (`::ffff:192.0.2.1`), or translated by NAT64
 /// (`64:ff9b::192.0.2.1`, RFC 6052), where all of IPv4 would otherwise share one /64.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum ClientNetwork {
-    /// An IPv4 address.
     V4(Ipv4Addr),
-    /// An IPv6 /64: its first address.
+    /// The first address of an IPv6 /64.
     V6(Ipv6Addr),
-    /// The source is not known.
+    /// The source is unknown.
     Unknown,
 }
 
@@ -43,8 +42,7 @@ impl ClientNetwork {
 }
 
 impl ClientNetwork {
-    /// Returns the part of the internet that a client stays in when its address changes: the /24 of an IPv4 address, and the
-    /// same /64 in IPv6.
+    /// Returns the network in which a client usually stays when its address changes: the /24 of an IPv4 address, and the same /64 in IPv6.
     pub fn site(self) -> Self {
         match self {
             Self::V4(address) => {
@@ -66,64 +64,62 @@ impl fmt::Display for ClientNetwork {
     }
 }
 
-/// How many tries a window of time allows.
+/// A rate limit: the allowed tries in a window of time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limit {
-    /// The tries a window allows.
+    /// The tries allowed in a window.
     pub tries: u32,
-    /// How long a window lasts. It begins with the first try.
+    /// The length of a window. It begins with the first try.
     pub window: Duration,
 }
 
-/// What became of a try.
+/// The result of counting a try.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Allowance {
     /// Whether the try is within the limit.
     pub allowed: bool,
-    /// How many more tries the window allows.
+    /// The number of further tries in the window.
     pub remaining: u32,
-    /// How long until the window ends, and tries are allowed again.
+    /// The time until the window ends and tries are allowed again.
     pub resets_in: Duration,
 }
 
 impl Allowance {
-    /// What becomes of a try that is the `tries`-th of its window.
+    /// Returns the result for the `tries`-th try of a window.
     pub fn of(limit: Limit, tries: u32, resets_in: Duration) -> Self {
         Self { allowed: tries <= limit.tries, remaining: limit.tries.saturating_sub(tries), resets_in }
     }
 }
 
-/// What one server has counted by a name.
+/// The count of one name on one server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Tally {
     /// The tries in the present window.
     pub tries: u32,
-    /// How long until the window ends.
+    /// The time until the window ends.
     pub resets_in: Duration,
-    /// Grows with every change of any tally of this server: of two, the one with the greater is the later.
+    /// Increases with every change of any tally of this server. Of two tallies, the one with the greater value is the later.
     pub change: u64,
 }
 
-/// Counts tries by name for one server alone. A limit that servers share is made of what each of them has counted.
+/// Counts tries by name on one server. Limits that servers share are computed from the tallies of all servers.
 #[async_trait]
 pub trait TryCounter: Send + Sync {
-    /// Counts a try, in the window that lasts, else in a new one of this length.
+    /// Counts a try in the live window, or in a new one of this length if there is none.
     async fn add(&self, name: &str, window: Duration) -> Tally;
 
-    /// Takes back one try. `None` if no window lasts.
+    /// Takes back one try. Returns `None` if there is no live window.
     async fn subtract(&self, name: &str) -> Option<Tally>;
 }
 
-/// Counts tries by name, in windows of time. What is counted where is the business of one server where it stands
-/// alone, and of all of them together where they share a Redis.
+/// Counts tries by name, in windows of time. Counts belong to one server, or to all servers together if they share a Redis.
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait RateLimiter: Send + Sync {
-    /// Counts a try by `name`. A try beyond the limit is counted too, and changes nothing more: the
-    /// window still ends when it would have.
+    /// Counts a try by `name`. A try beyond the limit is counted too, but does not extend the window.
     async fn count(&self, name: &str, limit: Limit) -> Result<Allowance, StoreError>;
 
-    /// Takes back one try by `name`, if its window lasts.
+    /// Takes back one try by `name`, if its window is live.
     async fn take_back(&self, name: &str) -> Result<(), StoreError>;
 }
 

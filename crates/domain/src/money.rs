@@ -1,14 +1,14 @@
-//! Money: integer minor units with the currency inside. A decimal string only on the wire.
+//! Money: integer minor units with their currency. It becomes a decimal string only in requests and responses.
 
 use std::fmt;
 
 use thiserror::Error;
 
-/// An ISO 4217 currency, by its three letters.
+/// An ISO 4217 currency code of three letters.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Currency([u8; 3]);
 
-/// A text that is not three upper-case letters.
+/// The error of a text that is not three upper-case letters.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("a currency is three upper-case letters of ISO 4217, like EUR")]
 pub struct CurrencyError;
@@ -22,11 +22,11 @@ impl Currency {
 
     /// Returns the three letters.
     pub fn code(&self) -> &str {
-        // Only ASCII letters get in.
+        // Infallible: the constructor accepts only ASCII letters.
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 
-    /// Returns how many digits the minor unit has, by ISO 4217 (list one, 2024): 2 unless listed otherwise.
+    /// Returns the number of digits of the minor unit by ISO 4217 (list one, 2024): 2 unless listed otherwise.
     pub fn digits(&self) -> u32 {
         match &self.0 {
             b"BIF" | b"CLP" | b"DJF" | b"GNF" | b"ISK" | b"JPY" | b"KMF" | b"KRW" | b"PYG" | b"RWF" | b"UGX"
@@ -46,14 +46,13 @@ impl fmt::Debug for Currency {
 /// An amount of money, displayed in major units with the currency's digits: `15.00`, `1500` in JPY.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Money {
-    /// The amount in minor units: cents, or yen.
+    /// The amount in minor units, such as cents or yen.
     pub minor: i64,
-    /// The currency of the amount.
     pub currency: Currency,
 }
 
 impl Money {
-    /// `minor` units of `currency`.
+    /// Returns `minor` units of `currency`.
     pub fn new(minor: i64, currency: Currency) -> Self {
         Self { minor, currency }
     }

@@ -1,16 +1,15 @@
-//! Lists come in pages: at most so many items, after a place in a fixed order.
+//! Pages of lists: a limited number of items after a position in a fixed order.
 
-/// How many items a page holds at most: 1 to 100.
+/// The maximum number of items in a page: 1 to 100.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PageLimit(u8);
 
 impl PageLimit {
-    /// The largest page.
     pub const MAX: u8 = 100;
-    /// The page of a caller who does not say.
+    /// The limit for a request without one.
     pub const DEFAULT: Self = Self(50);
 
-    /// Parses a limit; `None` unless it is 1 to [`PageLimit::MAX`].
+    /// Parses a limit. Returns `None` unless it is 1 to [`PageLimit::MAX`].
     pub fn parse(items: i64) -> Option<Self> {
         let items = u8::try_from(items).ok()?;
         (1..=Self::MAX).contains(&items).then_some(Self(items))
@@ -22,22 +21,22 @@ impl PageLimit {
     }
 }
 
-/// A part of a list: the `limit` items that follow `after` in the list's order.
+/// A request for the `limit` items that follow `after` in the order of the list.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PageRequest<Place> {
-    /// How many items at most.
+    /// The maximum number of items.
     pub limit: PageLimit,
-    /// The place of the last item of the page before; `None` for the first page.
+    /// The position of the last item of the previous page; `None` for the first page.
     pub after: Option<Place>,
 }
 
 impl<Place> PageRequest<Place> {
-    /// Returns how many rows a store is asked for: one more than the page has, to know whether another follows.
+    /// Returns the number of rows to read from the store: one more than the page has, to detect whether another page follows.
     pub fn rows(&self) -> i64 {
         i64::from(self.limit.0) + 1
     }
 
-    /// Cuts the rows of a store to the page, and tells where the next one begins.
+    /// Cuts the rows of a store to the page, and computes the position at which the next page begins.
     pub fn cut<Item>(&self, mut rows: Vec<Item>, place: impl Fn(&Item) -> Place) -> Page<Item, Place> {
         let more = rows.len() > self.limit.items();
         rows.truncate(self.limit.items());
@@ -46,8 +45,8 @@ impl<Place> PageRequest<Place> {
     }
 }
 
-/// A page that is read from a store in which some rows are not as they should be: they are left out, and the page is filled with the
-/// rows that follow. Otherwise it would be short, and the list would seem to end with it.
+/// A page in progress, read from a store with some invalid rows. Invalid rows are left out, and the page is filled with the rows that
+/// follow. Otherwise the page would be short, and the list would seem to end with it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Filling<Place, Item> {
     next: Option<PageRequest<Place>>,
@@ -60,12 +59,12 @@ impl<Place: Clone, Item> Filling<Place, Item> {
         Self { next: Some(page.clone()), items: Vec::new() }
     }
 
-    /// Returns the rows to read next; `None` once the page is full or the list is at its end.
+    /// Returns the next rows to read; `None` if the page is full or the list has ended.
     pub fn next(&self) -> Option<PageRequest<Place>> {
         self.next.clone()
     }
 
-    /// Takes the rows that were read. `parse` leaves a row out by `None`.
+    /// Adds the rows that were read. `parse` leaves a row out by returning `None`.
     pub fn add<Row>(&mut self, rows: Vec<Row>, place: impl Fn(&Row) -> Place, parse: impl FnMut(Row) -> Option<Item>) {
         let Some(page) = self.next.take() else { return };
         let wanted = usize::from(page.limit.0) + 1;
@@ -85,9 +84,9 @@ impl<Place: Clone, Item> Filling<Place, Item> {
 /// One page of a list.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Page<Item, Place> {
-    /// The items, in the list's order.
+    /// In the order of the list.
     pub items: Vec<Item>,
-    /// Where the next page begins; `None` on the last one.
+    /// The position at which the next page begins; `None` on the last page.
     pub next: Option<Place>,
 }
 

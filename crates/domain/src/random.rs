@@ -1,4 +1,4 @@
-//! Randomness, as a port, and what is drawn from it.
+//! The port of randomness, and the values drawn from it.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ pub trait Random: Send + Sync {
     fn fill(&self, bytes: &mut [u8]);
 }
 
-/// Crockford's alphabet: no I, L, O or U, so that nothing is misread at the door.
+/// Crockford's alphabet. It has no I, L, O or U, so that characters are not misread at the door.
 const CROCKFORD: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
 /// Draws `N` characters of Crockford's base 32, five random bits each.
@@ -26,17 +26,17 @@ pub(crate) fn is_crockford(text: &str, length: usize) -> bool {
     text.len() == length && text.bytes().all(|byte| CROCKFORD.contains(&byte))
 }
 
-/// What is printed on a ticket: 10 upper-case characters of Crockford's base 32, 50 random bits.
+/// The reference printed on a ticket: 10 upper-case characters of Crockford's base 32, 50 random bits.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Reference(String);
 
-/// A text that is not a reference.
+/// The error of a text that is not a reference.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("a reference is 10 characters of Crockford's base 32")]
 pub struct ReferenceError;
 
 impl Reference {
-    /// How many characters a reference has.
+    /// The number of characters of a reference.
     pub const LENGTH: usize = 10;
 
     /// Draws a reference.
@@ -55,8 +55,8 @@ impl Reference {
     }
 }
 
-/// What one run of a command is known by, drawn once however often the command is written again. It tells a
-/// committer that lost its connection whether the key it finds was committed by itself.
+/// Identifies one run of a command. It is drawn once, and kept when the write is retried: a committer that lost its connection recognizes
+/// by it whether its own write committed the key that it finds.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct OperationId(pub [u8; 16]);
 

@@ -1,4 +1,4 @@
-//! What is not kept for ever: how long it is kept, and how it is taken away beside those who book.
+//! Retention: how long rows are kept, and how they are deleted concurrently with bookings.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,32 +9,31 @@ use crate::booking::{PreparedCommand, Tenure};
 use crate::error::StoreError;
 use crate::ids::BookingId;
 
-/// How many rows one step takes away at most: nobody who books waits longer than a step takes.
+/// The maximum number of rows that one step deletes, so that a booking waits no longer than one short step takes.
 pub const STEP_ROWS_MAX: u32 = 1_000;
-/// How many steps a run has at most for each thing: ten million rows, more than come in between two runs.
+/// The maximum number of steps of a run for each rule: ten million rows, more than are added between two runs.
 const STEPS_MAX: u32 = 10_000;
 
-/// How long events are kept. Nothing reads them yet; whoever will must have read them within this time, a weekend's outage
-/// included.
+/// The retention of events. Nothing reads them yet; a future consumer has this time to read them, including a weekend's outage.
 pub const EVENTS_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
-/// How long refresh tokens are kept after they ran out. They are worth nothing by then; but a clock that runs ahead for a while
-/// must not end everybody's sessions, and a misuse can be looked into for a week.
+/// The retention of expired refresh tokens. They are useless by then, but a clock that temporarily runs ahead must not end all sessions,
+/// and a misuse can be investigated for a week.
 pub const REFRESH_TOKENS_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
-/// How long holds are kept after they ran out: who comes back to one within a day is told that it ran out, not that it never was.
+/// The retention of expired holds: within a day, a client gets the error for an expired hold instead of that for an unknown one.
 pub const HOLDS_KEPT: Duration = Duration::from_secs(24 * 3600);
 
-/// What can be swept.
+/// The kind of rows to delete.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum RetentionRule {
-    /// The answers that idempotency keys remember, by when the key was made, some with their keys ([`key_goes_with_its_answer`]).
+    /// The responses stored with idempotency keys, by the creation of the key; some with their keys ([`key_goes_with_its_answer`]).
     Answers,
-    /// Holds, by when they ran out, with their seats and with those of their claims that nobody has taken over.
+    /// Holds, by their expiry, with their seats and with those of their claims that no other hold or booking has taken over.
     Holds,
-    /// Tenures that a command ended, by when it did: they count for [`Tenure::COUNTED`].
+    /// Tenures that a command ended, by their end. They count for [`Tenure::COUNTED`].
     Tenures,
-    /// Events that others were to be told of, by when they were written.
+    /// Events of the outbox, by the time at which they were written.
     Events,
-    /// Refresh tokens, by when they ran out. A session goes with its last token.
+    /// Refresh tokens, by their expiry. A session is deleted with its last token.
     RefreshTokens,
 }
 
@@ -51,57 +50,53 @@ impl RetentionRule {
     }
 }
 
-/// Returns whether a key is deleted together with its answer.
+/// Returns whether a key is deleted together with its response.
 ///
-/// A client's key of a booking stays: a late retry still gets the booking and makes no second one. A key of a hold does not have to,
-/// because the hold is over by then, and no client sends a key of the scope [`PreparedCommand::OWN_SCOPE`].
+/// A client's key of a booking stays: a late retry still gets the booking instead of creating a second one. A key of a hold need not stay,
+/// because the hold has ended by then. A key of the scope [`PreparedCommand::OWN_SCOPE`] need not stay either, because no client sends one.
 pub fn key_goes_with_its_answer(scope: &str, booking: Option<BookingId>) -> bool {
     booking.is_none() || scope == PreparedCommand::OWN_SCOPE
 }
 
-/// Takes away what is not kept any longer.
+/// Deletes rows whose retention has ended.
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait RetentionStore: Send + Sync {
-    /// Takes away what is older than `keep` by the store's clock, the oldest first, `rows_max` rows at most, in one short
-    /// transaction of its own. Tells how many rows it was; a session that goes with its last token is not counted.
+    /// Deletes rows older than `keep` by the store's clock, the oldest first, at most `rows_max`, in one short transaction of its own.
+    /// Returns the number of deleted rows, without the sessions that are deleted with their last token.
     ///
-    /// MUST take away nothing that is younger, and leave what it is part of as it was. Several may sweep at once, and MUST NOT wait
-    /// for each other. Fewer than `rows_max` rows mean that no more are left, or that another caller is at them. Of events only
-    /// the `rows_max` that were written first are looked at.
+    /// MUST NOT delete younger rows, and MUST leave the rows that they are part of unchanged. Concurrent sweeps MUST NOT wait for each
+    /// other. A result of fewer than `rows_max` rows means that no more are left, or that a concurrent sweep has them. For events, only the
+    /// `rows_max` that were written first are considered.
     async fn sweep(&self, what: RetentionRule, keep: Duration, rows_max: u32) -> Result<u32, StoreError>;
 }
 
-/// How long one thing is kept.
+/// The retention of one kind of rows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Rule {
     pub what: RetentionRule,
-    /// How long.
     pub keep: Duration,
 }
 
-/// What a run did about one thing.
+/// The result of a run for one rule.
 #[derive(Debug)]
 pub struct Swept {
-    /// What was to be swept.
     pub what: RetentionRule,
-    /// How many rows were, before the failure if there was one.
+    /// The number of deleted rows, including those before a failure.
     pub rows: u64,
-    /// Why it was not all.
+    /// The failure that ended the rule early.
     pub failure: Option<StoreError>,
 }
 
-/// Sweeps by rules. Steps are small, and nothing is held in between.
+/// Deletes rows by the rules, in small steps. No lock is held between steps.
 #[derive(Clone)]
 pub struct RetentionService {
-    /// Where the rows are.
     pub store: Arc<dyn RetentionStore>,
-    /// What is kept how long.
     pub rules: Vec<Rule>,
 }
 
 impl RetentionService {
-    /// Returns the rules of this system. Answers are kept for `idempotency_ttl`.
+    /// Returns a service with the rules of this system. Responses are kept for `idempotency_ttl`.
     pub fn new(store: Arc<dyn RetentionStore>, idempotency_ttl: Duration) -> Self {
         let rules = vec![
             Rule { what: RetentionRule::Answers, keep: idempotency_ttl },
@@ -113,7 +108,7 @@ impl RetentionService {
         Self { store, rules }
     }
 
-    /// Sweeps by each rule until nothing is left, and tells what it did, rule by rule. A failure ends its rule alone.
+    /// Deletes by each rule until no rows are left, and returns the results in the order of the rules. A failure ends only its own rule.
     pub async fn run(&self) -> Vec<Swept> {
         let mut swept = Vec::with_capacity(self.rules.len());
         for rule in &self.rules {
@@ -149,10 +144,10 @@ mod tests {
 
     const TTL: Duration = Duration::from_secs(24 * 3600);
 
-    /// What was swept, how many rows, and whether that failed.
+    /// The rule, the number of rows, and whether it failed.
     type Told = (RetentionRule, u64, bool);
 
-    /// Runs over a store in which this many rows of each kind are old, and one kind fails from its second step on.
+    /// Runs over a store with these numbers of old rows of each kind. One kind fails from its second step on.
     fn run(old: [u64; 5], failing: Option<RetentionRule>) -> (Vec<Told>, Vec<(RetentionRule, Duration)>) {
         let calls = Arc::new(Mutex::new(Vec::new()));
         let (asked, left) = (Arc::clone(&calls), Mutex::new(old));

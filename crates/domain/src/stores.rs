@@ -1,4 +1,4 @@
-//! All ports of one store, for who wires them.
+//! All ports of one store, for the composition root.
 
 use std::sync::Arc;
 
@@ -10,32 +10,26 @@ use crate::retention::RetentionStore;
 use crate::seating::{LayoutStore, SeatingStore};
 use crate::seed::Seeder;
 
-/// The ports of one store. Services take those that they need, never all of them.
+/// The ports of one store. Each service takes only the ports that it needs.
 #[derive(Clone)]
 pub struct Stores {
-    /// Accounts.
     pub users: Arc<dyn UserStore>,
     pub sessions: Arc<dyn SessionStore>,
     pub catalog: Arc<dyn CatalogStore>,
-    /// Claims and prices.
     pub seating: Arc<dyn SeatingStore>,
     pub layouts: Arc<dyn LayoutStore>,
     pub bookings: Arc<dyn BookingStore>,
     pub holds: Arc<dyn HoldStore>,
-    /// The history of all of it.
     pub history: Arc<dyn HistorySource>,
-    /// Plans.
     pub seeder: Arc<dyn Seeder>,
-    /// What is not kept for ever.
     pub retention: Arc<dyn RetentionStore>,
-    /// Where committers write, one each: at least one.
+    /// The stores to which the committers write: one for each committer, at least one.
     pub batches: Vec<Arc<dyn BatchStore>>,
-    /// The store as a dependency.
     pub dependency: Arc<dyn Dependency>,
 }
 
 impl Stores {
-    /// Returns the ports of an adapter that implements them all, with what its committers write to.
+    /// Returns the ports of an adapter that implements all of them, with the stores for its committers.
     pub fn of<S>(store: Arc<S>, batches: Vec<Arc<dyn BatchStore>>) -> Self
     where
         S: UserStore

@@ -1,4 +1,4 @@
-//! Text that people type: what is accepted, and how it is compared.
+//! User-supplied text: validation and comparison.
 
 mod characters;
 
@@ -8,38 +8,35 @@ use unicode_normalization::UnicodeNormalization as _;
 
 use self::characters::{first_misplaced, is_hidden, is_unassigned, is_visible};
 
-/// Why a text was refused. Lengths count Unicode code points.
+/// The reason why a text was refused. Lengths are counted in Unicode code points.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum TextError {
-    /// Shorter than allowed.
     #[error("must have at least {min} characters")]
     TooShort {
-        /// The fewest characters allowed.
+        /// The minimum number of characters.
         min: usize,
     },
-    /// Longer than allowed.
     #[error("must have at most {max} characters")]
     TooLong {
-        /// The most characters allowed.
+        /// The maximum number of characters.
         max: usize,
     },
-    /// Has a control character in it, such as NUL, or a line break.
+    /// The text contains a control character, such as NUL, or a line break.
     #[error("must not contain control characters or line breaks")]
     ControlCharacter,
-    /// Has a character in it that is invisible, reorders text, or means nothing outside one system.
+    /// The text contains a character that is invisible, reorders text, or has no meaning outside one system.
     #[error("must not contain U+{code:04X}, which is invisible, reorders text or has no meaning", code = u32::from(*.0))]
     HiddenCharacter(char),
-    /// Shows nothing.
+    /// The text has no visible character.
     #[error("must have a visible character")]
     Blank,
-    /// Is not an e-mail address.
     #[error("must be an e-mail address, like ana@example.org")]
     NotAnEmail,
 }
 
 /// Checks that `text` has `min` to `max` characters.
 pub fn check_length(text: &str, min: usize, max: usize) -> Result<(), TextError> {
-    // Each code point has at most four bytes: a very long text is not counted to its end.
+    // A code point has at most four bytes, so a very long text need not be counted to its end.
     let characters = if text.len() > max.saturating_mul(4) { max + 1 } else { text.chars().count() };
     match characters {
         short if short < min => Err(TextError::TooShort { min }),
@@ -48,7 +45,7 @@ pub fn check_length(text: &str, min: usize, max: usize) -> Result<(), TextError>
     }
 }
 
-/// Returns whether a character ends a line, or is a control character.
+/// Returns whether a character is a control character or ends a line.
 fn is_control(character: char) -> bool {
     character.is_control() || is_line_separator(character)
 }
@@ -63,21 +60,21 @@ pub fn check_line(text: &str, min: usize, max: usize) -> Result<(), TextError> {
     if text.chars().any(is_control) { Err(TextError::ControlCharacter) } else { Ok(()) }
 }
 
-/// Removes white space around `text`, except for line and paragraph separators: no keyboard adds those by accident, so they
-/// are left for the check to report.
+/// Removes white space around `text`, except for line and paragraph separators: these are not typed by accident, so the check that follows
+/// reports them.
 pub fn trim(text: &str) -> &str {
     text.trim_matches(|character: char| character.is_whitespace() && !is_line_separator(character))
 }
 
-/// Parses a line of text that is stored and shown: white space around it removed, in Unicode normalization form C, `min` to `max`
-/// characters, at least one of them visible, no control characters or line breaks, and no hidden ones.
+/// Parses a line of text that is stored and shown: surrounding white space removed, in Unicode normalization form C, `min` to `max`
+/// characters, at least one of them visible, no control characters or line breaks, and no hidden characters.
 ///
-/// Hidden are default-ignorable characters, bidirectional controls, blank letters, private use and noncharacters. Joiners and
-/// variation selectors are accepted where they change what is shown: U+200C in Persian, U+200D in an emoji, but neither in `an`
-/// U+200D `a`, nor at an end. Characters that are not assigned are accepted: they may be of a later Unicode.
+/// Hidden characters are default-ignorable characters, bidirectional controls, blank letters, private-use characters and noncharacters.
+/// Joiners and variation selectors are accepted where they change what is shown: U+200C in Persian, U+200D in an emoji, but neither in `an`
+/// U+200D `a`, nor at an end. Unassigned characters are accepted, because a later version of Unicode may assign them.
 pub fn shown_line(text: &str, min: usize, max: usize) -> Result<String, TextError> {
     let text = trim(text);
-    // In form C a character is composed of at most four.
+    // In form C, a character is composed of at most four.
     check_length(text, 0, max.saturating_mul(4)).map_err(|_| TextError::TooLong { max })?;
     let text: String = text.nfc().collect();
     check_line(&text, min, max)?;
@@ -87,25 +84,25 @@ pub fn shown_line(text: &str, min: usize, max: usize) -> Result<String, TextErro
     if min > 0 && !text.chars().any(is_visible) { Err(TextError::Blank) } else { Ok(text) }
 }
 
-/// Checks that `text` identifies something to people who type it: no hidden character, wherever it is, and none that is not
-/// assigned, because a later Unicode may compare it in another way.
+/// Checks that `text` can serve as an identifier that people type: no hidden characters at any position, and no unassigned ones, because a
+/// later version of Unicode may compare them differently.
 pub fn check_typeable(text: &str) -> Result<(), TextError> {
     let wrong = text.chars().find(|character| is_hidden(*character) || is_unassigned(*character));
     wrong.map_or(Ok(()), |character| Err(TextError::HiddenCharacter(character)))
 }
 
-/// Prepares a password by the OpaqueString profile (RFC 8265, 4.2): other spaces become U+0020, and the whole is in Unicode
-/// normalization form C, so that it is the same whichever keyboard types it. Case and width stay. Unlike in the profile any character
-/// is accepted, control characters included.
+/// Prepares a password by the OpaqueString profile (RFC 8265, 4.2): other spaces become U+0020, and the text is in Unicode normalization
+/// form C, so that it does not depend on the keyboard. Case and width are kept. Unlike the profile, this accepts any character, including
+/// control characters.
 pub fn opaque(text: &str) -> String {
     let is_other_space = |character: char| character.is_whitespace() && !character.is_ascii() && !is_control(character);
     text.chars().map(|character| if is_other_space(character) { ' ' } else { character }).nfc().collect()
 }
 
-/// Folds `text` for comparison: two texts that differ only in case, in any script, or in how their
-/// accents are encoded fold to the same. By Unicode's default caseless matching (The Unicode Standard, 3.13, D145).
+/// Folds `text` for comparison: two texts that differ only in case, in any script, or in the encoding of their accents fold to the same
+/// text. By Unicode's default caseless matching (The Unicode Standard, 3.13, D145).
 ///
-/// Stores keep the folded text in a column of its own, because databases fold differently or ASCII only.
+/// Stores keep the folded text in a separate column, because databases fold differently, or only ASCII.
 pub fn fold(text: &str) -> String {
     text.nfd().default_case_fold().nfc().collect()
 }
@@ -144,7 +141,7 @@ mod tests {
             ("\u{212b}", "\u{c5}"),
             ("a\u{a0}b\u{3000}c\u{2000}d\u{1680}", "a b c d "),
             ("  spaces  ", "  spaces  "),
-            // Neither case nor width is mapped, and nothing is removed.
+            // Neither case nor width is mapped, and no character is removed.
             ("Ｐａｓｓ Pass ﬁ", "Ｐａｓｓ Pass ﬁ"),
             ("a\0\t\n\u{85}\u{2028}\u{200b}\u{ad}", "a\0\t\n\u{85}\u{2028}\u{200b}\u{ad}"),
         ] {

@@ -1,4 +1,4 @@
-//! Clients that book over HTTP, each on a connection of its own, all on one thread: next to no work but the server's.
+//! HTTP clients that book, each on its own connection, all on one thread, so that they take little CPU time from the server.
 
 use std::cell::RefCell;
 use std::io::Write as _;
@@ -19,16 +19,16 @@ use crate::Failure;
 use crate::plan::{Booking, USERS, booking};
 use crate::samples::percentile;
 
-/// How long the server is given to become warm before it is measured.
+/// The time before the measurement, in which the server warms up.
 const WARM_UP: Duration = Duration::from_secs(1);
-/// How long the server may be silent.
+/// The timeout of a response.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How long a token works: longer than anybody measures.
+/// The lifetime of a token: longer than any measurement.
 const TOKEN_TTL: Duration = Duration::from_secs(3_600);
-/// How much of an answer is read at once, which is more than one has.
+/// The size of the read buffer, which is larger than any response.
 const ANSWER_MAX: usize = 16 * 1024;
 
-/// What the clients share.
+/// The state that the clients share.
 struct Bench {
     /// One for each user.
     tokens: Vec<String>,
@@ -39,15 +39,14 @@ struct Bench {
 
 #[derive(Default)]
 struct Progress {
-    /// The number of the next booking.
     next: u64,
-    /// How many were answered 201, while it was measured or not.
+    /// The number of responses with status 201, inside and outside the measurement.
     booked: u64,
-    /// How long each took that was answered while it was measured.
+    /// The durations of the requests that were answered during the measurement.
     times: Vec<Duration>,
 }
 
-/// Books for so long; what came of it, as JSON.
+/// Books for the given time, and returns the result as JSON.
 pub async fn book(address: SocketAddr, connections: u64, seconds: Duration) -> Result<String, Failure> {
     let tokens = tokens()?;
     let measured_from = Instant::now() + WARM_UP;
@@ -73,7 +72,8 @@ pub async fn book(address: SocketAddr, connections: u64, seconds: Duration) -> R
     Ok(result.to_string())
 }
 
-/// Returns a token for each user in the session that `fill` has opened, signed as the server signs them: a thousand logins would take minutes of hashing.
+/// Returns a token for each user, in the session that `fill` has opened. Tokens are signed here as the server signs them, because a
+/// thousand logins would take minutes of hashing.
 fn tokens() -> Result<Vec<String>, Failure> {
     let secret =
         std::env::var("JWT_SECRET").map_err(|_| "JWT_SECRET is not set: it must be the server's".to_owned())?;
@@ -87,7 +87,7 @@ fn tokens() -> Result<Vec<String>, Failure> {
     .collect()
 }
 
-/// Returns one client: books one seat after the other until the time is over.
+/// Runs one client, which books one seat after the other until the time is over.
 async fn serve_one(bench: Rc<Bench>, address: SocketAddr) -> Result<(), Failure> {
     let explain = |error: std::io::Error| format!("{address} does not answer: {error}");
     let mut connection = TcpStream::connect(address).await.map_err(explain)?;
@@ -139,7 +139,7 @@ fn write_request(
     Ok(())
 }
 
-/// Sends a request and reads the answer to its end.
+/// Sends a request and reads the whole response.
 async fn exchange<'answer>(
     connection: &mut TcpStream,
     request: &[u8],
@@ -159,7 +159,7 @@ async fn exchange<'answer>(
     }
 }
 
-/// Returns whether this is a head and as much of a body as it says.
+/// Returns whether a response is complete: a head, and as many bytes of body as it announces.
 fn is_whole(answer: &[u8]) -> bool {
     let Some(head) = answer.windows(4).position(|window| window == b"\r\n\r\n") else { return false };
     let lines = answer.get(..head).unwrap_or_default().split(|byte| *byte == b'\n');

@@ -1,4 +1,4 @@
-//! Filling a new store, by the ports that the server has on it.
+//! Fills a new store through the server's ports.
 
 use adapters_auth::{RandomRefreshTokens, SystemClock};
 use api_actix::settings;
@@ -20,12 +20,12 @@ use crate::plan::{HALLS, ROWS, SEATS_OF_ROW, SHOWS, USERS};
 const MOVIE: &str = "A Night at the Box Office";
 const THEATRE: &str = "Central";
 const CATEGORY: &str = "standard";
-/// How long sessions last: longer than anybody measures.
+/// The lifetime of sessions: longer than any measurement.
 const SESSION_TTL: std::time::Duration = std::time::Duration::from_secs(30 * 24 * 3_600);
-/// From the start of one show of a hall to the start of the next one.
+/// The time between the starts of two shows in one hall.
 const HOURS: i32 = 4;
 
-/// Fills the store that the settings name; how many shows and users it has now.
+/// Fills the store of the settings, and returns the numbers of its shows and users.
 pub async fn fill() -> Result<String, Failure> {
     let config = settings::load(None).map_err(|errors| errors.to_string())?.config;
     let store = OpenStore::open(&config, Purpose::Administer).await.map_err(|error| with_sources(&error))?;
@@ -42,7 +42,7 @@ pub async fn fill() -> Result<String, Failure> {
     Ok(format!("{} shows, {} users", seeded.shows, seeded.users))
 }
 
-/// Returns a session for each user, in the order of their ids: so its own id is the user's.
+/// Opens a session for each user, in the order of their ids, so that each session has the id of its user.
 async fn open_sessions(store: &OpenStore) -> Result<(), StoreError> {
     for number in 1..=USERS {
         let id = UserId(i64::try_from(number).map_err(StoreError::internal)?);
@@ -59,7 +59,7 @@ async fn open_sessions(store: &OpenStore) -> Result<(), StoreError> {
 
 fn plan(now: DateTime<Utc>) -> Result<SeedPlan, Failure> {
     let currency = Currency::parse("EUR").map_err(|error| error.to_string())?;
-    // Far enough away to be on sale as long as anybody measures; of whole seconds, which every store keeps as they are.
+    // Far enough in the future to be on sale during any measurement. Whole seconds, because every store keeps these exactly.
     let first_start = now.trunc_subsecs(0) + Duration::days(2);
     Ok(SeedPlan {
         users: (1..=USERS).map(user).collect::<Result<_, _>>()?,
@@ -87,7 +87,7 @@ fn user(number: u64) -> Result<NewUser, Failure> {
     Ok(NewUser {
         name: Name::parse(&format!("User {number}")).map_err(|error| explain(&error))?,
         email: Email::parse(&format!("user{number}@example.org")).map_err(|error| explain(&error))?,
-        // No password has this hash: nobody logs in, tokens are signed here.
+        // No password has this hash: users do not log in, because tokens are signed by the load program.
         password_hash: PasswordHash("none".to_owned()),
         role: Role::Customer,
     })

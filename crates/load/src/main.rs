@@ -1,7 +1,8 @@
-//! Load for measurements, as `cargo xtask bench` runs it: `load fill` fills a store, `load book` books in it over HTTP,
-//! `load rivals` lets users compete for the seats of one show.
+//! Load for measurements, run by `cargo xtask bench`: `load fill` fills a store, `load book` books in it over HTTP, `load rivals` lets
+//! users compete for the seats of one show.
 //!
-//! A program of its own, because it must be an optimised one: what a client wastes is missing to the server beside it.
+//! This is a separate program because it must be optimised: the CPU time that a client wastes is not available to the server on the same
+//! machine.
 
 mod client;
 mod fill;
@@ -17,41 +18,41 @@ use clap::Parser;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::LocalSet;
 
-/// What went wrong, in words that tell the reader what to do.
+/// The error and its remedy, for the user of the program.
 type Failure = String;
 
-/// Load for measurements: `cargo xtask bench` runs it.
+/// Load for measurements. Run by `cargo xtask bench`.
 #[derive(Parser)]
 enum Job {
-    /// Fills the new store that the server's settings in the environment name: shows, seats and users, nothing booked.
+    /// Fills a new store with shows, seats and users, without bookings. The store is set by the server's settings in the environment.
     Fill,
-    /// Books a new seat with each request, and prints how fast that was as JSON. Fails unless every answer is 201.
+    /// Books a new seat with each request, and prints the throughput and the durations as JSON. Fails unless every response has status 201.
     ///
-    /// Tokens are signed by the JWT_SECRET of the environment, which must be the server's.
+    /// Tokens are signed with the JWT_SECRET of the environment, which must be the server's.
     Book {
-        /// Where the server listens.
+        /// The address of the server.
         #[arg(long)]
         address: SocketAddr,
-        /// How many connections, each with one request at a time.
+        /// The number of connections, each with one request at a time.
         #[arg(long)]
         connections: u64,
-        /// How long is measured.
+        /// The length of the measurement, in seconds.
         #[arg(long)]
         seconds: u64,
     },
-    /// Holds and releases seats of one show, as several users at once, in the filled PostgreSQL store. Prints the number of holds, batches
-    /// and reruns as JSON.
+    /// Holds and releases seats of one show in the filled PostgreSQL store, as several concurrent users. Prints the number of holds,
+    /// batches and reruns as JSON.
     Rivals {
-        /// How many users.
+        /// The number of users.
         #[arg(long)]
         users: u64,
-        /// How long is measured.
+        /// The length of the measurement, in seconds.
         #[arg(long)]
         seconds: u64,
-        /// Which seats they want.
+        /// The seats that the users want.
         #[arg(long, value_enum)]
         wanted: rivals::Wanted,
-        /// Whether all commands of the show go to one committer. Otherwise they go to all committers in turn.
+        /// Sends all commands of the show to one committer. Otherwise they go to all committers in turn.
         #[arg(long)]
         together: bool,
     },
@@ -72,7 +73,7 @@ fn main() -> ExitCode {
 
 fn run(job: Job) -> Result<String, Failure> {
     match job {
-        // Migrations want a runtime that may block.
+        // Migrations need a runtime that may block.
         Job::Fill => built(&mut Builder::new_multi_thread())?.block_on(fill::fill()),
         Job::Rivals { users, seconds, wanted, together } => {
             let competing = rivals::compete(users, Duration::from_secs(seconds), wanted, together);

@@ -1,21 +1,20 @@
-//! What there is to book: the same ids on every store, because everything is added in one order to a new one.
+//! The contents of a filled store. Ids are the same in every store, because rows are added to a new store in one order.
 
 use domain::ids::{SeatId, ShowId, UserId};
 
-/// How many halls there are, each with a layout of its own.
+/// The number of halls. Each has its own layout.
 pub const HALLS: u64 = 20;
-/// How many rows a hall has.
+/// The number of rows of a hall.
 pub const ROWS: u64 = 10;
-/// How many seats a row has.
+/// The number of seats of a row.
 pub const SEATS_OF_ROW: u64 = 20;
-/// How many seats a hall has.
+/// The number of seats of a hall.
 pub const SEATS: u64 = ROWS * SEATS_OF_ROW;
-/// How many shows there are: show 1 in the first hall, show 2 in the second one, and so on.
+/// The number of shows: show 1 is in the first hall, show 2 in the second one, and so on.
 pub const SHOWS: u64 = 2_000;
-/// How many users there are.
 pub const USERS: u64 = 1_000;
 
-/// A seat in a show, and who books it.
+/// A seat of a show, and the user who books it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Booking {
     pub user: UserId,
@@ -23,7 +22,7 @@ pub struct Booking {
     pub seat: SeatId,
 }
 
-/// Returns the booking of this number: each number is another seat. None once all are sold.
+/// Returns the booking of this number. Each number is a different seat; `None` if all are sold.
 pub fn booking(number: u64) -> Option<Booking> {
     let hall = number % HALLS;
     let seat = number / SHOWS;

@@ -1,4 +1,4 @@
-//! Rivals for one show: how often committers meet at its rows when the show's commands go to one of them, and when they go to either.
+//! Competition for one show: how often committers conflict on its rows if one committer takes the show's commands, and if all of them do.
 
 use std::iter;
 use std::sync::Arc;
@@ -23,27 +23,27 @@ use serde_json::json;
 
 use crate::Failure;
 
-/// The show that they all want.
+/// The show that all users want.
 const SHOW: ShowId = ShowId(1);
-/// How many seats each of them wants.
+/// The number of seats that each user wants.
 const SEATS: usize = 2;
-/// How many commands may wait for one committer.
+/// The maximum number of commands that wait for one committer.
 const QUEUE_MAX: usize = 1024;
-/// How many commands are committed together at most.
+/// The maximum number of commands of a batch.
 const BATCH_MAX: usize = 64;
-/// The size of the cache of layouts.
+/// The size of the cache of layouts, in bytes.
 const CACHE_BYTES: u64 = 1 << 20;
 
-/// Which seats the rivals want.
+/// The seats that the users want.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub enum Wanted {
-    /// The best seats: all of them the same ones.
+    /// The best seats, which are the same for all users.
     Best,
-    /// Each other seats.
+    /// Different seats for each user.
     Own,
 }
 
-/// Counts the batches and those that are run again.
+/// Counts the batches, and the batches that are run again.
 #[derive(Default)]
 struct Count {
     batches: AtomicU64,
@@ -60,9 +60,9 @@ impl BookingMeter for Count {
     }
 }
 
-/// Holds and releases seats of one show for some time, as several users at once. Returns what was measured, as JSON.
+/// Holds and releases seats of one show for some time, as several concurrent users. Returns the measurements as JSON.
 ///
-/// With `together`, the show's commands go to one committer; else they go to the committers in turn.
+/// If `together`, all commands of the show go to one committer; otherwise they go to the committers in turn.
 pub async fn compete(rivals: u64, seconds: Duration, wanted: Wanted, together: bool) -> Result<String, Failure> {
     let config = settings::load(None).map_err(|errors| errors.to_string())?.config;
     let store = OpenStore::open(&config, Purpose::Administer).await.map_err(|error| with_sources(&error))?;
@@ -103,7 +103,7 @@ pub async fn compete(rivals: u64, seconds: Duration, wanted: Wanted, together: b
     .to_string())
 }
 
-/// What became of the holds that rivals asked for.
+/// The outcomes of the requested holds.
 #[derive(Clone, Copy, Default)]
 struct Tally {
     held: u64,
@@ -143,7 +143,7 @@ async fn rival(queue: Arc<CommandQueue>, user: u64, wanted: Wanted, until: Insta
         };
         tally.held += 1;
         let id = subject.hold_id().ok_or("a hold has made no hold")?.clone();
-        // A release that comes too late is of no interest: the hold runs out.
+        // A release that comes too late does no harm: the hold has expired.
         match queue.submit(command(Action::Release(id))).await {
             Ok(_) | Err(CommandError::Overloaded) => {}
             Err(error) => return Err(format!("a release failed: {error}")),

@@ -1,8 +1,8 @@
-//! How long requests took.
+//! The durations of requests.
 
 use std::time::Duration;
 
-/// Returns the time that so many of a thousand requests did not exceed, in milliseconds. Sorts the times.
+/// Returns the time in milliseconds that `of_thousand` of a thousand requests did not exceed. Sorts the times.
 pub fn percentile(times: &mut [Duration], of_thousand: usize) -> f64 {
     times.sort_unstable();
     let place = times.len().saturating_mul(of_thousand) / 1_000;

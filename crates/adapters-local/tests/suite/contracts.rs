@@ -1,4 +1,4 @@
-//! The contract of each port, inside one process.
+//! The contracts of the ports, in one process.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use domain::limits::RateLimiter;
 use port_contracts::tools::SetClock;
 use port_contracts::{RateLimiterFixture, ReplayCacheFixture};
 
-/// Memory.
+/// The adapters in memory.
 struct Memory {
     clock: Arc<SetClock>,
 }

@@ -1,3 +1,3 @@
-//! The ports' contract, inside one process.
+//! The contracts of the ports, in one process.
 
 mod contracts;

@@ -1,4 +1,4 @@
-//! The contract of each port, on Redis.
+//! The contracts of the ports, on Redis.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use port_contracts::{RateLimiterFixture, ReplayCacheFixture, SharedRateLimiterFi
 
 use crate::support::{RealTimer, SECRET, Server, settings};
 
-/// A Redis of its own.
+/// The adapters of one server, on a separate Redis.
 struct Shared {
     redis: TestRedis,
     clock: Arc<SetClock>,

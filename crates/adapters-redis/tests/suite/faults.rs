@@ -1,4 +1,4 @@
-//! A Redis that is gone, slow or answers nonsense: calls go on in time, and all is well once it is.
+//! A Redis that is down, slow or returns invalid data: calls return in time, and recover once it does.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ async fn a_redis_that_stops_and_comes_back_empty_is_used_again() {
         redis.start_again().await.unwrap();
         server.until_well().await;
         assert_eq!(server.recall(&key(1, "POST /api/bookings", &name)).await, None, "it came back empty");
-        // What this server has counted itself, it has not forgotten.
+        // The server keeps its own counts.
         assert!(!server.count(&name).await);
     }
 }
@@ -69,7 +69,7 @@ async fn a_redis_that_takes_five_seconds_a_command_keeps_nobody_waiting() {
     server.assert_works("before").await;
     proxy.set(Fault::Late(Duration::from_secs(5)));
     server.assert_does_without("meanwhile").await;
-    // The connection itself is given up, so that it's a new one that all begins with again.
+    // The client closes the connection and recovers on a new one.
     let before = proxy.commands();
     until("the connection is not given up", async || {
         server.recall(&key(1, "POST /api/bookings", "key")).await;
@@ -146,7 +146,7 @@ async fn a_thousand_callers_at_once_are_all_answered_while_redis_is_frozen() {
     let recalled = futures::future::join_all((0..1_000).map(|_| server.recall(&name))).await;
     assert!(recalled.iter().all(Option::is_none));
     let report = server.redis.report();
-    // No more than may be under way at once, whoever asks.
+    // The number of concurrent calls is bounded, whatever their callers.
     assert!(report.refused >= 700, "{report:?}");
     proxy.set(Fault::None);
     server.assert_works("after").await;

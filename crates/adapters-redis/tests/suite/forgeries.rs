@@ -1,4 +1,4 @@
-//! What somebody who can write to Redis can't do: give an answer of their own, or have anybody refused.
+//! A program that can write to Redis can neither forge a response nor cause false rejections.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,7 +86,7 @@ async fn values_of_another_type_are_none_and_redis_is_still_used() {
     let server = patient(&redis).await;
     server.remember(&name("k"), &replay(1, 1, b"answer")).await;
     let key = only_key(&redis).await;
-    // On a slow machine a try to remember that timed out can still be written.
+    // On a slow machine, a write that timed out can still arrive.
     until("an entry is still as it was remembered", async || {
         redis.command::<()>("DEL", &[key.as_bytes()]).await.unwrap();
         redis.command::<()>("HSET", &[key.as_bytes(), b"a", b"b"]).await.unwrap();
@@ -97,7 +97,7 @@ async fn values_of_another_type_are_none_and_redis_is_still_used() {
         assert_eq!(server.recall(&name("k")).await, None);
     }
     assert!(!server.redis.report().open, "{:?}", server.redis.report());
-    // What is remembered again takes its place.
+    // A new write replaces it.
     server.remember(&name("k"), &replay(2, 2, b"again")).await;
 }
 
@@ -156,7 +156,7 @@ async fn counts_that_nobody_has_counted_refuse_nobody() {
     let server = "0123456789abcdef0123456789abcdef";
     let mac = "00".repeat(32);
     let forged = format!("9 1000000 9000000000000 {mac}");
-    // Of all these counts nothing is believed: after its own first try two more are allowed.
+    // All these counts are ignored: after its own first try two more are allowed.
     let anas = anas.as_bytes();
     let forgeries: [(&str, &[&[u8]]); 7] = [
         ("COPY", &[bens.as_bytes(), anas, b"REPLACE"]),
@@ -193,7 +193,7 @@ async fn counts_survive_whoever_fills_them_up() {
         let server = format!("{at:032}");
         redis.command::<()>("HSET", &[key.as_bytes(), server.as_bytes(), b"nonsense"]).await.unwrap();
     }
-    // All are dropped, and counted anew.
+    // All counts are deleted, and counting restarts.
     assert!(one.count("ana").await);
     assert!(other.count("ana").await);
     assert!(!other.count("ana").await);

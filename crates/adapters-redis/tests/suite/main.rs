@@ -1,4 +1,4 @@
-//! Redis: the ports' contract, every fault, TLS, Sentinels and clusters.
+//! Tests of Redis: the contracts of the ports, faults, TLS, Sentinels and clusters.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,

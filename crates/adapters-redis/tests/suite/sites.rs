@@ -1,4 +1,4 @@
-//! From where accounts are used, as servers tell each other.
+//! The known sites of accounts, shared between servers.
 
 use std::sync::Arc;
 use std::time::Duration;

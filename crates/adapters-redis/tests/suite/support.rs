@@ -1,4 +1,4 @@
-//! Ports on a Redis, and waiting for it.
+//! The ports of a server on Redis, and functions that wait for it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,18 +15,18 @@ use domain::limits::{Limit, RateLimiter};
 use port_contracts::replays::{key, replay};
 use port_contracts::tools::{SetClock, UniqueRandom};
 
-/// What servers have in common.
+/// The secret that the servers share.
 pub const SECRET: &[u8] = b"a secret of these tests, 0123456789abcdef";
 /// Three tries a minute.
 pub const LIMIT: Limit = Limit { tries: 3, window: Duration::from_secs(60) };
-/// How long anything may take that is waited for.
+/// The timeout of every wait.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How often it is looked.
+/// The interval of polling.
 const PAUSE: Duration = Duration::from_millis(10);
-/// How long a call may take, whatever Redis does: its 25 ms, and what a machine that is busy with other tests adds.
+/// The maximum duration of a call, whatever Redis does: the timeout of 25 ms, and the delay of a machine that is busy with other tests.
 const CALL_MAX: Duration = Duration::from_secs(1);
 
-/// The machine's timer.
+/// The system's timer.
 pub struct RealTimer;
 
 #[async_trait]
@@ -42,28 +42,26 @@ impl Timer for RealTimer {
 
 /// The ports of one server on a Redis.
 pub struct Server {
-    /// The connection.
     pub redis: Arc<Redis>,
-    /// What keys remember, for a day.
+    /// Caches responses for a day.
     pub cache: Arc<dyn ReplayCache>,
-    /// Counts.
     pub limiter: Arc<dyn RateLimiter>,
-    /// From where accounts are used, for a day.
+    /// The known sites of accounts, for a day.
     pub sites: Arc<dyn KnownSites>,
 }
 
 impl Server {
-    /// Returns a server with the secret that all have.
+    /// Returns a server with the shared secret.
     pub fn at(url: &str) -> Self {
         Self::on(Redis::connect(&settings(url), Arc::new(RealTimer)), SECRET, Arc::new(SetClock::new()))
     }
 
-    /// Returns a server with a secret and clocks of its own, which waits for answers as long as it takes.
+    /// Returns a server with its own secret and clock, and a long timeout of commands.
     pub fn patient(url: &str, secret: &[u8], clock: Arc<SetClock>) -> Self {
         Self::on(Redis::connect_patiently(&settings(url), Arc::new(RealTimer)), secret, clock)
     }
 
-    /// Returns a server on a connection.
+    /// Returns a server on this connection.
     pub fn on(redis: Arc<Redis>, secret: &[u8], clock: Arc<SetClock>) -> Self {
         let key = ServerKey::derive(secret);
         let day = Duration::from_secs(24 * 3600);
@@ -75,7 +73,7 @@ impl Server {
         Self { redis, cache, limiter, sites }
     }
 
-    /// Waits until Redis answers.
+    /// Waits until Redis responds.
     pub async fn until_well(&self) {
         let answered = async {
             while self.redis.check().await.is_err() {
@@ -85,7 +83,7 @@ impl Server {
         tokio::time::timeout(PATIENCE, answered).await.expect("Redis does not answer");
     }
 
-    /// Remembers, and waits until it is remembered.
+    /// Stores a response, and waits until it can be read.
     pub async fn remember(&self, key: &KeyName, replay: &Replay) {
         let remembered = async || {
             self.cache.remember(key, replay).await;
@@ -94,17 +92,17 @@ impl Server {
         until("nothing is remembered", remembered).await;
     }
 
-    /// Recalls, in time.
+    /// Reads a response, within the maximum duration of a call.
     pub async fn recall(&self, key: &KeyName) -> Option<Replay> {
         in_time(self.cache.recall(key)).await
     }
 
-    /// Counts, in time; whether it is allowed.
+    /// Counts a try, within the maximum duration of a call. Returns whether it is allowed.
     pub async fn count(&self, name: &str) -> bool {
         in_time(self.limiter.count(name, LIMIT)).await.unwrap().allowed
     }
 
-    /// Asserts that all is well: what is remembered is recalled, and what is counted is counted.
+    /// Asserts that responses are cached and tries are counted.
     pub async fn assert_works(&self, name: &str) {
         self.until_well().await;
         let (key, replay) = (key(1, "POST /api/bookings", name), replay(1, 1, name.as_bytes()));
@@ -112,12 +110,12 @@ impl Server {
         for allowed in [true, true, true, false] {
             assert_eq!(self.count(name).await, allowed);
         }
-        // Where nobody calls nobody finds out that it may be closed.
+        // Without a call the breaker does not close.
         let is_closed = async || self.redis.check().await.is_ok() && !self.redis.report().open;
         until("the breaker stays open", is_closed).await;
     }
 
-    /// Asserts that nothing is remembered and that this server's own count decides, each in time.
+    /// Asserts that no response is cached and that this server's own count decides, within the maximum duration of each call.
     pub async fn assert_does_without(&self, name: &str) {
         let (key, replay) = (key(1, "POST /api/bookings", name), replay(1, 1, name.as_bytes()));
         in_time(self.cache.remember(&key, &replay)).await;
@@ -129,7 +127,7 @@ impl Server {
     }
 }
 
-/// Returns an address without TLS, checked.
+/// Parses an address without TLS.
 pub fn settings(url: &str) -> RedisSettings {
     RedisSettings::parse(url, None).unwrap()
 }
@@ -138,7 +136,7 @@ async fn in_time<T>(call: impl Future<Output = T>) -> T {
     tokio::time::timeout(CALL_MAX, call).await.expect("a call hangs")
 }
 
-/// Waits until it is so.
+/// Waits until the condition holds.
 pub async fn until(otherwise: &str, is_so: impl AsyncFn() -> bool) {
     let waited = async {
         while !is_so().await {

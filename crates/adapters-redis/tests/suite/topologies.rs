@@ -1,4 +1,4 @@
-//! TLS, Sentinels and clusters.
+//! Tests of TLS, Sentinels and clusters.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -27,7 +27,7 @@ fn authority() -> CertifiedIssuer<'static, KeyPair> {
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
 
-/// What a server for `localhost` shows, signed by the authority.
+/// Returns the TLS configuration of a server for `localhost`, with a certificate signed by the authority.
 fn server_config(authority: &CertifiedIssuer<'static, KeyPair>) -> ServerConfig {
     let key = KeyPair::generate().unwrap();
     let certificate = CertificateParams::new(["localhost".to_owned()]).unwrap().signed_by(&key, authority).unwrap();
@@ -40,7 +40,7 @@ fn server_config(authority: &CertifiedIssuer<'static, KeyPair>) -> ServerConfig 
         .unwrap()
 }
 
-/// Speaks TLS before a Redis.
+/// Starts a proxy that speaks TLS in front of a Redis.
 async fn tls_proxy(redis: &TestRedis, config: ServerConfig) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -80,11 +80,11 @@ async fn tls_is_for_this_host_by_a_known_authority() {
     let strangers = [
         connect(format!("rediss://localhost:{port}"), &other),
         connect(format!("rediss://127.0.0.1:{port}"), &ours),
-        // Who speaks no TLS.
+        // A server without TLS.
         connect(format!("rediss://localhost:{}", redis.port()), &ours),
         Server::at(&format!("redis://localhost:{port}")),
     ];
-    // Time for a few tries to connect.
+    // Enough time for a few attempts to connect.
     tokio::time::sleep(Duration::from_secs(2)).await;
     for stranger in strangers {
         assert!(stranger.redis.check().await.is_err());
@@ -148,7 +148,7 @@ async fn sentinels_tell_where_the_server_is() {
     let mut sentinel = TestRedis::start_as(Role::Sentinel { port: redis.port() }).await.unwrap();
     let server = Server::at(&sentinel.url());
     server.assert_works("first").await;
-    // Without the Sentinel a connection lasts.
+    // Without the Sentinel, an existing connection continues to work.
     sentinel.stop().await;
     server.assert_works("second").await;
     redis.stop().await;
@@ -180,7 +180,7 @@ async fn another_server_is_used_once_the_sentinels_say_so() {
         sentinel.command::<()>("SENTINEL", &[b"FAILOVER", b"main"]).await.is_ok()
     })
     .await;
-    // It closes its connections when its role changes.
+    // A server closes its connections when its role changes.
     let is_promoted = async || {
         let info = second.command::<String>("INFO", &[b"replication"]).await;
         info.is_ok_and(|info| info.contains("role:master"))

@@ -1,4 +1,4 @@
-//! What is shown where and when: movies, theatres with their halls, shows.
+//! Movies, theatres with their halls, and shows.
 
 mod ports;
 mod service;

@@ -1,4 +1,4 @@
-//! What the catalog needs of a store.
+//! The ports of the catalog.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -8,64 +8,61 @@ use crate::error::StoreError;
 use crate::ids::{MovieId, ShowId, TheatreId};
 use crate::page::PageRequest;
 
-/// A span of time in one theatre: from the first instant to before the second.
+/// A half-open span of time in one theatre.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct DayWindow {
     pub theatre_id: TheatreId,
-    /// The first instant.
+    /// The inclusive start.
     pub from: DateTime<Utc>,
-    /// The first instant after.
+    /// The exclusive end.
     pub to: DateTime<Utc>,
 }
 
-/// Which movies. Texts are folded ([`crate::text::fold`]); all that is given must hold.
+/// Selects movies. Texts are folded ([`crate::text::fold`]). A movie must satisfy every given condition.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct MovieFilter {
-    /// A part of title or description; no character of it is special.
+    /// A substring of the title or description, taken literally.
     pub search: Option<String>,
-    /// One of its genres, whole.
+    /// One of the movie's genres, compared in full.
     pub genre: Option<String>,
-    /// Its language, whole.
+    /// The movie's language, compared in full.
     pub language: Option<String>,
-    /// Has an upcoming scheduled show in this theatre.
+    /// Only movies with an upcoming scheduled show in this theatre.
     pub shown_in: Option<TheatreId>,
-    /// Has a scheduled show that starts in one of these windows.
+    /// Only movies with a scheduled show that starts in one of these windows.
     pub shown_during: Option<Vec<DayWindow>>,
 }
 
-/// A movie's place in the list of movies, which is ordered by title (code point by code point), then id.
+/// The position of a movie in the list of movies, which is ordered by title (by code point), then id.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct MovieCursor {
     pub title: String,
     pub id: MovieId,
 }
 
-/// Which shows. All that is given must hold.
+/// Selects shows. A show must satisfy every given condition.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ShowFilter {
-    /// Shows this movie.
     pub movie_id: Option<MovieId>,
-    /// In this theatre.
     pub theatre_id: Option<TheatreId>,
-    /// Starts in one of these windows.
+    /// Only shows that start in one of these windows.
     pub during: Option<Vec<DayWindow>>,
-    /// Starts then or later.
+    /// The inclusive earliest start.
     pub from: Option<DateTime<Utc>>,
-    /// Starts before then.
+    /// The exclusive latest start.
     pub to: Option<DateTime<Utc>>,
-    /// Has not started, by the store's clock.
+    /// Only shows that have not started, by the store's clock.
     pub upcoming: bool,
 }
 
-/// A show's place in lists of shows, which are ordered by start, then id.
+/// The position of a show in a list of shows, which is ordered by start, then id.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ShowCursor {
-    /// When it begins.
     pub start_time: DateTime<Utc>,
     pub id: ShowId,
 }
 
-/// A theatre's place in the list of theatres, which is ordered by name (code point by code point), then id.
+/// The position of a theatre in the list of theatres, which is ordered by name (by code point), then id.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TheatreCursor {
     pub name: String,
@@ -74,25 +71,25 @@ pub struct TheatreCursor {
 
 /// Reads the catalog.
 ///
-/// Lists MUST return the first [`PageRequest::rows`] items after the place that is given, in the list's order. A row that is not as it
-/// should be (an unknown time zone, a show without prices) MUST be left out of lists and logged; asked for alone it is an error.
-/// `seats_available` MUST count at the time of the call, with holds that ran out as free.
+/// Lists MUST return the first [`PageRequest::rows`] items after the given position, in the order of the list. An invalid row (an unknown
+/// time zone, a show without prices) MUST be left out of lists and logged; a read of this row alone is an error. `seats_available` MUST be
+/// counted at the time of the call, with expired holds as free.
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait CatalogStore: Send + Sync {
-    /// Movies by title, then id.
+    /// Returns movies, ordered by title, then id.
     async fn movies(&self, filter: &MovieFilter, page: &PageRequest<MovieCursor>) -> Result<Vec<Movie>, StoreError>;
 
     /// Returns one movie.
     async fn movie(&self, id: MovieId) -> Result<Option<Movie>, StoreError>;
 
-    /// Shows that take place, by start, then id. Cancelled ones are in no list.
+    /// Returns scheduled shows, ordered by start, then id. Lists never contain cancelled shows.
     async fn shows(&self, filter: &ShowFilter, page: &PageRequest<ShowCursor>) -> Result<Vec<Show>, StoreError>;
 
     /// Returns one show, cancelled or not.
     async fn show(&self, id: ShowId) -> Result<Option<Show>, StoreError>;
 
-    /// Theatres by name, then id, each with its halls by name, then id.
+    /// Returns theatres, ordered by name, then id, each with its halls, ordered by name, then id.
     async fn theatres(&self, page: &PageRequest<TheatreCursor>) -> Result<Vec<Theatre>, StoreError>;
 
     /// Returns one theatre.

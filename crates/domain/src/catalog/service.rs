@@ -1,4 +1,4 @@
-//! Looking up what is shown.
+//! The service that reads the catalog.
 
 use std::sync::Arc;
 
@@ -14,57 +14,52 @@ use crate::ids::{MovieId, ShowId, TheatreId};
 use crate::page::{Page, PageLimit, PageRequest};
 use crate::text::fold;
 
-/// What callers ask of the list of movies.
+/// A query for movies.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct MovieQuery {
-    /// A part of title or description, case ignored.
+    /// A substring of the title or description. Case is ignored.
     pub search: Option<String>,
-    /// A genre, case ignored.
+    /// A genre. Case is ignored.
     pub genre: Option<String>,
-    /// A language, case ignored.
+    /// A language. Case is ignored.
     pub language: Option<String>,
-    /// Shown in this theatre: from now on, or on `date` if that is given.
+    /// Only movies with an upcoming show in this theatre or, if `date` is given, with a show there on that day.
     pub theatre_id: Option<TheatreId>,
-    /// Has a show on that day, by the clock of the theatre it is shown in.
+    /// Only movies with a show on that day, in the time zone of the show's theatre.
     pub date: Option<NaiveDate>,
 }
 
-/// What callers ask of a list of shows.
+/// A query for shows.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ShowQuery {
-    /// Shows this movie.
     pub movie_id: Option<MovieId>,
-    /// In this theatre.
     pub theatre_id: Option<TheatreId>,
-    /// On that day, by the clock of the theatre it is shown in.
+    /// Only shows on that day, in the time zone of the show's theatre.
     pub date: Option<NaiveDate>,
-    /// Starts then or later.
+    /// The inclusive earliest start.
     pub from: Option<DateTime<Utc>>,
-    /// Starts before then.
+    /// The exclusive latest start.
     pub to: Option<DateTime<Utc>>,
-    /// Shows that have started too. Naming a `date` or a `from` asks for them as well.
+    /// Includes shows that have started. A query with `date` or `from` includes them in any case.
     pub include_past: bool,
 }
 
-/// Why the shows of a movie were not listed.
+/// The reason why the shows of a movie were not listed.
 #[derive(Debug, Clone, Error)]
 pub enum MovieShowsError {
-    /// There is no such movie.
     #[error("there is no such movie")]
     MovieNotFound,
-    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// The catalog.
+/// Reads the catalog.
 pub struct CatalogService {
-    /// Where it is kept.
     pub store: Arc<dyn CatalogStore>,
 }
 
 impl CatalogService {
-    /// Returns a page of the movies that fit.
+    /// Returns a page of the matching movies.
     pub async fn movies(
         &self,
         query: MovieQuery,
@@ -87,7 +82,7 @@ impl CatalogService {
         self.store.movie(id).await
     }
 
-    /// Returns a page of the shows that fit.
+    /// Returns a page of the matching shows.
     pub async fn shows(
         &self,
         query: ShowQuery,
@@ -105,7 +100,7 @@ impl CatalogService {
         Ok(page.cut(rows, |show| ShowCursor { start_time: show.start_time, id: show.id }))
     }
 
-    /// Returns a page of a movie's shows. No shows is an empty page; no movie is an error.
+    /// Returns a page of a movie's shows. A movie without shows has an empty page; an unknown movie is an error.
     pub async fn movie_shows(
         &self,
         movie_id: MovieId,
@@ -138,7 +133,7 @@ impl CatalogService {
         self.store.theatre(id).await
     }
 
-    /// When `date` is in each theatre asked about: the same day begins and ends at other instants in each timezone.
+    /// Returns the window of `date` in each theatre of the query. A day begins and ends at different instants in different time zones.
     async fn windows(
         &self,
         date: Option<NaiveDate>,
@@ -148,7 +143,8 @@ impl CatalogService {
         let theatres = match theatre {
             Some(id) => match self.store.theatre(id).await {
                 Ok(found) => found.into_iter().collect(),
-                // Its row may be bad. Lists leave such a theatre out, and so does this one; a store that fails fails again.
+                // The row may be invalid. Lists leave such a theatre out, so it is left out here too; if the store itself failed, the list
+                // fails as well.
                 Err(StoreError::Internal(_)) => {
                     self.all_theatres().await?.into_iter().filter(|theatre| theatre.id == id).collect()
                 }

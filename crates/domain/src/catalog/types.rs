@@ -1,4 +1,4 @@
-//! The catalog as callers see it.
+//! The types of the catalog.
 
 use chrono::{DateTime, Days, LocalResult, NaiveDate, NaiveTime, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
@@ -10,69 +10,59 @@ use crate::money::Money;
 /// A movie.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Movie {
-    /// The movie's id.
     pub id: MovieId,
     pub title: String,
-    /// What it is about.
     pub description: String,
-    /// How long it runs, in minutes.
     pub duration_minutes: i32,
-    /// Its genres, the main one first.
+    /// The main genre comes first.
     pub genres: Vec<String>,
-    /// The language that is spoken.
+    /// The spoken language.
     pub language: String,
-    /// The age rating, as it is printed: `PG-13`, `16`.
+    /// The age rating as printed: `PG-13`, `16`.
     pub certificate: String,
-    /// Where its poster is.
     pub poster_url: Option<String>,
-    /// When it came to cinemas.
+    /// The date of its release in cinemas.
     pub release_date: NaiveDate,
-    /// When it was added to the catalog.
     pub created_at: DateTime<Utc>,
-    /// When it was last changed.
     pub updated_at: DateTime<Utc>,
 }
 
-/// A hall, as far as the catalog shows it.
+/// A hall in the catalog.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HallSummary {
-    /// The hall's id.
     pub id: HallId,
     pub name: String,
-    /// How many seats its newest layout has.
+    /// The number of seats of its newest layout.
     pub seats_total: i64,
 }
 
 /// A theatre with its halls.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Theatre {
-    /// The theatre's id.
     pub id: TheatreId,
     pub name: String,
-    /// Where it is.
     pub location: String,
-    /// The timezone of its days and clocks.
+    /// The time zone of its days and clocks.
     pub timezone: Tz,
-    /// Its halls, by name.
+    /// Ordered by name.
     pub halls: Vec<HallSummary>,
 }
 
-/// Whether a show takes place.
+/// The status of a show.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ShowStatus {
-    /// It takes place.
     Scheduled,
-    /// It was called off. It takes no booking.
+    /// Cancelled. It cannot be booked.
     Cancelled,
 }
 
-/// A text that is not a show's status.
+/// The error of a text that is not a status of a show.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("a show's status is scheduled or cancelled")]
 pub struct ShowStatusError;
 
 impl ShowStatus {
-    /// Returns the name in the store and on the wire.
+    /// Returns the name in the store and in responses.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Scheduled => "scheduled",
@@ -90,50 +80,41 @@ impl ShowStatus {
     }
 }
 
-/// A show, with the names a list needs.
+/// A show, with the names for a list.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Show {
-    /// The show's id.
     pub id: ShowId,
-    /// The movie that is shown.
     pub movie_id: MovieId,
     pub movie_title: String,
-    /// The theatre it is shown in.
     pub theatre_id: TheatreId,
-    /// The theatre's name.
     pub theatre_name: String,
-    /// The hall it is shown in.
     pub hall_id: HallId,
-    /// The hall's name.
     pub hall_name: String,
-    /// When it begins.
     pub start_time: DateTime<Utc>,
-    /// When it ends.
     pub end_time: DateTime<Utc>,
-    /// `2D`, `3D`, `IMAX`.
+    /// For example `2D`, `3D` or `IMAX`.
     pub format: String,
-    /// The language of this show, subtitles included: `Japanese (English subtitles)`.
+    /// The language of this show, including subtitles: `Japanese (English subtitles)`.
     pub language: String,
     /// The price of its cheapest seat.
     pub price_from: Money,
-    /// How many seats its layout has.
+    /// The number of seats of its layout.
     pub seats_total: i64,
-    /// How many of them are neither held, nor booked, nor kept by the house.
+    /// The number of seats that are neither held, booked nor blocked by the cinema.
     pub seats_available: i64,
-    /// Whether it takes place.
     pub status: ShowStatus,
 }
 
-/// Returns the instants at which `date` begins and ends in `timezone`: the first instant with that date, and the first of the next.
+/// Returns the instants at which `date` begins and ends in `timezone`: the first instant of that date, and the first of the next.
 ///
-/// Where clocks go forward over midnight the day begins at the first minute that exists. `None` at the ends of the calendar.
+/// If clocks go forward over midnight, the day begins at the first minute that exists. Returns `None` at the ends of the calendar.
 pub fn day_in(timezone: Tz, date: NaiveDate) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
     Some((first_instant(timezone, date)?, first_instant(timezone, date.checked_add_days(Days::new(1))?)?))
 }
 
 fn first_instant(timezone: Tz, date: NaiveDate) -> Option<DateTime<Utc>> {
     let mut local = date.and_time(NaiveTime::MIN);
-    // No timezone skips more than a day (Samoa skipped one in 2011), in quarters of an hour.
+    // No time zone skips more than a day (Samoa skipped one in 2011), and transitions are multiples of a quarter of an hour.
     for _ in 0..=24 * 4 {
         match timezone.from_local_datetime(&local) {
             LocalResult::Single(instant) | LocalResult::Ambiguous(instant, _) => return Some(instant.to_utc()),
@@ -170,7 +151,7 @@ mod tests {
             day(chrono_tz::Europe::Berlin, "2026-10-25"),
             ("2026-10-24T22:00:00+00:00".into(), "2026-10-25T23:00:00+00:00".into())
         );
-        // In Beirut the clocks go from 00:00 to 01:00: the day begins at one.
+        // In Beirut the clocks go from 00:00 to 01:00, so the day begins at 01:00.
         assert_eq!(
             day(chrono_tz::Asia::Beirut, "2022-03-27"),
             ("2022-03-26T22:00:00+00:00".into(), "2022-03-27T21:00:00+00:00".into())

@@ -1,4 +1,4 @@
-//! What an account is made of. Each type has one constructor that refuses what may not be.
+//! The values of an account. Each type has one constructor, which refuses invalid values.
 
 use std::fmt;
 
@@ -8,12 +8,11 @@ use thiserror::Error;
 use crate::ids::{SessionId, UserId};
 use crate::text::{TextError, check_length, check_line, check_typeable, fold, opaque, shown_line, trim};
 
-/// What a person is called: a line of 1 to 100 characters, by the rules of [`shown_line`].
+/// The name of a person: a line of 1 to 100 characters, under the rules of [`shown_line`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Name(String);
 
 impl Name {
-    /// The most characters of a name.
     pub const MAX: usize = 100;
 
     /// Parses a name.
@@ -27,7 +26,7 @@ impl Name {
     }
 }
 
-/// An e-mail address: kept as typed but for surrounding white space, compared case-insensitively.
+/// An e-mail address: stored as typed except for surrounding white space, and compared case-insensitively.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Email {
     text: String,
@@ -38,18 +37,18 @@ impl Email {
     /// The most characters of an address (RFC 5321, 4.5.3.1.3, less the brackets).
     pub const MAX: usize = 254;
 
-    /// Parses the address of a new account: something before the last `@`, and a domain with a dot behind it, without hidden
-    /// characters: its owner could not type them again.
+    /// Parses the address of a new account: text before the last `@`, then a domain with a dot, without hidden characters, which the owner
+    /// could not type again.
     ///
-    /// Only its owner can show that an address is real; this refuses text that cannot be one.
+    /// Refuses text that cannot be an address. Whether the address exists can be proven only by its owner.
     pub fn parse(text: &str) -> Result<Self, TextError> {
         let email = Self::attempt(text)?;
         check_typeable(&email.text)?;
         Ok(email)
     }
 
-    /// Parses an address to find an account by. Accounts of version 0.2.0 and before may have hidden characters in theirs, and
-    /// are found by the same text.
+    /// Parses an address to find an account by. Accounts created by version 0.2.0 or earlier may have hidden characters in their addresses;
+    /// such an account is found by the same text.
     pub fn attempt(text: &str) -> Result<Self, TextError> {
         let text = trim(text);
         check_line(text, 1, Self::MAX)?;
@@ -64,37 +63,35 @@ impl Email {
         &self.text
     }
 
-    /// Returns the address as it is compared: two addresses are the same if this is.
+    /// Returns the address in the form used for comparison: two addresses are equal if their folded forms are.
     pub fn folded(&self) -> &str {
         &self.folded
     }
 }
 
-/// A password: 8 to 128 characters, any characters, never trimmed, prepared by [`opaque`]. It doesn't print.
+/// A password: 8 to 128 arbitrary characters, never trimmed, prepared by [`opaque`]. `Debug` does not print it.
 #[derive(Clone)]
 pub struct Password {
     prepared: String,
-    /// As it was typed, if that differs.
+    /// The password as it was typed, if that differs from `prepared`.
     typed: Option<String>,
 }
 
 impl Password {
-    /// The fewest characters of a password.
     pub const MIN: usize = 8;
-    /// The most characters of a password.
     pub const MAX: usize = 128;
 
-    /// The most characters as they are typed: in normalization form C each of them is composed of at most four.
+    /// The most characters of a password as typed: in normalization form C, each character is composed of at most four.
     const TYPED_MAX: usize = 4 * Self::MAX;
 
-    /// Parses a new password. Characters count as they are after preparation.
+    /// Parses a new password. Its characters are counted after preparation.
     pub fn parse(text: &str) -> Result<Self, TextError> {
         let password = Self::attempt(text).ok_or(TextError::TooLong { max: Self::MAX })?;
         check_length(&password.prepared, Self::MIN, Self::MAX)?;
         Ok(password)
     }
 
-    /// Returns a password to compare with a stored one: any text that can be one. `None` if it is too long.
+    /// Returns a password to compare with a stored one. It need not satisfy the rules for new passwords; `None` if it is too long.
     pub fn attempt(text: &str) -> Option<Self> {
         check_length(text, 0, Self::TYPED_MAX).ok()?;
         let prepared = opaque(text);
@@ -102,12 +99,12 @@ impl Password {
         Some(Self { prepared, typed })
     }
 
-    /// Returns the characters, for the hasher alone.
+    /// Returns the prepared characters, for the hasher only.
     pub fn reveal(&self) -> &str {
         &self.prepared
     }
 
-    /// Returns the characters as they were typed, if preparation changed them: hashes of version 0.2.0 and before are of those.
+    /// Returns the characters as typed, if preparation changed them. Hashes created by version 0.2.0 or earlier are hashes of these.
     pub fn reveal_typed(&self) -> Option<&str> {
         self.typed.as_deref()
     }
@@ -119,7 +116,7 @@ impl fmt::Debug for Password {
     }
 }
 
-/// A hashed password in PHC string format. It doesn't print.
+/// A hashed password in PHC string format. `Debug` does not print it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PasswordHash(pub String);
 
@@ -129,14 +126,14 @@ impl fmt::Debug for PasswordHash {
     }
 }
 
-/// What a user may do.
+/// The role of a user: what the user is permitted to do.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Role {
     /// Buys tickets.
     Customer,
-    /// Runs the movies, halls and shows of a cinema.
+    /// Manages the movies, halls and shows of a cinema.
     Staff,
-    /// Runs everything.
+    /// Manages everything.
     Admin,
 }
 
@@ -146,7 +143,7 @@ pub enum Role {
 pub struct RoleError;
 
 impl Role {
-    /// Returns the name in the store, in tokens and on the wire.
+    /// Returns the name in the store, in tokens and in responses.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Customer => "customer",
@@ -169,109 +166,93 @@ impl Role {
 /// A user's profile.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct User {
-    /// The user's id.
     pub id: UserId,
-    /// What the user is called.
     pub name: String,
     /// The address as it was typed.
     pub email: String,
-    /// What the user may do.
     pub role: Role,
-    /// Raised when all sessions of the account end. Access tokens carry it.
+    /// Increased when all sessions of the account end. Access tokens carry it.
     pub session_generation: i64,
-    /// When the account was made.
     pub created_at: DateTime<Utc>,
 }
 
 impl User {
-    /// What access tokens say of this user.
+    /// Returns the identity of this user for access tokens.
     pub fn caller(&self) -> Caller {
         Caller { user_id: self.id, role: self.role, session_generation: self.session_generation }
     }
 }
 
-/// A user with what proves a password.
+/// A user with the password hash.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Account {
-    /// The profile.
     pub user: User,
-    /// The hashed password.
     pub password_hash: PasswordHash,
 }
 
-/// A user to be made.
+/// A user to create.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NewUser {
-    /// What the user is called.
     pub name: Name,
-    /// The user's address. No two users have the same.
+    /// Unique among users.
     pub email: Email,
-    /// The hashed password.
     pub password_hash: PasswordHash,
-    /// What the user may do.
     pub role: Role,
 }
 
-/// A user who was made.
+/// A user who was created.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CreatedUser {
-    /// The profile.
     pub user: User,
-    /// The first session, if one was asked for.
+    /// The first session, if one was requested.
     pub session_id: Option<SessionId>,
 }
 
-/// What is to be another in an account. What is `None` stays.
+/// The changes to an account. A `None` field stays unchanged.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct AccountChange {
-    /// The new name.
     pub name: Option<Name>,
-    /// The new address.
     pub email: Option<Email>,
-    /// The hash of the new password.
     pub password_hash: Option<PasswordHash>,
 }
 
-/// A session that lasts: it was not ended, and its refresh token has not run out.
+/// A live session: it was not ended, and its refresh token has not expired.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Session {
-    /// The session's id.
     pub id: SessionId,
-    /// When it began: with a sign-up or a login.
+    /// The time of the sign-up or login that began it.
     pub created_at: DateTime<Utc>,
-    /// When its refresh token was last used, or it began.
+    /// The last use of its refresh token, or the beginning of the session if there was none.
     pub last_used_at: DateTime<Utc>,
-    /// When it is over if its refresh token is not used.
+    /// The time at which it expires if its refresh token is not used.
     pub expires_at: DateTime<Utc>,
 }
 
-/// A place in a user's sessions, newest first.
+/// The position of a session in a list of sessions, which is ordered newest first.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SessionCursor {
-    /// When the session began.
     pub created_at: DateTime<Utc>,
     pub id: SessionId,
 }
 
-/// Who is calling, as the access token says.
+/// The caller as identified by an access token.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Caller {
     pub user_id: UserId,
-    /// What the user may do.
     pub role: Role,
-    /// The generation of the user's sessions that the token belongs to.
+    /// The session generation of the account when the token was issued.
     pub session_generation: i64,
 }
 
-/// Who presents an access token: a caller, in one of its sessions.
+/// The bearer of an access token: the caller and the session.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Bearer {
     pub caller: Caller,
-    /// The session. `None` in tokens of version 0.1.0, which end with all sessions of the account only.
+    /// The session. `None` in tokens of version 0.1.0, which become invalid only when all sessions of the account end.
     pub session_id: Option<SessionId>,
 }
 
-/// A refresh token as the client holds it. It doesn't print.
+/// A refresh token as the client holds it. `Debug` does not print it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RefreshToken(pub String);
 
@@ -281,23 +262,23 @@ impl fmt::Debug for RefreshToken {
     }
 }
 
-/// A refresh token as it is stored: a digest, because the token has enough randomness to need no more.
+/// A refresh token as it is stored: a plain digest, because the token has enough randomness to need no slow hash.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RefreshTokenHash(pub [u8; 32]);
 
-/// What a deleted account becomes. Its row stays, because bookings refer to it.
+/// The values that replace those of a deleted account. Its row stays, because bookings refer to it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AnonymousAccount {
     pub name: &'static str,
-    /// No e-mail address is without an `@`, so no caller can have it or log in with it.
+    /// An e-mail address always has an `@`, so this value can be neither registered nor used to log in.
     pub email: String,
-    /// No hash looks like this, so no password matches.
+    /// No valid hash has this form, so no password matches.
     pub password_hash: &'static str,
     pub role: Role,
 }
 
 impl AnonymousAccount {
-    /// Returns what the account of this user becomes.
+    /// Returns the replacement values for the account of this user.
     pub fn of(user_id: UserId) -> Self {
         Self { name: "Deleted account", email: format!("deleted-{user_id}"), password_hash: "!", role: Role::Customer }
     }
@@ -378,7 +359,7 @@ mod tests {
         assert_eq!(Password::parse("ö".repeat(8).as_str()).unwrap().reveal_typed(), None);
         assert!(matches!(Password::parse(&"o\u{308}".repeat(4)), Err(TextError::TooShort { min: 8 })));
         assert!(matches!(Password::parse(&"o\u{308}".repeat(129)), Err(TextError::TooLong { max: 128 })));
-        // Each of them is two characters in form C: no new password, but it was one before.
+        // In form C, each of these is two characters: too long for a new password, but valid for an old one.
         let old = "\u{958}".repeat(128);
         assert!(Password::parse(&old).is_err());
         assert_eq!(Password::attempt(&old).unwrap().reveal_typed(), Some(old.as_str()));

@@ -1,9 +1,9 @@
-//! People's accounts, their sessions, and what proves who is calling.
+//! Accounts, their sessions, and the proof of a caller's identity.
 //!
-//! A **session** begins with a sign-up or a login and is a family of refresh tokens: each works once, and gives
-//! the next. An **access token** says which session it was given to, and carries the account's *session generation*, which is
-//! raised when sessions of the account must end everywhere at once (a new password, a deleted account). Every booking compares
-//! the two in its own transaction; whether the session lasts a [`SessionGuard`] knows, at most a second late.
+//! A **session** begins with a sign-up or a login and is a family of refresh tokens: each works once and yields the next. An **access
+//! token** names the session that it was issued for and carries the account's *session generation*, which is increased when all sessions of
+//! the account must end at once (a new password, a deleted account). Every booking compares the two generations in its own transaction.
+//! Whether the session is live is answered by a [`SessionGuard`], which is at most a second late.
 
 mod account;
 mod ports;

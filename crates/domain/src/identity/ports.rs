@@ -1,4 +1,4 @@
-//! What identity needs of the outside.
+//! The ports of identity.
 
 use std::time::Duration;
 
@@ -14,211 +14,203 @@ use crate::ids::{SessionId, UserId};
 use crate::limits::ClientNetwork;
 use crate::page::PageRequest;
 
-/// Why an account was not made.
+/// The reason why an account was not created.
 #[derive(Debug, Clone, Error)]
 pub enum UserStoreError {
-    /// Another account has the address.
     #[error("the e-mail address is taken")]
     EmailTaken,
-    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Why an account was not changed.
+/// The reason why an account was not changed.
 #[derive(Debug, Clone, Error)]
 pub enum ChangeAccountError {
-    /// The bearer's session has ended, or the account is gone.
+    /// The bearer's session has ended, or the account was deleted.
     #[error("the session has ended")]
     SessionEnded,
-    /// Another account has the address.
     #[error("the e-mail address is taken")]
     EmailTaken,
-    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Why an account was not made anonymous.
+/// The reason why an account was not anonymised.
 #[derive(Debug, Clone, Error)]
 pub enum AnonymiseError {
-    /// The bearer's session has ended, or the account is gone.
+    /// The bearer's session has ended, or the account was deleted.
     #[error("the session has ended")]
     SessionEnded,
-    /// It is the only administrator's.
+    /// The account is the only administrator's.
     #[error("the account is the only administrator's")]
     LastAdmin,
-    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// A refresh token to be stored.
+/// A refresh token to store.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NewRefreshToken {
-    /// The digest it is found by.
+    /// The digest by which it is found.
     pub hash: RefreshTokenHash,
-    /// How long it works, from now by the store's clock.
+    /// The time until it expires, from now by the store's clock.
     pub ttl: Duration,
 }
 
-/// The accounts.
+/// Stores accounts.
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait UserStore: Send + Sync {
-    /// Makes an account, and where `session` is given its first session, in one act.
+    /// Creates an account and, if `session` is given, its first session, atomically.
     ///
-    /// MUST return `EmailTaken` if an account has an address that folds the same, however many ask at once.
+    /// MUST return `EmailTaken` if an account has an address that folds to the same text, also under concurrent calls.
     async fn create<'a>(
         &self,
         user: &NewUser,
         session: Option<&'a NewRefreshToken>,
     ) -> Result<CreatedUser, UserStoreError>;
 
-    /// Returns the account with this address, compared folded.
+    /// Returns the account with this address. Addresses are compared folded.
     async fn by_email(&self, email: &Email) -> Result<Option<Account>, StoreError>;
 
     /// Returns the user with this id.
     async fn by_id(&self, id: UserId) -> Result<Option<User>, StoreError>;
 
-    /// Returns the user with this id, with what proves the password.
+    /// Returns the user with this id and the password hash.
     async fn account(&self, id: UserId) -> Result<Option<Account>, StoreError>;
 
-    /// Gives the account with this address a new password, raises its session generation and ends all its sessions, in one
-    /// act. `None` if there is no such account.
+    /// Sets a new password for the account with this address, increases its session generation and ends all its sessions, atomically.
+    /// Returns `None` if there is no such account.
     async fn reset_password(&self, email: &Email, password: &PasswordHash) -> Result<Option<User>, StoreError>;
 
-    /// Replaces the account's password hash by another one of the same password: sessions go on.
+    /// Replaces the account's password hash by another hash of the same password. Sessions continue.
     ///
-    /// MUST change nothing if the account has another hash than `old`.
+    /// MUST change nothing if the account's hash is not `old`.
     async fn replace_hash(&self, user: UserId, old: &PasswordHash, new: &PasswordHash) -> Result<(), StoreError>;
 
-    /// Changes the bearer's account, in one act, and tells what it is then. A new password raises its session generation and ends
-    /// all its sessions but the bearer's; where the bearer has none, all of them.
+    /// Changes the bearer's account atomically and returns the changed user. A new password increases its session generation and ends all
+    /// its sessions except the bearer's; if the bearer has none, all of them.
     ///
-    /// MUST change nothing and return `SessionEnded` if the account has another session generation than the bearer, or the
-    /// bearer's session was ended; `EmailTaken` if another account has an address that folds the same, however many ask at once.
+    /// MUST change nothing and return `SessionEnded` if the account's session generation differs from the bearer's, or the bearer's session
+    /// was ended. MUST return `EmailTaken` if another account has an address that folds to the same text, also under concurrent calls.
     async fn change(&self, bearer: &Bearer, change: &AccountChange) -> Result<User, ChangeAccountError>;
 
-    /// Makes the bearer's account nobody's, in one act: no name, an address that can't be one, a password that nobody has, no
-    /// special role; its session generation is raised and all its sessions are ended. Its address is free from then on. Its
-    /// bookings stay as they are.
+    /// Anonymises the bearer's account atomically: no name, a value that cannot be an address, a hash that no password matches, and the
+    /// role of a customer. Its session generation is increased and all its sessions end. Its address becomes free. Its bookings stay
+    /// unchanged.
     ///
-    /// MUST change nothing and return `SessionEnded` as `change` does; `LastAdmin` if the account is an administrator's and no
-    /// other one is, however many ask at once.
+    /// MUST change nothing and return `SessionEnded` in the same cases as `change`. MUST return `LastAdmin` if the account is the only
+    /// administrator's, also under concurrent calls.
     async fn anonymise(&self, bearer: &Bearer) -> Result<(), AnonymiseError>;
 }
 
-/// What became of a refresh token that was presented.
+/// The outcome of presenting a refresh token.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Rotation {
-    /// It was good, and is used up now; the next one is stored.
+    /// The token was valid and is now used. The next one is stored.
     Rotated {
-        /// The user as of now.
+        /// The user at the time of the rotation.
         user: User,
         session_id: SessionId,
     },
-    /// It had been used before. Its whole session is ended.
+    /// The token had been used before. Its whole session was ended.
     Reused { session_id: SessionId },
-    /// It is not known, ran out, or belongs to a session that ended.
+    /// The token is unknown, has expired, or belongs to an ended session.
     Refused,
 }
 
-/// The sessions and their refresh tokens.
+/// Stores sessions and their refresh tokens.
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait SessionStore: Send + Sync {
     /// Begins a session of the user with its first refresh token.
     ///
-    /// MUST begin none and return `None` if the account's session generation is not the user's any more: whoever logs in with a
-    /// password while it is changed gets no session that outlives the change.
+    /// MUST begin no session and return `None` if the account's session generation differs from that of `user`: a login that is concurrent
+    /// with a change of password gets no session that outlives the change.
     async fn open(&self, user: &User, token: &NewRefreshToken) -> Result<Option<SessionId>, StoreError>;
 
-    /// Uses up the presented token and stores the next one of its session, in one act.
+    /// Marks the presented token as used and stores the next one of its session, atomically.
     ///
-    /// MUST rotate at most once however many present the token at once; whoever comes second ends the session.
+    /// MUST rotate a token at most once, also under concurrent calls. A second presentation ends the session.
     async fn rotate(&self, presented: &RefreshTokenHash, next: &NewRefreshToken) -> Result<Rotation, StoreError>;
 
-    /// Ends the session that the token belongs to, and tells which one that is, if there is one.
+    /// Ends the session of this token and returns its id, if there is such a session.
     async fn end(&self, presented: &RefreshTokenHash) -> Result<Option<SessionId>, StoreError>;
 
-    /// Ends this session of the user, and tells whether it did: not if it is another user's, has ended or never was.
+    /// Ends this session of the user. Returns `false` if it is another user's, has ended or never existed.
     async fn end_one(&self, user: UserId, id: SessionId) -> Result<bool, StoreError>;
 
-    /// Returns the sessions of the user that last, newest first.
+    /// Returns the live sessions of the user, newest first.
     async fn sessions(&self, user: UserId, page: &PageRequest<SessionCursor>) -> Result<Vec<Session>, StoreError>;
 
-    /// Returns whether the bearer's account is there, with the bearer's session generation, and the bearer's session, if it has one, is
-    /// that account's and was not ended.
+    /// Returns whether the bearer is valid: the account exists with the bearer's session generation, and the bearer's session, if it has
+    /// one, belongs to that account and was not ended.
     async fn lasts(&self, bearer: &Bearer) -> Result<bool, StoreError>;
 }
 
-/// Knows whether sessions last, without asking the store each time.
+/// Checks whether sessions are live, without a call to the store each time.
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait SessionGuard: Send + Sync {
-    /// Returns whether the bearer's session lasts, as the store had it at most a second ago.
+    /// Returns whether the bearer's session is live, from a state of the store that is at most a second old.
     ///
-    /// MUST say no at once to what it was told to have ended, whatever the store has said meanwhile.
+    /// MUST return `false` at once for sessions that were reported as ended, whatever the store has returned since.
     async fn lasts(&self, bearer: &Bearer) -> Result<bool, StoreError>;
 
-    /// Is told that a session has ended, after that was committed.
+    /// Records that a session has ended. Called after the end is committed.
     async fn ended(&self, session: SessionId);
 
-    /// Is told that the sessions of the account have ended whose tokens have a lower generation, after that was committed.
+    /// Records that the sessions of the account whose tokens have a lower generation have ended. Called after the end is committed.
     async fn ended_before(&self, user: UserId, generation: i64);
 }
 
-/// Why a password was neither hashed nor compared.
+/// The reason why a password was neither hashed nor compared.
 #[derive(Debug, Clone, Error)]
 pub enum PasswordHasherError {
-    /// Too many wait already, most of them of this caller's network.
+    /// Too many passwords wait already, most of them from this caller's network.
     #[error("too many passwords wait to be hashed")]
     Overloaded,
-    /// The hasher failed.
     #[error("the password hasher failed")]
     Internal(#[source] Cause),
 }
 
-/// The caller that a password is hashed for. Callers with few passwords in the queue wait behind few.
+/// The caller for whom a password is hashed. The queue is fair: a caller with few passwords in it waits for few others.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Requester {
-    /// The source of the call.
     pub network: ClientNetwork,
-    /// The folded address of the account that the password is for, whether or not there is one.
+    /// The folded address of the account of the password, whether or not the account exists.
     pub account: String,
 }
 
 impl Requester {
-    /// The operator of this server: its command line, and what it does by itself.
+    /// The operator of this server: its command line, and its own tasks.
     pub const OPERATOR: Self = Self { network: ClientNetwork::Unknown, account: String::new() };
 }
 
-/// Whether a password is the hashed one.
+/// The result of comparing a password with a hash.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PasswordMatch {
-    /// It is not.
     No,
-    /// It is, as it was prepared.
+    /// The prepared password matches.
     Prepared,
-    /// It is, but only as it was typed: the hash is of version 0.2.0 or before.
+    /// Only the password as typed matches: the hash was created by version 0.2.0 or earlier.
     Typed,
 }
 
-/// Hashes passwords, slowly on purpose, beside the threads that serve requests, and only so many at once.
+/// Hashes passwords. This is slow on purpose, so it runs outside the threads that serve requests, with a bounded concurrency.
 ///
-/// Passwords that wait MUST be taken in turn: one of each network, and within a network one of each account. If too many wait, those
-/// of the network with the most MUST be refused first.
+/// Waiting passwords MUST be taken in turn: one of each network, and within a network one of each account. If too many wait, those of the
+/// network with the most MUST be refused first.
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait PasswordHasher: Send + Sync {
-    /// Hashes a new password with a salt of its own.
+    /// Hashes a new password with a fresh salt.
     async fn hash(&self, requester: &Requester, password: &Password) -> Result<PasswordHash, PasswordHasherError>;
 
-    /// Compares the password with the hashed one: as it was prepared, and if that is another text as it was typed.
+    /// Compares the password with the hashed one: as prepared and, if that is a different text, as typed.
     ///
-    /// With `None`, that is for an account that does not exist, MUST take as long as with a hash of another password, and return
-    /// `No`. How often it hashes MUST depend on the password alone.
+    /// With `None`, which stands for an account that does not exist, MUST take as long as with a hash of another password and return `No`.
+    /// The number of hash computations MUST depend on the password only.
     async fn verify<'a>(
         &self,
         requester: &Requester,
@@ -227,36 +219,36 @@ pub trait PasswordHasher: Send + Sync {
     ) -> Result<PasswordMatch, PasswordHasherError>;
 }
 
-/// Remembers from where the owners of accounts have logged in. It is a hint: it may forget, but never knows more than it was told.
+/// Stores the sites from which the owners of accounts have logged in. A hint: entries may be lost, but MUST NOT be invented.
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait KnownSites: Send + Sync {
-    /// Remembers, for some weeks from now, that the account with this folded address was used from this site by its owner.
+    /// Records that the owner of the account with this folded address used it from this site. The record lasts for some weeks from now.
     async fn remember(&self, account: &str, site: ClientNetwork);
 
-    /// Returns whether that is remembered.
+    /// Returns whether the site is recorded for the account.
     async fn is_known(&self, account: &str, site: ClientNetwork) -> bool;
 }
 
-/// Why an access token was refused: malformed, of another maker, expired or not yet valid. No more is told.
+/// The access token was refused: malformed, of another issuer, expired or not yet valid. The cause is not disclosed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("the access token is not valid")]
 pub struct AccessTokenError;
 
-/// Makes and checks access tokens, without I/O.
+/// Issues and verifies access tokens, without I/O.
 pub trait AccessTokens: Send + Sync {
-    /// Returns a token that says who is calling, for `ttl`.
+    /// Returns a token that identifies the bearer and expires after `ttl`.
     fn issue(&self, bearer: &Bearer, ttl: Duration) -> Result<String, StoreError>;
 
-    /// Who is calling, if the token is ours and valid now.
+    /// Returns the bearer of a token, if this system issued it and it is valid now.
     fn verify(&self, token: &str) -> Result<Bearer, AccessTokenError>;
 }
 
-/// Draws refresh tokens and digests them.
+/// Draws refresh tokens and computes their digests.
 pub trait RefreshTokens: Send + Sync {
     /// Returns a new, unguessable token.
     fn draw(&self) -> RefreshToken;
 
-    /// What the token is stored as.
+    /// Returns the digest under which the token is stored.
     fn digest(&self, token: &RefreshToken) -> RefreshTokenHash;
 }

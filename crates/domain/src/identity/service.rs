@@ -1,4 +1,4 @@
-//! Signing up, logging in, staying logged in, logging out.
+//! Sign-up, login, refresh, logout, and the management of the own account.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,66 +18,62 @@ use crate::limits::{ClientNetwork, Limit, RateLimiter};
 use crate::page::{Page, PageRequest};
 use crate::text::fold;
 
-/// How long tokens work.
+/// The lifetimes of tokens.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct IdentityTtl {
-    /// How long an access token works, unless its session ends before.
+    /// The lifetime of an access token, unless its session ends earlier.
     pub access_token: Duration,
-    /// How long a refresh token works if it is not used.
+    /// The lifetime of a refresh token that is not used.
     pub refresh_token: Duration,
 }
 
-/// How often a login may fail, for each account and client network together. `None` switches all limits on failures off.
+/// The allowed number of failed logins for each pair of account and client network. `None` switches off all limits on failures.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct AuthenticationLimit(pub Option<Limit>);
 
 impl AuthenticationLimit {
-    /// How many times the limit one account may fail over all networks: guesses from many addresses come to no more.
+    /// The limit of one account over all networks, as a multiple. It bounds guesses from many addresses.
     pub const ACCOUNT_FACTOR: u32 = 3;
-    /// How many times the limit one network may fail over all accounts: a list of accounts is tried no faster.
+    /// The limit of one network over all accounts, as a multiple. It bounds guesses against a list of accounts.
     pub const NETWORK_FACTOR: u32 = 5;
 }
 
-/// How many sign-ups a client network may try, whether they succeed or not.
+/// The allowed number of sign-up attempts of a client network, successful or not.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SignUpLimit(pub Option<Limit>);
 
-/// What a client needs to stay signed in.
+/// The tokens with which a client stays signed in.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SessionTokens {
     pub access_token: String,
-    /// How long the access token works.
+    /// The lifetime of the access token.
     pub expires_in: Duration,
-    /// The refresh token: works once.
+    /// Works once.
     pub refresh_token: RefreshToken,
 }
 
-/// A user who has just proven who they are.
+/// A user who has just been authenticated.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SignedIn {
     pub user: User,
-    /// The tokens of the session.
     pub tokens: SessionTokens,
 }
 
-/// Why nobody was signed up.
+/// The reason why a sign-up failed.
 #[derive(Debug, Clone, Error)]
 pub enum RegisterError {
-    /// Another account has the address.
     #[error("the e-mail address is taken")]
     EmailTaken,
-    /// Too many sign-ups of the client network.
+    /// Too many sign-ups from the client network.
     #[error("too many sign-ups")]
     TooManySignUps {
-        /// How long until the next one is allowed.
+        /// The time until the next one is allowed.
         retry_in: Duration,
-        /// The limit that was passed.
+        /// The limit that was exceeded.
         limit: Limit,
     },
-    /// The password could not be hashed.
     #[error(transparent)]
     Password(#[from] PasswordHasherError),
-    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -86,165 +82,148 @@ pub enum RegisterError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("too many failed logins")]
 pub struct TooManyFailures {
-    /// How long until it may be tried again.
+    /// The time until the next attempt is allowed.
     pub retry_in: Duration,
-    /// The limit that was passed.
+    /// The limit that was exceeded.
     pub limit: Limit,
 }
 
-/// Why nobody was logged in.
+/// The reason why a login failed.
 #[derive(Debug, Clone, Error)]
 pub enum LoginError {
-    /// No such account, or not its password: not told which.
+    /// No such account, or a wrong password. Which of the two is not disclosed.
     #[error("the e-mail address or the password is wrong")]
     InvalidCredentials,
-    /// Too many failures of this account from this address.
+    /// Too many failed logins.
     #[error(transparent)]
     TooManyFailures(#[from] TooManyFailures),
     /// The password could not be compared.
     #[error(transparent)]
     Password(#[from] PasswordHasherError),
-    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Why a session was not continued.
+/// The reason why a session was not continued.
 #[derive(Debug, Clone, Error)]
 pub enum RefreshError {
-    /// The token is not known, ran out, was used before, or its session ended: not told which.
+    /// The token is unknown, has expired, was used before, or its session has ended. Which of these is not disclosed.
     #[error("the refresh token is not valid")]
     Refused,
-    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Why a caller was not told who they are.
+/// The reason why the caller's profile was not returned.
 #[derive(Debug, Clone, Error)]
 pub enum WhoAmIError {
-    /// The session of the access token was ended, or the account is gone.
+    /// The session of the access token was ended, or the account was deleted.
     #[error("the session has ended")]
     SessionEnded,
-    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Why a caller with a token has not proven to be who the account is of.
+/// The reason why a caller with a token could not be authenticated again.
 #[derive(Debug, Clone, Error)]
 pub enum ProofError {
-    /// The session of the access token was ended, or the account is gone.
+    /// The session of the access token was ended, or the account was deleted.
     #[error("the session has ended")]
     SessionEnded,
-    /// The password was not given.
     #[error("the current password is needed")]
     PasswordMissing,
-    /// It is not the account's password. Counted as a failed login.
+    /// Not the account's password. Counted as a failed login.
     #[error("the current password is wrong")]
     WrongPassword,
-    /// Too many failures of this account from this address.
+    /// Too many failed attempts.
     #[error(transparent)]
     TooManyFailures(#[from] TooManyFailures),
-    /// The password could not be compared.
     #[error(transparent)]
     Password(#[from] PasswordHasherError),
-    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Why a profile was not changed.
+/// The reason why a profile was not changed.
 #[derive(Debug, Clone, Error)]
 pub enum UpdateProfileError {
-    /// The caller was not proven.
+    /// The caller could not be authenticated.
     #[error(transparent)]
     Unproven(#[from] ProofError),
-    /// Another account has the address.
     #[error("the e-mail address is taken")]
     EmailTaken,
 }
 
-/// Why an account was not deleted.
+/// The reason why an account was not deleted.
 #[derive(Debug, Clone, Error)]
 pub enum DeleteAccountError {
-    /// The caller was not proven.
+    /// The caller could not be authenticated.
     #[error(transparent)]
     Unproven(#[from] ProofError),
-    /// It is the only administrator's.
+    /// The account is the only administrator's.
     #[error("the account is the only administrator's")]
     LastAdmin,
 }
 
-/// Why a session was not ended.
+/// The reason why a session was not ended.
 #[derive(Debug, Clone, Error)]
 pub enum EndSessionError {
-    /// The caller has no such session, or it has ended already.
+    /// The caller has no such session, or it has already ended.
     #[error("there is no such session")]
     NotFound,
-    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// What a user wants to be another in the profile. What is `None` stays.
+/// The requested changes to a profile. A `None` field stays unchanged.
 #[derive(Clone, Debug, Default)]
 pub struct ProfileChange {
-    /// The new name.
     pub name: Option<Name>,
-    /// The new address.
     pub email: Option<Email>,
-    /// The new password.
     pub password: Option<Password>,
 }
 
-/// An access token, and how long it works.
+/// An access token with its lifetime.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AccessToken {
     pub token: String,
-    /// How long it works.
     pub expires_in: Duration,
 }
 
 /// A profile after a change.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct UpdatedProfile {
-    /// The profile.
     pub user: User,
-    /// What the caller's session goes on with: a new password ends the token that it was given with.
+    /// A new token for the caller's session if the password changed, which invalidates the token of the request.
     pub token: Option<AccessToken>,
 }
 
-/// Accounts and sessions.
+/// Manages accounts and sessions.
 pub struct IdentityService {
-    /// The accounts.
     pub users: Arc<dyn UserStore>,
     pub sessions: Arc<dyn SessionStore>,
-    /// Knows which sessions last.
+    /// Checks whether sessions are live.
     pub guard: Arc<dyn SessionGuard>,
-    /// Hashes passwords.
     pub passwords: Arc<dyn PasswordHasher>,
-    /// Makes and checks access tokens.
     pub access_tokens: Arc<dyn AccessTokens>,
-    /// Draws refresh tokens.
     pub refresh_tokens: Arc<dyn RefreshTokens>,
     /// Counts failed logins and sign-ups.
     pub failures: Arc<dyn RateLimiter>,
-    /// Remembers from where accounts are used.
+    /// The sites from which accounts are used.
     pub sites: Arc<dyn KnownSites>,
-    /// How many failed logins are allowed.
+    /// The limit on failed logins.
     pub limit: AuthenticationLimit,
-    /// How many sign-ups are allowed.
+    /// The limit on sign-ups.
     pub sign_up_limit: SignUpLimit,
-    /// How long tokens work.
+    /// The lifetimes of tokens.
     pub ttl: IdentityTtl,
 }
 
 impl IdentityService {
-    /// Creates a customer's account and its first session. `network` is the source of the call.
+    /// Creates a customer's account and its first session. `network` is the source of the request.
     ///
-    /// Every try counts towards the sign-up limit of the network, a taken address included: only a try that a failure of this
-    /// server ended is taken back.
+    /// Every attempt counts towards the sign-up limit of the network, also one with a taken address. Only an attempt that failed because of
+    /// this server is taken back.
     pub async fn register(
         &self,
         name: Name,
@@ -254,7 +233,7 @@ impl IdentityService {
     ) -> Result<SignedIn, RegisterError> {
         let counter = format!("sign-up:{network}");
         if let SignUpLimit(Some(limit)) = self.sign_up_limit {
-            // A limiter that cannot be reached limits nothing: it must not keep everybody out.
+            // If the limiter is unavailable, no limit applies: its failure must not block all sign-ups.
             let allowance = self.failures.count(&counter, limit).await.ok();
             if let Some(refused) = allowance.filter(|allowance| !allowance.allowed) {
                 return Err(RegisterError::TooManySignUps { retry_in: refused.resets_in, limit });
@@ -267,7 +246,7 @@ impl IdentityService {
         }
         let has_failed = matches!(outcome, Err(RegisterError::Password(_) | RegisterError::Store(_)));
         if has_failed && self.sign_up_limit.0.is_some() {
-            // A count that stays too high costs the network one sign-up of this hour.
+            // Harmless if this fails: the network loses one sign-up of this hour.
             let _ = self.failures.take_back(&counter).await;
         }
         outcome
@@ -290,7 +269,7 @@ impl IdentityService {
         Ok(self.signed_in(created.user, created.session_id, refresh_token)?)
     }
 
-    /// Begins a session for a caller who knows the account's password. `network` is the source of the call.
+    /// Begins a session for a caller who knows the account's password. `network` is the source of the request.
     ///
     /// Takes as long for an address without an account as for a wrong password.
     pub async fn login(
@@ -319,7 +298,7 @@ impl IdentityService {
             return Err(LoginError::InvalidCredentials);
         };
         let (refresh_token, stored) = self.draw_refresh_token();
-        // None where the password was changed meanwhile: it is the wrong one by now.
+        // `None` if the password was changed concurrently: the given one is no longer right.
         let opened = self.sessions.open(&account.user, &stored).await?;
         let session_id = opened.ok_or(LoginError::InvalidCredentials)?;
         if matched == PasswordMatch::Typed {
@@ -328,15 +307,15 @@ impl IdentityService {
         Ok(self.signed_in(account.user, Some(session_id), refresh_token)?)
     }
 
-    /// Replaces a hash of the password as it was typed by one of it as it is prepared, so that other keyboards work as well. If
-    /// that fails, the next login does it.
+    /// Replaces a hash of the password as typed by one of the prepared password, so that it also matches from other keyboards. If that
+    /// fails, the next login tries again.
     async fn renew_hash(&self, account: &Account, password: &Password, requester: &Requester) {
         if let Ok(renewed) = self.passwords.hash(requester, password).await {
             let _ = self.users.replace_hash(account.user.id, &account.password_hash, &renewed).await;
         }
     }
 
-    /// Continues a session: the presented token is used up, the next one is given. `network` is the source of the call.
+    /// Continues a session: marks the presented token as used and returns the next one. `network` is the source of the request.
     pub async fn refresh(&self, presented: &RefreshToken, network: ClientNetwork) -> Result<SignedIn, RefreshError> {
         let (refresh_token, stored) = self.draw_refresh_token();
         match self.sessions.rotate(&self.refresh_tokens.digest(presented), &stored).await? {
@@ -352,7 +331,7 @@ impl IdentityService {
         }
     }
 
-    /// Ends the session of the presented token. A token that means nothing is no error: the session is not there.
+    /// Ends the session of the presented token. An unknown token is no error: it has no session to end.
     pub async fn logout(&self, presented: &RefreshToken) -> Result<(), StoreError> {
         if let Some(session_id) = self.sessions.end(&self.refresh_tokens.digest(presented)).await? {
             self.guard.ended(session_id).await;
@@ -360,8 +339,8 @@ impl IdentityService {
         Ok(())
     }
 
-    /// Returns whether the bearer's session lasts, as far as this server knows: what was ended elsewhere less than a second ago may not
-    /// have come to its ears.
+    /// Returns whether the bearer's session is live, as far as this server knows. A session that another server ended less than a second
+    /// ago may still count as live.
     pub async fn lasts(&self, bearer: &Bearer) -> Result<bool, StoreError> {
         self.guard.lasts(bearer).await
     }
@@ -372,8 +351,8 @@ impl IdentityService {
         user.filter(|user| user.session_generation == caller.session_generation).ok_or(WhoAmIError::SessionEnded)
     }
 
-    /// Changes the bearer's profile. Another address or password needs the current password; a new password ends all other
-    /// sessions of the account. `network` is the source of the call.
+    /// Changes the bearer's profile. A new address or password requires the current password. A new password ends all other sessions of the
+    /// account. `network` is the source of the request.
     pub async fn update_profile(
         &self,
         bearer: &Bearer,
@@ -384,7 +363,7 @@ impl IdentityService {
         let ProfileChange { name, email, password } = change;
         let account = self.own_account(&bearer.caller).await?;
         let requester = Requester { network, account: fold(&account.user.email) };
-        // Whoever sends the whole profile back changes no address.
+        // An unchanged address is no change, so that a client may send the whole profile back.
         let email = email.filter(|email| email.as_str() != account.user.email);
         if name.is_none() && email.is_none() && password.is_none() {
             return Ok(UpdatedProfile { user: account.user, token: None });
@@ -409,7 +388,7 @@ impl IdentityService {
             return Ok(UpdatedProfile { user, token: None });
         }
         self.guard.ended_before(user.id, user.session_generation).await;
-        // A token that names no session was of none that could be kept.
+        // A token without a session belongs to no session that could continue.
         let token = match bearer.session_id {
             Some(session_id) => Some(self.access_token(&user, Some(session_id)).map_err(ProofError::Store)?),
             None => None,
@@ -417,7 +396,7 @@ impl IdentityService {
         Ok(UpdatedProfile { user, token })
     }
 
-    /// Deletes the bearer's account: what is left of it is nobody's, and has its bookings. `network` is the source of the call.
+    /// Deletes the bearer's account. Its anonymised row keeps the bookings. `network` is the source of the request.
     pub async fn delete_account(
         &self,
         bearer: &Bearer,
@@ -436,7 +415,7 @@ impl IdentityService {
         Ok(())
     }
 
-    /// Returns a page of the caller's sessions that last, newest first.
+    /// Returns a page of the caller's live sessions, newest first.
     pub async fn sessions(
         &self,
         caller: &Caller,
@@ -446,7 +425,7 @@ impl IdentityService {
         Ok(page.cut(rows, |session| SessionCursor { created_at: session.created_at, id: session.id }))
     }
 
-    /// Ends one of the caller's sessions, maybe the one it calls in.
+    /// Ends one of the caller's sessions, possibly the one of the request.
     pub async fn end_session(&self, caller: &Caller, id: SessionId) -> Result<(), EndSessionError> {
         if !self.sessions.end_one(caller.user_id, id).await? {
             return Err(EndSessionError::NotFound);
@@ -461,8 +440,8 @@ impl IdentityService {
         account.filter(lasts).ok_or(ProofError::SessionEnded)
     }
 
-    /// Has the caller prove the password once more: a token may be stolen. What is wrong counts as a failed login, or whoever has
-    /// the token could try passwords without end.
+    /// Requires the password again, because the token may be stolen. A wrong password counts as a failed login, so that the holder of a
+    /// stolen token cannot try passwords without limit.
     async fn prove_again(
         &self,
         account: &Account,
@@ -484,9 +463,8 @@ impl IdentityService {
         Ok(())
     }
 
-    /// Counts a login before it is tried: by account and network together, by account alone, and by network alone. The last two
-    /// hold up nobody at a site that the account's owner is known to use, so that guesses from elsewhere do not lock the owner
-    /// out.
+    /// Counts a login before it is tried: by account and network together, by account alone, and by network alone. The last two do not
+    /// refuse logins from a site that the account's owner is known to use, so that guesses from elsewhere do not lock the owner out.
     async fn count_login(&self, requester: &Requester) -> Result<Attempt, TooManyFailures> {
         let AuthenticationLimit(Some(limit)) = self.limit else { return Ok(Attempt::default()) };
         let Requester { network, account } = requester;
@@ -518,8 +496,9 @@ impl IdentityService {
         }
     }
 
-    /// Counts a proof of the password by a caller with a token before it is tried: by account and network together, as logins are, and
-    /// by account alone, apart from logins, because a caller with a token is not to be held up by callers without.
+    /// Counts a password proof of a caller with a token before it is tried: by account and network together, with the same count as logins,
+    /// and by account alone. The count by account is separate from that of logins, because callers without a token must not lock out a
+    /// caller with one.
     async fn count_proof(&self, requester: &Requester) -> Result<Attempt, TooManyFailures> {
         let AuthenticationLimit(Some(limit)) = self.limit else { return Ok(Attempt::default()) };
         let Requester { network, account } = requester;
@@ -536,8 +515,8 @@ impl IdentityService {
         }
     }
 
-    /// Counts the attempt before it is made, so that attempts made at once are limited too; one that
-    /// doesn't fail for its password is taken back. A limiter that can't be reached limits nothing: it must not lock everybody out.
+    /// Counts an attempt before it runs, so that concurrent attempts are limited too. An attempt that does not fail for its password is
+    /// taken back. If the limiter is unavailable, no limit applies: its failure must not lock out all users.
     async fn count_attempt(
         &self,
         attempt: &mut Attempt,
@@ -557,7 +536,7 @@ impl IdentityService {
     }
 
     async fn take_back(&self, Attempt(names): Attempt) {
-        // A count that stays too high costs a user some tries of this minute, no more.
+        // Harmless if this fails: the user loses some attempts of this minute.
         join_all(names.iter().map(|name| self.failures.take_back(name))).await;
     }
 
@@ -584,11 +563,11 @@ impl IdentityService {
     }
 }
 
-/// The counts that an attempt was added to: taken back if it does not fail for its password.
+/// The counters to which an attempt was added. Taken back unless it fails for its password.
 #[derive(Default)]
 struct Attempt(Vec<String>);
 
-/// Returns the name that counts failures of this account from this network.
+/// Returns the counter of failures of this account from this network.
 fn failure_counter(email_folded: &str, network: ClientNetwork) -> String {
     format!("login:{email_folded}:{network}")
 }

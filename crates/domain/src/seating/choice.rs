@@ -1,7 +1,7 @@
-//! Choosing seats: the best ones for a number of people, what a selection leaves to others, and what to offer instead.
+//! Choosing seats: the best seats for a number of people, the gaps that a selection leaves, and alternatives.
 //!
-//! Everything here is pure and exact. It runs in the committer, between two commits, so that it must be fast too: a row is
-//! gone through once, whatever its seats are, and rows are only combined where one alone has too few seats.
+//! All functions are pure and exact. They run in the committer, between two commits, so they must also be fast: a row is scanned once,
+//! whatever its seats are, and rows are combined only if no single row has enough seats.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::HashSet;
@@ -9,25 +9,25 @@ use std::collections::HashSet;
 use super::{Layout, Seat};
 use crate::ids::SeatId;
 
-/// The most seats that [`best_seats`] and [`alternatives`] look for: what a search costs grows with it.
+/// The most seats that [`best_seats`] and [`alternatives`] search for. The cost of a search grows with this number.
 pub const QUANTITY_MAX: usize = 100;
 
-/// The most groups that [`alternatives`] finds.
+/// The most groups that [`alternatives`] returns.
 const ALTERNATIVES_MAX: usize = 3;
 
-/// What is wanted of the best seats.
+/// The criteria for the best seats.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SeatWish {
-    /// How many, 1 to [`QUANTITY_MAX`].
+    /// The number of seats, 1 to [`QUANTITY_MAX`].
     pub quantity: usize,
     /// Only seats of this category.
     pub category: Option<String>,
-    /// Only accessible seats, or none of them.
+    /// `true` for accessible seats only, `false` for other seats only.
     pub accessible: Option<bool>,
 }
 
 impl SeatWish {
-    /// Returns whether a seat is one of those that are wanted.
+    /// Returns whether a seat satisfies the wish.
     fn fits(&self, seat: &Seat) -> bool {
         self.category.as_ref().is_none_or(|category| *category == seat.category)
             && self.accessible.is_none_or(|accessible| accessible == seat.accessible)
@@ -37,11 +37,11 @@ impl SeatWish {
 /// Returns the best free seats that fit `wish`, by row, then number; `None` if there are not enough of them.
 ///
 /// Of two selections the better one is spread over fewer rows; if equal, leaves fewer single seats; then has fewer groups of neighbours;
-/// then uses fewer accessible seats, because those who need one cannot take another; then is nearer to where one sees best; then has the
-/// smaller ids.
+/// then uses fewer accessible seats, because those who need one cannot take another; then is nearer to the best view; then has the smaller
+/// ids.
 ///
-/// Where the wish leaves out seats of a row, this may leave a gap for which [`forbidden_gaps`] would refuse it: other seats
-/// of that row would have left none.
+/// If the wish excludes seats of a row, the result may leave a gap that [`forbidden_gaps`] refuses, because other seats of that row would
+/// have left none.
 pub fn best_seats(layout: &Layout, taken: &HashSet<SeatId>, wish: &SeatWish) -> Option<Vec<SeatId>> {
     let quantity = wish.quantity;
     if !(1..=QUANTITY_MAX).contains(&quantity) {
@@ -81,11 +81,11 @@ pub fn best_seats(layout: &Layout, taken: &HashSet<SeatId>, wish: &SeatWish) -> 
     Some(layout.seats().iter().map(|seat| seat.id).filter(|id| best.contains(id)).collect())
 }
 
-/// Returns the gaps for which a selection is refused where no gaps may be left; none if it is allowed.
+/// Returns the gaps for which a selection is refused if gaps are forbidden; empty if the selection is allowed.
 ///
-/// Each row is judged alone. A gap is excused where as many free seats of its row as the selection has there can't be chosen,
-/// together or apart, without leaving one: somebody must be able to buy the last seats. So another selection of that size is
-/// always allowed where one is refused.
+/// Each row is judged separately. The gaps of a row are excused if every choice of the same number of free seats in this row, together or
+/// apart, leaves a gap. Otherwise the last seats of a row could not be sold. So if a selection is refused, another selection of the same
+/// size is always allowed.
 pub fn forbidden_gaps(layout: &Layout, taken: &HashSet<SeatId>, seats: &[SeatId]) -> Vec<SeatId> {
     let chosen: HashSet<SeatId> = seats.iter().copied().collect();
     let mut forbidden = Vec::new();
@@ -99,12 +99,11 @@ pub fn forbidden_gaps(layout: &Layout, taken: &HashSet<SeatId>, seats: &[SeatId]
     forbidden
 }
 
-/// Up to three groups of `quantity` free neighbours, none of them sharing a seat, the best first; where `forbid_gaps` is set
-/// only such as [`forbidden_gaps`] allows.
+/// Returns up to three disjoint groups of `quantity` free neighbours, the best first. If `forbid_gaps` is set, [`forbidden_gaps`] allows
+/// each of them.
 ///
-/// `near` are the seats that were wanted. Among groups that leave as many gaps those are better that have as many accessible
-/// seats as were wanted, then those nearer to the middle of what was wanted (without `near`, to where one sees best), then
-/// the ones with smaller ids.
+/// `near` are the requested seats. The better group leaves fewer gaps; if equal, its number of accessible seats is closer to that of
+/// `near`; then it is nearer to the centre of `near` (or to the best view if `near` is empty); then it has the smaller ids.
 pub fn alternatives(
     layout: &Layout,
     taken: &HashSet<SeatId>,
@@ -151,24 +150,24 @@ pub fn alternatives(
     found
 }
 
-/// Returns how many of them are accessible.
+/// Returns the number of accessible seats.
 fn accessible<'seat>(seats: impl IntoIterator<Item = &'seat Seat>) -> usize {
     seats.into_iter().filter(|seat| seat.accessible).count()
 }
 
-/// Returns a row's seats between aisles.
+/// Returns the blocks of a row: its seats between aisles.
 fn blocks(row: &[Seat]) -> impl Iterator<Item = &[Seat]> {
     row.chunk_by(Seat::is_beside)
 }
 
-/// Neighbours cut where those `within` a set meet the others, each part with whether it is in the set.
+/// Splits neighbours at the borders between seats `within` a set and other seats. Each part is returned with whether it is in the set.
 fn parts<'row>(seats: &'row [Seat], within: &HashSet<SeatId>) -> impl Iterator<Item = (&'row [Seat], bool)> {
     seats
         .chunk_by(|a, b| within.contains(&a.id) == within.contains(&b.id))
         .map(|part| (part, part.first().is_some_and(|seat| within.contains(&seat.id))))
 }
 
-/// Returns the single seats of a row that a selection newly leaves: free ones with no free neighbour on either side (a taken or selected
+/// Returns the single seats of a row that a selection newly leaves: free seats with no free neighbour on either side (a taken or selected
 /// seat, an aisle or the end of the row is not free) that had one before.
 fn row_gaps(row: &[Seat], taken: &HashSet<SeatId>, chosen: &HashSet<SeatId>) -> Vec<SeatId> {
     if !row.iter().any(|seat| chosen.contains(&seat.id)) {
@@ -188,22 +187,22 @@ fn row_gaps(row: &[Seat], taken: &HashSet<SeatId>, chosen: &HashSet<SeatId>) -> 
     gaps
 }
 
-/// Returns whether `quantity` free seats of a row can be chosen so that no single one is newly left.
+/// Returns whether `quantity` free seats of a row can be chosen so that no single seat is newly left.
 fn can_leave_no_gap(layout: &Layout, taken: &HashSet<SeatId>, row: &[Seat], quantity: usize) -> bool {
     let best = Search::new(layout, taken).row(row, quantity, |_| true).pop().flatten();
     best.is_some_and(|picks| picks.gaps == 0)
 }
 
-/// A point that seats should be near to.
+/// A point to which seats should be near.
 struct Focus {
-    /// What its coordinates and those of seats are multiplied by, so that they are integers.
+    /// The factor by which its coordinates and those of seats are multiplied, so that they are integers.
     scale: i64,
     x: i64,
     y: i64,
 }
 
 impl Focus {
-    /// Where one sees best.
+    /// Returns the point with the best view: the middle of the hall's width, and two thirds of the way to the last row.
     fn of(layout: &Layout) -> Self {
         let bounds = |of: fn(&Seat) -> i32| {
             let all = || layout.seats().iter().map(of);
@@ -214,14 +213,14 @@ impl Focus {
         Self { scale: 6, x: 3 * (left + right), y: 2 * front + 4 * back }
     }
 
-    /// Returns the middle of some seats.
+    /// Returns the centre of some seats; `None` if there are none.
     fn amid(seats: &[&Seat]) -> Option<Self> {
         let scale = i64::try_from(seats.len()).ok().filter(|count| *count > 0)?;
         let sum = |of: fn(&Seat) -> i32| seats.iter().fold(0_i64, |sum, seat| sum.saturating_add(of(seat).into()));
         Some(Self { scale, x: sum(|seat| seat.x), y: sum(|seat| seat.y) })
     }
 
-    /// Returns the square of a seat's distance.
+    /// Returns the square of a seat's distance, scaled.
     fn distance(&self, seat: &Seat) -> i64 {
         let square = |at: i32, focus: i64| {
             let off = i64::from(at).saturating_mul(self.scale).saturating_sub(focus);
@@ -231,48 +230,48 @@ impl Focus {
     }
 }
 
-/// What a choice among seats that were gone through costs, in the order of [`best_seats`] but for rows, and the seats themselves.
-/// All of it adds up over seats and rows, and of two choices of as many seats the better stays the better whatever is added
-/// to both. That is why keeping the best for each number of seats is enough to find the best of all.
+/// The cost of a choice among the scanned seats, in the order of [`best_seats`] without the rows, and the seats themselves.
+///
+/// The cost is additive over seats and rows. If one of two choices of equally many seats is better, it stays better when the same is added
+/// to both. So the best choice for each number of seats is enough to find the best of all.
 #[derive(Clone, Copy, Default)]
 struct Picks {
     gaps: usize,
     groups: usize,
     accessible: usize,
     distance: i64,
-    /// The seat chosen last, as a place in [`Search::links`].
+    /// The seat chosen last, as an index into [`Search::links`].
     last: Option<usize>,
 }
 
 impl Picks {
-    /// Returns all but the seats.
+    /// Returns the cost without the seats.
     fn cost(&self) -> (usize, usize, usize, i64) {
         (self.gaps, self.groups, self.accessible, self.distance)
     }
 
-    /// Returns the same with one gap more.
+    /// Returns the same choice with one more gap.
     fn and_gap(mut self) -> Self {
         self.gaps += 1;
         self
     }
 }
 
-/// The best choices of one number of seats, by what the seat gone through last has become: that decides what the next one
-/// may cost.
+/// The best choices of one number of seats, by the state of the seat scanned last, because the cost of the next seat depends on it.
 #[derive(Clone, Copy, Default)]
 struct Ends {
-    /// Nothing that can be had: taken, an aisle, the beginning.
+    /// The last seat is unavailable: a taken seat, an aisle or the beginning of the row.
     wall: Option<Picks>,
     chosen: Option<Picks>,
-    /// Left, after a wall: it was single before if a wall follows too.
+    /// The last seat is free and follows a wall. If a wall follows too, it was single before.
     single_by_wall: Option<Picks>,
-    /// Left, after a chosen one.
+    /// The last seat is free and follows a chosen one.
     single_by_chosen: Option<Picks>,
-    /// Left, as the one before.
+    /// The last seat is free and follows a free one.
     room: Option<Picks>,
 }
 
-/// A chosen seat and, as a place in [`Search::links`], the one chosen before it.
+/// A chosen seat and the seat chosen before it, as an index into [`Search::links`].
 struct Link {
     seat: SeatId,
     before: Option<usize>,
@@ -309,7 +308,7 @@ impl<'show> Search<'show> {
         counts.into_iter().map(|ends| ends.wall).collect()
     }
 
-    /// Goes on over something that can't be had.
+    /// Extends all choices by an unavailable position.
     fn wall(&self, counts: &mut [Ends]) {
         for ends in counts {
             let single = ends.single_by_chosen.map(Picks::and_gap);
@@ -319,7 +318,7 @@ impl<'show> Search<'show> {
         }
     }
 
-    /// Goes on over a free seat: leaves it or, if it is wanted, chooses it.
+    /// Extends all choices by a free seat, which is left free or, if it is wanted, chosen.
     fn free(&mut self, counts: &mut [Ends], seat: &Seat, wanted: bool) {
         let distance = self.focus.distance(seat);
         let mut fewer = Ends::default();
@@ -336,7 +335,7 @@ impl<'show> Search<'show> {
         }
     }
 
-    /// Returns the best choice that ends with `seat`, after those of one seat fewer.
+    /// Returns the best choice that ends with `seat`, given the choices of one seat fewer.
     fn chosen(&mut self, fewer: &Ends, seat: &Seat, distance: i64) -> Option<Picks> {
         let new_group = |picks: Option<Picks>| picks.map(|picks| Picks { groups: picks.groups + 1, ..picks });
         let apart = self.better(new_group(fewer.wall), new_group(fewer.room));
@@ -352,17 +351,17 @@ impl<'show> Search<'show> {
         })
     }
 
-    /// Returns the better of two choices of as many seats.
+    /// Returns the better of two choices of equally many seats.
     fn better(&self, a: Option<Picks>, b: Option<Picks>) -> Option<Picks> {
         let (Some(first), Some(second)) = (&a, &b) else { return a.or(b) };
         let order = first.cost().cmp(&second.cost()).then_with(|| self.compare_seats(first.last, second.last));
         if order == Ordering::Greater { b } else { a }
     }
 
-    /// Compares the seats of two choices of as many seats, each in ascending order.
+    /// Compares the seats of two choices of equally many seats, each in ascending order.
     fn compare_seats(&self, mut a: Option<usize>, mut b: Option<usize>) -> Ordering {
         let (mut of_a, mut of_b) = (Vec::new(), Vec::new());
-        // What comes before a link that both share is the same, and the same in both decides nothing.
+        // Two choices are equal before a shared link, so the seats before it need not be compared.
         while a != b {
             if let Some(link) = a.and_then(|place| self.links.get(place)) {
                 of_a.push(link.seat);
@@ -384,20 +383,20 @@ impl<'show> Search<'show> {
         std::iter::successors(link(last), |chosen| link(chosen.before)).map(|chosen| chosen.seat).collect()
     }
 
-    /// Returns the best choice of `quantity` seats in exactly `most` of the `rows`, given the best of each row.
+    /// Returns the best choice of `quantity` seats in exactly `most` of the `rows`, given the best choices of each row.
     fn combined(&mut self, rows: &[Vec<Option<Picks>>], most: usize, quantity: usize) -> Option<Picks> {
-        // The best in the rows gone through, by how many of them are used, then by how many seats are chosen.
+        // The best choices in the scanned rows, by the number of used rows, then by the number of chosen seats.
         let mut best = vec![vec![None; quantity + 1]; most + 1];
         if let Some(none) = best.first_mut().and_then(|counts| counts.first_mut()) {
             *none = Some(Picks::default());
         }
         for row in rows {
-            // From many to few: a row is not added to a choice that has it already.
+            // In descending order, so that a row is not added to a choice that already has it.
             for used in (1..=most).rev() {
                 let (with_fewer, with_these) = best.split_at_mut(used);
                 let (Some(fewer), Some(these)) = (with_fewer.last(), with_these.first_mut()) else { continue };
                 for (count, best) in these.iter_mut().enumerate().skip(1) {
-                    // One seat of this row and the others of those before, two and the others, …
+                    // One seat of this row and the others of earlier rows, two seats and the others, …
                     for (of_row, before) in row.iter().skip(1).zip(fewer.iter().take(count).rev()) {
                         if let (Some(of_row), Some(before)) = (of_row, before) {
                             *best = self.better_of_both(*best, before, of_row);
@@ -409,7 +408,7 @@ impl<'show> Search<'show> {
         best.pop()?.pop()?
     }
 
-    /// Returns the better of `best` and of two choices in different rows together.
+    /// Returns the better of `best` and of the union of two choices in different rows.
     fn better_of_both(&mut self, best: Option<Picks>, before: &Picks, of_row: &Picks) -> Option<Picks> {
         let mut both = Picks {
             gaps: before.gaps + of_row.gaps,

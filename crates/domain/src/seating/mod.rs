@@ -1,6 +1,6 @@
-//! Halls' seats, and which of a show's seats are free.
+//! The seats of halls, and which seats of a show are free.
 //!
-//! **A seat is available unless it is claimed.** A show of 500 seats has no rows for its seats, only for its claims.
+//! **A seat is available unless it is claimed.** A show of 500 seats has rows in the store only for its claims, not for its seats.
 
 mod choice;
 mod ports;

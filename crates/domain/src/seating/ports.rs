@@ -1,4 +1,4 @@
-//! What seat maps need of a store.
+//! The ports of seat maps.
 
 use std::sync::Arc;
 
@@ -8,16 +8,16 @@ use super::{Layout, ShowSeating};
 use crate::error::StoreError;
 use crate::ids::{LayoutId, ShowId};
 
-/// Reads what changes from sale to sale.
+/// Reads the part of a seat map that changes with every sale.
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait SeatingStore: Send + Sync {
-    /// Returns a show's prices and the claims that hold now, as committed: who was just answered that a seat is theirs
-    /// sees it. Claims MUST NOT include holds that ran out by the store's clock.
+    /// Returns a show's prices and live claims. MUST return committed state: a caller whose claim was acknowledged sees it. Claims MUST NOT
+    /// include holds that have expired by the store's clock.
     async fn seating(&self, show_id: ShowId) -> Result<Option<ShowSeating>, StoreError>;
 }
 
-/// Reads layouts. A layout that a show uses never changes, so it may be kept.
+/// Reads layouts. A layout that a show uses never changes, so it may be cached.
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait LayoutStore: Send + Sync {

@@ -1,4 +1,4 @@
-//! Drawing seat maps.
+//! The service of seat maps.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,18 +10,16 @@ use crate::error::StoreError;
 use crate::ids::{SeatId, ShowId, UserId};
 use crate::money::{Currency, Money};
 
-/// Why there is no seat map.
+/// The reason why there is no seat map.
 #[derive(Debug, Clone, Error)]
 pub enum SeatMapError {
-    /// There is no such show.
     #[error("there is no such show")]
     ShowNotFound,
-    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// A show's seats with what they cost and whether they can be had.
+/// The seats of a show with their prices and availability.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SeatMap {
     layout: Arc<Layout>,
@@ -32,16 +30,14 @@ pub struct SeatMap {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SeatOnMap<'map> {
     pub seat: &'map Seat,
-    /// Whether it can be had.
     pub availability: SeatAvailability,
-    /// What it costs.
     pub price: Money,
-    /// Whether it is the caller's own.
+    /// Whether the caller has the claim of the seat.
     pub mine: bool,
 }
 
 impl SeatMap {
-    /// Joins a show's seating with its layout. `None` if a seat's category has no price, or the layout is another's.
+    /// Returns the seat map of a show's seating and layout. `None` if a seat's category has no price, or the layout is not the show's.
     pub fn new(layout: Arc<Layout>, seating: ShowSeating) -> Option<Self> {
         let priced = |seat: &Seat| seating.prices.iter().any(|price| price.category == seat.category);
         (layout.id() == seating.layout_id && layout.seats().iter().all(priced)).then_some(Self { layout, seating })
@@ -52,13 +48,13 @@ impl SeatMap {
         self.seating.currency
     }
 
-    /// Up to three groups of as many free seats together as `wanted` has, the nearest to them first.
+    /// Returns up to three groups of neighbouring free seats, each with as many seats as `wanted`, the nearest to these first.
     pub fn alternatives(&self, wanted: &[SeatId], forbid_gaps: bool) -> Vec<Vec<SeatId>> {
         let taken = self.seating.claims.iter().map(|claim| claim.seat_id).collect();
         alternatives(&self.layout, &taken, wanted.len(), wanted, forbid_gaps)
     }
 
-    /// Returns the seats, by row, then number, as `caller` sees them.
+    /// Returns the seats as `caller` sees them, ordered by row, then number.
     pub fn seats_for(&self, caller: Option<UserId>) -> impl Iterator<Item = SeatOnMap<'_>> {
         let claims: HashMap<_, _> = self.seating.claims.iter().map(|claim| (claim.seat_id, claim)).collect();
         let prices: HashMap<_, _> =
@@ -76,16 +72,14 @@ impl SeatMap {
     }
 }
 
-/// Seat maps.
+/// Reads seat maps.
 pub struct SeatingService {
-    /// Where claims are kept.
     pub seating: Arc<dyn SeatingStore>,
-    /// Where layouts are kept.
     pub layouts: Arc<dyn LayoutStore>,
 }
 
 impl SeatingService {
-    /// Returns the seat map of a show as it is now.
+    /// Returns the present seat map of a show.
     pub async fn seat_map(&self, show_id: ShowId) -> Result<SeatMap, SeatMapError> {
         let seating = self.seating.seating(show_id).await?.ok_or(SeatMapError::ShowNotFound)?;
         let layout_id = seating.layout_id;
@@ -94,7 +88,7 @@ impl SeatingService {
         Ok(SeatMap::new(layout, seating).ok_or_else(missing)?)
     }
 
-    /// What to offer to somebody who can't have the seats that were wanted: up to three groups of as many together.
+    /// Returns alternatives to seats that are not available: up to three groups of as many neighbouring seats.
     pub async fn alternatives(
         &self,
         show_id: ShowId,

@@ -1,4 +1,4 @@
-//! Layouts, seats, claims and selections.
+//! The types of layouts, seats, claims and selections.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -10,57 +10,55 @@ use crate::money::Currency;
 /// A seat of a hall's layout.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Seat {
-    /// The seat's id.
     pub id: SeatId,
-    /// The row's letters: `A` … `Z`, `AA` …
+    /// The letters of the row: `A` … `Z`, `AA` …
     pub row: String,
-    /// The number in the row. [`Seat::is_beside`] says which numbers are neighbours.
+    /// The number in the row. [`Seat::is_beside`] defines which seats are neighbours.
     pub number: i32,
-    /// What its price depends on: `standard`, `premium`, …
+    /// The price depends on it: `standard`, `premium`, …
     pub category: String,
-    /// Whether it is meant for people in a wheelchair, and who come with them.
+    /// Whether it is intended for people in a wheelchair and their companions.
     pub accessible: bool,
-    /// Where it stands, from the left, in seat widths. A gap is an aisle.
+    /// The position from the left, in seat widths. A gap is an aisle.
     pub x: i32,
-    /// Where it stands, from the screen, in seat depths.
+    /// The position from the screen, in seat depths.
     pub y: i32,
 }
 
 impl Seat {
-    /// Returns whether people on the two seats sit side by side: consecutive numbers of one row, one seat width apart. A wider step
-    /// in `x` is an aisle, over which the numbers go on.
+    /// Returns whether two seats are neighbours: consecutive numbers of one row, one seat width apart. A wider step in `x` is an aisle,
+    /// across which the numbers continue.
     pub fn is_beside(&self, other: &Self) -> bool {
         self.row == other.row && self.number.abs_diff(other.number) == 1 && self.x.abs_diff(other.x) == 1
     }
 }
 
-/// One version of a hall's seats, by row (`A` … `Z`, `AA` …), then number.
+/// One version of a hall's seats, ordered by row (`A` … `Z`, `AA` …), then number.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Layout {
     id: LayoutId,
     seats: Vec<Seat>,
-    /// Where each seat is in `seats`.
+    /// The index of each seat in `seats`.
     places: HashMap<SeatId, usize>,
 }
 
-/// Seats that can't be a layout.
+/// The reason why seats are not a valid layout.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum LayoutError {
-    /// There are none.
+    /// There are no seats.
     #[error("a layout has at least one seat")]
     Empty,
-    /// Two seats have the same row and number.
     #[error("seat {row}{number} is there twice")]
     Repeated { row: String, number: i32 },
 }
 
 impl Layout {
-    /// Returns a layout of these seats, in whatever order they come.
+    /// Returns a layout of these seats, which may be in any order.
     pub fn new(id: LayoutId, mut seats: Vec<Seat>) -> Result<Self, LayoutError> {
         if seats.is_empty() {
             return Err(LayoutError::Empty);
         }
-        // Shorter letters come first: Z before AA.
+        // Shorter names come first: Z before AA.
         seats.sort_by(|a, b| (a.row.len(), &a.row, a.number).cmp(&(b.row.len(), &b.row, b.number)));
         for pair in seats.windows(2) {
             if let [a, b] = pair
@@ -78,42 +76,40 @@ impl Layout {
         self.id
     }
 
-    /// Returns the seats, by row, then number.
+    /// Returns the seats, ordered by row, then number.
     pub fn seats(&self) -> &[Seat] {
         &self.seats
     }
 
-    /// Returns a seat by its id, if it is one of these.
+    /// Returns a seat by its id; `None` if this layout does not have it.
     pub fn seat(&self, id: SeatId) -> Option<&Seat> {
         self.places.get(&id).and_then(|place| self.seats.get(*place))
     }
 
-    /// Returns the rows from the screen backwards, each with its seats by number.
+    /// Returns the rows, the nearest to the screen first, each with its seats ordered by number.
     pub fn rows(&self) -> impl Iterator<Item = &[Seat]> {
         self.seats.chunk_by(|a, b| a.row == b.row)
     }
 }
 
-/// What a seat of a category costs at a show, in minor units of the show's currency.
+/// The price of a category at a show, in minor units of the show's currency.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CategoryPrice {
     pub category: String,
-    /// The price in minor units.
     pub minor: i64,
 }
 
-/// Why a seat is not free.
+/// The reason why a seat is not free.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ClaimStatus {
     /// Kept for a user for some minutes.
     Held,
-    /// Sold.
     Booked,
-    /// Kept by the house.
+    /// Kept by the cinema.
     Blocked,
 }
 
-/// A text that is not a claim's status.
+/// The error of a text that is not the status of a claim.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("a claim's status is held, booked or blocked")]
 pub struct ClaimStatusError;
@@ -139,14 +135,12 @@ impl ClaimStatus {
     }
 }
 
-/// A claim that holds now: a hold that ran out is none.
+/// A live claim. An expired hold is not a live claim.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SeatClaim {
-    /// The claimed seat.
     pub seat_id: SeatId,
-    /// Why it is not free.
     pub status: ClaimStatus,
-    /// Whose it is; the house is nobody.
+    /// The owner; `None` if the cinema has blocked the seat.
     pub user_id: Option<UserId>,
 }
 
@@ -154,29 +148,27 @@ pub struct SeatClaim {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ShowSeating {
     pub show_id: ShowId,
-    /// The layout it is seated by.
+    /// The show's layout.
     pub layout_id: LayoutId,
-    /// The currency of its prices.
     pub currency: Currency,
-    /// What each category costs.
+    /// The price of each category.
     pub prices: Vec<CategoryPrice>,
-    /// The claims that hold now.
+    /// The live claims.
     pub claims: Vec<SeatClaim>,
 }
 
-/// Whether a seat can be had, as everybody may know it: what the house keeps looks like what is sold.
+/// The public availability of a seat. Blocked seats are reported as booked, so that they cannot be distinguished from sold ones.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SeatAvailability {
-    /// Free.
     Available,
-    /// Kept for somebody, and maybe free again soon.
+    /// Held by a user. The seat may become available again soon.
     Held,
-    /// Sold, or kept by the house.
+    /// Sold, or blocked by the cinema.
     Booked,
 }
 
 impl SeatAvailability {
-    /// Returns the name on the wire.
+    /// Returns the name in responses.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Available => "available",
@@ -195,35 +187,32 @@ impl From<ClaimStatus> for SeatAvailability {
     }
 }
 
-/// Seats asked for together: at least one, no repeats, at most as many as a booking may have. In the order they were asked
-/// for: the first one is the booking's `seat_id`.
+/// The seats of one request: at least one, without duplicates, at most as many as a booking may have. They are in the order of the request:
+/// the first one is the booking's `seat_id`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SeatSelection(Vec<SeatId>);
 
-/// Why seats are no selection.
+/// The reason why seats are not a valid selection.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum SeatSelectionError {
-    /// None was asked for.
     #[error("at least one seat must be chosen")]
     Empty,
-    /// One was asked for twice.
     #[error("seat {seat_id} is chosen twice")]
     Repeated {
-        /// The first seat that comes again.
+        /// The first duplicate.
         seat_id: SeatId,
     },
-    /// More than a booking may have.
+    /// More seats than a booking may have.
     #[error("at most {max} seats can be booked together; {asked} were chosen")]
     TooMany {
-        /// How many were asked for.
         asked: usize,
-        /// How many may be.
+        /// The maximum.
         max: usize,
     },
 }
 
 impl SeatSelection {
-    /// Parses seats asked for together; `max` is the most that a booking may have.
+    /// Parses the seats of a request. `max` is the maximum for a booking.
     pub fn parse(seats: Vec<SeatId>, max: usize) -> Result<Self, SeatSelectionError> {
         if seats.is_empty() {
             return Err(SeatSelectionError::Empty);
@@ -238,7 +227,7 @@ impl SeatSelection {
         Ok(Self(seats))
     }
 
-    /// Returns the seats, in the order they were asked for.
+    /// Returns the seats in the order of the request.
     pub fn seats(&self) -> &[SeatId] {
         &self.0
     }

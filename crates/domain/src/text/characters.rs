@@ -1,4 +1,4 @@
-//! Which characters have no place in stored text, by Unicode's properties.
+//! Characters that are not accepted in stored text, by their Unicode properties.
 
 use icu_properties::props::{
     BidiControl, BinaryProperty as _, DefaultIgnorableCodePoint, Emoji, EmojiModifier, EnumeratedProperty as _,
@@ -8,20 +8,19 @@ use icu_properties::props::{
 
 const ZERO_WIDTH_NON_JOINER: char = '\u{200C}';
 const ZERO_WIDTH_JOINER: char = '\u{200D}';
-/// The selector of emoji style.
+/// The variation selector of emoji style.
 const EMOJI_STYLE: char = '\u{FE0F}';
-/// The selector of text style.
+/// The variation selector of text style.
 const TEXT_STYLE: char = '\u{FE0E}';
-/// Turns a digit into a key: `1`, emoji style, keycap.
+/// Turns a digit into a keycap emoji: `1`, emoji style, keycap.
 const KEYCAP: char = '\u{20E3}';
-/// Characters that show nothing, although no property says so: Braille and hieroglyphic blanks, a musical null, a filler of
-/// Khitan, and the placeholder of an object that is not there.
+/// Characters that show nothing, although no property says so: Braille and hieroglyphic blanks, a musical null, a Khitan filler, and the
+/// object replacement character.
 const BLANKS: [char; 6] = ['\u{2800}', '\u{13441}', '\u{13442}', '\u{16FE4}', '\u{1D159}', '\u{FFFC}'];
 
-/// Returns whether a character is invisible, reorders its neighbours, breaks the line, or means nothing outside one system.
+/// Returns whether a character is invisible, reorders its neighbours, breaks the line, or has no meaning outside one system.
 ///
-/// Joiners and variation selectors are hidden too: only their neighbours tell whether they have a place
-/// ([`first_misplaced`]).
+/// Joiners and variation selectors are hidden too: whether they are misplaced depends on their neighbours ([`first_misplaced`]).
 pub fn is_hidden(character: char) -> bool {
     let category = GeneralCategory::for_char(character);
     let is_format = category == GeneralCategory::Format && !PrependedConcatenationMark::for_char(character);
@@ -40,7 +39,7 @@ pub fn is_hidden(character: char) -> bool {
         || BLANKS.contains(&character)
 }
 
-/// Returns whether Unicode, as this program knows it, has no such character.
+/// Returns whether a character is unassigned in this program's version of Unicode.
 pub fn is_unassigned(character: char) -> bool {
     GeneralCategory::for_char(character) == GeneralCategory::Unassigned
 }
@@ -52,13 +51,12 @@ pub fn is_visible(character: char) -> bool {
         .union(GeneralCategoryGroup::Punctuation)
         .union(GeneralCategoryGroup::Symbol);
     let category = GeneralCategory::for_char(character);
-    // A character of a later Unicode is shown as a box at least.
+    // A character of a later version of Unicode is shown at least as a box.
     (shows.contains(category) || category == GeneralCategory::Unassigned) && !is_hidden(character)
 }
 
-/// Returns the first character that is hidden, except for joiners and variation selectors where they change what is shown:
-/// between the parts of an emoji, between letters of a script that joins letters or forms conjuncts, and after a character that
-/// has variants.
+/// Returns the first hidden character, except for joiners and variation selectors where they change what is shown: between the parts of an
+/// emoji, between letters of a script that joins letters or forms conjuncts, and after a character that has variants.
 pub fn first_misplaced(text: &str) -> Option<char> {
     let characters: Vec<_> = text.chars().collect();
     let has_place = |at: usize, character: char| {
@@ -96,13 +94,13 @@ fn shapes_neighbours(character: char) -> bool {
         GeneralCategoryGroup::Letter.union(GeneralCategoryGroup::Mark).contains(GeneralCategory::for_char(character));
     let joins = !matches!(JoiningType::for_char(character), JoiningType::NonJoining | JoiningType::Transparent);
     let conjoins = IndicSyllabicCategory::for_char(character) != IndicSyllabicCategory::Other;
-    // Some Arabic letters, such as hamza, join no neighbour and stand in words that do.
+    // Some Arabic letters, such as hamza, join no neighbour but occur in words whose letters join.
     is_of_a_word && (joins || conjoins || matches!(character, '\u{620}'..='\u{6FF}'))
 }
 
 fn has_variants(base: char, selector: char, next: Option<char>) -> bool {
     match selector {
-        // A digit is an emoji only as a key.
+        // A digit is an emoji only as a keycap.
         EMOJI_STYLE | TEXT_STYLE if base.is_ascii() => selector == EMOJI_STYLE && next == Some(KEYCAP),
         EMOJI_STYLE | TEXT_STYLE => Emoji::for_char(base),
         _ => UnifiedIdeograph::for_char(base) || shapes_neighbours(base),

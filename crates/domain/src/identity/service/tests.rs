@@ -32,7 +32,7 @@ impl RefreshTokens for Tokens {
     }
 }
 
-/// What a service under test is made of; what is not expected to be called panics if it is.
+/// The ports of a service under test. A port without expectations panics if it is called.
 #[derive(Default)]
 struct Parts {
     users: MockUserStore,
@@ -74,7 +74,7 @@ impl Parts {
             .allowing_beside("proof-account:ana@example.org", true)
     }
 
-    /// Returns the count by another name, if it is asked for.
+    /// Expects at most one use of another counter.
     fn allowing_beside(mut self, counter: &'static str, allowed: bool) -> Self {
         let allowance = Allowance { allowed, remaining: 0, resets_in: Duration::from_secs(7) };
         let counted = self.failures.expect_count().withf(move |name, _| name == counter).times(..=1);
@@ -82,7 +82,7 @@ impl Parts {
         self
     }
 
-    /// Counts the attempt as a failure no more.
+    /// Expects that the attempt is taken back.
     fn taking_back(mut self) -> Self {
         let own = self.failures.expect_take_back().withf(|name| name == "login:ana@example.org:192.0.2.1");
         own.times(1).returning(|_| Ok(()));
@@ -101,7 +101,7 @@ impl Parts {
         self
     }
 
-    /// The hasher is asked about this hash, and answers so.
+    /// Expects that the hasher compares with this hash, and returns this result.
     fn verifying(self, hash: Option<&'static str>, verified: bool) -> Self {
         self.matching(hash, if verified { PasswordMatch::Prepared } else { PasswordMatch::No })
     }
@@ -186,7 +186,7 @@ fn register(parts: Parts) -> Result<SignedIn, RegisterError> {
     block_on(parts.service().register(name, email, &password, network()))
 }
 
-/// Counts a sign-up of the network, and takes it back `taken_back` times.
+/// Expects that a sign-up of the network is counted, and taken back `taken_back` times.
 fn counting_sign_ups(allowed: bool, taken_back: usize) -> Parts {
     let mut parts = Parts::default();
     let allowance = Allowance { allowed, remaining: 0, resets_in: Duration::from_secs(9) };
@@ -223,7 +223,7 @@ fn after_too_many_failures_nothing_is_even_compared() {
     assert!(matches!(outcome, Err(LoginError::TooManyFailures(told)) if told.retry_in.as_secs() == 9));
 }
 
-/// Refuses by one of the wider counts, and takes back the others.
+/// Expects that one of the wider counters refuses, and that the others are taken back.
 fn refusing_beside(counter: &'static str, is_known: bool) -> Parts {
     let parts = Parts::default().allowing_beside(counter, false).allowing(true);
     let mut parts = if is_known { parts } else { parts.taking_back() };
@@ -298,7 +298,7 @@ fn a_refresh_token_that_is_reused_or_unknown_is_refused_the_same() {
     for rotation in [Rotation::Reused { session_id: SessionId(9) }, Rotation::Refused] {
         let mut parts = Parts::default();
         if let Rotation::Reused { session_id } = rotation {
-            // Its access tokens are over too.
+            // Its access tokens end too.
             parts.guard.expect_ended().with(eq(session_id)).times(1).returning(|_| ());
         }
         parts.sessions.expect_rotate().returning(move |_, _| Ok(rotation.clone()));
@@ -322,7 +322,7 @@ fn bearer() -> Bearer {
 }
 
 impl Parts {
-    /// The account is there.
+    /// Expects that the account is read.
     fn owning(mut self) -> Self {
         self.users.expect_account().with(eq(UserId(7))).returning(|_| Ok(Some(account())));
         self
@@ -333,7 +333,7 @@ impl Parts {
         self
     }
 
-    /// Returns the store changes just this.
+    /// Expects exactly this change in the store.
     fn changing(mut self, change: AccountChange, outcome: Result<User, ChangeAccountError>) -> Self {
         self.users
             .expect_change()
@@ -376,7 +376,7 @@ fn a_name_needs_no_password_and_an_empty_change_no_write() {
     let parts = Parts::default().owning().changing(change, Ok(renamed.clone()));
     let updated = parts.update(bearer(), ProfileChange { name, ..ProfileChange::default() }, None).unwrap();
     assert_eq!(updated, UpdatedProfile { user: renamed, token: None });
-    // A password that nothing needs is not even compared: it would tell whether it is right.
+    // A password that the change does not require is not compared: the response would disclose whether it is right.
     for (change, current) in [(ProfileChange::default(), Some("guess")), (new_email("Ana@example.org"), None)] {
         let updated = Parts::default().owning().update(bearer(), change, current).unwrap();
         assert_eq!(updated, UpdatedProfile { user: ana(), token: None });

@@ -1,4 +1,4 @@
-//! The search for seats, compared with every selection that is possible in small halls.
+//! Compares the search for seats with every possible selection in small halls.
 
 use std::collections::BTreeSet;
 
@@ -7,25 +7,26 @@ use proptest::prelude::*;
 use super::*;
 use crate::ids::LayoutId;
 
-/// How good a selection is: smaller is better. The first difference decides.
+/// The rank of a selection: smaller is better. The first difference decides.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 struct SelectionRank {
-    /// How many rows it is spread over.
+    /// The number of rows.
     rows: usize,
-    /// How many single seats it leaves, as [`gaps_left`] says: hardly anybody buys those.
+    /// The number of single seats that it leaves, as in [`gaps_left`]. Single seats rarely sell.
     single_gaps: usize,
-    /// How many groups of neighbours it falls into.
+    /// The number of groups of neighbours.
     groups: usize,
-    /// How many accessible seats it uses: who needs one can't take another.
+    /// The number of accessible seats that it uses: those who need one cannot take another.
     accessible: usize,
-    /// The sum of the squares of its seats' distances, in sixths of a seat, from where one sees best: the middle of the
-    /// hall's width, and two thirds of the way to the last row, where a screen fills the view and its edges are still seen.
+    /// The sum of the squares of its seats' distances, in sixths of a seat, from the best view: the middle of the hall's width, and two
+    /// thirds of the way to the last row, where a screen fills the view and its edges are still visible.
     distance: i64,
-    /// Its seats, in ascending order, so that of two selections one is always better.
+    /// Its seats in ascending order, so that two selections are never equal.
     seats: Vec<SeatId>,
 }
 
-/// Returns the oracle of the search: how good a selection of free seats is while `taken` ones can't be had. `None` if a seat is not of the layout.
+/// The oracle of the search: returns the rank of a selection of free seats, with the `taken` seats unavailable. `None` if a seat is not in
+/// the layout.
 fn rank(layout: &Layout, taken: &HashSet<SeatId>, seats: &[SeatId]) -> Option<SelectionRank> {
     let chosen: HashSet<SeatId> = seats.iter().copied().collect();
     let focus = Focus::of(layout);
@@ -51,15 +52,15 @@ fn rank(layout: &Layout, taken: &HashSet<SeatId>, seats: &[SeatId]) -> Option<Se
     Some(rank)
 }
 
-/// Returns the single seats that a selection newly leaves, by row, then number: free ones with no free neighbour on either side
-/// (what isn't free is taken, selected, an aisle or the end of the row) that had one before.
+/// Returns the single seats that a selection newly leaves, ordered by row, then number: free seats with no free neighbour on either side (a
+/// taken or selected seat, an aisle or the end of the row is not free) that had one before.
 pub(crate) fn gaps_left(layout: &Layout, taken: &HashSet<SeatId>, seats: &[SeatId]) -> Vec<SeatId> {
     let chosen: HashSet<SeatId> = seats.iter().copied().collect();
     layout.rows().flat_map(|row| row_gaps(row, taken, &chosen)).collect()
 }
 
-/// A hall from a drawing, a line for each row from the screen backwards: `o` and `p` are free seats (standard, premium),
-/// `w` accessible, `x` taken, `.` is no seat. Upper-case letters are free seats too, chosen. Seats have the ids 1, 2, …
+/// A hall from a drawing, one line for each row, the nearest to the screen first: `o` and `p` are free seats (standard, premium), `w` is
+/// accessible, `x` is taken, `.` is no seat. Upper-case letters are free seats that are chosen. Seats have the ids 1, 2, …
 struct Hall {
     drawing: Vec<String>,
     layout: Layout,
@@ -147,9 +148,9 @@ fn one_row_is_better_than_two_even_with_an_aisle_or_a_gap() {
 
 #[test]
 fn no_single_seat_is_left_where_that_can_be_helped() {
-    // In the middle two would leave one on either side.
+    // In the middle, two seats would leave one on either side.
     best(&["oooo"], &wish(2), &["**oo"]);
-    // Apart without one rather than together with one.
+    // Apart without a gap is better than together with one.
     best(&["oxooo.o"], &wish(2), &["*x*oo.o"]);
 }
 
@@ -234,7 +235,7 @@ fn a_gap_is_a_single_seat_that_had_a_free_neighbour_before() {
     assert_eq!(gaps("oOOo"), "*OO*");
     assert_eq!(gaps("ooOO"), "ooOO");
     assert_eq!(gaps("xoOx"), "x*Ox");
-    // Single before: nobody's fault.
+    // The seat was single before, so it is not a new gap.
     assert_eq!(gaps("oxOO"), "oxOO");
     // An aisle is a wall on both sides.
     assert_eq!(gaps("oO.o.Oo"), "*O.o.O*");
@@ -247,12 +248,12 @@ fn a_gap_is_forbidden_where_the_row_has_other_seats_that_leave_none() {
     let forbidden = |line| Hall::draw(&[line]).forbidden().concat();
     assert_eq!(forbidden("oOOo"), "*OO*");
     assert_eq!(forbidden("ooOO"), "ooOO");
-    // Two of three always leave one.
+    // Two of three seats always leave one.
     assert_eq!(forbidden("OOo"), "OOo");
     assert_eq!(forbidden("OoO"), "OoO");
-    // Not where the aisle has two more.
+    // Not excused if the other side of the aisle has two more seats.
     assert_eq!(forbidden("OOo.oo"), "OO*.oo");
-    // The first of two.
+    // One of two seats always leaves one.
     assert_eq!(forbidden("xOox"), "xOox");
     assert_eq!(forbidden("xOox.o"), "xO*x.o");
 }
@@ -275,7 +276,7 @@ fn seats_that_are_none_of_the_hall_or_taken_leave_no_gap() {
 
 #[test]
 fn alternatives_are_together_and_near_to_what_was_wanted() {
-    // What was wanted is free here, so that it would be offered itself: it is what is nearest to it.
+    // The wanted seats are free here and nearest to themselves, so they are the first alternative.
     let hall = Hall::draw(&["oo.OO.oo", "oo.oo.oo", "xo.xo.xo", "ox.xx.oo"]);
     let expected = [
         ["oo.**.oo", "oo.oo.oo", "xo.xo.xo", "ox.xx.oo"],
@@ -305,7 +306,7 @@ fn alternatives_are_as_accessible_as_what_was_wanted() {
     assert_eq!(Hall::draw(&["oo", "WW", "oo", "oo", "ww"]).alternatives(2, false)[1], ["oo", "WW", "oo", "oo", "**"]);
 }
 
-/// Returns a hall of at most twelve seats, its rows of any length.
+/// A hall of at most twelve seats, with rows of any length.
 fn halls() -> impl Strategy<Value = Hall> {
     let places = prop::collection::vec(prop::sample::select(&['o', 'o', 'o', 'o', 'p', 'w', 'x', 'x', '.'][..]), 1..9);
     prop::collection::vec(places, 1..5).prop_filter_map("no seats, or too many", |rows| {
@@ -343,7 +344,7 @@ fn choices(seats: &[SeatId], quantity: usize) -> Vec<Vec<SeatId>> {
     }
 }
 
-/// Returns the same hall, the numbers counted from the right and the ids mixed, so that nothing depends on their order.
+/// Returns the same hall with numbers counted from the right and shuffled ids, so that no result depends on their order.
 fn mixed(hall: &Hall, factor: i64) -> Hall {
     let id = |id: SeatId| SeatId(id.0 * factor % 101);
     let mut seats = hall.layout.seats().to_vec();
@@ -359,7 +360,7 @@ fn mixed(hall: &Hall, factor: i64) -> Hall {
     }
 }
 
-/// Returns the gaps by the rule's words, seat by seat.
+/// Computes the gaps by the literal rule, seat by seat.
 fn gaps_by_the_words(hall: &Hall, chosen: &[SeatId]) -> BTreeSet<SeatId> {
     let seats = hall.layout.seats();
     let single = |seat: &Seat, is_free: &dyn Fn(SeatId) -> bool| {
@@ -400,7 +401,7 @@ proptest! {
             let others = choices(&free, of_row.len());
             if let Some(other) = others.iter().find(|other| gaps_by_the_words(&hall, other).is_empty()) {
                 expected.extend(gaps_by_the_words(&hall, &of_row));
-                // What may be had instead is allowed itself.
+                // The alternative selection is itself allowed.
                 prop_assert_eq!(forbidden_gaps(&hall.layout, &hall.taken, other), []);
             }
         }
