@@ -1,23 +1,16 @@
-//! Container images: pulled, or built locally if no registry can be reached.
+//! Container images: pulled, or built by scripts of `.ci` if no registry can be reached.
 
 use std::env;
-use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use crate::Failure;
 use crate::engine::{ask, docker};
-use crate::process::{check_interrupted, read_within, root, run};
-use crate::system::{can_install, install, on_path};
+use crate::process::{check_interrupted, read_within, run, script};
 
 /// The longest time for a pull.
 const PULL_MAX: Duration = Duration::from_secs(300);
-/// The folder of the Dockerfiles for the test images.
-const TEST_IMAGES: &str = "docker/test-images";
-/// The name of the base image that is built if none can be pulled.
+/// The name of the base image that is built if none can be pulled. The tag is its Debian release.
 const MADE_BASE: &str = "movie-booking-base:bookworm";
-/// The Debian release of that image.
-const DEBIAN: &str = "bookworm";
 
 /// An image that an environment variable can select.
 struct Choice {
@@ -92,12 +85,10 @@ pub fn base() -> Result<String, Failure> {
     BASE.pulled_or(make_base)
 }
 
-/// Builds `docker/test-images/<what>.Dockerfile`.
+/// Builds an image of `docker/test-images`.
 fn make(what: &str, base: &str) -> Result<String, Failure> {
-    let (name, file) = (format!("movie-booking-test-{what}"), format!("{TEST_IMAGES}/{what}.Dockerfile"));
-    let mut build = docker(&["build", "--quiet", "--file", &file, "--tag", &name]);
-    build.args(["--build-arg", &format!("BASE_IMAGE={base}"), TEST_IMAGES]).current_dir(root());
-    run(&mut build)?;
+    let name = format!("movie-booking-test-{what}");
+    run(script("test-image").args([what, &name, base]))?;
     Ok(name)
 }
 
@@ -106,34 +97,80 @@ fn make_base() -> Result<String, Failure> {
     if is_here(MADE_BASE) {
         return Ok(MADE_BASE.to_owned());
     }
-    if !can_install()? {
-        return Err("no base image can be pulled, and making one needs root and apt-get: set BASE_IMAGE".to_owned());
-    }
-    if on_path("debootstrap").is_none() {
-        install(&["debootstrap", "debian-archive-keyring"])?;
-    }
-    let folder = tempfile::tempdir().map_err(|error| format!("cannot make a temporary folder: {error}"))?;
-    let (system, archive) = (folder.path().join("system"), folder.path().join("system.tar"));
     println!("making {MADE_BASE} of Debian's packages");
-    run_quietly(Command::new("debootstrap").args(["--variant=minbase", DEBIAN]).arg(&system), folder.path())?;
-    // The downloaded packages are installed and no longer needed.
-    run(Command::new("chroot").arg(&system).args(["apt-get", "clean"]))?;
-    run(Command::new("tar").arg("-C").arg(&system).arg("-cf").arg(&archive).arg("."))?;
-    run(docker(&["import", "--change", "CMD [\"bash\"]"]).arg(&archive).arg(MADE_BASE))?;
+    run(script("base-image").arg(MADE_BASE)).map_err(|failure| {
+        format!("no base image can be pulled, and making one needs root and apt-get: set BASE_IMAGE ({failure})")
+    })?;
     Ok(MADE_BASE.to_owned())
 }
 
-/// Runs a program without printing its output. Shows the last lines if the program fails.
-fn run_quietly(command: &mut Command, folder: &Path) -> Result<(), Failure> {
-    let log = folder.join("log");
-    let explain = |error: std::io::Error| format!("cannot write {}: {error}", log.display());
-    command.stderr(std::fs::File::create(&log).map_err(explain)?);
-    let mut told = Vec::new();
-    let succeeded = crate::process::run_by_line(command, |line| told.push(line.to_owned()))?;
-    if succeeded {
-        return Ok(());
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::system::run_with_functions;
+
+    /// Replaces the programs of `.ci/base-image`: debootstrap creates a system of one file.
+    const PROGRAMS: &str = r#"
+        id() { echo 0; }
+        debootstrap() { echo "installing $2"; mkdir "$3"; echo "$2" > "$3/release"; }
+        chroot() { echo "in the system: ${*:2}"; }
+        docker() { echo "docker $1 $2 $3 ${*:5}:"; tar -xOf "$4" ./release; }
+    "#;
+
+    /// Runs `.ci/base-image`. Fails if it leaves a temporary file.
+    fn base_image(functions: &str, name: &str) -> Result<String, Failure> {
+        let temporary = tempfile::tempdir().unwrap();
+        let functions = format!("export TMPDIR='{}'\n{functions}", temporary.path().display());
+        let outcome = run_with_functions(&functions, "base-image", &[name]);
+        assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 0);
+        outcome
     }
-    told.extend(std::fs::read_to_string(&log).map_err(explain)?.lines().map(str::to_owned));
-    let last = told.get(told.len().saturating_sub(20)..).unwrap_or_default().join("\n");
-    Err(format!("`{}` failed:\n{last}", command.get_program().to_string_lossy()))
+
+    #[test]
+    fn base_image_is_the_debian_release_of_its_tag() {
+        let output = base_image(PROGRAMS, MADE_BASE).unwrap();
+        let expected = [
+            "in the system: apt-get clean",
+            "docker import --change CMD [\"bash\"] movie-booking-base:bookworm:",
+            "bookworm",
+        ];
+        assert_eq!(output.lines().collect::<Vec<_>>(), expected);
+        assert!(base_image(PROGRAMS, "movie-booking-base").unwrap_err().contains("usage"));
+    }
+
+    #[test]
+    fn missing_debootstrap_is_installed() {
+        let missing = r#"
+            command() { [ "$2" != debootstrap ] && builtin command "$@"; }
+            apt-get() { echo "apt-get $*"; }
+        "#;
+        let output = base_image(&format!("{PROGRAMS}{missing}"), MADE_BASE).unwrap();
+        assert!(output.contains(" debootstrap debian-archive-keyring\n"), "{output}");
+    }
+
+    #[test]
+    fn failed_base_image_shows_the_last_lines_and_imports_nothing() {
+        let failing = format!("{PROGRAMS}\ndebootstrap() {{ seq 100; echo 'no such release' >&2; return 1; }}");
+        let failure = base_image(&failing, MADE_BASE).unwrap_err();
+        assert!(failure.contains("\n99\n100\nno such release\n") && !failure.contains("\n81\n"), "{failure}");
+        assert!(failure.ends_with("cannot make Debian bookworm: see above"), "{failure}");
+        let broken = format!("{PROGRAMS}\ntar() {{ return 1; }}\ndocker() {{ echo imported >&2; }}");
+        assert!(!base_image(&broken, MADE_BASE).unwrap_err().contains("imported"));
+        let user = format!("{PROGRAMS}\nid() {{ echo 1000; }}");
+        assert!(base_image(&user, MADE_BASE).unwrap_err().contains("only root"));
+    }
+
+    #[test]
+    fn test_images_are_built_from_existing_files_on_the_base() {
+        let docker = r#"docker() { cat "$4" > /dev/null; echo "$PWD: docker $*"; }"#;
+        for what in ["postgres", "redis"] {
+            let output = run_with_functions(docker, "test-image", &[what, "name", "base"]).unwrap();
+            let command =
+                format!("docker build --quiet --file {what}.Dockerfile --tag name --build-arg BASE_IMAGE=base .");
+            assert!(output.ends_with(&format!("docker/test-images: {command}")), "{output}");
+        }
+        assert!(run_with_functions(docker, "test-image", &["mysql", "name", "base"]).is_err());
+    }
 }

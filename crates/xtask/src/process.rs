@@ -16,6 +16,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::Failure;
 
+/// The folder of the scripts that install packages and make images.
+const SCRIPTS: &str = ".ci";
 /// Whether an interrupt was received.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 /// The process group that currently runs.
@@ -69,6 +71,11 @@ pub fn send(signal: &str, process: &str) {
 pub fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.ancestors().nth(2).unwrap_or(here).to_owned()
+}
+
+/// Returns a command for a script of `.ci`. The scripts install packages and make images.
+pub fn script(name: &str) -> Command {
+    Command::new(root().join(SCRIPTS).join(name))
 }
 
 /// Returns a command for the cargo that started this process, at the root of the workspace.
@@ -190,10 +197,12 @@ fn cannot_run(command: &Command, error: &io::Error) -> Failure {
     format!("cannot run `{}`: {error}", shown(command))
 }
 
-/// Returns the command as typed in a shell.
+/// Returns the command as typed in a shell. Only a script keeps its folder: `install` alone would be another program.
 fn shown(command: &Command) -> String {
     let program = Path::new(command.get_program());
-    let name = program.file_name().unwrap_or(program.as_os_str());
+    let root = root();
+    let script = program.strip_prefix(&root).ok().filter(|path| path.starts_with(SCRIPTS)).map(Path::as_os_str);
+    let name = script.or(program.file_name()).unwrap_or(program.as_os_str());
     let words = std::iter::once(name).chain(command.get_args());
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
@@ -215,6 +224,20 @@ mod tests {
         );
         let late = read_within(&mut sh("sleep 600"), Duration::from_millis(50)).unwrap_err();
         assert!(late.contains("was not done"), "{late}");
+    }
+
+    #[test]
+    fn failure_of_a_script_names_its_folder() {
+        assert_eq!(shown(script("install").arg("jq")), ".ci/install jq");
+        assert_eq!(shown(Command::new("/usr/bin/install").arg("jq")), "install jq");
+    }
+
+    #[test]
+    fn scripts_without_arguments_print_their_usage() {
+        for name in ["install", "base-image", "test-image", "server-image"] {
+            let failure = read(&mut script(name)).unwrap_err();
+            assert!(failure.contains(&format!("usage: .ci/{name} ")), "{failure}");
+        }
     }
 
     #[test]

@@ -1,13 +1,12 @@
-//! The image of the server, built from a binary: its size, and whether it works in a restricted container.
+//! The image of the server, built from a binary by `.ci/server-image`: its size, and whether it works in a restricted container.
 
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
 use crate::Failure;
 use crate::engine::{ask, clean_up, docker};
 use crate::http;
-use crate::process::{root, run, until};
+use crate::process::{run, script, until};
 
 /// The largest permitted difference in size between the image and its base.
 const ABOVE_BASE_MAX_BYTES: u64 = 40_000_000;
@@ -28,14 +27,7 @@ pub struct ServerImage {
 impl ServerImage {
     /// Packages the release build `binary` on a base image, and measures its size.
     pub fn make(base: &str, binary: &Path) -> Result<Self, Failure> {
-        let explain = |error: std::io::Error| format!("cannot copy what the image is made of: {error}");
-        let context = tempfile::tempdir().map_err(explain)?;
-        fs::copy(binary, context.path().join("movie-booking")).map_err(explain)?;
-        fs::copy(root().join("LICENSE"), context.path().join("LICENSE")).map_err(explain)?;
-        let mut build =
-            docker(&["build", "--quiet", "--file", "docker/Dockerfile", "--target", "packaged", "--tag", NAME]);
-        build.args(["--build-arg", &format!("BASE_IMAGE={base}")]).arg(context.path()).current_dir(root());
-        run(&mut build)?;
+        run(script("server-image").args([NAME, base]).arg(binary))?;
         let above_base_bytes = size(NAME)?.saturating_sub(size(base)?);
         Ok(Self { name: NAME, above_base_bytes, base: base.to_owned() })
     }
@@ -128,6 +120,20 @@ impl Drop for Container {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::system::run_with_functions;
+
+    #[test]
+    fn image_is_built_from_the_binary_and_the_licence_alone() {
+        let docker =
+            r#"docker() { cat "$4" > /dev/null; echo "${*:5:6}"; ls "${@: -1}"; cat "${@: -1}/movie-booking"; }"#;
+        let binary = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(binary.path(), "the binary").unwrap();
+        let arguments = ["name", "base", binary.path().to_str().unwrap()];
+        let output = run_with_functions(docker, "server-image", &arguments).unwrap();
+        let expected =
+            ["--target packaged --tag name --build-arg BASE_IMAGE=base", "LICENSE", "movie-booking", "the binary"];
+        assert_eq!(output.lines().collect::<Vec<_>>(), expected);
+    }
 
     #[test]
     fn an_image_must_be_smaller_than_the_limit() {
