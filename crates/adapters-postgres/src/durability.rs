@@ -1,4 +1,4 @@
-//! What a session says about the server behind it: whether it can write, how durable its commits are, and which history it continues.
+//! The state of the server as a session reports it: whether it accepts writes, how durable its commits are, and its history.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,21 +12,21 @@ use tokio_postgres::{Client, Row};
 use crate::error::DriverError;
 use crate::statement::statement;
 
-/// How old what a session has said may be before the session is asked again.
+/// The maximum age of a session's report, after which the session is queried again.
 pub(crate) const OBSERVED_EVERY: Duration = Duration::from_secs(1);
 
 /// How durable a commit must be before it is acknowledged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Durability {
-    /// On the disk of the primary: a failover to an asynchronous standby may lose it.
+    /// On the disk of the primary. A failover to an asynchronous standby may lose it.
     #[default]
     Local,
-    /// On a synchronous standby as well.
+    /// On the disk of a synchronous standby as well.
     Replicated,
 }
 
 impl Durability {
-    /// Whether this value of `synchronous_commit` is too weak.
+    /// Returns whether this value of `synchronous_commit` is too weak.
     pub(crate) fn refuses(self, synchronous_commit: &str) -> bool {
         match self {
             Self::Local => synchronous_commit == "off",
@@ -35,7 +35,7 @@ impl Durability {
     }
 }
 
-// A standby knows no current position in the log, and so no history that it could be asked for.
+// A standby has no current WAL position, so its history is empty.
 statement!(Observe: (Bool, Text, Bool, Text) = "
     SELECT NOT pg_is_in_recovery() AND NOT current_setting('transaction_read_only')::boolean,
         current_setting('synchronous_commit'),
@@ -47,14 +47,14 @@ statement!(Observe: (Bool, Text, Bool, Text) = "
 /// The columns of [`Observe`].
 pub(crate) type Observed = (bool, String, bool, String);
 
-/// Asks a session.
+/// Queries a session.
 pub(crate) async fn observe(client: &Client) -> Result<Observed, DriverError> {
     use crate::statement::Statement as _;
     let columns = |row: Row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?));
     client.query_one(Observe::SQL, &[]).await.and_then(columns).map_err(DriverError)
 }
 
-/// Why a server takes no writes from us.
+/// The reason why a server must not be written to.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 enum Refusal {
     #[error("PostgreSQL accepts no writes: it is a standby, or default_transaction_read_only is on")]
@@ -63,7 +63,7 @@ enum Refusal {
     NotDurable(String),
 }
 
-/// What is known about the server, shared by all connections to it.
+/// The last reported state of the server, shared by all connections to it.
 #[derive(Debug)]
 pub(crate) struct ServerState {
     durability: Durability,
@@ -74,7 +74,7 @@ pub(crate) struct ServerState {
 struct Known {
     history: History,
     refusal: Option<Refusal>,
-    /// Whether commits wait for a standby. `None` before the first session, and where it is not asked for.
+    /// Whether commits wait for a standby. `None` before the first session, and if replication is not required.
     replicated: Option<bool>,
 }
 
@@ -87,18 +87,18 @@ impl ServerState {
         self.durability
     }
 
-    /// The history that the newest session has seen.
+    /// Returns the history that the newest session has observed.
     pub(crate) fn history(&self) -> History {
         self.known().history.clone()
     }
 
-    /// Whether commits are replicated, if they are to be.
+    /// Returns whether commits are replicated, if replication is required.
     pub(crate) fn is_replicated(&self) -> Option<bool> {
         self.known().replicated
     }
 
-    /// Takes note of what a session has said, logs what has changed, and returns the history that the session continues. Fails if the
-    /// session must not write.
+    /// Stores a session's report, logs what has changed, and returns the history that the session continues. Fails if the session must not
+    /// write.
     pub(crate) fn note(&self, observed: Observed) -> Result<History, StoreError> {
         let (can_write, synchronous_commit, has_standbys, history) = observed;
         let refusal = if !can_write {
@@ -136,7 +136,7 @@ impl ServerState {
         }
     }
 
-    /// The defects that the server can be used with.
+    /// Returns the defects with which the server is still usable.
     pub(crate) fn degradations(&self) -> Vec<Degradation> {
         let unreplicated = self.is_replicated() == Some(false);
         let none = || {
@@ -151,7 +151,7 @@ impl ServerState {
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, Known> {
-        // Nobody panics while holding it.
+        // No code panics while it holds the lock, so a poisoned value is consistent.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
