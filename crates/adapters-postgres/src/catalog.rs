@@ -37,7 +37,7 @@ struct MovieRow {
     updated_at: DateTime<Utc>,
 }
 
-// A date out of chrono's range (PostgreSQL allows `infinity`) would fail the whole statement.
+// A date out of range (`infinity` is a date in PostgreSQL) would fail the whole statement.
 macro_rules! movie_columns {
     () => {
         "SELECT m.id, m.title, m.description, m.duration_minutes, m.genres, m.language, m.certificate, m.poster_url, \

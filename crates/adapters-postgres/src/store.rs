@@ -42,7 +42,8 @@ impl PostgresStore {
         &self.server
     }
 
-    /// Checks the server every second until all clones of the store are dropped, so that a change is noticed, logged and measured without any request.
+    /// Checks the server every second until all clones of the store are dropped, so that a change is noticed, logged and measured without
+    /// any request.
     pub(crate) fn keep_watch(&self) {
         let (pool, settings, server) = (self.pool.clone(), self.settings.clone(), Arc::downgrade(&self.server));
         let (pool, settings) = (pool.weak(), settings);
