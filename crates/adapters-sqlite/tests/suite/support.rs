@@ -1,4 +1,4 @@
-//! A store for one test, and a way to its file beside the store.
+//! A store for one test, and direct access to its file.
 
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -14,7 +14,7 @@ pub struct Database {
 }
 
 impl Database {
-    /// A store whose file is not there yet.
+    /// Creates a store whose file does not exist yet.
     pub fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(&file_in(directory.path())).unwrap();
@@ -31,7 +31,7 @@ impl Database {
         file_in(self.directory.path())
     }
 
-    /// A connection beside the store's own.
+    /// Opens a connection in addition to the store's own.
     pub fn connect(&self) -> SqliteConnection {
         let mut connection = SqliteConnection::establish(self.file().to_str().unwrap()).unwrap();
         connection.batch_execute("PRAGMA busy_timeout = 10000; PRAGMA foreign_keys = ON").unwrap();
@@ -46,19 +46,19 @@ impl Database {
         self.connect().batch_execute(sql)
     }
 
-    /// The first column of the first row.
+    /// Returns the first column of the first row.
     pub fn count(&self, sql: &str) -> i64 {
         #[derive(QueryableByName)]
         struct Count {
             #[diesel(sql_type = BigInt)]
             value: i64,
         }
-        // A common table names the column, whatever it is called.
+        // A common table expression gives the column a name that is independent of the query.
         let named = format!("WITH answer(value) AS ({sql}) SELECT value FROM answer LIMIT 1");
         diesel::sql_query(named).get_result::<Count>(&mut self.connect()).unwrap().value
     }
 
-    /// The texts in the first column.
+    /// Returns the texts in the first column.
     pub fn texts(&self, sql: &str) -> Vec<String> {
         #[derive(QueryableByName)]
         struct Row {
@@ -70,7 +70,7 @@ impl Database {
         rows.into_iter().map(|row| row.value).collect()
     }
 
-    /// Puts something that is no database in its place.
+    /// Replaces the file by one that is not a database.
     pub fn replace_by_garbage(&self) {
         let file = self.file();
         std::fs::rename(&file, self.directory.path().join("moved.db")).unwrap();
