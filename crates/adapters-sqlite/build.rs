@@ -1,4 +1,4 @@
-//! Migrations are embedded: one that is added must build this crate anew.
+//! The migrations are embedded, so a new migration must trigger a rebuild of this crate.
 
 fn main() {
     println!("cargo:rerun-if-changed=../../migrations/sqlite");

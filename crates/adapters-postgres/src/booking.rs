@@ -1,4 +1,4 @@
-//! Reading holds and bookings.
+//! Reads holds and bookings.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -148,7 +148,7 @@ impl HoldStore for PostgresStore {
         let rows: Vec<HoldRow> = self
             .load(bind!(ListHolds, BigInt = user_id.0, Nullable<Text> = None::<String>, BigInt = HOLDS_LISTED_MAX))
             .await?;
-        // Named by its owner and show: a hold's id is secret.
+        // Logged by owner and show, because the id of a hold is secret.
         let named = |row: &HoldRow| format!("of user {user_id}, show {}", row.show_id);
         Ok(rows.into_iter().filter_map(|row| listed("holds", named(&row), hold(user_id, row))).collect())
     }

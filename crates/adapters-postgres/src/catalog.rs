@@ -37,7 +37,7 @@ struct MovieRow {
     updated_at: DateTime<Utc>,
 }
 
-// A date that is out of range (`infinity` is one for PostgreSQL) would fail the whole statement.
+// A date out of range (`infinity` is a date in PostgreSQL) would fail the whole statement.
 macro_rules! movie_columns {
     () => {
         "SELECT m.id, m.title, m.description, m.duration_minutes, m.genres, m.language, m.certificate, m.poster_url, \
@@ -90,7 +90,7 @@ struct ShowRow {
     status: String,
 }
 
-// The page is cut first; only its shows have their claims counted, each by a range of the primary key.
+// Selects the page first, so claims are counted only for its shows, each by a range scan of the primary key.
 macro_rules! show_columns {
     ($page:literal) => {
         concat!(

@@ -1,4 +1,4 @@
-//! Making connections, checking what is behind them, and the pool of them.
+//! Connects to the database, checks each connection, and builds the pool.
 
 use std::fmt::Display;
 use std::net::IpAddr;
@@ -25,12 +25,12 @@ use crate::settings::{PostgresSettings, Server};
 use crate::store::PostgresStore;
 use crate::timeouts::{CALL_MAX, CONNECT_MAX};
 
-/// How long an address may be silent before the next one is tried as well. A host that is gone answers nothing, and what needs a
-/// connection must not wait for all of `connect_timeout`.
+/// The time after which an unanswered address is tried in parallel with the next one. An unreachable host does not answer at all, and a
+/// caller must not wait for the whole `connect_timeout`.
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(500);
-/// How long to wait before a database that was not ready is tried again.
+/// The pause before a database that was not ready is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
-/// How often to say that the database is not ready yet.
+/// The interval at which an unready database is logged.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 
 impl PostgresSettings {
@@ -73,7 +73,7 @@ impl PostgresSettings {
         if addresses.is_empty() { Err(failed(&"its name has no address")) } else { Ok(addresses) }
     }
 
-    /// Returns a connection to one address, within `connect_timeout`.
+    /// Connects to one address, within `connect_timeout`.
     async fn client_of_address(&self, config: Config, role: Role, place: String) -> Result<Client, ConnectError> {
         let connect = async {
             let tls = self.connector().map_err(|error| ConnectError::Refused(error.to_string()))?;
@@ -94,12 +94,13 @@ impl PostgresSettings {
         }
     }
 
-    /// Returns a connection for a committer.
+    /// Connects for a committer.
     pub(crate) async fn establish_for_committer(&self) -> Result<Client, ConnectError> {
         self.client(Role::Committer).await
     }
 
-    /// Returns a connection of the pool, or for one job. Once it is lost every query fails as closed, whatever the server's last words were.
+    /// Connects for the pool or for one job. After the connection is lost, every query fails as closed, whatever error the server sent
+    /// last.
     pub(crate) async fn establish_one(&self) -> Result<AsyncPgConnection, ConnectError> {
         let client = self.client(Role::Any).await?;
         AsyncPgConnection::try_from(client).await.map_err(|error| ConnectError::Unreachable(error.to_string()))
@@ -107,7 +108,7 @@ impl PostgresSettings {
 }
 
 impl PostgresStore {
-    /// Reaches the database once, checks that it keeps what it acknowledges, and makes a pool for it. It may be a standby.
+    /// Connects once, checks that acknowledged commits are durable, and builds a pool. The server may be a standby.
     pub async fn connect(settings: PostgresSettings) -> Result<Self, ConnectError> {
         Self::connect_as(settings, Role::Any).await
     }
@@ -116,10 +117,11 @@ impl PostgresStore {
         let store = Self::unconnected(settings)?;
         let settings = store.settings();
         let first = settings.client(role).await?;
-        // A pooler that shares sessions gives the session of the first connection to the second, or another one to the first.
+        // A pooler that shares sessions gives the second connection the session of the first, or moves the first to another session.
         let apart = match settings.client(role).await {
             Ok(second) => session::check_apart(&first, &second).await,
-            // Where there is no second connection at the moment, the next one is checked as well.
+            // If no second connection is available at the moment, the check is skipped: the set-up of each later connection detects a
+            // shared session.
             Err(error) if error.may_pass() => Ok(()),
             Err(error) => Err(error),
         };
@@ -131,14 +133,14 @@ impl PostgresStore {
         if store.server().durability().refuses(&observed.synchronous_commit) {
             return Err(ConnectError::NotReplicated { setting: observed.synchronous_commit });
         }
-        // A server that takes no writes yet may do so in a moment: readiness tells.
+        // A server that rejects writes now may accept them shortly; the readiness check reports it.
         let _ = store.server().note(observed);
         store.keep_watch();
         Ok(store)
     }
 
-    /// As [`PostgresStore::connect`], but the database must accept writes. Waits for one that cannot be reached or is not ready, at
-    /// most for `patience`, and logs every second what it waits for.
+    /// Connects like [`PostgresStore::connect`], but the database must accept writes. Waits at most `patience` for a database that is
+    /// unreachable or not ready, and logs the cause every second.
     pub async fn connect_within(settings: PostgresSettings, patience: Duration) -> Result<Self, ConnectError> {
         let began = Instant::now();
         let deadline = began + patience;
@@ -180,7 +182,7 @@ impl PostgresStore {
         let server = ServerState::new(settings.durability);
         let (for_pool, for_observing) = (settings.clone(), Arc::clone(&server));
         let mut config = ManagerConfig::<AsyncPgConnection>::default();
-        // The default asks the server at each checkout: a round trip for nothing.
+        // The default method queries the server at each checkout, which costs a needless round trip.
         config.recycling_method = RecyclingMethod::Fast;
         config.custom_setup = Box::new(move |_| {
             let (settings, server) = (for_pool.clone(), Arc::clone(&for_observing));
@@ -188,13 +190,13 @@ impl PostgresStore {
                 let bad = |error: &dyn Display| ConnectionError::BadConnection(error.to_string());
                 let client = settings.client(Role::Any).await.map_err(|error| bad(&error))?;
                 let observed = observe(&client).await.map_err(|error| bad(&error))?;
-                // One that cannot write can read. Whoever writes asks again.
+                // A connection that cannot write can still read. Writes check the server again.
                 let _ = server.note(observed);
                 AsyncPgConnection::try_from(client).await
             }
             .boxed()
         });
-        // Every address has its time, the last one as well.
+        // Each address has its own time limit, including the last one.
         let create_max = settings.servers.iter().fold(settings.connect_timeout, |sum, _| sum + NEXT_ADDRESS_AFTER);
         let manager = AsyncDieselConnectionManager::new_with_config("", config);
         let pool = Pool::builder(manager)
@@ -214,7 +216,8 @@ fn report_waiting(cause: &ConnectError, deadline: Instant) {
     tracing::warn!("waiting up to {left} s more for the database: {cause}");
 }
 
-/// Returns the first success. An attempt begins when the one before it has failed or is silent for a while; none is ended by another.
+/// Returns the first success. Starts the next attempt when an attempt fails, or when none has finished for [`NEXT_ADDRESS_AFTER`]. Running
+/// attempts continue in parallel.
 async fn race<T, E>(attempts: Vec<BoxFuture<'_, Result<T, E>>>) -> Result<T, Vec<E>> {
     let (mut waiting, mut running, mut errors) = (attempts.into_iter(), FuturesUnordered::new(), Vec::new());
     loop {
@@ -231,7 +234,7 @@ async fn race<T, E>(attempts: Vec<BoxFuture<'_, Result<T, E>>>) -> Result<T, Vec
     }
 }
 
-/// Returns one error for those of all addresses: what a retry does not mend goes first, then what a server said.
+/// Combines the errors of all addresses into one. An error that a retry cannot fix takes precedence, then one that a server returned.
 fn combined(errors: Vec<ConnectError>) -> ConnectError {
     let (mut not_ready, mut texts) = (false, Vec::<String>::new());
     for error in errors {
@@ -258,7 +261,7 @@ where
     config.connect(tls).await.map(driven)
 }
 
-/// Drives a connection in a task of its own until its client is dropped or the server closes it.
+/// Drives a connection in a separate task until its client is dropped or the server closes it.
 fn driven<T>((client, connection): (Client, Connection<Socket, T>)) -> Client
 where
     T: TlsStream + Unpin + Send + 'static,

@@ -1,4 +1,4 @@
-//! What a session says about the server behind it: whether it can write, how durable its commits are, and which history it continues.
+//! The state of the server as a session reports it: whether it accepts writes, how durable its commits are, and its history.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,16 +13,16 @@ use tokio_postgres::{Client, Row};
 use crate::error::DriverError;
 use crate::statement::statement;
 
-/// How old what a session has said may be before the session is asked again.
+/// The maximum age of a session's report, after which the session is queried again.
 pub(crate) const OBSERVED_EVERY: Duration = Duration::from_secs(1);
 
 /// How durable a commit must be before it is acknowledged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Durability {
-    /// On the disk of the primary: a failover to an asynchronous standby may lose it.
+    /// On the disk of the primary. A failover to an asynchronous standby may lose it.
     #[default]
     Local,
-    /// On a synchronous standby as well.
+    /// On the disk of a synchronous standby as well.
     Replicated,
 }
 
@@ -60,7 +60,7 @@ pub(crate) struct Observed {
     pub(crate) history: String,
 }
 
-/// Asks a session.
+/// Queries a session.
 pub(crate) async fn observe(client: &Client) -> Result<Observed, DriverError> {
     use crate::statement::Statement as _;
     let observed = |row: Row| {
@@ -74,7 +74,7 @@ pub(crate) async fn observe(client: &Client) -> Result<Observed, DriverError> {
     client.query_one(Observe::SQL, &[]).await.and_then(observed).map_err(DriverError)
 }
 
-/// Why a server takes no writes from us.
+/// The reason why a server must not be written to.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 enum Refusal {
     #[error("PostgreSQL accepts no writes: it is a standby, or default_transaction_read_only is on")]
@@ -83,7 +83,7 @@ enum Refusal {
     NotDurable(String),
 }
 
-/// What is known about the server, shared by all connections to it.
+/// The last reported state of the server, shared by all connections to it.
 #[derive(Debug)]
 pub(crate) struct ServerState {
     durability: Durability,
@@ -94,7 +94,7 @@ pub(crate) struct ServerState {
 struct Known {
     history: History,
     refusal: Option<Refusal>,
-    /// Whether commits wait for a standby. `None` before the first session, and where it is not asked for.
+    /// Whether commits wait for a standby. `None` before the first session, and if replication is not required.
     replicated: Option<bool>,
 }
 
@@ -107,18 +107,18 @@ impl ServerState {
         self.durability
     }
 
-    /// Returns the history that the newest session has seen.
+    /// Returns the history that the newest session has observed.
     pub(crate) fn history(&self) -> History {
         self.known().history.clone()
     }
 
-    /// Returns whether commits are replicated, if they are to be.
+    /// Returns whether commits are replicated, if replication is required.
     pub(crate) fn is_replicated(&self) -> Option<bool> {
         self.known().replicated
     }
 
-    /// Takes note of what a session has said, logs what has changed, and returns the history that the session continues. Fails if the
-    /// session must not write.
+    /// Stores a session's report, logs what has changed, and returns the history that the session continues. Fails if the session must not
+    /// write.
     pub(crate) fn note(&self, observed: Observed) -> Result<History, StoreError> {
         let Observed { can_write, synchronous_commit, has_standbys, history } = observed;
         let refusal = if !can_write {
@@ -156,7 +156,7 @@ impl ServerState {
         }
     }
 
-    /// Returns the defects that the server can be used with.
+    /// Returns the defects with which the server is still usable.
     pub(crate) fn degradations(&self) -> Vec<Degradation> {
         let unreplicated = self.is_replicated() == Some(false);
         let none = || {
@@ -171,7 +171,7 @@ impl ServerState {
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, Known> {
-        // Nobody panics while holding it.
+        // No code panics while it holds the lock, so a poisoned value is consistent.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! What PostgreSQL's errors mean for callers and for the connection: one classification by SQLSTATE.
+//! Classifies PostgreSQL's errors by SQLSTATE: what they mean for callers and for the connection.
 
 use std::fmt;
 
@@ -6,18 +6,18 @@ use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind, Error};
 use domain::StoreError;
 use tokio_postgres::error::SqlState;
 
-/// What an error says about the server, and what to do about it. `docs/operating/postgresql.md` has the table for operators.
+/// The meaning of an error, and the reaction to it. `docs/operating/postgresql.md` has the table for operators.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Condition {
-    /// A concurrent transaction was in the way: a deadlock, a serialization failure, a lock that is not to be had in time.
+    /// A conflict with a concurrent transaction: a deadlock, a serialization failure, or a lock timeout.
     Conflict,
-    /// The connection is lost, or the server ends it: a shutdown, a crash, a start, a session that was ended.
+    /// The connection is lost, or the server closes it: a shutdown, a crash, a start, or a terminated session.
     Disconnected,
-    /// This session cannot write: a standby, or `default_transaction_read_only`. Another session may.
+    /// This session cannot write, because of a standby or `default_transaction_read_only`. Another session may be able to.
     ReadOnly,
     /// The server lacks disk, memory, connections or time for this statement.
     Exhausted,
-    /// A mistake of this program, of the schema or of its permissions, or damaged data. A retry does not help.
+    /// A bug in this program, in the schema or in its permissions, or damaged data. A retry does not help.
     Mistake,
 }
 
@@ -39,9 +39,9 @@ impl Condition {
             _ => match code.code() {
                 // transaction_timeout, which PostgreSQL 17 introduced.
                 "25P04" => Self::Disconnected,
-                // Connection exceptions.
+                // Class 08: connection exceptions.
                 code if code.starts_with("08") => Self::Disconnected,
-                // Insufficient resources.
+                // Class 53: insufficient resources.
                 code if code.starts_with("53") => Self::Exhausted,
                 _ => Self::Mistake,
             },
@@ -53,7 +53,7 @@ impl Condition {
         matches!(self, Self::Disconnected | Self::ReadOnly)
     }
 
-    /// Returns the failure of a call that wrote nothing.
+    /// Returns the error of a call that wrote nothing.
     pub fn failure(self, error: impl std::error::Error + Send + Sync + 'static) -> StoreError {
         match self {
             Self::Mistake => StoreError::internal(error),
@@ -62,12 +62,12 @@ impl Condition {
     }
 }
 
-/// An error of tokio-postgres that shows its message and SQLSTATE in the log: the library's own text is `db error`.
+/// An error of tokio-postgres that displays its message and SQLSTATE. The library's own text is only `db error`.
 #[derive(Debug)]
 pub struct DriverError(pub tokio_postgres::Error);
 
 impl DriverError {
-    /// What it means. Without a SQLSTATE the connection is lost, or the program and the server do not understand each other.
+    /// Classifies the error. An error without a SQLSTATE means a lost connection or a protocol error.
     pub fn condition(&self) -> Condition {
         match self.0.code() {
             Some(code) => Condition::of(code),
@@ -81,7 +81,7 @@ impl DriverError {
         self.0.is_closed() || self.0.source().is_some_and(<dyn std::error::Error>::is::<std::io::Error>)
     }
 
-    /// Returns the constraint that a statement violated, if one of these two kinds: a key that exists, or a reference to a missing row.
+    /// Returns the name of the violated constraint if it is a unique or a foreign key.
     pub fn violated_key(&self) -> Option<&str> {
         let error = self.0.as_db_error()?;
         let is_key = [SqlState::UNIQUE_VIOLATION, SqlState::FOREIGN_KEY_VIOLATION].contains(error.code());
@@ -100,13 +100,13 @@ impl fmt::Display for DriverError {
 
 impl std::error::Error for DriverError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        // The message of a database error is shown already.
+        // The message of a database error is displayed already.
         if self.0.as_db_error().is_some() { None } else { std::error::Error::source(&self.0) }
     }
 }
 
-/// SQLSTATEs that diesel hides, by PostgreSQL's English message: diesel-async keeps eight of them and drops the others. `connect`
-/// refuses a server that reports in another language. Only what is not a [`Condition::Mistake`] needs an entry.
+/// SQLSTATEs by PostgreSQL's English message, because diesel hides them: diesel-async keeps eight of them and drops the others. `connect`
+/// refuses a server that reports in another language. Only errors other than [`Condition::Mistake`] need an entry.
 const BY_MESSAGE: [(&str, SqlState); 15] = [
     ("deadlock detected", SqlState::T_R_DEADLOCK_DETECTED),
     ("canceling statement due to lock timeout", SqlState::LOCK_NOT_AVAILABLE),
@@ -129,7 +129,7 @@ fn state_by_message(message: &str) -> Option<SqlState> {
     BY_MESSAGE.iter().find(|(part, _)| message.contains(part)).map(|(_, code)| code.clone())
 }
 
-/// What an error that came through diesel means.
+/// Classifies an error that diesel returned.
 pub fn condition(error: &Error) -> Condition {
     let (kind, information) = match error {
         Error::DatabaseError(kind, information) => (kind, information),
@@ -141,23 +141,23 @@ pub fn condition(error: &Error) -> Condition {
         DatabaseErrorKind::SerializationFailure => Some(SqlState::T_R_SERIALIZATION_FAILURE),
         DatabaseErrorKind::ReadOnlyTransaction => Some(SqlState::READ_ONLY_SQL_TRANSACTION),
         DatabaseErrorKind::Unknown => state_by_message(DatabaseErrorInformation::message(information.as_ref())),
-        // Violated constraints. Where one is expected the caller has looked for it.
+        // Violated constraints. A caller that expects one has checked for it before.
         _ => None,
     };
     code.map_or(Condition::Mistake, |code| Condition::of(&code))
 }
 
-/// Returns the failure of a call that wrote nothing.
+/// Returns the error of a call that wrote nothing.
 pub fn store_error(error: Error) -> StoreError {
     condition(&error).failure(error)
 }
 
-/// Returns a row that is not as this program writes them.
+/// Returns the error for a stored row that this program cannot have written.
 pub fn bad_row(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
     StoreError::internal(error)
 }
 
-/// Returns an error with what is behind it, in one line: `error connecting to server: Connection refused`.
+/// Formats an error with its causes in one line: `error connecting to server: Connection refused`.
 pub(crate) fn with_cause(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

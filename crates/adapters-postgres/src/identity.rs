@@ -165,8 +165,8 @@ impl UserStore for PostgresStore {
     }
 }
 
-/// Returns all administrators, in the order of their ids, if this user is one: of two who go at once the second sees that the first has
-/// gone.
+/// Locks and returns the ids of all administrators if this user is one. The lock serialises two administrators who delete
+/// their accounts concurrently, so the second sees the deletion of the first.
 async fn lock_admins_if_one(connection: &mut AsyncPgConnection, user: UserId) -> QueryResult<Vec<i64>> {
     let admin = Role::Admin.as_str();
     let role: Option<String> = users::table.find(user.0).select(users::role).first(connection).await.optional()?;
@@ -177,8 +177,8 @@ async fn lock_admins_if_one(connection: &mut AsyncPgConnection, user: UserId) ->
     admins.load(connection).await
 }
 
-/// Returns the bearer's account, if its session lasts. The account is locked first, then the session: in the order in which a new password
-/// ends sessions.
+/// Returns and locks the bearer's account if the session is live. Locks the account first, then the session, which is the order in which a
+/// password change ends sessions.
 async fn lock_own_account(connection: &mut AsyncPgConnection, bearer: &Bearer) -> QueryResult<Option<i64>> {
     let caller = bearer.caller;
     let id: Option<i64> = users::table
@@ -219,9 +219,9 @@ async fn change_account(connection: &mut AsyncPgConnection, id: i64, change: &Ac
     user.select(UserRow::as_select()).first(connection).await
 }
 
-/// Ends the user's sessions, but for `kept`.
+/// Ends the user's sessions except `kept`.
 async fn end_sessions(connection: &mut AsyncPgConnection, user_id: i64, kept: Option<SessionId>) -> QueryResult<()> {
-    // No session has the id 0.
+    // Ids begin at 1, so 0 excludes no session.
     let kept = kept.map_or(0, |id| id.0);
     diesel::update(
         sessions::table
@@ -239,7 +239,7 @@ async fn end_sessions(connection: &mut AsyncPgConnection, user_id: i64, kept: Op
 impl SessionStore for PostgresStore {
     async fn open(&self, user: &User, token: &NewRefreshToken) -> Result<Option<SessionId>, StoreError> {
         self.transact(async |connection| {
-            // Locked: a new password waits for this session, and ends it, or has come before it.
+            // The lock serialises this with a password change: the change either waits and ends this session, or it is seen here.
             let current: Option<i64> = users::table
                 .find(user.id.0)
                 .filter(users::session_generation.eq(user.session_generation))
@@ -258,7 +258,7 @@ impl SessionStore for PostgresStore {
 
     async fn rotate(&self, presented: &RefreshTokenHash, next: &NewRefreshToken) -> Result<Rotation, StoreError> {
         self.transact(async |connection| {
-            // The row is locked: of many who present the token at once each sees what the one before has done.
+            // The row lock serialises concurrent uses of one token: each sees the result of the previous one.
             let found: Option<(i64, Option<DateTime<Utc>>)> = refresh_tokens::table
                 .filter(refresh_tokens::token_hash.eq(presented.0.as_slice()))
                 .filter(refresh_tokens::expires_at.gt(now))
@@ -268,7 +268,7 @@ impl SessionStore for PostgresStore {
                 .await
                 .optional()?;
             let Some((session_id, used_at)) = found else { return Ok(Rotation::Refused) };
-            // Locked too: who ends it waits for the next token, and the user is read as of then.
+            // Locked as well: a request that ends the session waits until the next token is stored, and the user is read after the lock.
             let live: Option<i64> = sessions::table
                 .find(session_id)
                 .filter(sessions::ended_at.is_null())
@@ -327,8 +327,7 @@ impl SessionStore for PostgresStore {
     }
 
     async fn sessions(&self, user: UserId, page: &PageRequest<SessionCursor>) -> Result<Vec<Session>, StoreError> {
-        // A session lasts by the one token of it that was not used yet: with it came the last pair, and with it the session
-        // runs out.
+        // A live session has exactly one unused token. It was issued with the last token pair, and the session expires with it.
         let live = sessions::table
             .inner_join(refresh_tokens::table)
             .filter(sessions::user_id.eq(user.0))
@@ -380,7 +379,7 @@ struct SessionRow {
     created_at: DateTime<Utc>,
 }
 
-/// The token of a session that was not used yet.
+/// The unused token of a session.
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = refresh_tokens)]
 struct UnusedTokenRow {
@@ -388,7 +387,8 @@ struct UnusedTokenRow {
     expires_at: DateTime<Utc>,
 }
 
-/// Returns the new account, or `None` if its address is taken: `ON CONFLICT` waits for rivals, and leaves the transaction whole.
+/// Inserts an account, and returns `None` if the address is taken. `ON CONFLICT` waits for concurrent inserts and does not abort the
+/// transaction.
 pub(crate) async fn insert_user_if_new(connection: &mut AsyncPgConnection, new: &NewUser) -> QueryResult<Option<i64>> {
     Ok(insert_user(connection, new).await?.map(|row| row.id))
 }

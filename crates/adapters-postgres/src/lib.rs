@@ -1,7 +1,7 @@
-//! Every store port of the domain on PostgreSQL, by diesel, diesel-async and deadpool.
+//! Every store port of the domain on PostgreSQL, with diesel, diesel-async and deadpool.
 //!
-//! [`PostgresStore`] reads and writes through a small pool; each [`PostgresBatchStore`] has a connection of its own,
-//! tuned for the committer that owns it. Each method of a port is one transaction, and none shows it.
+//! [`PostgresStore`] reads and writes through a small pool. Each [`PostgresBatchStore`] has a dedicated connection that is tuned for its
+//! committer. Each method of a port is one transaction, and no port exposes transactions.
 
 mod batch;
 mod booking;

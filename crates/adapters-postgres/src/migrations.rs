@@ -1,4 +1,4 @@
-//! The schema: embedded in the program, run by an explicit command.
+//! The schema: embedded in the program, migrated by an explicit command.
 
 use std::time::{Duration, Instant};
 
@@ -15,39 +15,39 @@ use crate::store::PostgresStore;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/postgres");
 
-/// Whoever migrates or seeds holds this advisory lock: two servers that start at once do it one after the other.
+/// The key of the advisory lock that is held while migrating or seeding. It serialises two servers that start at once.
 const SCHEMA_LOCK: i64 = 0x6d6f_7669_6573;
-/// How often whoever waits for it asks.
+/// The interval at which the lock is polled.
 pub(crate) const LOCK_PAUSE: Duration = Duration::from_millis(50);
-/// How often to say who holds it.
+/// The interval at which the holder of the lock is logged.
 const LOCK_REPORT_EVERY: Duration = Duration::from_secs(10);
-/// How long it is waited for: a large migration takes its time.
+/// The longest wait for the lock. Half an hour, because a large migration takes long.
 const LOCK_MAX: Duration = Duration::from_secs(30 * 60);
 
-/// How the database's schema compares with the program's.
+/// The database's schema compared with the program's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SchemaState {
-    /// They are the same.
+    /// The schemas are equal.
     Current,
     /// Some migrations have not run.
     Older,
-    /// It has migrations that this program does not know.
+    /// The database has migrations that this program does not know.
     Newer,
 }
 
-/// Why the schema is not as it should be.
+/// The reason why the schema cannot be used.
 #[derive(Debug, Error)]
 pub enum MigrateError {
-    /// The database can't be reached.
+    /// The database cannot be reached.
     #[error(transparent)]
     Connect(#[from] ConnectError),
     /// A newer program has migrated the database.
     #[error("the database's schema is newer than this program: use the program that migrated it, or a newer one")]
     Newer,
-    /// Another program migrates, and does not end.
+    /// Another program holds the schema lock for too long.
     #[error("another program has been migrating or seeding the database for half an hour: see what it waits for")]
     Busy,
-    /// A migration failed. Nothing of it stays, but of one that runs outside a transaction.
+    /// A migration failed and was rolled back, unless it runs outside a transaction.
     #[error("a migration failed: {0}")]
     Failed(String),
     /// The schema cannot be read.
@@ -63,12 +63,12 @@ pub enum MigrateError {
 type Harness = AsyncMigrationHarness<AsyncPgConnection>;
 
 impl PostgresStore {
-    /// Compares the schemas. Reads only: the role needs no other right than to read.
+    /// Compares the schemas. Reads only, so the role needs no other permission than to read.
     pub async fn schema_state(&self) -> Result<SchemaState, MigrateError> {
         state(&mut self.settings().establish_one().await?).await
     }
 
-    /// Runs the migrations that have not run, and says how many. Two at once do no harm.
+    /// Runs the pending migrations, and returns their number. Concurrent calls are safe.
     pub async fn migrate(&self) -> Result<usize, MigrateError> {
         let mut connection = self.locked_connection().await?;
         let (connection, outcome) = match state(&mut connection).await {
@@ -85,7 +85,7 @@ impl PostgresStore {
         outcome
     }
 
-    /// Takes every migration back, with all data.
+    /// Reverts every migration, which deletes all data.
     #[cfg(feature = "testing")]
     pub async fn revert_migrations(&self) -> Result<(), MigrateError> {
         let mut harness = Harness::new(self.locked_connection().await?);
@@ -97,7 +97,7 @@ impl PostgresStore {
     /// Returns a connection that holds the schema lock.
     async fn locked_connection(&self) -> Result<AsyncPgConnection, MigrateError> {
         let mut connection = self.settings().establish_one().await?;
-        // A large migration takes its time.
+        // A large migration takes longer than the limits of other statements.
         let patient = "SET statement_timeout = 0; SET lock_timeout = 0";
         connection.batch_execute(patient).await.map_err(|error| failed(error.into()))?;
         let began = Instant::now();
@@ -117,7 +117,7 @@ impl PostgresStore {
     }
 }
 
-/// Gives the lock back. Without a pooler the end of the connection would do, but a pooler keeps the session.
+/// Releases the lock. Closing the connection does so only without a pooler, because a pooler keeps the session.
 async fn unlock(mut connection: AsyncPgConnection) {
     let unlocked = diesel::select(diesel::dsl::sql::<Bool>(&format!("pg_advisory_unlock({SCHEMA_LOCK})")));
     if let Err(error) = unlocked.get_result::<bool>(&mut connection).await {
@@ -125,9 +125,9 @@ async fn unlock(mut connection: AsyncPgConnection) {
     }
 }
 
-/// Logs who has the lock.
+/// Logs the holders of the lock.
 async fn report_holders(connection: &mut AsyncPgConnection) {
-    // A 64-bit key is in two halves, and marked by 1.
+    // pg_locks splits a 64-bit key into two halves, and marks it by objsubid = 1.
     let sql = format!(
         "SELECT l.pid, coalesce(a.application_name, '') AS program, coalesce(host(a.client_addr), '') AS address
          FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
@@ -157,13 +157,13 @@ struct Holder {
     address: String,
 }
 
-/// Takes the lock by one of PostgreSQL's functions if nobody has it. Whoever wants it asks again: an index that is made CONCURRENTLY
-/// waits for every statement that runs, one that waits for this lock included.
+/// Tries to take the lock by one of PostgreSQL's functions. Callers poll instead of blocking, because CREATE INDEX CONCURRENTLY waits for
+/// every running statement, including one that waits for this lock.
 pub(crate) async fn try_schema_lock(connection: &mut AsyncPgConnection, function: &str) -> QueryResult<bool> {
     diesel::select(diesel::dsl::sql::<Bool>(&format!("{function}({SCHEMA_LOCK})"))).get_result(connection).await
 }
 
-/// Not by diesel's harness, which would create its table: a role that serves may have no right to that.
+/// Compares the schemas without diesel's harness, which would create its table: a serving role may lack the permission.
 async fn state(connection: &mut AsyncPgConnection) -> Result<SchemaState, MigrateError> {
     let unreadable = |error: diesel::result::Error| MigrateError::Unreadable(error.to_string());
     let exists = diesel::dsl::sql::<Bool>("to_regclass('__diesel_schema_migrations') IS NOT NULL");
@@ -193,7 +193,7 @@ struct Applied {
 
 fn failed(error: Box<dyn std::error::Error + Send + Sync>) -> MigrateError {
     let text = error.to_string();
-    // Of the language of a server whose errors are not in English nothing is lost but the advice.
+    // If the server's errors are not in English, only the advice is lost.
     if text.contains("permission denied") || text.contains("must be owner of") {
         MigrateError::NotPermitted(text)
     } else {

@@ -1,4 +1,4 @@
-//! Connection strings in libpq's two forms, as parameters with libpq's names. [`crate::settings`] says what they mean.
+//! Parses connection strings in libpq's two forms into parameters with libpq's names. [`crate::settings`] interprets them.
 
 use percent_encoding::percent_decode_str;
 
@@ -9,15 +9,15 @@ use crate::tls::TlsError;
 /// Settings that cannot work.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum SettingsError {
-    /// The text is not a connection string. Its message does not show the text.
+    /// The text is not a connection string. The message does not contain the text.
     #[error("{0}")]
     Syntax(String),
-    /// A parameter is not supported, or its value is not.
+    /// A parameter or its value is not supported.
     #[error("{name} {problem}")]
     Parameter {
         /// The parameter, by libpq's name.
         name: String,
-        /// What is wrong with it, and what to do.
+        /// The problem, and the remedy.
         problem: String,
     },
     /// TLS cannot be set up.
@@ -38,7 +38,7 @@ const SCHEMES: [&str; 2] = ["postgres://", "postgresql://"];
 const RESERVED: &str = "the user, the password or a parameter contains a character with a meaning of its own in URLs: \
      percent-encode ? as %3F, / as %2F, # as %23, @ as %40 and & as %26";
 
-/// Reads `postgres://…`, `postgresql://…` or `host=… dbname=…`. No error shows a value: it may be a part of a password.
+/// Parses `postgres://…`, `postgresql://…` or `host=… dbname=…`. No error contains a value, because it may be a part of a password.
 pub(crate) fn parse(text: &str) -> Result<Parameters, SettingsError> {
     let text = text.trim();
     let parameters = match SCHEMES.iter().find_map(|scheme| text.strip_prefix(scheme)) {
@@ -64,16 +64,16 @@ fn syntax(problem: &str) -> SettingsError {
     SettingsError::Syntax(problem.to_owned())
 }
 
-/// What follows the scheme: `user:password@host:port,host:port/database?name=value&name=value`.
+/// Parses the text after the scheme: `user:password@host:port,host:port/database?name=value&name=value`.
 fn parse_url(rest: &str) -> Result<Parameters, SettingsError> {
     let (authority, tail) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
     let (path, query) = tail.split_once('?').unwrap_or((tail, ""));
-    // Of `user:pa?ss@host/db?sslmode=require` the host could be taken for a parameter, and the parameter for a value.
+    // In `user:pa?ss@host/db?sslmode=require` the host could be mistaken for a parameter, and the parameter for a value.
     if rest.contains('#') || tail.contains('@') || query.contains('?') {
         return Err(syntax(RESERVED));
     }
     let mut parameters = Parameters::new();
-    // A host has no @, so the last one ends the password.
+    // A host contains no @, so the last one ends the password.
     let (login, hosts) = authority.rsplit_once('@').map_or((None, authority), |(login, hosts)| (Some(login), hosts));
     if let Some(login) = login {
         let (user, password) = login.split_once(':').map_or((login, None), |(user, password)| (user, Some(password)));
@@ -110,7 +110,7 @@ fn parse_url(rest: &str) -> Result<Parameters, SettingsError> {
     Ok(parameters)
 }
 
-/// Returns a host and its port, which may be empty.
+/// Splits a host from its port, which may be empty.
 fn split_host(text: &str) -> Result<(String, String), SettingsError> {
     let (host, port) = match text.strip_prefix('[').map(|rest| rest.split_once(']')) {
         Some(Some((address, after))) => {
@@ -127,7 +127,7 @@ fn split_host(text: &str) -> Result<(String, String), SettingsError> {
     Ok((decoded(host)?, port.to_owned()))
 }
 
-/// Returns the text with percent-escapes replaced. A % that begins none is a mistake, not a character.
+/// Replaces percent-escapes. A % that begins no escape is an error.
 fn decoded(text: &str) -> Result<String, SettingsError> {
     let is_escape = |rest: &str| rest.len() >= 2 && rest.bytes().take(2).all(|byte| byte.is_ascii_hexdigit());
     if !text.split('%').skip(1).all(is_escape) {
@@ -140,7 +140,7 @@ fn decoded(text: &str) -> Result<String, SettingsError> {
     }
 }
 
-/// `name = value` separated by blanks. A value with blanks is in single quotes, and `\` makes the next character ordinary.
+/// Parses `name = value` pairs separated by blanks. A value with blanks is in single quotes, and `\` escapes the next character.
 fn parse_pairs(text: &str) -> Result<Parameters, SettingsError> {
     let mut parameters = Parameters::new();
     let mut rest = text.chars().peekable();
@@ -197,7 +197,7 @@ mod tests {
             ("postgres://h1:1,h2,[::1]:3/d", "host=h1,h2,::1 port=1,,3 dbname=d"),
             ("postgres://[::1]/d", "host=::1 dbname=d"),
             ("postgres://u:%3F%2F%23%40%25%C3%9F:x@h/d", "user=u password=?/#@%ß:x host=h dbname=d"),
-            // The last @ ends the password: a host has none.
+            // The last @ ends the password, because a host contains none.
             ("postgres://u:p@ss@h/d", "user=u password=p@ss host=h dbname=d"),
             ("postgres://u:@h/d", "user=u password= host=h dbname=d"),
             ("postgres://%2Fvar%2Frun/d", "host=/var/run dbname=d"),

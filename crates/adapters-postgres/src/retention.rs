@@ -1,4 +1,4 @@
-//! Taking away what is not kept any longer.
+//! Deletes data whose retention period has passed.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::schema::idempotency_keys;
 use crate::statement::{bind, statement};
 use crate::store::{PostgresStore, WriteFailure};
 
-// Rows that another server has locked are skipped: nobody waits.
+// Skips rows that another server has locked, so a sweep waits for no other server.
 statement!(ReadOldKeys: Untyped = "
     SELECT user_id, scope, key, booking_id FROM idempotency_keys
     WHERE answer IS NOT NULL AND created_at < now() - $1 ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED");
@@ -36,7 +36,7 @@ struct OldKeyRow {
     booking_id: Option<i64>,
 }
 
-// Holds that ran out, and the claims of theirs that nobody has taken over. Holds come before claims, as they do for those who book.
+// Deletes expired holds, and their claims unless they were taken over. Locks holds before claims, in the same order as bookings.
 statement!(DeleteHolds: BigInt = "
     WITH old AS MATERIALIZED (
         SELECT id, show_id FROM holds WHERE expires_at < now() - $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED
@@ -50,7 +50,7 @@ statement!(DeleteHolds: BigInt = "
     ), swept AS (DELETE FROM holds USING old WHERE holds.id = old.id RETURNING 1)
     SELECT count(*) FROM swept");
 
-// A row that was written again meanwhile is looked at again once it is locked.
+// PostgreSQL rechecks the condition on a concurrently updated row once it is locked.
 statement!(DeleteTenures: BigInt = "
     WITH old AS MATERIALIZED (
         SELECT show_id, user_id, seat_id FROM seat_tenures WHERE until < now() - $1
@@ -61,8 +61,8 @@ statement!(DeleteTenures: BigInt = "
     )
     SELECT count(*) FROM swept");
 
-// Ids are in the order of writing, so the oldest rows are found by the primary key: an index over the time would cost each booking
-// an entry.
+// Ids are in the order of writing, so the oldest rows are found by the primary key. An index over the time would add an index entry to each
+// booking.
 statement!(DeleteEvents: BigInt = "
     WITH oldest AS MATERIALIZED (SELECT id, created_at FROM outbox ORDER BY id LIMIT $2),
     old AS MATERIALIZED (
@@ -70,7 +70,7 @@ statement!(DeleteEvents: BigInt = "
     ), swept AS (DELETE FROM outbox USING old WHERE outbox.id = old.id RETURNING 1)
     SELECT count(*) FROM swept");
 
-// The sessions are locked first: of two sweeps that each take one of a session's last two tokens, neither would take the session.
+// Locks the sessions first. Without the lock, two sweeps that each delete one of a session's last two tokens would both leave the session.
 statement!(DeleteTokens: BigInt = "
     WITH old AS MATERIALIZED (
         SELECT token_hash, session_id FROM refresh_tokens WHERE expires_at < now() - $1 ORDER BY expires_at LIMIT $2
@@ -80,7 +80,7 @@ statement!(DeleteTokens: BigInt = "
     DELETE FROM refresh_tokens AS t USING old JOIN mine ON mine.id = old.session_id WHERE t.token_hash = old.token_hash
     RETURNING t.session_id");
 
-// A statement of its own: only now the tokens are seen to be gone.
+// A separate statement, because only a later statement sees that the tokens are deleted.
 statement!(DeleteSessions: () = "
     DELETE FROM sessions AS s
     WHERE s.id = ANY ($1) AND NOT EXISTS (SELECT 1 FROM refresh_tokens AS t WHERE t.session_id = s.id)");

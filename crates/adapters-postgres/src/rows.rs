@@ -1,4 +1,4 @@
-//! Reading rows fallibly: what the database holds is parsed like any other input.
+//! Parses rows fallibly, like any other input.
 
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
@@ -11,27 +11,27 @@ use domain::money::Currency;
 
 use crate::error::bad_row;
 
-/// Turns each row into what the domain calls it.
+/// Parses each row into a type of the domain.
 pub fn parse_all<Row, T>(rows: Vec<Row>, parse: impl Fn(Row) -> Result<T, StoreError>) -> Result<Vec<T>, StoreError> {
     rows.into_iter().map(parse).collect()
 }
 
-/// What a row of a list is, or `None` and a line in the log if it is not as it should be: one bad row must not take a list down.
+/// Returns the parsed row of a list, or logs the error and returns `None`: one bad row must not fail the whole list.
 pub fn listed<T>(table: &'static str, id: impl std::fmt::Display, row: Result<T, StoreError>) -> Option<T> {
     row.inspect_err(|error| tracing::error!(table, %id, error = with_sources(error), "row.left_out")).ok()
 }
 
-/// Returns a currency's letters.
+/// Parses a currency code.
 pub fn currency(code: &str) -> Result<Currency, StoreError> {
     Currency::parse(code).map_err(bad_row)
 }
 
-/// Returns a hold's id.
+/// Parses a hold id.
 pub fn hold_id(text: &str) -> Result<HoldId, StoreError> {
     HoldId::parse(text).map_err(bad_row)
 }
 
-/// What has become of a booking.
+/// Parses the state of a booking.
 pub fn booking_state(status: &str, cancelled_at: Option<DateTime<Utc>>) -> Result<BookingState, StoreError> {
     let status = BookingStatus::parse(status).map_err(bad_row)?;
     BookingState::from_stored(status, cancelled_at).map_err(bad_row)
@@ -53,7 +53,7 @@ pub struct SoldSeatColumns {
 }
 
 impl SoldSeatColumns {
-    /// Returns the seats.
+    /// Returns the seats. Fails if there are none.
     pub fn seats(self) -> Result<Vec<SoldSeat>, StoreError> {
         if self.seat_ids.is_empty() {
             return Err(bad_row("a hold or a booking without seats"));
@@ -71,7 +71,7 @@ impl SoldSeatColumns {
     }
 }
 
-/// The SQL of [`SoldSeatColumns`], from the rows `$of` (`booking_seats` or `hold_seats`) that meet a condition.
+/// The SQL of [`SoldSeatColumns`], from the rows of `$of` (`booking_seats` or `hold_seats`) that meet a condition.
 macro_rules! sold_seat_columns {
     ($of:literal, $condition:literal) => {
         concat!(
@@ -88,7 +88,7 @@ macro_rules! sold_seat_columns {
     };
 }
 
-/// `Claim::is_live` of the domain as SQL, for a claim `c`.
+/// The domain's `Claim::is_live` as SQL, for a claim `c`.
 macro_rules! claim_is_live {
     () => {
         "(c.status <> 'held' OR c.expires_at > now())"

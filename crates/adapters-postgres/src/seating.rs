@@ -1,4 +1,4 @@
-//! Layouts, and which of a show's seats are claimed.
+//! Reads layouts and the claims on a show's seats.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::schema::{seats, shows};
 use crate::statement::{bind, statement};
 use crate::store::PostgresStore;
 
-// One statement, so that prices and claims are of one instant. Costs as much as the show has claims, not seats.
+// One statement, so prices and claims are of the same instant. The cost grows with the show's claims, not with its seats.
 statement!(ReadSeating: Untyped = concat!("
     SELECT s.layout_id, s.currency, prices.*, claims.*
     FROM shows s

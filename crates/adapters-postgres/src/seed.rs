@@ -1,4 +1,4 @@
-//! Applying seed plans.
+//! Applies seed plans.
 
 use std::collections::{HashMap, HashSet};
 
@@ -28,7 +28,7 @@ statement!(ReadHalls: Untyped = "
     FROM theatres t
     JOIN halls h ON h.theatre_id = t.id
     JOIN LATERAL (SELECT id FROM layouts WHERE hall_id = h.id ORDER BY version DESC LIMIT 1) l ON true");
-// A show that was cancelled stays cancelled: its place in the plan is not filled again.
+// A cancelled show stays cancelled: its slot in the plan is not filled again.
 statement!(InsertShows: (BigInt, BigInt, Timestamptz) = "
     INSERT INTO shows (movie_id, theatre_id, hall_id, layout_id, start_time, end_time, hall_free_at, format, language,
         currency)
@@ -49,7 +49,7 @@ type Failure = WriteFailure<StoreError>;
 impl Seeder for PostgresStore {
     async fn seed(&self, plan: &SeedPlan) -> Result<Seeded, StoreError> {
         self.transact(async |connection| {
-            // Who seeds at the same time adds what is missing after us: nothing.
+            // A concurrent seeder runs after this one, and then finds nothing to add.
             while !try_schema_lock(connection, "pg_try_advisory_xact_lock").await? {
                 tokio::time::sleep(LOCK_PAUSE).await;
             }
@@ -173,7 +173,7 @@ struct Hall {
     categories: HashSet<String>,
 }
 
-/// A show of the plan with the ids of what it names.
+/// A show of the plan with the ids of the rows that it names.
 struct Planned<'plan> {
     seed: &'plan ShowSeed,
     movie_id: i64,

@@ -1,7 +1,7 @@
-//! What every connection is set to and checked for, before it is used.
+//! Sets up and checks every connection before it is used.
 //!
-//! Settings are made by SQL after connecting, not by the start-up parameter `options`: PgBouncer rejects or drops that. They are read
-//! back in another transaction, because a pooler that gives each transaction any session would lose them silently.
+//! Settings are changed by SQL after connecting, not by the start-up parameter `options`, which PgBouncer rejects or drops. They are read
+//! back in another transaction, because a pooler that assigns a session to each transaction would lose them silently.
 
 use std::collections::HashMap;
 use std::fmt::Display;
@@ -17,42 +17,42 @@ use crate::settings::{PostgresSettings, Target};
 /// The oldest version that this program is tested with.
 const VERSION_MIN: u32 = 150_000;
 
-/// What every connection is set to, in milliseconds. A statement that takes longer has lost its caller; a lock that is not to be had in
-/// a second is held by a session that is stuck.
+/// The limits of every connection, in milliseconds. The caller of a statement that takes longer has timed out; a lock that is not granted
+/// within a second is held by a stuck session.
 const LIMITS: [(&str, &str); 3] =
     [("statement_timeout", "5000"), ("lock_timeout", "1000"), ("idle_in_transaction_session_timeout", "10000")];
-/// What a committer's connection is set to besides: with PostgreSQL's defaults small batches are planned again at each execution, and
-/// a plan made while tables were empty scans them for ever after.
+/// Additional settings of a committer's connection. With PostgreSQL's defaults, small batches are planned again at each execution, and a
+/// plan made while tables were empty keeps scanning them.
 const PLANNER: [(&str, &str); 4] = [
     ("plan_cache_mode", "force_generic_plan"),
     ("enable_seqscan", "off"),
     ("enable_hashjoin", "off"),
     ("enable_mergejoin", "off"),
 ];
-/// A setting of this program alone, which marks the session of a connection.
+/// A custom setting that marks the session of a connection.
 const MARK: &str = "movie_booking.connection";
 
-/// What a connection is for.
+/// The purpose of a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Role {
-    /// Reads, and writes where the server lets it.
+    /// Reads, and writes if the server accepts them.
     Any,
-    /// A connection whose server must accept writes.
+    /// Requires a server that accepts writes.
     Writer,
     /// The booking path.
     Committer,
 }
 
-/// Why a session cannot be used.
+/// The reason why a session cannot be used.
 pub(crate) enum SessionError {
     /// A query failed.
     Query(tokio_postgres::Error),
-    /// What the server is, or a pooler does.
+    /// The server or a pooler is unsuitable.
     Unfit(ConnectError),
 }
 
 impl SessionError {
-    /// Returns the error of connecting to this place.
+    /// Converts the error to the error of connecting to `place`.
     pub(crate) fn at(self, place: &dyn Display) -> ConnectError {
         match self {
             Self::Query(error) => connect_error(&error, place),
@@ -74,7 +74,7 @@ impl From<ConnectError> for SessionError {
     }
 }
 
-/// Sets a new connection up and checks what is behind it, in two round trips.
+/// Sets up a new connection and checks its server, in two round trips.
 pub(crate) async fn set_up(client: &Client, settings: &PostgresSettings, role: Role) -> Result<(), SessionError> {
     let mark = new_mark();
     let mut wanted: Vec<(&str, &str)> = LIMITS.to_vec();
@@ -83,7 +83,7 @@ pub(crate) async fn set_up(client: &Client, settings: &PostgresSettings, role: R
     }
     wanted.retain(|(name, _)| settings.own_options.iter().all(|own| own != name));
     wanted.push((MARK, &mark));
-    // What the server does not know is left out, so that planner settings need not exist.
+    // Settings that the server does not know are left out, because the planner settings need not exist.
     let values: Vec<_> = wanted.iter().map(|(name, value)| format!("('{name}', '{value}')")).collect();
     let sql = format!(
         "SELECT current_setting('server_version_num') AS version_number, current_setting('server_version') AS version,
@@ -118,7 +118,7 @@ pub(crate) async fn set_up(client: &Client, settings: &PostgresSettings, role: R
 async fn read_back(client: &Client, set: &HashMap<String, String>) -> Result<(), SessionError> {
     let names: Vec<_> = set.keys().collect();
     let sql = "SELECT name, coalesce(current_setting(name, true), '') FROM unnest($1::text[]) AS name";
-    // A pooler may give the statement another session than the one that it was prepared in.
+    // A pooler may execute the statement in another session than the one in which it was prepared.
     let lost = |error: tokio_postgres::Error| match error.code() {
         Some(&SqlState::INVALID_SQL_STATEMENT_NAME | &SqlState::DUPLICATE_PSTATEMENT) => {
             SessionError::Unfit(ConnectError::Pooler("prepared statements get lost"))
@@ -137,10 +137,11 @@ async fn read_back(client: &Client, set: &HashMap<String, String>) -> Result<(),
     Ok(())
 }
 
-/// Returns whether two connections have a session each, and keep it.
+/// Checks that two connections have separate sessions and keep them.
 pub(crate) async fn check_apart(first: &Client, second: &Client) -> Result<(), ConnectError> {
     let mut processes = Vec::with_capacity(4);
-    // A pooler gives away the session that was used last, or each in turn: twice in a row shows the one, both show the other.
+    // A pooler assigns either the most recently used session or each session in turn. Two different clients in a row detect the first case,
+    // and the same client twice detects the second.
     for client in [first, second, first, first] {
         let answer = client.simple_query("SELECT pg_backend_pid() AS pid").await;
         let messages = answer.map_err(|error| connect_error(&error, &"a new connection"))?;
@@ -155,7 +156,7 @@ pub(crate) async fn check_apart(first: &Client, second: &Client) -> Result<(), C
     }
 }
 
-/// Takes the settings back: a pooler would give them to other programs.
+/// Resets the settings, because a pooler would pass them on to other programs.
 pub(crate) async fn clean_up(client: &Client) {
     let names = LIMITS.iter().chain(&PLANNER).map(|(name, _)| *name).chain([MARK]);
     let sql: Vec<_> = names.map(|name| format!("RESET {name}")).collect();
@@ -164,7 +165,7 @@ pub(crate) async fn clean_up(client: &Client) {
     }
 }
 
-/// Returns a text that no other connection has.
+/// Returns a text that is unique to this connection.
 fn new_mark() -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -176,7 +177,7 @@ fn text(row: &SimpleQueryRow, column: &str) -> String {
     row.try_get(column).ok().flatten().unwrap_or_default().to_owned()
 }
 
-/// What a server says of itself.
+/// The server's description of itself.
 #[derive(Default)]
 struct Described {
     version_number: u32,
@@ -232,7 +233,7 @@ impl Described {
     }
 }
 
-/// Returns whether a locale's messages are in English. An empty one is the environment's of the server, which nobody here knows.
+/// Returns whether a locale's messages are in English. An empty locale is that of the server's environment, which is unknown here.
 fn is_english(lc_messages: &str) -> bool {
     let language = lc_messages.split(['_', '.', '@', '-']).next().unwrap_or_default().to_ascii_lowercase();
     ["c", "posix", "en", "english"].contains(&language.as_str())

@@ -1,4 +1,4 @@
-//! Where PostgreSQL is and how it is reached: the meaning of libpq's parameters.
+//! The address of PostgreSQL and the options of connecting: interprets libpq's parameters.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -13,9 +13,9 @@ use crate::parameters::{self, Parameters, SettingsError};
 use crate::timeouts::{CALL_MAX, CONNECT_MAX};
 use crate::tls::{Verification, client_config};
 
-/// The longest `connect_timeout`.
+/// The longest `connect_timeout`, in seconds.
 const CONNECT_TIMEOUT_MAX: u64 = 60;
-/// What PostgreSQL calls this program where `application_name` does not say otherwise.
+/// The name of this program in PostgreSQL unless `application_name` is given.
 const APPLICATION_NAME: &str = "movie-booking";
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,23 +25,23 @@ enum Tls {
     Always(Verification),
 }
 
-/// What a server must be able to do for a connection to it to be used.
+/// The capability that a server must have to be used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Target {
-    /// Anything.
+    /// Any server.
     Any,
-    /// It is not a standby.
+    /// A server that is not a standby.
     Primary,
-    /// It is not a standby, and transactions may write.
+    /// A server that is not a standby, and whose transactions may write.
     ReadWrite,
 }
 
-/// One of the servers that may be the database's.
+/// One of the candidate servers.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Server {
-    /// A host name, an address, or the directory of a Unix socket. Empty where only an address is given.
+    /// A host name, an address, or the directory of a Unix socket. Empty if only an address is given.
     pub(crate) host: String,
-    /// The address to connect to, in place of those that the name has.
+    /// The address to connect to, instead of resolving the name.
     pub(crate) address: Option<IpAddr>,
     pub(crate) port: u16,
 }
@@ -53,16 +53,16 @@ impl Server {
     }
 }
 
-/// Where the database is and how it is reached.
+/// The address of the database and the options of connecting.
 #[derive(Clone, Debug)]
 pub struct PostgresSettings {
-    /// What is the same for every server.
+    /// The options that are common to all servers.
     pub(crate) config: Config,
     pub(crate) servers: Vec<Server>,
     pub(crate) target: Target,
-    /// How long connecting to one address may take, logging in included.
+    /// The time limit of connecting to one address, including the login.
     pub(crate) connect_timeout: Duration,
-    /// Names of the server's settings that `options` sets. They go before those that this program makes.
+    /// Names of the server settings that `options` sets. They take precedence over those that this program sets.
     pub(crate) own_options: Vec<String>,
     tls: Tls,
     root_cert: Option<PathBuf>,
@@ -71,13 +71,13 @@ pub struct PostgresSettings {
 }
 
 impl PostgresSettings {
-    /// Reads a connection string in one of libpq's forms: `postgres://user:password@host:5432/database?sslmode=require` or
-    /// `host=… user=… password=… dbname=… sslmode=require`. A parameter has the meaning that libpq gives it, or is an error.
+    /// Parses a connection string in one of libpq's forms: `postgres://user:password@host:5432/database?sslmode=require` or `host=… user=…
+    /// password=… dbname=… sslmode=require`. A parameter has libpq's meaning, or is an error.
     pub fn parse(text: &str, pool_size: usize) -> Result<Self, SettingsError> {
         Self::from_parameters(parameters::parse(text)?, pool_size)
     }
 
-    /// Takes the parameters one by one, by libpq's names. Brackets around an IPv6 address are left out.
+    /// Parses individual parameters with libpq's names. Brackets around an IPv6 address are left out.
     pub fn from_parts<'a>(
         parts: impl IntoIterator<Item = (&'a str, &'a str)>,
         pool_size: usize,
@@ -86,7 +86,7 @@ impl PostgresSettings {
         Self::from_parameters(parts.into_iter().map(own).collect(), pool_size)
     }
 
-    /// Sets how durable commits must be. Without it a commit must be on the disk of the primary.
+    /// Sets how durable commits must be. The default requires a commit to be on the disk of the primary.
     #[must_use]
     pub fn with_durability(mut self, durability: Durability) -> Self {
         self.durability = durability;
@@ -154,21 +154,21 @@ impl PostgresSettings {
     }
 }
 
-/// Parameters that nobody has read yet.
+/// Parameters that are not yet interpreted.
 struct Given {
     parameters: Parameters,
-    /// The name that follows the password: a part of the password, if a character in it was not encoded.
+    /// The name of the parameter after the password. It is a part of the password if a character in it was not encoded.
     after_password: Option<String>,
 }
 
 impl Given {
-    /// Returns a parameter's value as it is, if it is given.
+    /// Removes and returns the raw value of a parameter, if it is given.
     fn take_raw(&mut self, name: &str) -> Option<String> {
         let at = self.parameters.iter().position(|(given, _)| given == name)?;
         Some(self.parameters.remove(at).1)
     }
 
-    /// Returns a parameter's value, if it is given and not empty: libpq takes an empty value for none.
+    /// Removes and returns the value of a parameter, if it is given and not empty. libpq treats an empty value as missing.
     fn take(&mut self, name: &str) -> Option<String> {
         self.take_raw(name).filter(|value| !value.is_empty())
     }
@@ -181,7 +181,7 @@ impl Given {
         }
     }
 
-    /// Reads a parameter of which only values without consequences are supported.
+    /// Checks a parameter of which only values without effect are supported.
     fn only(&mut self, name: &str, allowed: &[&str]) -> Result<(), SettingsError> {
         match self.take(name) {
             Some(value) if !allowed.contains(&value.as_str()) => {
@@ -233,7 +233,7 @@ impl Given {
         let mode = mode.or_else(|| system.then(|| "verify-full".to_owned()));
         let tls = match (mode.as_deref(), &root_cert) {
             (Some("disable"), _) => Tls::Never,
-            // `allow` would begin without TLS; `prefer` keeps its promise as well.
+            // `allow` would begin without TLS. `prefer` meets its requirements as well.
             (None | Some("prefer" | "allow"), _) => Tls::IfOffered,
             (Some("verify-full"), _) => Tls::Always(Verification::AuthorityAndHost),
             (Some("require" | "verify-ca"), _) if system => {
@@ -268,7 +268,7 @@ impl Given {
 
     fn target(&mut self, several: bool) -> Result<Target, SettingsError> {
         match self.take("target_session_attrs").as_deref() {
-            // Of several servers only one can be written to, and bookings must be.
+            // Only one of several servers accepts writes, which bookings need.
             None if several => Ok(Target::ReadWrite),
             None | Some("any") => Ok(Target::Any),
             Some("primary") => Ok(Target::Primary),
@@ -293,7 +293,7 @@ impl Given {
         Ok(())
     }
 
-    /// Makes the loss of a server noticeable that sends nothing any more.
+    /// Configures TCP keepalives, which detect a server that disappears without closing the connection.
     fn keepalives(&mut self, config: &mut Config) -> Result<(), SettingsError> {
         const DAY: u64 = 24 * 3600;
         let on = self.number("keepalives", 0, 1)?;
@@ -302,7 +302,7 @@ impl Given {
         if let Some(seconds) = self.number("keepalives_interval", 1, DAY)? {
             config.keepalives_interval(Duration::from_secs(seconds));
         }
-        // The first is libpq's name, the second that of Rust's library.
+        // The first name is libpq's, the second that of the Rust library.
         for name in ["keepalives_count", "keepalives_retries"] {
             if let Some(count) = self.number(name, 1, 100)? {
                 config.keepalives_retries(u32::try_from(count).unwrap_or(u32::MAX));
@@ -326,7 +326,7 @@ impl Given {
     }
 }
 
-/// Returns a host as it can be connected to.
+/// Checks and returns a host in a form that can be connected to.
 fn host_name(text: &str) -> Result<String, SettingsError> {
     let wrong = |problem: &str| Err(SettingsError::parameter("host", problem));
     if text.starts_with('/') {
@@ -370,7 +370,7 @@ fn option_names(options: &str) -> Vec<String> {
     names
 }
 
-/// What to do instead of giving a parameter.
+/// Returns the alternative to an unsupported parameter.
 fn advice(name: &str) -> &'static str {
     match name {
         "schema" | "currentSchema" | "search_path" => {

@@ -1,7 +1,7 @@
 //! SQL that is prepared once for each connection.
 //!
-//! diesel never keeps a `sql_query` as a prepared statement: it can't know that its text stays the same. Here each text
-//! belongs to a type, so it can.
+//! diesel never caches a `sql_query` as a prepared statement, because its text may change. Here each text belongs to a type, so it can be
+//! cached.
 
 use std::marker::PhantomData;
 
@@ -9,12 +9,12 @@ use diesel::pg::Pg;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::result::QueryResult;
 
-/// A statement by its text, which never changes, and the types of its columns.
+/// A statement with a constant text and the types of its columns.
 pub trait Statement: 'static {
     /// The text, with `$1`, `$2` … for its parameters.
     const SQL: &'static str;
-    /// `Untyped` if its rows are structs, whose fields have the names and types of the columns; else the SQL type of the row; `()` if it
-    /// returns none.
+    /// `Untyped` if its rows are structs whose fields have the names and types of the columns; otherwise the SQL type of the row; `()` if
+    /// it returns no rows.
     type Columns;
 }
 
@@ -24,7 +24,7 @@ pub struct Prepared<S, Q> {
     statement: PhantomData<S>,
 }
 
-/// `query` must be `diesel::sql_query(S::SQL)` with its parameters bound.
+/// Creates a prepared statement. `query` must be `diesel::sql_query(S::SQL)` with its parameters bound.
 pub fn prepared<S: Statement, Q>(query: Q) -> Prepared<S, Q> {
     Prepared { query, statement: PhantomData }
 }
@@ -67,7 +67,7 @@ macro_rules! statement {
     };
 }
 
-/// A declared statement with its parameters: `bind!(Name, BigInt = id, Text = name)`.
+/// Binds the parameters of a declared statement: `bind!(Name, BigInt = id, Text = name)`.
 macro_rules! bind {
     ($name:ident $(, $sql_type:ty = $value:expr)* $(,)?) => {
         $crate::statement::prepared::<$name, _>(

@@ -1,4 +1,4 @@
-//! The pool of connections, transactions on it, and the rule that a lost connection is tried once more.
+//! The connection pool, transactions on it, and retries after a lost connection.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -20,10 +20,10 @@ use crate::settings::PostgresSettings;
 use crate::statement::{bind, statement};
 use crate::timeouts::{CALL_MAX, CONNECT_MAX};
 
-/// How long `/readyz` waits.
+/// The time limit of a check by `/readyz`.
 const CHECK_MAX: Duration = Duration::from_secs(2);
 
-/// Every store port but [`domain::booking::BatchStore`], on a pool of connections. Cheap to clone.
+/// Every store port except [`domain::booking::BatchStore`], on a connection pool. Cheap to clone.
 #[derive(Clone)]
 pub struct PostgresStore {
     pool: Pool<AsyncPgConnection>,
@@ -32,18 +32,18 @@ pub struct PostgresStore {
 }
 
 impl PostgresStore {
-    /// Returns a store on a pool that was made with these settings.
+    /// Creates a store on a pool that was built with these settings.
     pub(crate) fn new(pool: Pool<AsyncPgConnection>, settings: PostgresSettings, server: Arc<ServerState>) -> Self {
         Self { pool, settings, server }
     }
 
-    /// What is known about the server.
+    /// Returns the last reported state of the server.
     pub(crate) fn server(&self) -> &Arc<ServerState> {
         &self.server
     }
 
-    /// Looks at the server every second until all users of the store are gone, so that a change is noticed, logged and measured
-    /// while nobody asks for anything.
+    /// Checks the server every second until all clones of the store are dropped, so that a change is noticed, logged and measured without
+    /// any request.
     pub(crate) fn keep_watch(&self) {
         let (pool, settings, server) = (self.pool.clone(), self.settings.clone(), Arc::downgrade(&self.server));
         let (pool, settings) = (pool.weak(), settings);
@@ -52,18 +52,18 @@ impl PostgresStore {
                 tokio::time::sleep(OBSERVED_EVERY).await;
                 let (Some(pool), Some(server)) = (pool.upgrade(), server.upgrade()) else { return };
                 let store = Self { pool, settings: settings.clone(), server };
-                // What it finds is noted; readiness tells who asks.
+                // The check records its result; the readiness check reports it.
                 let _ = timeout(CHECK_MAX, store.writable()).await;
             }
         });
     }
 
-    /// How the database is reached.
+    /// Returns the address of the database and the options of connecting.
     pub fn settings(&self) -> &PostgresSettings {
         &self.settings
     }
 
-    /// Returns the rows of a query. A connection that is lost, or on which nothing can be written, is thrown away, and another one tried:
+    /// Returns the rows of a query. If the connection is lost or cannot write, discards it and tries another one, which is safe because
     /// nothing was written.
     pub(crate) async fn load<Row, Q>(&self, query: Q) -> Result<Vec<Row>, StoreError>
     where
@@ -73,7 +73,7 @@ impl PostgresStore {
         let mut tries = 0;
         loop {
             let mut connection = self.checkout().await?;
-            // The other idle connections may be in the same state; a new one is not, unless the server still is.
+            // The other idle connections may be in the same state. A new connection is not, unless the server itself still is.
             let (error, tries_max) = match timeout(CALL_MAX, query.clone().load(&mut *connection)).await {
                 Ok(Ok(rows)) => return Ok(rows),
                 Ok(Err(error)) if !condition(&error).drops_connection() => return Err(store_error(error)),
@@ -88,7 +88,7 @@ impl PostgresStore {
         }
     }
 
-    /// Returns the first row of a query, if it has any.
+    /// Returns the first row of a query, if there is one.
     pub(crate) async fn first<Row, Q>(&self, query: Q) -> Result<Option<Row>, StoreError>
     where
         Q: LoadQuery<'static, AsyncPgConnection, Row> + Clone + Send + 'static,
@@ -97,8 +97,8 @@ impl PostgresStore {
         Ok(self.load(query).await?.into_iter().next())
     }
 
-    /// Runs `part` in a transaction, on a connection that has just answered that it can write. Commits a success and rolls anything else
-    /// back. A write is not tried again, because one whose connection was lost may be written.
+    /// Runs `part` in a transaction, on a connection that was just checked for writing. Commits on success, and rolls back otherwise. A
+    /// write is not retried, because it may be committed even if its connection was lost.
     pub(crate) async fn transact<T, E, F>(&self, part: F) -> Result<T, E>
     where
         E: From<StoreError>,
@@ -113,7 +113,7 @@ impl PostgresStore {
         transaction.finish(outcome).await
     }
 
-    /// Returns a connection that can write. Those that cannot, or do not answer, are thrown away: a session that was opened while the
+    /// Returns a connection that can write. Discards connections that cannot write or do not answer: a session that was opened while the
     /// server was read-only stays read-only.
     async fn writable(&self) -> Result<Object<AsyncPgConnection>, StoreError> {
         let mut failure = StoreError::unavailable("no connection answers");
@@ -137,9 +137,9 @@ impl PostgresStore {
     }
 }
 
-/// A closure that returns a future, whose type can be bounded here.
+/// A closure that returns a future whose type can be bounded.
 pub(crate) trait AsyncPart<Argument, Output>: FnOnce(Argument) -> Self::Running {
-    /// The future.
+    /// The returned future.
     type Running: Future<Output = Output>;
 }
 
@@ -151,19 +151,19 @@ where
     type Running = Running;
 }
 
-/// A transaction on a connection of the pool. Dropped before it is finished it takes the connection with it: what is in the
-/// middle of something is nobody else's.
+/// A transaction on a pooled connection. If it is dropped before it is finished, the connection is not returned to the pool, because it may
+/// be inside a transaction.
 struct Transaction {
     connection: Option<Object<AsyncPgConnection>>,
 }
 
 impl Transaction {
-    /// Returns the connection.
+    /// Returns the connection. Fails if the transaction has ended.
     fn connection(&mut self) -> Result<&mut AsyncPgConnection, StoreError> {
         self.connection.as_deref_mut().ok_or_else(|| StoreError::internal("the transaction is over"))
     }
 
-    /// Commits a success, and rolls anything else back.
+    /// Commits on success, and rolls back otherwise.
     async fn finish<T, E: From<StoreError>>(mut self, outcome: Result<T, WriteFailure<E>>) -> Result<T, E> {
         let end = if outcome.is_ok() { "COMMIT" } else { "ROLLBACK" };
         let ended =
@@ -191,7 +191,7 @@ impl Drop for Transaction {
     }
 }
 
-/// Runs a part of a transaction, for as long as a call may take.
+/// Runs a part of a transaction within [`CALL_MAX`].
 async fn within<T, E>(part: impl Future<Output = Result<T, WriteFailure<E>>> + Send) -> Result<T, WriteFailure<E>> {
     match timeout(CALL_MAX, part).await {
         Ok(outcome) => outcome,
@@ -199,13 +199,13 @@ async fn within<T, E>(part: impl Future<Output = Result<T, WriteFailure<E>>> + S
     }
 }
 
-/// Why a transaction was rolled back.
+/// The reason why a transaction was rolled back.
 pub(crate) enum WriteFailure<E> {
-    /// A rule of the port.
+    /// The port refused the change.
     Refused(E),
-    /// The database.
+    /// A query failed.
     Query(diesel::result::Error),
-    /// A row that can't be read.
+    /// The store failed or a row could not be parsed.
     Store(StoreError),
 }
 
@@ -239,10 +239,10 @@ impl HistorySource for PostgresStore {
 
 statement!(DatabaseClock: Timestamptz = "SELECT clock_timestamp()");
 
-/// How far the clocks of the database and of this server may be apart.
+/// The largest tolerated difference between the clocks of the database and of this server.
 const CLOCKS_APART_MAX: TimeDelta = TimeDelta::minutes(5);
 
-/// What to tell an operator of clocks that are too far apart: holds and shows go by the database's, access tokens by the server's.
+/// Returns the warning for an operator if the clocks differ too much. Holds and shows use the database's clock, access tokens the server's.
 fn clock_difference(database: DateTime<Utc>, server: DateTime<Utc>) -> Option<Degradation> {
     if (database - server).abs() <= CLOCKS_APART_MAX {
         return None;
@@ -280,7 +280,7 @@ impl Dependency for PostgresStore {
             Ok(Ok(instants)) => instants,
             Ok(Err(error)) => return Err(store_error(error)),
             Err(late) => {
-                // It may still be answering.
+                // The connection may still receive the answer, so it is not returned to the pool.
                 drop(Object::take(connection));
                 return Err(late);
             }

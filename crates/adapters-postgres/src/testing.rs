@@ -1,4 +1,4 @@
-//! Databases of their own for tests: a migrated template is made once for each test program, and cloned for each test. And a PgBouncer.
+//! Separate databases for tests: each test program migrates one template, and each test clones it. Also starts a PgBouncer for tests.
 
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt as _;
@@ -16,19 +16,19 @@ pub use crate::batch::BOOKING_STATEMENTS;
 use crate::settings::PostgresSettings;
 use crate::store::PostgresStore;
 
-/// Where the server for tests is: `cargo xtask test` starts one and sets it.
+/// The variable with the URL of the test server. `cargo xtask test` starts a server and sets the variable.
 pub const TEST_DATABASE_URL: &str = "TEST_DATABASE_URL";
 
-/// The name of a database on that server to clone instead of one that this program migrates: `cargo xtask rollout` sets it to one
-/// that a later release has migrated.
+/// The variable with the name of a database on that server to clone, instead of a template that this program migrates. `cargo xtask
+/// rollout` sets it to a database that a later release has migrated.
 pub const TEST_DATABASE_TEMPLATE: &str = "TEST_DATABASE_TEMPLATE";
 
 static TEMPLATE: OnceCell<String> = OnceCell::const_new();
 
-/// A database of its own.
+/// A database of one test.
 #[derive(Clone, Debug)]
 pub struct TestDatabase {
-    /// Its name on the server.
+    /// The name of the database on the server.
     pub name: String,
     pub url: String,
 }
@@ -36,18 +36,18 @@ pub struct TestDatabase {
 type TestResult<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 impl TestDatabase {
-    /// Returns a new database with the schema and no rows.
+    /// Creates a database with the schema and no rows.
     pub async fn create() -> TestResult<Self> {
         let template = TEMPLATE.get_or_try_init(make_template).await?;
         Self::create_from(Some(template)).await
     }
 
-    /// Returns a new database without a schema.
+    /// Creates a database without a schema.
     pub async fn create_empty() -> TestResult<Self> {
         Self::create_from(None).await
     }
 
-    /// Another new database on the same server, made with these options of `CREATE DATABASE`.
+    /// Creates another database on the same server with these options of `CREATE DATABASE`.
     pub async fn sibling(&self, options: &str) -> TestResult<Self> {
         let name = unique_name("test");
         execute(&server_url()?, &format!("CREATE DATABASE {name} {options}")).await?;
@@ -66,7 +66,7 @@ impl TestDatabase {
         execute(&self.url, sql).await
     }
 
-    /// Lets nobody connect any more, and ends the connections there are: the database is gone for its users.
+    /// Rejects new connections and terminates the existing ones, so that the database is unavailable.
     pub async fn take_down(&self) -> TestResult<()> {
         let server = server_url()?;
         execute(&server, &format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", self.name)).await?;
@@ -74,7 +74,7 @@ impl TestDatabase {
         execute(&server, &end).await
     }
 
-    /// Lets everybody connect again.
+    /// Accepts connections again.
     pub async fn bring_up(&self) -> TestResult<()> {
         execute(&server_url()?, &format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", self.name)).await
     }
@@ -105,7 +105,7 @@ fn database_url(name: &str) -> TestResult<String> {
     Ok(query.map_or_else(|| format!("{server}/{name}"), |query| format!("{server}/{name}?{query}")))
 }
 
-/// Unique among all that run at once: by the process, the time and a count.
+/// Returns a name that is unique among concurrent tests: it contains the process id, the time and a count.
 fn unique_name(what: &str) -> String {
     static COUNT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
     let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -115,13 +115,13 @@ fn unique_name(what: &str) -> String {
 
 async fn execute(url: &str, sql: &str) -> TestResult<()> {
     let mut connection: AsyncPgConnection = PostgresSettings::parse(url, 1)?.establish_one().await?;
-    // Making a database takes longer than a statement of the program may.
+    // Creating a database takes longer than the program's statement timeout.
     connection.batch_execute("SET statement_timeout = '60s'; SET lock_timeout = '60s'").await?;
     connection.batch_execute(sql).await?;
     Ok(())
 }
 
-/// When PgBouncer gives a connection to the server back to its pool.
+/// The time when PgBouncer returns a server connection to its pool.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PoolMode {
     /// When the client disconnects.
@@ -130,7 +130,7 @@ pub enum PoolMode {
     Transaction,
 }
 
-/// A PgBouncer in front of the server for tests, on a port of its own. It is stopped when this is dropped.
+/// A PgBouncer in front of the test server, on its own port. It is stopped when this is dropped.
 #[derive(Debug)]
 pub struct PgBouncer {
     process: Child,
@@ -139,8 +139,8 @@ pub struct PgBouncer {
 }
 
 impl PgBouncer {
-    /// Starts the `pgbouncer` that is installed. Every database of the test server is reached through it by its own name, and every
-    /// password is accepted. `settings` are further lines of the section `[pgbouncer]`, such as `default_pool_size = 2`.
+    /// Starts the installed `pgbouncer`. It serves every database of the test server by its own name, and accepts every password.
+    /// `settings` are additional lines of the section `[pgbouncer]`, such as `default_pool_size = 2`.
     pub fn start(mode: PoolMode, settings: &[&str]) -> TestResult<Self> {
         let server = Config::from_str(&server_url()?)?;
         let user = server.get_user().unwrap_or("booking");
@@ -148,7 +148,7 @@ impl PgBouncer {
             return Err("the test server has no host".into());
         };
         let port = server.get_ports().first().copied().unwrap_or(5432);
-        // Another program may take the port before PgBouncer does.
+        // Another program may take the port before PgBouncer does, so several ports are tried.
         for _ in 0..5 {
             let listen_port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
             let mode = match mode {
@@ -166,7 +166,7 @@ impl PgBouncer {
             std::fs::write(folder.path().join("users.txt"), format!("\"{user}\" \"\"\n"))?;
             let log = std::fs::File::create(folder.path().join("log"))?;
             let mut command = std::process::Command::new("pgbouncer");
-            // Debian has it where only administrators look.
+            // Debian installs it in a directory that is only on the PATH of administrators.
             let path = std::env::var("PATH").unwrap_or_default();
             command.env("PATH", format!("{path}:/usr/sbin")).current_dir(folder.path()).arg("pgbouncer.ini");
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
@@ -183,18 +183,18 @@ impl PgBouncer {
         Err("pgbouncer does not get a port to listen on".into())
     }
 
-    /// Returns a database's URL through PgBouncer.
+    /// Returns the URL of a database through PgBouncer.
     pub fn url(&self, database: &TestDatabase) -> TestResult<String> {
         let server = Config::from_str(&database.url)?;
         Ok(format!("postgres://{}@127.0.0.1:{}/{}", server.get_user().unwrap_or("booking"), self.port, database.name))
     }
 
-    /// Returns the port that it listens on, at 127.0.0.1.
+    /// Returns the port that PgBouncer listens on, at 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Waits until it listens; whether it does.
+    /// Waits until PgBouncer listens. Returns `false` if it exits first.
     fn listens(&mut self) -> TestResult<bool> {
         for _ in 0..1_000 {
             if self.process.try_wait()?.is_some() {
@@ -217,7 +217,7 @@ impl Drop for PgBouncer {
     }
 }
 
-/// Returns a user and a group that are not root's, if we are root: PgBouncer refuses to be run by root.
+/// Returns a user and a group other than root if the tests run as root, because PgBouncer refuses to run as root.
 fn other_account() -> TestResult<Option<(u32, u32)>> {
     let id = |arguments: &[&str]| -> TestResult<u32> {
         let output = std::process::Command::new("id").args(arguments).output()?;

@@ -1,8 +1,8 @@
-//! How long the database may take.
+//! Time limits of database calls.
 
 use std::time::Duration;
 
-/// How long a call to the database may take, waiting for a connection included.
+/// The time limit of a database call, including the wait for a connection.
 pub const CALL_MAX: Duration = Duration::from_secs(5);
-/// How long connecting to one address may take without `connect_timeout`, logging in included.
+/// The default of `connect_timeout`: the time limit of connecting to one address, including the login.
 pub const CONNECT_MAX: Duration = Duration::from_secs(3);

@@ -1,4 +1,4 @@
-//! TLS to PostgreSQL, with the meaning that libpq gives `sslmode` and `sslrootcert`.
+//! TLS to PostgreSQL, with libpq's meaning of `sslmode` and `sslrootcert`.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,23 +10,23 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use thiserror::Error;
-/// TLS cannot be set up, and why.
+/// The reason why TLS cannot be set up.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{0}")]
 pub struct TlsError(String);
 
-/// How much of a server's certificate is checked.
+/// The extent to which a server's certificate is checked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verification {
-    /// Nothing: the link is encrypted, but whoever answers is believed (`require` without a CA file).
+    /// Not checked: the connection is encrypted, but any server is accepted (`require` without a CA file).
     Nothing,
-    /// That a trusted authority signed it (`verify-ca`, and `require` with a CA file).
+    /// A trusted authority signed it (`verify-ca`, and `require` with a CA file).
     Authority,
-    /// That, and that it is for this host (`verify-full`).
+    /// A trusted authority signed it for this host (`verify-full`).
     AuthorityAndHost,
 }
 
-/// Returns the client's side of TLS. Trusts the certificates of `root_cert`, else those of the system.
+/// Returns the client's TLS configuration. Trusts the certificates of `root_cert`, or those of the system without one.
 pub fn client_config(verification: Verification, root_cert: Option<&Path>) -> Result<ClientConfig, TlsError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -74,7 +74,7 @@ fn roots(root_cert: Option<&Path>) -> Result<RootCertStore, TlsError> {
     Ok(roots)
 }
 
-/// Checks less than rustls does by itself: who signed, but not for which host; or nothing.
+/// A verifier that is weaker than that of rustls: it checks the authority but not the host, or nothing.
 #[derive(Debug)]
 struct Lenient {
     provider: Arc<CryptoProvider>,

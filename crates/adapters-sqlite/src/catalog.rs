@@ -1,4 +1,4 @@
-//! The catalog.
+//! The catalog: movies, theatres and shows.
 
 use std::collections::HashMap;
 
@@ -104,12 +104,12 @@ impl CatalogStore for SqliteStore {
     }
 }
 
-/// Windows of which there are none: nothing starts in one of them.
+/// Returns whether the list of windows is given but empty, so that no show can match.
 fn is_nothing(windows: Option<&[DayWindow]>) -> bool {
     windows.is_some_and(<[_]>::is_empty)
 }
 
-/// Returns the windows as a JSON array of `[theatre, from, to]`: one parameter, however many there are.
+/// Returns the windows as a JSON array of `[theatre, from, to]`, which is one parameter for any number of windows.
 fn windows_json(windows: &[DayWindow]) -> String {
     let rows: Vec<_> =
         windows.iter().map(|window| (window.theatre_id.0, micros(window.from), micros(window.to))).collect();
@@ -195,7 +195,7 @@ fn movies_page(
     Ok(query.order((movies::title, movies::id)).limit(limit).load(connection)?)
 }
 
-/// In the order of [`shows_with_names`].
+/// A show, with its columns in the order of [`shows_with_names`].
 #[derive(Queryable)]
 struct ShowRow {
     names: (i64, i64, String, i64, String, i64, String),
@@ -204,7 +204,7 @@ struct ShowRow {
 }
 
 impl ShowRow {
-    /// Where it is in a list. A start that is no instant is after all others, and is left out.
+    /// Returns the show's position in a list. An invalid start sorts last, and the show is left out.
     fn place(&self) -> ShowCursor {
         let start_time = instant(self.facts.0, "start_time").unwrap_or(DateTime::<Utc>::MAX_UTC);
         ShowCursor { start_time, id: ShowId(self.names.0) }
@@ -239,13 +239,13 @@ impl TryFrom<ShowRow> for Show {
     }
 }
 
-/// Which shows are read.
+/// Selects the shows to read.
 enum Which {
     One(ShowId),
     Page(ShowFilter, PageRequest<ShowCursor>),
 }
 
-/// Shows with the names, prices and counts of a list. The counts go through keys that begin with the show.
+/// Reads shows with the names, prices and counts of a list. The counts use keys that begin with the show.
 fn shows_with_names(connection: &mut SqliteConnection, which: Which, now: i64) -> Result<Vec<ShowRow>, Failure> {
     let price_from = sql::<Nullable<BigInt>>(
         "(SELECT min(price.price_minor) FROM show_prices AS price WHERE price.show_id = shows.id)",
@@ -299,7 +299,7 @@ fn shows_with_names(connection: &mut SqliteConnection, which: Which, now: i64) -
     Ok(query.load(connection)?)
 }
 
-/// Between which instants shows on the page can start, by all that is asked: what the index can use.
+/// Returns the interval in which the shows of the page can start, given all filters. The index can use it.
 fn bounds(filter: &ShowFilter, page: &PageRequest<ShowCursor>, now: i64) -> (i64, i64) {
     let windows = filter.during.as_deref().unwrap_or_default();
     let from = [
@@ -321,7 +321,7 @@ struct TheatreRow {
     timezone: String,
 }
 
-/// The halls of each of the theatres, by name, then id.
+/// The halls of each theatre, ordered by name, then id.
 type HallsOf = HashMap<i64, Vec<HallSummary>>;
 
 fn halls_of(connection: &mut SqliteConnection, rows: &[TheatreRow]) -> Result<HallsOf, Failure> {

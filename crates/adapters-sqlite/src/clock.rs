@@ -9,17 +9,19 @@ use domain::clock::Clock;
 use domain::health::Degradation;
 use thiserror::Error;
 
-/// How far the system's clock may be behind the store's: more is a mistake, and somebody must decide which of them is wrong.
-/// Small corrections of a clock, and two machines that share a backup, are within it.
+/// The largest lag of the system's clock behind the store's. A larger lag is an error, and an operator must decide which clock is wrong.
+/// Small clock corrections, and two machines that share a backup, stay within it.
 pub(crate) const LEAD_MAX: TimeDelta = TimeDelta::minutes(5);
 
-/// The command that accepts the system's clock.
+/// The advice to correct or accept the system's clock.
 const WAY_OUT: &str = "If the system's clock is wrong, correct it. If it is right, stop the server and run `movie-booking accept-clock`, \
                        which shows what is dated later, and dates it now if told so";
 
-/// The present instant, by the system's clock while that advances. It never goes back: a hold that ran out stays so, and nothing is
-/// older than what was written before it. And it never stands still: while the system's clock is behind, this one advances at nine
-/// tenths of its speed, until they meet. A hold of ten minutes then lasts eleven, and a step back of five minutes is made up in fifty.
+/// A clock that follows the system's clock while that advances.
+///
+/// It never goes back: an expired hold stays expired, and no row is older than an earlier one. It never stops either: while the system's
+/// clock is behind, this clock advances at nine tenths of the system's speed until they meet. A hold of ten minutes then lasts eleven, and
+/// a step back of five minutes is compensated in fifty.
 pub(crate) struct StoreClock {
     system: Arc<dyn Clock>,
     state: Mutex<State>,
@@ -27,22 +29,22 @@ pub(crate) struct StoreClock {
 
 #[derive(Clone, Copy)]
 struct State {
-    /// What this clock said last when the system's clock was not behind it, and when that was.
+    /// The last reading of this clock when the system's clock was not behind it, and the time of that reading.
     anchor: (i64, Instant),
-    /// The newest stored instant, if it is too far ahead to go on from.
+    /// The newest stored instant, if it is too far ahead to continue from.
     stored_ahead: Option<i64>,
-    /// Whether the log says that the system's clock is behind.
+    /// Whether the lag of the system's clock has been logged.
     is_reported: bool,
 }
 
-/// The system's clock is too far behind what the store has.
+/// The system's clock is too far behind the stored instants.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 #[error(
     "the system's clock says {}, but the store has entries of {}, {} later. {way_out}",
     show(*.system), show(*.stored), lead(*.stored - *.system), way_out = WAY_OUT
 )]
 pub struct ClockError {
-    /// What the system's clock says.
+    /// The reading of the system's clock.
     pub system: DateTime<Utc>,
     /// The newest instant in the store.
     pub stored: DateTime<Utc>,
@@ -52,7 +54,7 @@ fn show(instant: DateTime<Utc>) -> impl fmt::Display {
     instant.format("%Y-%m-%dT%H:%M:%SZ")
 }
 
-/// Returns a time in words, in the largest unit that it fills.
+/// Formats a duration in the largest unit of which it has at least two.
 fn lead(time: TimeDelta) -> String {
     match (time.num_days(), time.num_hours(), time.num_minutes()) {
         (days @ 2.., ..) => format!("{days} days"),
@@ -66,7 +68,7 @@ fn micros(instant: DateTime<Utc>) -> i64 {
 }
 
 fn instant(micros: i64) -> DateTime<Utc> {
-    // Out of range is as far ahead as can be said.
+    // An instant out of range is displayed as the latest representable one.
     DateTime::from_timestamp_micros(micros).unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
 
@@ -81,7 +83,7 @@ impl StoreClock {
         self.at(micros(self.system.now()), Instant::now())
     }
 
-    /// Returns the present instant, where the system's clock and that of the process say these.
+    /// Returns the present instant for these readings of the system's clock and the process's clock.
     fn at(&self, system: i64, process: Instant) -> i64 {
         let mut state = self.lock();
         let now = state.advance(system, process);
@@ -97,7 +99,7 @@ impl StoreClock {
         now
     }
 
-    /// Goes on from the newest stored instant, if that is not too far ahead; else keeps the time, and remembers it.
+    /// Continues from the newest stored instant, unless that is too far ahead. Then this clock does not jump, and only records the instant.
     pub(crate) fn continue_from(&self, stored: i64) {
         let now = self.now();
         let mut state = self.lock();
@@ -111,14 +113,14 @@ impl StoreClock {
         }
     }
 
-    /// Refuses a store with instants that are too far ahead.
+    /// Fails if the store contains instants that are too far ahead.
     pub(crate) fn check(&self) -> Result<(), ClockError> {
         let state = *self.lock();
         let system = self.system.now();
         state.stored_ahead.map_or(Ok(()), |stored| Err(ClockError { system, stored: instant(stored) }))
     }
 
-    /// What is wrong with the clocks, for an operator.
+    /// Returns the problem with the clocks, for an operator.
     pub(crate) fn degradation(&self) -> Option<Degradation> {
         let now = instant(self.now());
         let system = self.system.now();
@@ -166,7 +168,7 @@ mod tests {
     const MINUTE: i64 = 60 * SECOND;
     const START: i64 = 1_800_000_000 * SECOND;
 
-    /// A store's clock, at an instant that the test chooses.
+    /// A store's clock at an instant that the test chooses.
     struct Trial {
         clock: StoreClock,
         began: Instant,
@@ -185,7 +187,7 @@ mod tests {
             Self { clock, began }
         }
 
-        /// What it says when the system's clock says `START + system`, and the process has run for so long.
+        /// Returns the reading when the system's clock is at `START + system` and the process has run for `seconds`.
         fn at(&self, system: i64, seconds: u64) -> i64 {
             self.clock.at(START + system, self.began + Duration::from_secs(seconds)) - START
         }
@@ -195,7 +197,7 @@ mod tests {
     fn it_follows_the_systems_clock_forward() {
         let trial = Trial::new();
         assert_eq!(trial.at(10 * SECOND, 10), 10 * SECOND);
-        // The machine slept.
+        // The machine was suspended.
         assert_eq!(trial.at(90 * MINUTE, 20), 90 * MINUTE);
         assert_eq!(trial.at(90 * MINUTE + SECOND, 21), 90 * MINUTE + SECOND);
         assert!(!trial.clock.lock().is_reported);
@@ -209,7 +211,7 @@ mod tests {
         assert_eq!(trial.at(back(0), 100), 100 * SECOND);
         assert_eq!(trial.at(back(10), 110), 109 * SECOND);
         assert_eq!(trial.at(back(1000), 1100), 1000 * SECOND);
-        // Half an hour later they have met.
+        // Half an hour later the clocks have met.
         assert_eq!(trial.at(back(1800), 1900), back(1800));
         assert_eq!(trial.at(back(1810), 1910), back(1810));
         assert!(!trial.clock.lock().is_reported);
@@ -258,7 +260,7 @@ mod tests {
         assert!(error.to_string().contains("accept-clock"), "{error}");
         let degradation = trial.clock.degradation().unwrap();
         assert_eq!((degradation.name, degradation.state), ("clock", "behind"));
-        // The file was replaced by one that is right.
+        // The file was replaced by one with correct instants.
         trial.clock.continue_from(START);
         assert_eq!((trial.clock.check(), trial.clock.degradation()), (Ok(()), None));
     }

@@ -1,4 +1,4 @@
-//! Dating rows now that were written at a later instant than now.
+//! Sets rows that are dated in the future to the present.
 
 use std::collections::BTreeMap;
 
@@ -11,18 +11,18 @@ use crate::failure::Failure;
 use crate::store::SqliteStore;
 use crate::workers::{in_snapshot, in_transaction};
 
-/// Columns that end in `_at` and say when something is to happen, not when it was written.
+/// Columns that end in `_at` and contain a planned time, not the time of writing.
 const PLANNED: [&str; 4] = ["hall_free_at", "sales_open_at", "sales_close_at", "expires_at"];
 
-/// What was dated later than the system's clock says.
+/// The rows that were dated later than the system's clock.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Redated {
-    /// Each table with its number of rows, if there are any.
+    /// The number of rows by table; tables without such rows are absent.
     pub rows: BTreeMap<String, usize>,
 }
 
 impl SqliteStore {
-    /// Returns the rows that are dated later than the system's clock says. Changes nothing.
+    /// Returns the rows that are dated later than the system's clock. Changes nothing.
     pub async fn dated_later(&self) -> Result<Redated, StoreError> {
         let clock = self.clock();
         Ok(self
@@ -30,8 +30,8 @@ impl SqliteStore {
             .await?)
     }
 
-    /// Dates these rows now. Tokens and holds that were made then end as much earlier, so that they last as long as they should from now;
-    /// what is planned for a time (shows and their sales) stays. No server may run meanwhile.
+    /// Dates these rows now. Their tokens and holds expire earlier by the same amount, so that they last as long from now as they should.
+    /// Planned times (of shows and sales) stay. No server may run during the call.
     pub async fn date_now(&self) -> Result<Redated, StoreError> {
         let clock = self.clock();
         let dated = self.on_writer(move |connection| {
@@ -46,7 +46,7 @@ impl SqliteStore {
     }
 }
 
-/// A column at which a row was written or changed, or ends.
+/// A column with the time at which a row was written, changed or expires.
 #[derive(QueryableByName)]
 struct Column {
     #[diesel(sql_type = Text)]
@@ -55,7 +55,7 @@ struct Column {
     column: String,
 }
 
-/// Returns the columns of all tables that end in `_at`, as the schema has them: tables that are added are dated as well.
+/// Returns the columns of all tables that end in `_at`, from the schema, so that new tables are included.
 fn columns(connection: &mut SqliteConnection) -> Result<Vec<Column>, Failure> {
     Ok(diesel::sql_query(
         "SELECT tables.name AS \"table\", columns.name AS \"column\"
@@ -101,7 +101,7 @@ fn date(connection: &mut SqliteConnection, now: i64) -> Result<(), Failure> {
     let of_tables = written(
         all.iter().map(|Column { table, column }| Column { table: table.clone(), column: column.clone() }).collect(),
     );
-    // Before the instants that they are counted from.
+    // Expiry times change first, because they are computed from the creation times that change below.
     for table in expiring {
         if of_tables.get(table).is_some_and(|columns| columns.iter().any(|column| column == "created_at")) {
             connection.batch_execute(&format!(
@@ -109,7 +109,7 @@ fn date(connection: &mut SqliteConnection, now: i64) -> Result<(), Failure> {
             ))?;
         }
     }
-    // A claim of a hold ends with its hold.
+    // A held claim expires with its hold.
     connection.batch_execute(
         "UPDATE seat_claims SET expires_at = (SELECT holds.expires_at FROM holds WHERE holds.id = seat_claims.hold_id)
          WHERE hold_id IN (SELECT id FROM holds)",

@@ -1,4 +1,4 @@
-//! Whether the store's disk can be written, by what the last write said and by the free space.
+//! Determines whether the store's disk can be written, from the result of the last write and the free space.
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -9,14 +9,13 @@ use domain::health::Degradation;
 
 use crate::failure::Failure;
 
-/// Less free space than this is likely to fail the next writes: the log of changes grows to four megabytes before it is folded into the
-/// file.
+/// With less free space than this, the next writes are likely to fail: the write-ahead log grows to four megabytes before a checkpoint.
 const FREE_MIN: u64 = 8 * 1024 * 1024;
-/// Less than this is reported, while there is time to do something.
+/// Less free space than this is reported, early enough to react.
 const FREE_LOW: u64 = 256 * 1024 * 1024;
-/// How much is written to find out whether the disk takes it.
+/// The block that is written to test whether the disk accepts writes.
 static PROBE: [u8; 64 * 1024] = [0; 64 * 1024];
-/// How often: a megabyte, more than a batch of bookings.
+/// The number of blocks to write: a megabyte in total, more than a batch of bookings.
 const PROBES: u32 = 16;
 
 /// The disk of the store's file.
@@ -25,7 +24,7 @@ pub(crate) struct Disk {
     file: PathBuf,
     log: PathBuf,
     probe: PathBuf,
-    /// What the last write said, if the disk failed it.
+    /// The error of the last write, if the disk caused it.
     failed: Mutex<Option<String>>,
 }
 
@@ -46,7 +45,7 @@ impl Disk {
         }
     }
 
-    /// Remembers whether a write succeeded, or failed by the disk. Other failures say nothing about it.
+    /// Records whether a write succeeded or the disk made it fail. Other failures change nothing.
     pub(crate) fn note<T>(&self, outcome: &Result<T, Failure>) {
         let failed = match outcome {
             Ok(_) => None,
@@ -62,17 +61,17 @@ impl Disk {
         *known = failed;
     }
 
-    /// What the last write said, if the disk failed it.
+    /// Returns the error of the last write, if the disk caused it.
     pub(crate) fn failed(&self) -> Option<String> {
         self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Returns whether so little is free that only a trial tells whether writes succeed.
+    /// Returns whether so little space is free that only a trial shows whether writes succeed.
     pub(crate) fn is_nearly_full(&self) -> bool {
         self.free().is_some_and(|free| free < FREE_MIN)
     }
 
-    /// Returns the bytes that are free, where the system tells.
+    /// Returns the number of free bytes, if the system reports it.
     pub(crate) fn free(&self) -> Option<u64> {
         #[cfg(unix)]
         {
@@ -83,12 +82,12 @@ impl Disk {
         None
     }
 
-    /// Returns how long the store's file and its log are together.
+    /// Returns the total size of the store's file and its log, in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         [&self.file, &self.log].into_iter().filter_map(|path| Some(path.metadata().ok()?.len())).sum()
     }
 
-    /// Writes a megabyte beside the store, and removes it.
+    /// Writes a megabyte to a file next to the store, and removes the file.
     pub(crate) fn try_to_write(&self) -> io::Result<()> {
         let written = File::create(&self.probe).and_then(|mut file| {
             (0..PROBES).try_for_each(|_| file.write_all(&PROBE))?;
@@ -98,7 +97,7 @@ impl Disk {
         written.and(removed)
     }
 
-    /// What to tell an operator of a disk that is nearly full.
+    /// Returns the warning for an operator if the disk is nearly full.
     pub(crate) fn degradation(&self) -> Option<Degradation> {
         let free = self.free().filter(|free| *free < FREE_LOW)?;
         let megabytes = free / 1024 / 1024;

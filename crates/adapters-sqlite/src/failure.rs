@@ -1,4 +1,4 @@
-//! What can go wrong on a connection, and what it means to callers.
+//! The failures of a connection, and their meaning for callers.
 
 use diesel::ConnectionError;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
@@ -6,74 +6,75 @@ use domain::StoreError;
 use domain::booking::WriteError;
 use thiserror::Error;
 
-/// Why a job has no result. It says what failed, never with which values.
+/// The reason why a job has no result. Contains no values of statements or rows.
 #[derive(Debug, Error)]
 pub(crate) enum Failure {
-    /// There is no connection.
+    /// The connection could not be opened.
     #[error("the database can't be opened")]
     Connect(#[source] ConnectionError),
-    /// The database file is not there (any more).
+    /// The database file does not exist, or no longer exists.
     #[error("the database file is missing")]
     FileMissing(#[source] std::io::Error),
-    /// The disk takes nothing.
+    /// The disk cannot be written.
     #[error("the disk of the database cannot be written")]
     Disk(#[source] std::io::Error),
     /// A statement failed. The transaction is rolled back.
     #[error("a statement failed")]
     Statement(#[from] DieselError),
-    /// All statements succeeded, the commit did not.
+    /// All statements succeeded, but the commit failed.
     #[error("the commit failed")]
     Commit(#[source] DieselError),
-    /// A row is not as this program writes it.
+    /// A row is not in the form that this program writes.
     #[error("a stored row has a bad {0}")]
     BadRow(&'static str),
-    /// A row is not as it was read before.
+    /// A row has changed since it was read.
     #[error("{0}")]
     Stale(&'static str),
-    /// A migration failed; all of them are rolled back.
+    /// A migration failed. All migrations are rolled back.
     #[error("a migration failed")]
     Migration(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// Too many jobs wait.
+    /// Too many jobs are waiting.
     #[error("too many jobs wait for the database")]
     QueueFull,
-    /// The job's turn did not come in time.
+    /// The job was not started in time.
     #[error("the job's turn did not come in time")]
     Late,
     /// The store was closed.
     #[error("the store is closed")]
     Closed,
-    /// The worker died over the job.
+    /// The worker panicked or ended during the job.
     #[error("the worker ended before it answered")]
     Lost,
 }
 
-/// What a connection is good for after a failure.
+/// The state of a connection after a failure.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum ConnectionFate {
-    /// All is as before.
+    /// The connection is unaffected.
     Keep,
-    /// A transaction may be open: it must be rolled back.
+    /// A transaction may be open and must be rolled back.
     Settle,
-    /// The file or the disk failed: open it anew.
+    /// The file or the disk failed, so the connection must be reopened.
     Reopen,
 }
 
-/// What SQLite means.
+/// The kind of an SQLite error.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Trouble {
-    /// A row is there already, or one that must be there is not.
+    /// A row exists already, or a referenced row does not exist.
     Conflict,
     /// Another process holds the lock.
     Busy,
     /// The disk is full.
     Full,
-    /// The file can't be read or written.
+    /// The file cannot be read or written.
     Disk,
-    /// Anything else: a bug, or damaged data.
+    /// Any other error: a bug or damaged data.
     Other,
 }
 
-/// SQLite's own words (`sqlite3_errstr`) begin its messages; diesel passes on no codes but those of constraints.
+/// The kinds by the beginning of the message, which is SQLite's own text (`sqlite3_errstr`). diesel only passes on the codes of
+/// constraints.
 const WORDS: [(&str, Trouble); 9] = [
     ("database is locked", Trouble::Busy),
     ("database table is locked", Trouble::Busy),
@@ -101,7 +102,7 @@ fn trouble(error: &DieselError) -> Trouble {
 }
 
 impl Failure {
-    /// Why migrations failed: the statement's own failure, where it is told.
+    /// Returns the reason why migrations failed: the error of the statement, if it is known.
     pub(crate) fn migration(error: Box<dyn std::error::Error + Send + Sync>) -> Self {
         match error.downcast::<DieselError>() {
             Ok(error) => Self::Statement(*error),
@@ -122,7 +123,7 @@ impl Failure {
         matches!(self, Self::Statement(error) | Self::Commit(error) if trouble(error) == Trouble::Busy)
     }
 
-    /// Returns the failure with its cause, in one line.
+    /// Formats the failure with its cause, in one line.
     pub(crate) fn with_cause(&self) -> String {
         match std::error::Error::source(self) {
             Some(cause) => format!("{self}: {cause}"),
@@ -130,7 +131,7 @@ impl Failure {
         }
     }
 
-    /// Returns whether the file or its disk could not be written: the next write fails as well, unless somebody does something.
+    /// Returns whether the file or its disk could not be written. The next write then fails as well, unless an operator intervenes.
     pub(crate) fn is_of_the_disk(&self) -> bool {
         match self {
             Self::Connect(_) | Self::FileMissing(_) | Self::Disk(_) => true,
@@ -139,7 +140,7 @@ impl Failure {
         }
     }
 
-    /// What the connection is good for now.
+    /// Returns the state of the connection after this failure.
     pub(crate) fn aftermath(&self) -> ConnectionFate {
         match self {
             Self::Connect(_)
@@ -153,7 +154,7 @@ impl Failure {
             Self::Statement(error) if matches!(trouble(error), Trouble::Conflict | Trouble::Busy | Trouble::Full) => {
                 ConnectionFate::Settle
             }
-            // Damage may be in what the connection remembers of the file.
+            // The connection's cached pages may be damaged.
             Self::Statement(_) | Self::Commit(_) | Self::Migration(_) => ConnectionFate::Reopen,
         }
     }
@@ -180,7 +181,7 @@ impl From<Failure> for StoreError {
 /// The columns of ids that are generated for a batch.
 const GENERATED: [&str; 3] = ["bookings.id", "bookings.reference", "holds.id"];
 
-/// What became of a batch's write.
+/// Classifies the failure of a batch's write.
 pub(crate) fn write_error(failure: Failure) -> WriteError {
     let cause = |failure: Failure| -> domain::error::Cause { std::sync::Arc::new(failure) };
     match &failure {
@@ -189,8 +190,8 @@ pub(crate) fn write_error(failure: Failure) -> WriteError {
         Failure::Statement(error) if matches!(trouble(error), Trouble::Conflict | Trouble::Busy) => {
             WriteError::Stale(cause(failure))
         }
-        // A commit that finds the disk full or the file locked is rolled back. One that fails in the middle of its writing may
-        // be found whole by whoever reads the file next.
+        // A commit that finds the disk full or the file locked is rolled back. After any other failure during the commit, the next reader
+        // of the file may find it committed.
         Failure::Commit(error) if trouble(error) == Trouble::Busy => WriteError::Stale(cause(failure)),
         Failure::Commit(error) if trouble(error) != Trouble::Full => WriteError::Unknown(cause(failure)),
         Failure::Lost => WriteError::Unknown(cause(failure)),

@@ -1,4 +1,4 @@
-//! Whether the database can be read and written.
+//! Checks whether the database can be read and written.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,8 @@ use crate::failure::Failure;
 use crate::store::{SqliteStore, reset_busy_timeout, set_busy_timeout};
 use crate::workers::in_transaction;
 
-/// How long a trial waits for the writer, and then for another process: both together are under the two seconds of a check.
+/// The longest wait of a trial write for the writer thread, and again for another process. The sum is below the two seconds of a health
+/// check.
 const TRIAL_PATIENCE: Duration = Duration::from_millis(900);
 
 #[async_trait]
@@ -25,10 +26,10 @@ impl Dependency for SqliteStore {
         self.workers_use()
     }
 
-    /// Returns a read, and what is known of the disk. A write is tried only where the last one failed, or hardly anything is free.
+    /// Reads once, and reports the known state of the disk. Tries a write only if the last one failed or the disk is nearly full.
     async fn check(&self) -> Result<Vec<Degradation>, StoreError> {
         self.read(|connection| {
-            // Naming the schema makes SQLite look at the file; a bare `SELECT 1` would not.
+            // Naming the schema makes SQLite read the file; a bare `SELECT 1` would not.
             sql_query("SELECT 1 FROM sqlite_master LIMIT 1").execute(connection)?;
             Ok(())
         })
@@ -50,7 +51,7 @@ impl SqliteStore {
                 disk.try_to_write().map_err(Failure::Disk)?;
                 set_busy_timeout(connection, TRIAL_PATIENCE)?;
                 let written = in_transaction(connection, |connection| {
-                    // Changes nothing, and is written all the same.
+                    // Changes no value, but is written to disk.
                     sql_query("UPDATE id_blocks SET next = next WHERE name = 'bookings'").execute(connection)?;
                     Ok(())
                 });
@@ -61,7 +62,7 @@ impl SqliteStore {
         };
         disk.note(&trial);
         match trial {
-            // The writer is busy, with writes: it can write.
+            // The writer thread is busy with writes, so writes succeed.
             Err(failure) if !failure.is_of_the_disk() && disk.failed().is_none() => Ok(()),
             trial => Ok(trial?),
         }

@@ -147,7 +147,7 @@ impl UserStore for SqliteStore {
     }
 }
 
-/// Returns the account of a bearer whose session lasts.
+/// Returns the account of a bearer whose session is live.
 fn own_account(connection: &mut SqliteConnection, bearer: &Bearer) -> Result<Option<UserRow>, Failure> {
     let caller = bearer.caller;
     if let Some(session_id) = bearer.session_id {
@@ -223,14 +223,14 @@ fn anonymised(
     Ok(Ok(()))
 }
 
-/// Ends the user's sessions, but for `kept`.
+/// Ends the user's sessions except `kept`.
 fn end_sessions(
     connection: &mut SqliteConnection,
     user_id: i64,
     kept: Option<SessionId>,
     now: i64,
 ) -> Result<(), Failure> {
-    // No session has the id 0.
+    // Ids begin at 1, so 0 excludes no session.
     let kept = kept.map_or(0, |id| id.0);
     let live = sessions::table.filter(sessions::user_id.eq(user_id)).filter(sessions::ended_at.is_null());
     diesel::update(live.filter(sessions::id.ne(kept))).set(sessions::ended_at.eq(now)).execute(connection)?;
@@ -252,7 +252,7 @@ pub(crate) fn insert_user(connection: &mut SqliteConnection, user: &NewUser, now
     Ok(row)
 }
 
-/// Begins a session of the user with its first token.
+/// Opens a session of the user with its first token.
 fn open_session(
     connection: &mut SqliteConnection,
     user_id: i64,
@@ -353,7 +353,7 @@ impl SessionStore for SqliteStore {
     }
 }
 
-/// Id, when it was opened, when it was used last, and when it runs out.
+/// Id, creation, last use and expiry.
 type SessionRow = (i64, i64, i64, i64);
 
 fn session((id, created_at, last_used_at, expires_at): SessionRow) -> Result<Session, Failure> {
@@ -365,7 +365,8 @@ fn session((id, created_at, last_used_at, expires_at): SessionRow) -> Result<Ses
     })
 }
 
-/// Returns a session lasts by the one token of it that was not used yet: with it came the last pair, and with it the session runs out.
+/// Selects a user's live sessions. A live session has exactly one unused token. It was issued with the last token pair, and the session
+/// expires with it.
 fn live_sessions(
     connection: &mut SqliteConnection,
     user: UserId,
@@ -391,7 +392,7 @@ fn live_sessions(
     Ok(rows)
 }
 
-/// A token with its session: the session's id, when the token runs out, when it was used, when the session was ended.
+/// A token with its session: the session's id, the token's expiry, the time of its use, and the session's end.
 type PresentedToken = (i64, i64, Option<i64>, Option<i64>);
 
 fn rotated(
@@ -415,7 +416,7 @@ fn rotated(
         return Ok(Rotation::Refused);
     }
     if used_at.is_some() {
-        // Whoever has the next token has a stolen one, or is who was stolen from.
+        // The token was used before, so either this caller or the holder of the next token has a stolen one.
         end_session(connection, session_id, now)?;
         return Ok(Rotation::Reused { session_id: SessionId(session_id) });
     }

@@ -1,7 +1,7 @@
-//! Every store port on one SQLite file: the embedded default, for one server process and nothing to install.
+//! Every store port on one SQLite file: the embedded default, for one server process and without installation.
 //!
-//! A thread owns the connection that writes, a few own those that read ([`SqliteStore`]); both work jobs off bounded
-//! queues. Nobody is answered before the commit is on the disk. A store that a newer program has migrated is refused
+//! One thread owns the connection that writes, and several own the connections that read ([`SqliteStore`]). All take jobs from bounded
+//! queues. A write is acknowledged only after its commit is on disk. A store that a newer program has migrated is refused
 //! ([`SchemaError::Newer`]).
 
 mod booking;
@@ -24,7 +24,7 @@ mod store;
 mod workers;
 mod written;
 
-// Bundled: the library is built with this program, the same everywhere.
+// The `bundled` feature builds the library with this program, so its version is the same everywhere.
 use libsqlite3_sys as _;
 
 pub use clock::ClockError;

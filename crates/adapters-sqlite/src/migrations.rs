@@ -1,4 +1,4 @@
-//! The schema: bringing it up to date, and refusing one that is newer than this program.
+//! Migrates the schema, and refuses one that is newer than this program.
 
 use std::collections::BTreeSet;
 use std::fs::OpenOptions;
@@ -20,27 +20,27 @@ use crate::written::has_table;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
 
-/// How long a migration waits for another process that migrates.
+/// The longest wait of a migration for another process that migrates.
 const MIGRATION_BUSY: Duration = Duration::from_secs(30);
 
-/// How a store's schema compares with this program's.
+/// The store's schema compared with this program's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SchemaState {
-    /// Migrations are to be run, as on a store that is new.
+    /// Some migrations have not run, as in a new store.
     Older,
-    /// They are the same.
+    /// The schemas are equal.
     Current,
     /// A newer program has migrated the store.
     Newer,
 }
 
-/// Why a store is not worked on.
+/// The reason why a store is refused.
 #[derive(Debug, Clone, Error)]
 pub enum SchemaError {
-    /// A newer program has migrated it.
+    /// A newer program has migrated the store.
     #[error("the store's schema is newer than this program: use the program that migrated it, or a newer one")]
     Newer,
-    /// Migrations are to be run.
+    /// Some migrations have not run.
     #[error("the store's schema is older than this program: migrate it first")]
     Older,
     /// The store failed.
@@ -49,8 +49,8 @@ pub enum SchemaError {
 }
 
 impl SqliteStore {
-    /// Makes the file if it is not there, and runs the migrations that were not run, all or none. Two processes at once run
-    /// them once. Tells how many were run.
+    /// Creates the file if it does not exist, runs all pending migrations or none, and returns their number. Two concurrent processes run
+    /// them only once.
     pub async fn migrate(&self) -> Result<usize, SchemaError> {
         make_file(self.path()).map_err(StoreError::unavailable)?;
         let migrated = self.on_writer(|connection| {
@@ -65,12 +65,12 @@ impl SqliteStore {
         migrated.await.map_err(StoreError::from)?.ok_or(SchemaError::Newer)
     }
 
-    /// How the store's schema compares with this program's. Changes nothing.
+    /// Compares the store's schema with this program's. Changes nothing.
     pub async fn schema_state(&self) -> Result<SchemaState, StoreError> {
         Ok(self.on_writer(|connection| in_snapshot(connection, compared)).await?)
     }
 
-    /// Refuses a store whose schema isn't this program's.
+    /// Fails if the store's schema differs from this program's.
     pub async fn check_schema(&self) -> Result<(), SchemaError> {
         match self.schema_state().await? {
             SchemaState::Current => Ok(()),
@@ -79,7 +79,7 @@ impl SqliteStore {
         }
     }
 
-    /// Takes all migrations back, and with them all that is stored. For tests of the migrations.
+    /// Reverts all migrations, which deletes all data. For tests of the migrations.
     #[doc(hidden)]
     pub async fn revert_all_migrations(&self) -> Result<usize, SchemaError> {
         let reverted = self.on_writer(|connection| {
@@ -91,7 +91,7 @@ impl SqliteStore {
     }
 }
 
-/// Only whoever runs the server may read the file: it has everybody's addresses.
+/// Creates the file readable only by the server's account, because it contains all users' addresses.
 fn make_file(path: &Path) -> std::io::Result<()> {
     let mut options = OpenOptions::new();
     options.append(true).create(true);
@@ -100,7 +100,7 @@ fn make_file(path: &Path) -> std::io::Result<()> {
     options.open(path).map(|_| ())
 }
 
-/// Returns one transaction around all migrations: whoever comes second waits, and finds them run.
+/// Runs all migrations in one transaction. A second process waits, and then finds them applied.
 fn patiently<T>(
     connection: &mut SqliteConnection,
     work: impl FnOnce(&mut SqliteConnection) -> Result<T, Failure>,
@@ -111,7 +111,7 @@ fn patiently<T>(
     outcome
 }
 
-/// Compares the migrations that were run with those of this program.
+/// Compares the applied migrations with those of this program.
 fn compared(connection: &mut SqliteConnection) -> Result<SchemaState, Failure> {
     let ours: Vec<Box<dyn Migration<Sqlite>>> = MIGRATIONS.migrations().map_err(Failure::migration)?;
     let ours: BTreeSet<String> = ours.iter().map(|migration| migration.name().version().to_string()).collect();

@@ -1,4 +1,4 @@
-//! Taking away what is not kept any longer.
+//! Deletes data whose retention period has passed.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -34,7 +34,7 @@ impl RetentionStore for SqliteStore {
     }
 }
 
-/// Deletes the oldest answers, some with their keys.
+/// Deletes the oldest answers, and the keys of some of them.
 fn delete_answers(connection: &mut SqliteConnection, before: i64, rows_max: i64) -> Result<usize, Failure> {
     let old: Vec<(i64, String, String, Option<i64>)> = idempotency_keys::table
         .filter(idempotency_keys::answer.is_not_null())
@@ -59,7 +59,7 @@ fn delete_answers(connection: &mut SqliteConnection, before: i64, rows_max: i64)
     Ok(old.len())
 }
 
-/// Returns the claims that were theirs go with them, those that nobody has taken over.
+/// Deletes expired holds, and their claims unless they were taken over.
 fn delete_holds(connection: &mut SqliteConnection, before: i64, rows_max: i64) -> Result<usize, Failure> {
     let old: Vec<(String, i64)> = holds::table
         .filter(holds::expires_at.lt(before))
@@ -88,8 +88,8 @@ fn delete_tenures(connection: &mut SqliteConnection, before: i64, rows_max: i64)
     Ok(diesel::sql_query(sql).bind::<BigInt, _>(before).bind::<BigInt, _>(rows_max).execute(connection)?)
 }
 
-/// Ids are in the order of writing, so the oldest rows are found by the primary key: an index over the time would cost each
-/// booking an entry.
+/// Deletes the oldest events. Ids are in the order of writing, so they are found by the primary key. An index over the time would add an
+/// index entry to each booking.
 fn delete_events(connection: &mut SqliteConnection, before: i64, rows_max: i64) -> Result<usize, Failure> {
     let sql = "DELETE FROM outbox WHERE id IN (
         SELECT id FROM (SELECT id, created_at FROM outbox ORDER BY id LIMIT ?) WHERE created_at < ?)";

@@ -1,4 +1,4 @@
-//! Stored values and what they mean. Rows are parsed like anything else that comes from outside.
+//! Converts stored values. Rows are parsed like any other input.
 
 use std::time::Duration;
 
@@ -10,47 +10,47 @@ use domain::money::Currency;
 use crate::failure::Failure;
 use crate::schema::seat_claims;
 
-/// Returns an instant as it is stored: microseconds since the Unix epoch.
+/// Returns an instant in its stored form: microseconds since the Unix epoch.
 pub(crate) fn micros(instant: DateTime<Utc>) -> i64 {
     instant.timestamp_micros()
 }
 
-/// `ttl` after `now`, both stored.
+/// Returns the instant `ttl` after `now`, both in stored form.
 pub(crate) fn after(now: i64, ttl: Duration) -> i64 {
     now.saturating_add(i64::try_from(ttl.as_micros()).unwrap_or(i64::MAX))
 }
 
-/// Returns a stored instant.
+/// Parses a stored instant.
 pub(crate) fn instant(micros: i64, column: &'static str) -> Result<DateTime<Utc>, Failure> {
     DateTime::from_timestamp_micros(micros).ok_or(Failure::BadRow(column))
 }
 
-/// Returns a stored number that fits into 32 bits.
+/// Parses a stored number that must fit into 32 bits.
 pub(crate) fn small(number: i64, column: &'static str) -> Result<i32, Failure> {
     i32::try_from(number).map_err(|_| Failure::BadRow(column))
 }
 
-/// Returns a stored currency.
+/// Parses a stored currency.
 pub(crate) fn currency(code: &str) -> Result<Currency, Failure> {
     parsed(Currency::parse(code), "currency")
 }
 
-/// What was parsed from `column`.
+/// Converts a parse error to that of a bad `column`.
 pub(crate) fn parsed<T, E>(outcome: Result<T, E>, column: &'static str) -> Result<T, Failure> {
     outcome.map_err(|_| Failure::BadRow(column))
 }
 
-/// Returns a stored hold's id.
+/// Parses the stored id of a hold.
 pub(crate) fn hold_id(text: &str) -> Result<HoldId, Failure> {
     parsed(HoldId::parse(text), "hold_id")
 }
 
-/// What a row of a list is, or `None` and a line in the log if it is not as it should be: one bad row must not take a list down.
+/// Returns the parsed row of a list, or logs the error and returns `None`: one bad row must not fail the whole list.
 pub(crate) fn listed<T>(table: &'static str, id: impl std::fmt::Display, row: Result<T, Failure>) -> Option<T> {
     row.inspect_err(|error| tracing::error!(table, %id, %error, "row.left_out")).ok()
 }
 
-/// `Claim::is_live` of the domain as a condition.
+/// The domain's `Claim::is_live` as a condition.
 #[diesel::dsl::auto_type(no_type_alias)]
 pub(crate) fn claim_is_live(now: i64) -> _ {
     seat_claims::expires_at.is_null().or(seat_claims::expires_at.gt(now))

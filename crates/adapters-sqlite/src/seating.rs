@@ -1,4 +1,4 @@
-//! Layouts, and which of a show's seats are free.
+//! Reads layouts and the free seats of a show.
 
 use std::sync::Arc;
 
@@ -83,11 +83,11 @@ impl LayoutStore for SqliteStore {
         let found = self.read(move |connection| {
             let rows: Vec<SeatRow> =
                 seats::table.filter(seats::layout_id.eq(id.0)).select(SeatRow::as_select()).load(connection)?;
-            // A layout has at least one seat: one without is not there.
+            // A layout has at least one seat, so one without seats does not exist.
             if rows.is_empty() {
                 return Ok(None);
             }
-            // A seat that is left out cannot be sold.
+            // A bad seat is left out of the layout, so it cannot be sold.
             let seats = rows.into_iter().filter_map(|row| listed("seats", row.id, Seat::try_from(row))).collect();
             Ok(Some(Arc::new(parsed(Layout::new(id, seats), "layout_id")?)))
         });

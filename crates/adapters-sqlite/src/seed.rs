@@ -1,4 +1,4 @@
-//! Applying seed plans.
+//! Applies seed plans.
 
 use std::collections::{HashMap, HashSet};
 
@@ -67,7 +67,7 @@ fn add_movie(connection: &mut SqliteConnection, movie: &MovieSeed, now: i64) -> 
             movies::language.eq(&movie.language),
             movies::certificate.eq(&movie.certificate),
             movies::release_date.eq(movie.release_date.to_string()),
-            // A line break is in no search: nothing is found across title and description.
+            // No search text contains a line break, so no match spans title and description.
             movies::search_folded.eq(format!("{}\n{}", fold(&movie.title), fold(&movie.description))),
             movies::genres_folded.eq(serde_json::json!(genres_folded).to_string()),
             movies::language_folded.eq(fold(&movie.language)),
@@ -126,7 +126,7 @@ fn add_hall(connection: &mut SqliteConnection, theatre_id: i64, hall: &HallSeed,
     Ok(1)
 }
 
-/// Returns all seats of a layout in one statement with one parameter, however many they are.
+/// Inserts all seats of a layout in one statement with one parameter, regardless of their number.
 fn add_seats(connection: &mut SqliteConnection, layout_id: i64, seats: &[SeatSeed]) -> Result<(), Failure> {
     let rows: Vec<_> = seats
         .iter()
@@ -144,19 +144,19 @@ fn add_seats(connection: &mut SqliteConnection, layout_id: i64, seats: &[SeatSee
     Ok(())
 }
 
-/// What shows need to know of the store: read once, because a plan has many of them.
+/// The stored rows that shows refer to. They are read once, because a plan has many shows.
 struct Stage {
     movies: HashMap<String, i64>,
-    /// Halls by their theatre's name and their own.
+    /// Halls by the name of their theatre and their own name.
     halls: HashMap<(String, String), StagedHall>,
 }
 
 struct StagedHall {
     theatre_id: i64,
     hall_id: i64,
-    /// The newest one.
+    /// The newest layout.
     layout_id: i64,
-    /// Of the layout's seats.
+    /// The categories of the layout's seats.
     categories: HashSet<String>,
 }
 
@@ -178,14 +178,14 @@ impl Stage {
         let mut halls = HashMap::new();
         for (theatre, hall, theatre_id, hall_id, layout_id) in versions {
             let categories = categories.remove(&layout_id).unwrap_or_default();
-            // The newest version comes last and stays.
+            // Versions are read in ascending order, so the newest one overwrites the others.
             halls.insert((theatre, hall), StagedHall { theatre_id, hall_id, layout_id, categories });
         }
         Ok(Self { movies: titles.into_iter().collect(), halls })
     }
 }
 
-/// Adds the show if it can be, and tells how many were added.
+/// Inserts the show if possible, and returns the number of inserted shows.
 fn add_show(connection: &mut SqliteConnection, stage: &Stage, show: &ShowSeed, now: i64) -> Result<usize, Failure> {
     let Some(movie_id) = stage.movies.get(&show.movie_title).copied() else { return Ok(0) };
     let place = (show.theatre_name.clone(), show.hall_name.clone());
@@ -222,8 +222,8 @@ fn add_show(connection: &mut SqliteConnection, stage: &Stage, show: &ShowSeed, n
     Ok(1)
 }
 
-/// Returns whether the show is there already, or another one is in its hall at its time. Of the shows that begin before it
-/// ends, the last to begin is the last to end: they don't overlap either.
+/// Returns whether the show exists already, or another show occupies the hall at its time. Shows of a hall do not overlap, so among those
+/// that begin before this one ends, the last to begin is the last to end. Checking that one is enough.
 fn is_taken(connection: &mut SqliteConnection, hall_id: i64, show: &ShowSeed) -> Result<bool, Failure> {
     let same = shows::table.filter(shows::start_time.eq(micros(show.start_time))).filter(shows::hall_id.eq(hall_id));
     if diesel::select(exists(same)).get_result::<bool>(connection)? {
@@ -231,7 +231,7 @@ fn is_taken(connection: &mut SqliteConnection, hall_id: i64, show: &ShowSeed) ->
     }
     let free_at: Option<i64> = shows::table
         .filter(shows::hall_id.eq(hall_id))
-        // Spelled out, not bound: the index of the shows that take place is used for these words only.
+        // A literal, not a parameter: SQLite uses the partial index over such shows only if the query contains its exact condition.
         .filter(sql::<Bool>("shows.status <> 'cancelled'"))
         .filter(shows::start_time.lt(micros(show.hall_free_at)))
         .select(shows::hall_free_at)

@@ -1,39 +1,39 @@
-//! One serving process for one data directory.
+//! Ensures that only one process serves a data directory.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-/// Held by the one server that works on a data directory; the system lets go of it when the process ends, however it ends.
+/// The lock of the one server that serves a data directory. The system releases it when the process ends, however it ends.
 ///
-/// Two servers on one directory would not see each other's events. Commands beside a server don't take it.
+/// Without it, two servers on one directory would not see each other's events. Commands that run while a server runs do not take it.
 #[derive(Debug)]
 pub struct ServeLock {
-    // Locked as long as it is open.
+    // The file is locked as long as it is open.
     _file: File,
 }
 
-/// Why a directory is not served.
+/// The reason why a directory cannot be served.
 #[derive(Debug, Error)]
 pub enum ServeLockError {
-    /// Another process serves it.
+    /// Another process serves the directory.
     #[error("another server already uses the data directory {}", directory.display())]
     InUse { directory: PathBuf },
-    /// The lock file can't be made or locked.
+    /// The lock file cannot be created or locked.
     #[error("the data directory {} cannot be locked: {source}", directory.display())]
     Io {
         directory: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         source: std::io::Error,
     },
 }
 
 impl ServeLock {
-    /// The lock's file in the data directory.
+    /// The name of the lock file in the data directory.
     const FILE: &'static str = "serve.lock";
 
-    /// Takes the lock of `directory`, which must be there, without waiting.
+    /// Takes the lock of `directory`, which must exist, without waiting.
     pub fn acquire(directory: &Path) -> Result<Self, ServeLockError> {
         let io = |source| ServeLockError::Io { directory: directory.to_owned(), source };
         let mut options = OpenOptions::new();

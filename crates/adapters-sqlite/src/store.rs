@@ -1,4 +1,4 @@
-//! The store: one file, a thread that writes and some that read.
+//! The store: one file, one thread that writes and several that read.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Seek as _, Write as _};
@@ -20,60 +20,61 @@ use crate::failure::Failure;
 use crate::workers::{Source, Workers, WorkersLimits, in_snapshot, in_transaction};
 use crate::written::newest_instant;
 
-/// One writer: SQLite has one write lock. A job that finds another process holding it waits as long as `BUSY` says, one
-/// that waits in the queue as long as its `patience`: both together stay under the five seconds that a batch has.
+/// One writer, because SQLite has one write lock. A job in the queue waits at most `patience`, and a running job waits at most
+/// [`WRITER_BUSY`] for another process. The sum is below the five seconds of a batch.
 const WRITER: WorkersLimits = WorkersLimits { threads: 1, jobs_max: 1024, patience: Duration::from_millis(2_000) };
-/// Readers wait for nobody but each other, and are short. Both together stay under the two seconds of a health check.
+/// Readers wait only for each other, and their jobs are short. The sum of `patience` and [`READER_BUSY`] is below the two seconds of a
+/// health check.
 const READERS: WorkersLimits = WorkersLimits { threads: 4, jobs_max: 1024, patience: Duration::from_millis(900) };
 
-/// How long a statement of the writer waits for another process.
+/// The longest wait of a writer's statement for another process.
 const WRITER_BUSY: Duration = Duration::from_millis(2_500);
-/// How long a statement of a reader does: only while another process recovers the log.
+/// The longest wait of a reader's statement, which only occurs while another process recovers the log.
 const READER_BUSY: Duration = Duration::from_millis(900);
 
-/// How often the switch to write-ahead logging is tried: SQLite doesn't wait for other processes there.
+/// The number of attempts to switch to write-ahead logging, because SQLite does not wait for other processes there.
 const OPEN_TRIES: u32 = 50;
-/// How long to wait between those tries.
+/// The pause between those attempts.
 const OPEN_PAUSE: Duration = Duration::from_millis(20);
 
-/// Why there is no store.
+/// The reason why the store cannot be opened.
 #[derive(Debug, Error)]
 pub enum OpenError {
-    /// The path means nothing to the system.
+    /// The path is invalid.
     #[error("the path of the database is not valid: {0}")]
     Path(#[source] std::io::Error),
-    /// The system gives no threads.
+    /// The system cannot start the threads.
     #[error("the threads of the database cannot be started: {0}")]
     Threads(#[source] std::io::Error),
 }
 
-/// Why there is no backup.
+/// The reason why a backup failed.
 #[derive(Debug, Error)]
 pub enum BackupError {
-    /// A file with this name is there already.
+    /// A file with this name exists already.
     #[error("{} is there already", file.display())]
     Exists { file: PathBuf },
-    /// The file can't be made or written.
+    /// The file cannot be created or written.
     #[error("{} cannot be written: {source}", file.display())]
     File {
         file: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         source: std::io::Error,
     },
-    /// The copy fails, and the file's disk is not why.
+    /// The copy failed for another reason than the disk of the file.
     #[error("the store cannot be copied to {}", file.display())]
     Store {
         file: PathBuf,
-        /// Why.
+        /// The error of the store.
         source: StoreError,
     },
 }
 
-/// A file that is not whole yet. Removed when it is dropped.
+/// An incomplete file. Removed on drop.
 struct Unfinished(PathBuf);
 
 impl Unfinished {
-    /// Makes it, readable by its owner alone.
+    /// Creates the file, readable only by its owner.
     fn create(&self) -> std::io::Result<File> {
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
@@ -82,13 +83,13 @@ impl Unfinished {
         options.open(&self.0)
     }
 
-    /// Gives it its name, which nothing else may have.
+    /// Gives the file its final name. Fails if another file has that name.
     fn publish(self, file: &Path) -> std::io::Result<()> {
-        // Unlike a rename, a second link never takes the place of another file.
+        // Unlike a rename, a second link never replaces another file.
         match std::fs::hard_link(&self.0, file) {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(error),
-            // A file system without links.
+            // The file system does not support links.
             Err(_) if file.try_exists()? => return Err(ErrorKind::AlreadyExists.into()),
             Err(_) => std::fs::rename(&self.0, file)?,
         }
@@ -102,15 +103,15 @@ impl Unfinished {
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
-        // After a rename it is gone already.
+        // After a rename the file does not exist any more.
         let _ = std::fs::remove_file(&self.0);
     }
 }
 
-/// Every store port on one SQLite file. Clones are the same store.
+/// Every store port on one SQLite file. Clones share the store.
 ///
-/// Connections are opened when they are first needed, and again after the file or the disk failed: a store that can't be
-/// reached answers `Unavailable`, and answers again once it can.
+/// Connections are opened at first use, and reopened after the file or the disk failed. While the store cannot be reached, calls return
+/// `Unavailable`; they succeed again once it can be reached.
 #[derive(Clone)]
 pub struct SqliteStore(Arc<Parts>);
 
@@ -118,18 +119,18 @@ struct Parts {
     path: PathBuf,
     clock: Arc<StoreClock>,
     disk: Arc<Disk>,
-    // In the order of `close`.
+    // In the order in which `close` closes them.
     readers: Workers,
     writer: Workers,
 }
 
 impl SqliteStore {
-    /// Returns the store in the file at `path`. Makes no file and changes none: [`SqliteStore::migrate`] does.
+    /// Opens the store in the file at `path`. Neither creates nor changes the file: [`SqliteStore::migrate`] does.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         Self::open_with_clock(path, Arc::new(SystemClock))
     }
 
-    /// Returns the same, where `system` is the clock of the system.
+    /// Opens the store like [`SqliteStore::open`], with `system` as the system's clock.
     pub fn open_with_clock(path: &Path, system: Arc<dyn Clock>) -> Result<Self, OpenError> {
         let path = std::path::absolute(path).map_err(OpenError::Path)?;
         let clock = Arc::new(StoreClock::new(system));
@@ -143,23 +144,23 @@ impl SqliteStore {
         Ok(Self(Arc::new(Parts { path, clock, disk, readers, writer })))
     }
 
-    /// Does what waits, closes the file and folds its log into it, whoever else has the store: to all of them it can't be reached
-    /// any more.
+    /// Finishes waiting jobs, closes the file and checkpoints its log into it. All clones are closed too: their calls then return
+    /// `Unavailable`.
     ///
     /// Blocks until that is done.
     pub fn close(&self) {
-        // Readers go first: the last connection to be closed folds the log into the file, and only the writer may.
+        // The readers are closed first: the last connection to be closed checkpoints the log, and only the writer may write.
         self.0.readers.close();
         self.0.writer.close();
     }
 
-    /// Copies the store to `file`, which must not be there, as it is at one instant, and tells how many bytes that are. Others go
-    /// on working. The copy is its owner's alone, and on the disk when this returns; until then there is no `file`, only one with
-    /// `.unfinished` in its name beside it.
+    /// Copies the store to `file`, which must not exist, in one consistent snapshot, and returns the size in bytes. Other jobs continue.
+    /// The copy is readable only by its owner, and is on disk when this returns. Until then `file` does not exist; the copy has
+    /// `.unfinished` in its name in the same directory.
     ///
     /// Blocks for as long as copying takes.
     pub fn backup(&self, file: &Path) -> Result<u64, BackupError> {
-        // Told now and not after the copying; `publish` has the last word.
+        // Checked early, before the copying. `publish` makes the decisive check.
         if file.try_exists().unwrap_or(false) {
             return Err(BackupError::Exists { file: file.to_owned() });
         }
@@ -170,7 +171,7 @@ impl SqliteStore {
         let unfinished = Unfinished(PathBuf::from(name));
         let mut copy = unfinished.create().map_err(failed)?;
         if let Err(failure) = self.copy_to(&unfinished.0) {
-            // SQLite does not pass on what the system says. The system says it again where the file is as long as the copy would be.
+            // SQLite does not pass on the error of the system. Filling the file to the length of the copy reproduces it.
             fill(&mut copy, self.0.disk.bytes()).map_err(failed)?;
             return Err(BackupError::Store { file: file.to_owned(), source: failure.into() });
         }
@@ -183,24 +184,23 @@ impl SqliteStore {
         Ok(bytes)
     }
 
-    /// Copies into a file that is there, and empty.
+    /// Copies into an existing, empty file.
     fn copy_to(&self, file: &Path) -> Result<(), Failure> {
         let mut connection = connect(&self.0.path, READER_BUSY)?;
-        // As a URI, as the store's own name is: a name that is not UTF-8 is a name.
+        // A URI, like the store's own name, so that a name need not be UTF-8.
         let target = format!("file:{}", percent_encoded(file));
         diesel::sql_query("VACUUM INTO ?").bind::<diesel::sql_types::Text, _>(target).execute(&mut connection)?;
         Ok(())
     }
 
-    /// Refuses a store that has instants more than five minutes later than the system's clock.
+    /// Fails if the store contains instants more than five minutes later than the system's clock.
     pub async fn check_clock(&self) -> Result<(), ClockError> {
-        // Opens a connection, if none is open yet: with it the newest stored instant is read. A store that fails is reported elsewhere.
+        // Opens a connection if none is open yet, which reads the newest stored instant. A failing store is reported elsewhere.
         let _ = self.on_writer(|_| Ok(())).await;
         self.0.clock.check()
     }
 
-    /// Keeps the writer's connection from making the file longer than `pages`, until it is opened again. For tests: it fails as
-    /// it would on a full disk.
+    /// Limits the file to `pages` for the writer's connection until it is reopened. For tests: writes then fail as on a full disk.
     #[doc(hidden)]
     pub async fn limit_pages(&self, pages: u32) -> Result<(), StoreError> {
         let limited = self.on_writer(move |connection| {
@@ -226,7 +226,7 @@ impl SqliteStore {
         vec![self.0.readers.pool_use("sqlite_readers"), self.0.writer.pool_use("sqlite_writer")]
     }
 
-    /// Reads, all of it as of one instant.
+    /// Reads in one snapshot.
     pub(crate) async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut SqliteConnection) -> Result<T, Failure> + Send + 'static,
@@ -234,7 +234,7 @@ impl SqliteStore {
         self.0.readers.run(|connection| in_snapshot(connection, work)).await
     }
 
-    /// Reads where writes are made: behind those that were handed in before, and never behind slow lists.
+    /// Reads on the writer's connection: after the writes that were submitted before, and without waiting for slow lists.
     pub(crate) async fn read_on_writer<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut SqliteConnection) -> Result<T, Failure> + Send + 'static,
@@ -242,7 +242,7 @@ impl SqliteStore {
         self.0.writer.run(|connection| in_snapshot(connection, work)).await
     }
 
-    /// Writes, all of it or nothing.
+    /// Writes in one transaction.
     pub(crate) async fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut SqliteConnection) -> Result<T, Failure> + Send + 'static,
@@ -250,7 +250,7 @@ impl SqliteStore {
         self.on_writer(|connection| in_transaction(connection, work)).await
     }
 
-    /// Has the writer's connection, outside of a transaction.
+    /// Runs `work` on the writer's connection, outside a transaction.
     pub(crate) async fn on_writer<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut SqliteConnection) -> Result<T, Failure> + Send + 'static,
@@ -260,7 +260,7 @@ impl SqliteStore {
         done
     }
 
-    /// Returns the same, for work that must begin within `patience`, and whose failure is no news.
+    /// Runs `work` on the writer's connection if it can begin within `patience`. Does not record the result in [`Disk`].
     pub(crate) async fn on_writer_within<T: Send + 'static>(
         &self,
         patience: Duration,
@@ -297,12 +297,12 @@ fn open_reader(path: &Path, clock: &StoreClock) -> Result<SqliteConnection, Fail
     Ok(connection)
 }
 
-/// Opens the file, which must be there: a store whose file is gone must not go on with an empty one.
+/// Opens the file, which must exist: a store whose file was deleted must not continue with an empty one.
 fn connect(path: &Path, busy: Duration) -> Result<SqliteConnection, Failure> {
     let url = format!("file:{}?mode=rw", percent_encoded(path));
     let mut connection = SqliteConnection::establish(&url).map_err(Failure::Connect)?;
     set_busy_timeout(&mut connection, busy)?;
-    // What a statement sets aside stays in memory: the store's own directory may be the only one that can be written.
+    // Temporary data stays in memory, because the store's own directory may be the only writable one.
     connection.batch_execute("PRAGMA temp_store = MEMORY")?;
     Ok(connection)
 }
@@ -312,19 +312,19 @@ pub(crate) fn set_busy_timeout(connection: &mut SqliteConnection, busy: Duration
     Ok(())
 }
 
-/// Gives the writer its usual patience back.
+/// Restores the writer's usual timeout.
 pub(crate) fn reset_busy_timeout(connection: &mut SqliteConnection) -> Result<(), Failure> {
     set_busy_timeout(connection, WRITER_BUSY)
 }
 
-/// The characters of a path that mean nothing else in a URI, which SQLite takes the name as.
+/// The characters of a path that have no special meaning in a URI, in which form SQLite gets the name.
 const NOT_ENCODED: AsciiSet = NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'_').remove(b'-');
 
 fn percent_encoded(path: &Path) -> PercentEncode<'_> {
     percent_encode(path.as_os_str().as_encoded_bytes(), &NOT_ENCODED)
 }
 
-/// Switches to write-ahead logging, so that readers and the writer don't wait for each other.
+/// Switches to write-ahead logging, so that readers and the writer do not wait for each other.
 fn log_ahead(connection: &mut SqliteConnection) -> Result<(), Failure> {
     let mut tries = 1;
     loop {
@@ -338,7 +338,7 @@ fn log_ahead(connection: &mut SqliteConnection) -> Result<(), Failure> {
     }
 }
 
-/// Returns the clock goes on from the newest of what is stored, even if the machine's clock was set back meanwhile.
+/// Makes the clock continue from the newest stored instant, even if the machine's clock was set back meanwhile.
 fn raise_clock(connection: &mut SqliteConnection, clock: &StoreClock) -> Result<(), Failure> {
     if let Some(newest) = newest_instant(connection)? {
         clock.continue_from(newest);

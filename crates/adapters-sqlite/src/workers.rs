@@ -1,4 +1,4 @@
-//! Threads that each own a connection and work jobs off a bounded queue: the one way to the database.
+//! Threads that each own a connection and run jobs from a bounded queue. All access to the database goes through them.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use futures::channel::oneshot;
 
 use crate::failure::{ConnectionFate, Failure};
 
-/// Where a worker's connections come from: at first, and after one was given up.
+/// Opens the connections of a worker: the first one, and one after each discarded connection.
 pub(crate) struct Source {
     pub(crate) path: PathBuf,
     pub(crate) open: Open,
@@ -23,13 +23,13 @@ pub(crate) struct Source {
 
 type Open = Box<dyn Fn(&Path) -> Result<SqliteConnection, Failure> + Send + Sync>;
 
-/// A connection, and the file that it was opened on.
+/// A connection, and the identity of the file on which it was opened.
 struct Opened {
     connection: SqliteConnection,
     file: FileId,
 }
 
-/// Which file it is, whatever it is called.
+/// The identity of a file, independent of its name.
 type FileId = (u64, u64);
 
 impl Source {
@@ -37,7 +37,7 @@ impl Source {
         Ok(Opened { connection: (self.open)(&self.path)?, file })
     }
 
-    /// Returns the file at the path.
+    /// Returns the identity of the file at the path.
     fn file(&self) -> Result<FileId, Failure> {
         let found = std::fs::metadata(&self.path).map_err(Failure::FileMissing)?;
         #[cfg(unix)]
@@ -55,14 +55,14 @@ struct Job {
     work: Work,
 }
 
-/// What a thread is handed next.
+/// The next message to a thread.
 enum Next {
     Job(Job),
-    /// To close its connection and end.
+    /// Closes the thread's connection and ends the thread.
     End,
 }
 
-/// How many threads, how many jobs may wait for them, and how long.
+/// The number of threads, the number of waiting jobs, and their longest wait.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WorkersLimits {
     pub(crate) threads: usize,
@@ -70,14 +70,14 @@ pub(crate) struct WorkersLimits {
     pub(crate) patience: Duration,
 }
 
-/// How many jobs wait, and how many are worked on.
+/// The numbers of waiting jobs and of running jobs.
 #[derive(Default)]
 struct Load {
     waiting: AtomicUsize,
     working: AtomicUsize,
 }
 
-/// Threads that share a queue. They end when this is closed or dropped and all that waited is done.
+/// Threads that share a queue. They end when this is closed or dropped and all waiting jobs are done.
 pub(crate) struct Workers {
     queue: SyncSender<Next>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -99,7 +99,7 @@ impl Workers {
         Ok(Self { queue, threads, size: limits.threads, load, patience: limits.patience })
     }
 
-    /// Runs `work` on one of the connections. Dropping the future before its turn cancels it.
+    /// Runs `work` on one of the connections. Dropping the future before the job starts cancels it.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut SqliteConnection) -> Result<T, Failure> + Send + 'static,
@@ -107,7 +107,7 @@ impl Workers {
         self.run_within(self.patience, work).await
     }
 
-    /// Returns the same, unless its turn takes longer than `patience` to come.
+    /// Runs `work` like [`Workers::run`], but fails if the job does not start within `patience`.
     pub(crate) async fn run_within<T: Send + 'static>(
         &self,
         patience: Duration,
@@ -120,7 +120,7 @@ impl Workers {
             }
             let outcome = turn.and_then(work);
             let aftermath = outcome.as_ref().err().map_or(ConnectionFate::Keep, Failure::aftermath);
-            // Who has hung up since does not need to know.
+            // A caller that has dropped its future does not need the result.
             let _ = reply.send(outcome);
             aftermath
         });
@@ -129,7 +129,7 @@ impl Workers {
     }
 
     fn hand_in(&self, job: Job) -> Result<(), Failure> {
-        // Counted before it can be taken, or the count could go below nothing.
+        // Counted before a worker can take the job; otherwise the count could become negative.
         self.load.waiting.fetch_add(1, Ordering::Relaxed);
         self.queue.try_send(Next::Job(job)).map_err(|error| {
             self.load.waiting.fetch_sub(1, Ordering::Relaxed);
@@ -140,7 +140,7 @@ impl Workers {
         })
     }
 
-    /// How busy the threads are, each of which has a connection.
+    /// Returns the use of the threads, each of which has a connection.
     pub(crate) fn pool_use(&self, name: &'static str) -> PoolUse {
         PoolUse {
             name,
@@ -150,16 +150,16 @@ impl Workers {
         }
     }
 
-    /// Does what waits, closes the connections and waits until that is done. What is handed in later fails.
+    /// Finishes waiting jobs, closes the connections, and waits until that is done. Jobs submitted later fail.
     pub(crate) fn close(&self) {
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         for _ in &threads {
-            // Fails only where all of them have ended.
+            // Fails only if all threads have ended.
             let _ = self.queue.send(Next::End);
         }
         for thread in threads {
             if thread.thread().id() != thread::current().id() {
-                // Panics were caught, and logged by whoever lost an answer.
+                // Panics are caught and logged in the thread.
                 let _ = thread.join();
             }
         }
@@ -179,7 +179,7 @@ fn work_off(queue: &Mutex<Receiver<Next>>, source: &Source, load: &Load) {
         let Ok(Next::Job(job)) = next else { return };
         load.working.fetch_add(1, Ordering::Relaxed);
         load.waiting.fetch_sub(1, Ordering::Relaxed);
-        // A panic takes the connection with it: the next job gets a new one.
+        // A panic discards the connection, and the next job opens a new one.
         let served = catch_unwind(AssertUnwindSafe(|| serve(job, opened.take(), source)));
         opened = served.unwrap_or_else(|_| {
             tracing::error!("a database job panicked");
@@ -189,7 +189,7 @@ fn work_off(queue: &Mutex<Receiver<Next>>, source: &Source, load: &Load) {
     }
 }
 
-/// Does the job, and gives back the connection if it is still good.
+/// Runs the job, and returns the connection if it is still usable.
 fn serve(job: Job, opened: Option<Opened>, source: &Source) -> Option<Opened> {
     if job.deadline <= Instant::now() {
         (job.work)(Err(Failure::Late));
@@ -209,8 +209,8 @@ fn serve(job: Job, opened: Option<Opened>, source: &Source) -> Option<Opened> {
     }
 }
 
-/// Returns a connection to the file that is at the path now. SQLite would go on writing to one that was removed or replaced, and what
-/// was answered would be gone with it.
+/// Returns a connection to the file that is at the path now. SQLite would continue to write to a removed or replaced file, and acknowledged
+/// writes would be lost with it.
 fn on_its_file(opened: Option<Opened>, source: &Source) -> Result<Opened, Failure> {
     let file = source.file()?;
     match opened {
@@ -222,10 +222,10 @@ fn on_its_file(opened: Option<Opened>, source: &Source) -> Result<Opened, Failur
     }
 }
 
-/// Returns whether the connection is outside of a transaction, having left it if need be.
+/// Leaves a transaction if there is one, and returns whether the connection is outside a transaction.
 ///
-/// SQLite ends a transaction by itself on some failures (a full disk), and not on others. Asking for a rollback
-/// settles both: it succeeds, or is refused because there is nothing to roll back.
+/// After some failures (a full disk) SQLite ends a transaction by itself, after others it does not. A rollback works for both: it succeeds,
+/// or fails because no transaction is active.
 fn is_settled(connection: &mut SqliteConnection) -> bool {
     let outside = match connection.batch_execute("ROLLBACK") {
         Ok(()) => true,
@@ -235,7 +235,7 @@ fn is_settled(connection: &mut SqliteConnection) -> bool {
     outside && matches!(status.transaction_depth(), Ok(None))
 }
 
-/// Runs `work` in one transaction that nobody else writes beside, and commits it.
+/// Runs `work` in one transaction that excludes other writers, and commits it.
 pub(crate) fn in_transaction<T>(
     connection: &mut SqliteConnection,
     work: impl FnOnce(&mut SqliteConnection) -> Result<T, Failure>,
@@ -250,7 +250,7 @@ pub(crate) fn in_transaction<T>(
     }
 }
 
-/// Runs `work` in one transaction that only reads: all of it sees the same instant.
+/// Runs `work` in one read-only transaction, so that it sees a single snapshot.
 pub(crate) fn in_snapshot<T>(
     connection: &mut SqliteConnection,
     work: impl FnOnce(&mut SqliteConnection) -> Result<T, Failure>,
@@ -263,7 +263,7 @@ pub(crate) fn in_snapshot<T>(
 
 fn roll_back(connection: &mut SqliteConnection) {
     if let Err(error) = AnsiTransactionManager::rollback_transaction(connection) {
-        // The failure that led here is told. The worker looks whether the connection is good for more.
+        // The failure that caused the rollback is reported to the caller. The worker checks whether the connection is still usable.
         tracing::debug!(%error, "a rollback failed");
     }
 }

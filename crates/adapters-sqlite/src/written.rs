@@ -1,12 +1,12 @@
-//! What a file has: its tables, and when something was written last.
+//! The tables of a file, and the time of the last write.
 
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable, Text};
 
 use crate::failure::Failure;
 
-/// Returns the newest instant at which something was written, of the tables that are written to most. Each is found by the end of a key: ids, and
-/// rows of tables without one, are in the order of writing.
+/// Returns the newest time of writing in the most frequently written tables. Each is found at the end of a key, because ids, and rows of
+/// tables without one, are in the order of writing.
 pub(crate) fn newest_instant(connection: &mut SqliteConnection) -> Result<Option<i64>, Failure> {
     #[derive(QueryableByName)]
     struct Newest {
@@ -16,7 +16,7 @@ pub(crate) fn newest_instant(connection: &mut SqliteConnection) -> Result<Option
     if !has_table(connection, "outbox")? {
         return Ok(None);
     }
-    // Ids of bookings are reserved in blocks, so the last id need not be the newest booking.
+    // Booking ids are reserved in blocks, so the highest id need not be the newest booking.
     let newest: Newest = diesel::sql_query(
         "SELECT max(at) AS at FROM (
             SELECT max(booked_at) AS at FROM (SELECT booked_at FROM bookings ORDER BY id DESC LIMIT 256)

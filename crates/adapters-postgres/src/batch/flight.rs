@@ -10,9 +10,9 @@ use domain::ids::SessionId;
 use super::link::{Bound, Parameters, parameters};
 use super::statements::Statement::*;
 
-/// Returns the statements between `BEGIN` and `COMMIT` that make these changes, in the order in which they are sent.
+/// Returns the statements between `BEGIN` and `COMMIT` that write these changes, in the order in which they are sent.
 pub(super) fn script(changes: &WriteSet) -> Vec<Bound<'_>> {
-    // Every field by name: one that is added is written, or this does not compile.
+    // Destructured by name: a new field does not compile until it is written.
     let WriteSet {
         at,
         shows,
@@ -86,18 +86,18 @@ pub(super) fn script(changes: &WriteSet) -> Vec<Bound<'_>> {
     script
 }
 
-/// Returns one value of each item, as a parameter.
+/// Returns one value of each item, as an array parameter.
 fn column<'a, Item, Value>(items: &'a [Item], value: impl Fn(&'a Item) -> Value) -> Vec<Value> {
     items.iter().map(value).collect()
 }
 
-/// Locks the accounts whose limits count, and the rows whose seats do, until the commit.
+/// Locks, until the commit, the accounts whose limits are checked and the rows whose seats are checked.
 fn lock_names(changes: &WriteSet) -> Bound<'_> {
     let limited = changes.held.iter().map(|guard| guard.user_id);
     let limited = limited.chain(changes.cancellations.iter().map(|guard| guard.user_id));
     let accounts = limited.map(|user_id| format!("account {user_id}"));
-    // Servers of the release before lock an account's holds show by show: by this name they and those of this release exclude
-    // each other.
+    // Servers of the previous release lock an account's holds show by show. Locking this name as well makes both releases exclude each
+    // other.
     let held = changes.holds.iter().map(|hold| format!("held {} {}", hold.show_id, hold.user_id));
     let rows = changes.rows.iter().map(|guard| format!("row {} {}", guard.show_id, guard.row));
     (LockNames, parameters![accounts.chain(held).chain(rows).collect::<Vec<_>>()])
@@ -157,7 +157,7 @@ fn insert_keys<'a>(keys: &'a [(KeyName, StoredKey)], at: &'a DateTime<Utc>) -> B
     (InsertKeys, parameters)
 }
 
-/// Locks all of them in their order, then ends some and lets others last longer.
+/// Locks all holds in order, then deletes some and extends the others.
 fn change_holds(holds: &[ChangedHold]) -> Vec<Bound<'_>> {
     let lock = parameters![column(holds, |hold| hold.id.as_str()), column(holds, |hold| hold.expires_at)];
     let mut bound: Vec<Bound<'_>> = vec![(LockHolds, lock)];
@@ -184,7 +184,7 @@ fn insert_holds<'a>(holds: &'a [Hold], at: &'a DateTime<Utc>) -> Bound<'a> {
     (InsertHolds, parameters)
 }
 
-/// Returns the seats of each item with the item's id and their positions, as the columns of a statement.
+/// Returns the seats of each item, with the item's id and the seats' positions, as array parameters.
 fn seats<'a, Id>(of: impl Iterator<Item = (Id, &'a [SoldSeat])>) -> Parameters<'a>
 where
     Id: tokio_postgres::types::ToSql + Sync + Send + Copy + 'a,
@@ -211,7 +211,7 @@ fn insert_booking_seats<'a>(bookings: &[&'a Booking]) -> Bound<'a> {
     (InsertBookingSeats, seats(bookings.iter().map(|booking| (booking.id.0, booking.seats.as_slice()))))
 }
 
-/// Locks all of them in their order, then changes them, and takes the seats away of those that get others.
+/// Locks all bookings in order, then updates them, and deletes the old seats of those whose seats change.
 fn change_bookings(bookings: &[ChangedBooking]) -> Vec<Bound<'_>> {
     let lock = parameters![
         column(bookings, |changed| changed.booking.id.0),
@@ -271,7 +271,7 @@ fn insert_claims(claims: &[NewClaim]) -> Bound<'_> {
     (InsertClaims, parameters)
 }
 
-/// Each tenure ends at the instant of the batch.
+/// Writes tenures that end at the instant of the batch.
 fn put_tenures<'a>(tenures: &'a [EndedTenure], at: &'a DateTime<Utc>) -> Bound<'a> {
     let parameters = parameters![
         column(tenures, |ended| ended.place.show_id.0),

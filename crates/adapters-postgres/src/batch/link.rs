@@ -1,4 +1,4 @@
-//! A committer's own connection, with the statements of the booking path prepared on it.
+//! A committer's dedicated connection, with the statements of the booking path prepared on it.
 
 use std::iter;
 use std::task::Poll;
@@ -21,7 +21,7 @@ pub(super) type Parameters<'a> = Vec<Box<dyn ToSql + Sync + Send + 'a>>;
 /// A statement with its parameters.
 pub(super) type Bound<'a> = (Statement, Parameters<'a>);
 
-/// The parameters of a statement: `parameters![ids, names]`.
+/// Boxes the parameters of a statement: `parameters![ids, names]`.
 macro_rules! parameters {
     ($($value:expr),* $(,)?) => {{
         let parameters: $crate::batch::link::Parameters<'_> = vec![$(Box::new($value)),*];
@@ -30,22 +30,22 @@ macro_rules! parameters {
 }
 pub(super) use parameters;
 
-/// Why a transaction did not succeed.
+/// The reason why a transaction did not succeed.
 #[derive(Debug)]
 pub(super) enum TransactionError {
-    /// The server refused a statement: the transaction is over, and nothing of it is committed.
+    /// The server rejected a statement. The transaction has ended, and nothing is committed.
     NotCommitted(DriverError),
-    /// A statement was not sent, and so no COMMIT: nothing is committed, but the connection may be inside the transaction.
+    /// A statement was not sent, so `COMMIT` was not sent either. Nothing is committed, but the connection may be inside the transaction.
     Unsent(DriverError),
-    /// It may be committed, now or in a moment.
+    /// The outcome is unknown: the transaction may be committed now or shortly.
     Unknown(DriverError),
 }
 
-/// A connection on which every statement of the booking path is prepared.
+/// A connection with every statement of the booking path prepared.
 pub(super) struct Link {
     client: Client,
     prepared: Prepared,
-    /// The history that its session continues.
+    /// The history that the session continues.
     history: History,
     observed_at: Instant,
 }
@@ -63,7 +63,7 @@ impl Link {
         Ok(link)
     }
 
-    /// Asks the session what the server is. Fails if it does not answer, or must not write.
+    /// Queries the state of the server. Fails if the server does not answer or must not be written to.
     async fn observe(&mut self, server: &ServerState) -> Result<(), StoreError> {
         let observed = observe(&self.client).await.map_err(|error| error.condition().failure(error))?;
         self.history = server.note(observed)?;
@@ -71,20 +71,20 @@ impl Link {
         Ok(())
     }
 
-    /// Returns whether the session may go on. It is asked once a second, because settings change while it lasts; it ends if another session
-    /// has found another history.
+    /// Returns whether the session can still be used. Checks the server once a second, because its settings can change during a session.
+    /// Also `false` if another session has observed another history.
     pub(super) async fn is_fit(&mut self, server: &ServerState) -> bool {
         self.history == server.history()
             && (self.observed_at.elapsed() < OBSERVED_EVERY || self.observe(server).await.is_ok())
     }
 
-    /// Returns the connection, for everything but the booking path's statements.
+    /// Returns the connection, for statements outside the booking path.
     #[cfg(feature = "testing")]
     pub(super) fn client(&self) -> &Client {
         &self.client
     }
 
-    /// Sends every statement without waiting in between, and returns the rows of each.
+    /// Sends all statements in a pipeline, and returns the rows of each.
     pub(super) async fn rows(&self, script: &[Bound<'_>]) -> Result<Vec<Vec<Row>>, DriverError> {
         let mut sent = Vec::with_capacity(script.len());
         for (statement, parameters) in script {
@@ -108,16 +108,16 @@ impl Link {
         rows.try_collect().await.map_err(DriverError)
     }
 
-    /// Sends `BEGIN`, every statement and `COMMIT` without waiting in between.
+    /// Sends `BEGIN`, every statement and `COMMIT` in a pipeline.
     ///
-    /// The COMMIT of an aborted transaction is answered without an error, so success means that every statement succeeded.
+    /// PostgreSQL answers the `COMMIT` of an aborted transaction without an error. Success therefore means that every statement succeeded.
     pub(super) async fn transact(&self, script: Vec<Bound<'_>>) -> Result<(), TransactionError> {
         let bare = |statement| iter::once((statement, Vec::new()));
         let mut sent = Vec::with_capacity(script.len() + 2);
         for (statement, parameters) in bare(Statement::Begin).chain(script).chain(bare(Statement::Commit)) {
             let mut request = self.client.execute_raw(self.prepared.get(statement), parameters).boxed();
-            // A request is sent when it is first polled. The server may have answered by then; an error that is not the server's
-            // means that the request was not sent, or that the connection was lost: COMMIT must not follow.
+            // A request is sent when it is first polled, and the server may have answered by then. An error without a SQLSTATE means that
+            // the request was not sent or that the connection was lost, so `COMMIT` must not follow.
             match poll!(&mut request) {
                 Poll::Ready(Err(error)) if error.code().is_none() && statement != Statement::Commit => {
                     return Err(TransactionError::Unsent(DriverError(error)));
@@ -133,10 +133,10 @@ impl Link {
     }
 }
 
-/// What the failure of a statement means, all of them having been sent.
+/// Classifies the failure of a statement after all statements were sent.
 fn failure(statement: Statement, error: DriverError) -> TransactionError {
     let is_refused = error.0.code().is_some();
-    // COMMIT fails so because of concurrent transactions, and then writes nothing. Other errors may come after it has written.
+    // With these errors COMMIT fails because of a concurrent transaction, and writes nothing. Other errors may arrive after the commit.
     let is_conflict = error.condition() == Condition::Conflict || error.violated_key().is_some();
     match statement {
         Statement::Commit if is_conflict => TransactionError::NotCommitted(error),

@@ -1,4 +1,4 @@
-//! The booking path: one pipelined transaction reads a batch, another writes it.
+//! The booking path: one pipelined transaction reads a batch, and another writes it.
 
 mod flight;
 mod link;
@@ -26,11 +26,12 @@ use crate::error::{Condition, DriverError, bad_row};
 use crate::settings::PostgresSettings;
 use crate::store::PostgresStore;
 
-/// How long a read or a write may take, a new connection included.
+/// The time limit of a read or a write, including a new connection.
 const BATCH_MAX: Duration = Duration::from_millis(4_500);
-/// How many booking ids are reserved at once.
+/// The number of booking ids that are reserved at once.
 const ID_BLOCK: i64 = 64;
-/// The constraints that a concurrent transaction makes a batch violate: it took the key or the seat, or deleted the row referred to.
+/// The constraints that a batch violates because of a concurrent transaction, which took the key or the seat, or deleted the referenced
+/// row.
 const CONTESTED: [&str; 10] = [
     "idempotency_keys_pkey",
     "seat_claims_pkey",
@@ -43,10 +44,10 @@ const CONTESTED: [&str; 10] = [
     "seat_claims_layout_of_show",
     "seat_claims_seat_of_layout",
 ];
-/// The constraints that an id violates which was generated for the batch and is in use already.
+/// The constraints that a batch violates if an id generated for it is in use already.
 const GENERATED: [&str; 3] = ["bookings_pkey", "bookings_reference_unique", "holds_pkey"];
 
-/// The booking path of one committer, on a connection of its own outside the pool.
+/// The booking path of one committer, on a dedicated connection outside the pool.
 pub struct PostgresBatchStore {
     settings: PostgresSettings,
     server: Arc<ServerState>,
@@ -54,7 +55,7 @@ pub struct PostgresBatchStore {
 }
 
 impl PostgresStore {
-    /// Returns a batch store on the same database, for one committer. It connects at its first use, and again whenever its connection is lost.
+    /// Returns a batch store on the same database, for one committer. It connects at first use, and reconnects when its connection is lost.
     pub fn batch_store(&self) -> PostgresBatchStore {
         PostgresBatchStore {
             settings: self.settings().clone(),
@@ -97,7 +98,7 @@ impl BatchStore for PostgresBatchStore {
             let outcome = match timeout_at(deadline, link.transact(script(changes))).await {
                 Ok(outcome) => outcome,
                 Err(elapsed) => {
-                    // Whatever the connection still does, it does for itself.
+                    // The outcome is unknown. The connection is dropped, because it may still execute the batch.
                     *slot = None;
                     return Err(WriteError::Unknown(Arc::new(elapsed)));
                 }
@@ -119,7 +120,7 @@ impl BatchStore for PostgresBatchStore {
                     return Err(WriteError::Unknown(Arc::new(error)));
                 }
             };
-            // Nothing was written, and another connection may do better.
+            // Nothing was written, and another connection may succeed.
             if last_try || !error.condition().drops_connection() {
                 return Err(write_error(error));
             }
@@ -128,7 +129,7 @@ impl BatchStore for PostgresBatchStore {
     }
 }
 
-/// Why a batch was not written, of which nothing is committed.
+/// Classifies the error of a batch of which nothing is committed.
 fn write_error(error: DriverError) -> WriteError {
     match error.violated_key() {
         Some(key) if CONTESTED.contains(&key) => return WriteError::Stale(Arc::new(error)),
@@ -157,7 +158,7 @@ impl PostgresBatchStore {
         Ok(slot)
     }
 
-    /// Returns the rows of each statement. A lost connection is replaced once: nothing was written.
+    /// Returns the rows of each statement. Replaces a lost connection once, which is safe because nothing was written.
     async fn rows(&self, script: &[Bound<'_>]) -> Result<Vec<Vec<Row>>, StoreError> {
         let deadline = Instant::now() + BATCH_MAX;
         let mut last_try = false;
@@ -186,7 +187,7 @@ impl PostgresBatchStore {
 
 #[cfg(feature = "testing")]
 impl PostgresBatchStore {
-    /// Runs a query of one text column on the committer's own connection, for tests.
+    /// Runs a query of one text column on the committer's connection, for tests.
     pub async fn lines(&self, query: &str) -> Result<Vec<String>, StoreError> {
         let slot = self.connected(Instant::now() + BATCH_MAX).await?;
         let Some(link) = slot.as_ref() else { return Err(StoreError::unavailable("not connected")) };
@@ -194,6 +195,6 @@ impl PostgresBatchStore {
         rows.iter().map(|row| row.try_get(0).map_err(bad_row)).collect()
     }
 
-    /// The names of the constraints by which a write tells conflicts and used ids from mistakes, for tests.
+    /// The names of the constraints by which a write distinguishes conflicts and used ids from mistakes, for tests.
     pub const EXPECTED_CONSTRAINTS: [&'static [&'static str]; 2] = [&CONTESTED, &GENERATED];
 }

@@ -1,4 +1,4 @@
-//! Reading a batch: typed statements, only those that the batch needs, sent together in one snapshot.
+//! Reads a batch with typed statements. Only the statements that the batch needs are sent, together and in one snapshot.
 
 use std::collections::HashMap;
 
@@ -19,9 +19,9 @@ use super::statements::Statement::{self, *};
 use crate::error::bad_row;
 use crate::rows::{SoldSeatColumns, booking_state, currency, hold_id};
 
-/// Returns the transaction that reads what a batch names, with the statements that it needs.
+/// Returns the read-only transaction that reads the rows named by a batch, with only the statements that it needs.
 pub(super) fn script(named: &ReadSet) -> Vec<Bound<'_>> {
-    // Every field by name: a new one is read, or this does not compile.
+    // Destructured by name: a new field does not compile until it is read.
     let ReadSet { keys, users, sessions, shows, whole_shows, seats, holds, holders, tenants, bookings, cancellers } =
         named;
     let mut script: Vec<Bound<'_>> = vec![(BeginRead, Vec::new()), (ReadClock, Vec::new())];
@@ -67,7 +67,7 @@ pub(super) fn script(named: &ReadSet) -> Vec<Bound<'_>> {
         ];
         script.push((ReadTenures, columns));
     }
-    // After the shows, whose titles they have.
+    // Read after the shows, because a booking takes its title from its show.
     if !bookings.is_empty() {
         script.push((ReadBookings, parameters![column(bookings, |booking| booking.0)]));
     }
@@ -79,7 +79,7 @@ pub(super) fn script(named: &ReadSet) -> Vec<Bound<'_>> {
     script
 }
 
-/// Returns one value of each item, as a parameter.
+/// Returns one value of each item, as an array parameter.
 fn column<'a, Item: 'a, Value>(
     items: impl IntoIterator<Item = &'a Item>,
     value: impl Fn(&'a Item) -> Value,
@@ -87,7 +87,7 @@ fn column<'a, Item: 'a, Value>(
     items.into_iter().map(value).collect()
 }
 
-/// Declares the rows of the statements. Each field is the column of its name.
+/// Declares the row types of the statements. Each field has the name of its column.
 macro_rules! rows {
     ($($Row:ident { $($column:ident: $Type:ty),+ $(,)? })+) => {$(
         struct $Row {
@@ -169,7 +169,7 @@ rows! {
     }
 }
 
-/// Adds the rows of a statement to what was read.
+/// Adds the rows of a statement to the snapshot.
 pub(super) fn add(snapshot: &mut Snapshot, statement: Statement, rows: &[Row]) -> Result<(), StoreError> {
     for row in rows {
         match statement {
@@ -261,7 +261,7 @@ fn claim(row: ClaimRow) -> Result<((ShowId, SeatId), Claim), StoreError> {
 impl SoldSeatRows {
     /// Returns the seats, in their order.
     fn seats(self) -> Result<Vec<SoldSeat>, StoreError> {
-        // The aggregate of no rows is NULL: no seats.
+        // An aggregate over no rows is NULL, which means no seats.
         let columns = SoldSeatColumns {
             seat_ids: self.seat_ids.unwrap_or_default(),
             seat_rows: self.seat_rows.unwrap_or_default(),
@@ -285,7 +285,7 @@ fn hold(row: HoldRow, seats: Vec<SoldSeat>) -> Result<Hold, StoreError> {
     })
 }
 
-/// Returns the booking, unless the batch does not name its show.
+/// Returns the booking, or `None` if the batch does not name its show.
 fn booking(row: BookingRow, seats: Vec<SoldSeat>, snapshot: &Snapshot) -> Result<Option<Booking>, StoreError> {
     let show_id = ShowId(row.show_id);
     let Some(show) = snapshot.shows.get(&show_id) else { return Ok(None) };

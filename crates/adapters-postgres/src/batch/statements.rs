@@ -2,7 +2,7 @@
 
 use tokio_postgres::{Client, Error};
 
-/// Declares the statements, each by a name, and lists them with their texts.
+/// Declares the statements by name, and lists them with their SQL.
 macro_rules! statements {
     ($($name:ident = $sql:expr;)*) => {
         /// A statement of the booking path.
@@ -11,14 +11,14 @@ macro_rules! statements {
             $($name,)*
         }
 
-        /// Every statement of the booking path, prepared on a connection.
+        /// Every statement of the booking path, prepared on one connection.
         #[expect(non_snake_case, reason = "each is called what its statement is")]
         pub(super) struct Prepared {
             $($name: tokio_postgres::Statement,)*
         }
 
         impl Prepared {
-            /// Prepares all of them in one round trip.
+            /// Prepares all statements in one round trip.
             #[expect(non_snake_case, reason = "each is called what its statement is")]
             pub(super) async fn on(client: &Client) -> Result<Self, Error> {
                 let ($($name,)*) = tokio::try_join!($(client.prepare($sql),)*)?;
@@ -32,18 +32,18 @@ macro_rules! statements {
             }
         }
 
-        /// The texts of the statements of the booking path, for tests of how PostgreSQL runs them.
+        /// The SQL of the statements of the booking path, for tests of their plans.
         #[cfg(feature = "testing")]
         pub const BOOKING_STATEMENTS: &[&str] = &[$($sql,)*];
     };
 }
 
-// Each statement looks its rows up one by one, in the order of the arrays that name them: a subquery with OFFSET 0, or with FOR UPDATE, is
-// a fence, so PostgreSQL cannot turn the join round. Where tables were analysed while they were empty, it would read all of an index for
-// each batch without the fence (measured: 900 bookings a second instead of 4 000). The fence also keeps the order of locks.
+// Each statement looks its rows up one by one, in the order of the arrays that name them. A subquery with OFFSET 0 or FOR UPDATE is an
+// optimization fence, so PostgreSQL cannot reverse the join. Without the fence, PostgreSQL reads a whole index for each batch if the tables
+// were analysed while they were empty (measured: 900 bookings a second instead of 4 000). The fence also keeps the order of locks.
 
-/// The ids of the holds that a batch reads, each once: those that it names, the live ones of the holders, and those of the tenants that
-/// are live or expired lately.
+/// The distinct ids of the holds that a batch reads: the named holds, the live holds of the named holders, and the holds of the named
+/// tenants that are live or have expired recently.
 macro_rules! named_holds {
     () => {
         "(
@@ -64,7 +64,7 @@ macro_rules! named_holds {
     };
 }
 
-/// The seats of a hold or a booking as arrays, in the order they were asked for.
+/// The seats of a hold or a booking as arrays, in the order of the request.
 macro_rules! sold_seats {
     ($table:literal, $owner:literal) => {
         concat!(
@@ -88,10 +88,10 @@ macro_rules! sold_seats {
 statements! {
     ReserveIds = "SELECT nextval('booking_id_blocks')";
 
-    // A transaction that writes nothing but to the log: its commit waits for the standbys as any other does.
+    // This transaction writes only to the WAL. Its commit waits for the standbys like any other commit.
     Confirm = "SELECT pg_logical_emit_message(true, 'barrier', '')";
 
-    // The statements that read a batch, in one snapshot. Rows have the names of their columns (`read.rs`).
+    // The statements that read a batch, in one snapshot. The row types in `read.rs` use the column names.
     BeginRead = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
     ReadClock = "SELECT now() AS now";
     ReadKeys = "
@@ -161,9 +161,10 @@ statements! {
 
     Begin = "BEGIN ISOLATION LEVEL READ COMMITTED";
     Commit = "COMMIT";
-    // The statements of a flight, in lock order. `must` and violated constraints abort all of them.
+    // The statements that write a batch, in lock order. `must` and violated constraints abort the transaction.
     LockNames = "SELECT lock_names($1::text[])";
-    // The status is looked at behind the fence: with it PostgreSQL may take the index over shows that never overlap, which knows no ids.
+    // The status is checked outside the fence. Inside it, PostgreSQL may choose the index of the constraint against overlapping shows,
+    // which does not contain ids.
     LockShows = "
     SELECT must((
         SELECT count(*) FROM unnest($1::bigint[]) AS named (id)

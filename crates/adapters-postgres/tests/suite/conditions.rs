@@ -1,4 +1,4 @@
-//! The states that a database can be in besides up and down, on real servers: what callers learn, and which connections are kept.
+//! Database states other than up and down, on real servers: the errors that callers get, and the connections that are kept.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ async fn connect(url: &str) -> Result<PostgresStore, ConnectError> {
     PostgresStore::connect(PostgresSettings::parse(url, 2).unwrap()).await
 }
 
-/// Returns a batch that books a seat, decided on what is committed now.
+/// Returns a batch that books a seat, decided on the committed state.
 async fn one_booking(fixture: &PostgresFixture) -> WriteSet {
     let world = World::build(fixture).await;
     let caller = customer(fixture).await;
@@ -41,14 +41,14 @@ async fn server_that_reports_in_german_is_refused_with_the_command_that_helps() 
     assert!(matches!(error, ConnectError::MessageLanguage { .. }), "{text}");
     let command = r#"ALTER DATABASE "postgres" SET lc_messages = 'C'"#;
     assert!(text.contains("de_DE.UTF-8") && text.contains(command), "{text}");
-    // The settings of a session need no check of the language: this is the command of the message.
+    // A plain session, without the check of the language, runs the command that the message suggests.
     let (client, connection) = tokio_postgres::connect(&database.url, tokio_postgres::NoTls).await.unwrap();
     tokio::spawn(connection);
     client.batch_execute(command).await.unwrap();
     connect(&database.url).await.unwrap();
 }
 
-/// A statement that is wrong on this schema fails for everybody who comes, however often: it is no conflict.
+/// A statement that is invalid on this schema fails in every call and at every retry, so it is not a conflict.
 #[tokio::test(flavor = "multi_thread")]
 async fn sql_mistakes_are_internal_errors_and_name_the_sqlstate() {
     for (mistake, code) in [
@@ -91,7 +91,7 @@ async fn missing_permission_is_an_internal_error() {
     assert!(cause.to_string().contains("SQLSTATE 42501"), "{cause}");
 }
 
-/// A check that runs at COMMIT fails there: nothing is written, and this is certain.
+/// A deferred check fails at COMMIT. Nothing is written, and the outcome is certain.
 #[tokio::test(flavor = "multi_thread")]
 async fn conflict_reported_by_commit_is_stale_and_not_unknown() {
     for code in ["40001", "40P01", "23505", "23503"] {
@@ -123,7 +123,7 @@ async fn constraints_by_which_errors_are_classified_exist() {
     }
 }
 
-/// Ends every connection to a database but the caller's own.
+/// Terminates every connection to a database except the caller's.
 async fn end_sessions(server: &tokio_postgres::Client) {
     let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()";
     server.execute(end, &[]).await.unwrap();
@@ -139,9 +139,9 @@ fn is_unavailable<T: std::fmt::Debug>(outcome: &Result<T, StoreError>) -> bool {
     matches!(outcome, Err(StoreError::Unavailable(_)))
 }
 
-/// The pool, a committer and readiness while the database cannot write.
+/// Checks the pool, a committer and readiness while the database cannot write.
 async fn must_be_unavailable(fixture: &PostgresFixture, changes: &WriteSet) {
-    // Read first: of a write on a connection that was lost unnoticed nobody knows the outcome.
+    // Reads first, because the outcome of a write on a lost connection is unknown.
     let ids = batch_store(fixture).reserve_booking_ids().await;
     assert!(is_unavailable(&ids), "{ids:?}");
     let written = batch_store(fixture).write(changes).await;
@@ -154,7 +154,7 @@ async fn must_be_unavailable(fixture: &PostgresFixture, changes: &WriteSet) {
     assert!(is_unavailable(&swept), "{swept:?}");
 }
 
-/// As after a switchover: connections that were opened while the database was read-only stay so, and must not be used again.
+/// Simulates a switchover: connections that were opened while the database was read-only stay read-only, and must not be reused.
 #[tokio::test(flavor = "multi_thread")]
 async fn database_that_was_read_only_for_a_moment_is_used_again_at_once() {
     let fixture = make_fixture().await;
@@ -164,7 +164,7 @@ async fn database_that_was_read_only_for_a_moment_is_used_again_at_once() {
     client.batch_execute(&set).await.unwrap();
     end_sessions(&client).await;
     must_be_unavailable(&fixture, &changes).await;
-    // Reads go on, and fill the pool with sessions that are read-only.
+    // Reads continue, and fill the pool with read-only sessions.
     let reads = (0..8).map(|_| fixture.stores.users.by_id(UserId(1)));
     futures::future::try_join_all(reads).await.unwrap();
     must_be_unavailable(&fixture, &changes).await;
@@ -173,7 +173,7 @@ async fn database_that_was_read_only_for_a_moment_is_used_again_at_once() {
     client.batch_execute("SET default_transaction_read_only = off").await.unwrap();
     let reset = format!("ALTER DATABASE {} RESET default_transaction_read_only", fixture.database.name);
     client.batch_execute(&reset).await.unwrap();
-    // The very next call of each works: no connection waits to be found out.
+    // The very next call of each store succeeds: no stale connection is handed out first.
     batch_store(&fixture).reserve_booking_ids().await.unwrap();
     batch_store(&fixture).write(&changes).await.unwrap();
     fixture.stores.retention.sweep(RetentionRule::RefreshTokens, Duration::from_secs(1), 1).await.unwrap();
@@ -181,7 +181,7 @@ async fn database_that_was_read_only_for_a_moment_is_used_again_at_once() {
     assert_eq!(fixture.stores.dependency.check().await.unwrap(), []);
 }
 
-/// The server runs out of something, or ends a statement: an operator or time may mend it, the same statement at once does not.
+/// The server lacks a resource or cancels a statement. An operator or time may fix this; an immediate retry of the statement does not.
 #[tokio::test(flavor = "multi_thread")]
 async fn exhausted_server_is_unavailable_and_the_connection_is_kept() {
     for code in ["53100", "53200", "57014", "58030"] {
@@ -207,7 +207,7 @@ async fn exhausted_server_is_unavailable_and_the_connection_is_kept() {
     }
 }
 
-/// A full disk and a lack of memory are told by the pool by their text alone, whatever stands around it.
+/// The pool recognises a full disk and a lack of memory only by the error text, wherever it occurs in the message.
 #[tokio::test(flavor = "multi_thread")]
 async fn exhausted_server_is_unavailable_for_the_pool_too() {
     for message in [
@@ -259,7 +259,7 @@ async fn server_without_free_connections_is_unavailable_until_one_is_free() {
         .await;
     let (_, rest) = fixture.database.url.split_once('@').unwrap();
     let store = connect(&format!("postgres://{role}@{rest}")).await.unwrap();
-    // The connection of the check at the start is closed by now, or in a moment.
+    // The server is closing the connection of the check at the start, or has closed it.
     let mut found = store.by_id(UserId(1)).await;
     while is_unavailable(&found) {
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -273,7 +273,7 @@ async fn server_without_free_connections_is_unavailable_until_one_is_free() {
     store.batch_store().reserve_booking_ids().await.unwrap();
 }
 
-/// A standby that refuses every connection is as a server that starts, and one that answers reads cannot write.
+/// A standby that refuses every connection is treated like a starting server. A standby that answers reads cannot write.
 #[tokio::test(flavor = "multi_thread")]
 async fn standby_and_starting_server_are_unavailable_and_a_promoted_one_is_used() {
     let primary = Server::start(&[]);
@@ -307,7 +307,7 @@ async fn restarted_server_is_used_again() {
     fixture.stores.users.by_id(UserId(1)).await.unwrap();
 }
 
-/// Waits until the standby has everything that the primary has committed.
+/// Waits until the standby has replayed everything that the primary has committed.
 pub async fn wait_until_replayed(primary: &Server, standby: &Server) {
     let (primary, standby) = (client_of(&primary.database().url).await, client_of(&standby.database().url).await);
     let at: String = primary.query_one("SELECT pg_current_wal_lsn()::text", &[]).await.unwrap().get(0);

@@ -1,4 +1,4 @@
-//! Connecting: several hosts, silent ones, databases that cannot be used, and waiting for those that may soon be.
+//! Connecting: several hosts, silent hosts, unusable databases, and waiting for databases that may become ready.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ async fn refusal(text: &str) -> ConnectError {
     }
 }
 
-/// `host:port` of the test server.
+/// Returns the `host:port` of the test server.
 fn server_of(database: &TestDatabase) -> String {
     database.url.split_once('@').unwrap().1.split_once('/').unwrap().0.to_owned()
 }
@@ -25,12 +25,12 @@ fn server_of(database: &TestDatabase) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_silent_first_host_leaves_time_for_the_second() {
     let database = TestDatabase::create().await.unwrap();
-    // Connections are accepted by the system, and nothing is ever answered.
+    // The operating system accepts connections, but the listener never answers.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let silent = listener.local_addr().unwrap();
     let (server, name) = (server_of(&database), &database.name);
     for hosts in [format!("{silent},{server}"), format!("{silent},{silent},{silent},{server}")] {
-        // One attempt may take longer than a start waits: each address has its own time.
+        // One attempt may take longer than the start waits, because each address has its own time limit.
         let store = connect(&format!("postgres://booking@{hosts}/{name}?connect_timeout=60")).await.unwrap();
         store.schema_state().await.unwrap();
     }
@@ -65,7 +65,7 @@ async fn of_several_hosts_only_one_that_can_be_written_to_is_used() {
     assert!(error.contains("read-only"), "{error}");
     any.schema_state().await.unwrap();
     single.schema_state().await.unwrap();
-    // A start needs a database that can be written to, whatever the hosts are.
+    // A start requires a writable database, whatever the hosts are.
     let settings = PostgresSettings::parse(&database.url, 1).unwrap();
     let error = PostgresStore::connect_within(settings, Duration::ZERO).await.err().unwrap();
     assert!(error.may_pass() && error.to_string().contains("default_transaction_read_only"), "{error}");
@@ -86,13 +86,13 @@ async fn a_database_that_is_not_utf8_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_password_or_database_ends_the_start_at_once() {
     let database = TestDatabase::create_empty().await.unwrap();
-    // The test server asks nobody for a password; this PgBouncer does.
+    // The test server requires no password; this PgBouncer does.
     let strict = PgBouncer::start(PoolMode::Session, &["auth_type = plain"]).unwrap();
     let url = strict.url(&database).unwrap().replacen('@', ":Pa55word@", 1);
     let missing = database.url.replace(&database.name, "no_such_database");
     for (url, advice) in [(url, "Check the user and the password"), (missing, "CREATE DATABASE")] {
         let settings = PostgresSettings::parse(&url, 1).unwrap();
-        // Long enough for the test to be ended if it waited.
+        // If `connect_within` waited this long, the test runner would end the test.
         let connected = PostgresStore::connect_within(settings, Duration::from_secs(3_000)).await;
         let Err(error) = connected else { panic!("accepted: {url}") };
         let text = error.to_string();

@@ -1,4 +1,4 @@
-//! The contract of each port, on PostgreSQL.
+//! The port contracts, on PostgreSQL.
 
 use std::sync::Arc;
 
@@ -8,21 +8,21 @@ use domain::booking::BatchStore;
 use port_contracts::{Fixture, Stores};
 use tokio_postgres::NoTls;
 
-/// A database of its own, behind the ports.
+/// A separate database with the stores on it.
 pub struct PostgresFixture {
     pub database: TestDatabase,
-    /// What is behind the ports.
+    /// The store that implements the ports.
     pub store: Arc<PostgresStore>,
     /// The ports.
     pub stores: Stores,
 }
 
-/// Returns an empty database behind the ports.
+/// Returns a fixture on an empty database.
 pub async fn make_fixture() -> PostgresFixture {
     fixture_on(TestDatabase::create().await.unwrap()).await
 }
 
-/// Returns a migrated database behind the ports.
+/// Returns a fixture on a migrated database.
 pub async fn fixture_on(database: TestDatabase) -> PostgresFixture {
     let settings = PostgresSettings::parse(&database.url, 4).unwrap();
     let store = Arc::new(PostgresStore::connect(settings).await.unwrap());

@@ -1,4 +1,4 @@
-//! Connections that are lost in the middle of a booking: whatever the program says is true, and a retry settles the rest.
+//! Connections that are lost during a booking: every reported outcome is true, and a retry settles an unknown one.
 
 use std::sync::Arc;
 
@@ -12,8 +12,8 @@ use port_contracts::{Fixture, Stores};
 use crate::contracts::{PostgresFixture, make_fixture};
 use crate::proxy::{Cut, Proxy};
 
-/// Cuts after each of the first messages, in both directions. A connection is made by some two messages of each side, and each
-/// read and each write is one.
+/// Returns cuts after each of the first messages, in both directions. Each side sends about two messages to establish a connection, and one
+/// for each read and each write.
 fn plan() -> Vec<Cut> {
     (0..12).flat_map(|after| [Cut::Answer(after), Cut::Request(after)]).collect()
 }
@@ -24,7 +24,7 @@ async fn through(proxy: &Proxy, fixture: &PostgresFixture) -> Stores {
     let (before, after) = url.split_once('@').unwrap();
     let (_, path) = after.split_once('/').unwrap();
     let settings = PostgresSettings::parse(&format!("{before}@{}/{path}?sslmode=disable", proxy.address), 2).unwrap();
-    // The pool is never used: only the committers' connections are cut.
+    // The pool is not used: only the committers' connections are cut.
     let store = PostgresStore::connect(settings).await.unwrap();
     let batch = || -> Arc<dyn BatchStore> { Arc::new(store.batch_store()) };
     Stores { batches: vec![batch(), batch()], ..fixture.stores.clone() }
@@ -35,7 +35,7 @@ fn server_of(fixture: &PostgresFixture) -> String {
     after.split_once('/').unwrap().0.to_owned()
 }
 
-/// Returns whether the command's key is stored: whether it has booked.
+/// Returns whether the command's key is stored, which means that it has booked.
 async fn is_stored(fixture: &PostgresFixture, command: &Command) -> bool {
     let key = command.key.as_ref().unwrap().key.as_str();
     fixture.count(&format!("SELECT count(*) FROM idempotency_keys WHERE key = '{key}'")).await == 1
@@ -59,7 +59,7 @@ async fn what_is_said_of_a_booking_is_true_wherever_the_connection_breaks() {
         let world = World::build(&fixture).await;
         let caller = customer(&fixture).await;
         let mut cuts = plan();
-        // The two connections that are checked at the start are left alone.
+        // The two connections that are checked at the start are not cut.
         cuts.splice(0..0, [Cut::Answer(u64::MAX); 2]);
         let planned = u64::try_from(cuts.len()).unwrap();
         let proxy = Proxy::start(server_of(&fixture), cuts).await;
@@ -92,8 +92,8 @@ async fn what_is_said_of_a_booking_is_true_wherever_the_connection_breaks() {
     }
 }
 
-/// Somebody keeps a lock and never lets go: a batch that wants it waits no longer than `lock_timeout`, writes nothing, and begins
-/// again; so no two servers can wait for each other for longer either.
+/// A rival holds a lock indefinitely. A batch that needs it waits no longer than `lock_timeout`, writes nothing, and is retried. So two
+/// servers cannot wait for each other any longer either.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lock_that_is_kept_is_waited_for_no_longer_than_the_lock_timeout() {
     let fixture = make_fixture().await;
@@ -104,7 +104,7 @@ async fn a_lock_that_is_kept_is_waited_for_no_longer_than_the_lock_timeout() {
     let changes = decided(&fixture.stores, &RULES, &UniqueRandom::new(), &wanted).await.changes;
     let mut rival = AsyncPgConnection::establish(&fixture.database.url).await.unwrap();
     rival.batch_execute(&format!("BEGIN; SELECT 1 FROM shows WHERE id = {} FOR UPDATE", world.soon)).await.unwrap();
-    // The rival still has it when this ends.
+    // The rival still holds the lock when this returns.
     let written = store.write(&changes).await;
     assert!(
         matches!(&written, Err(WriteError::Stale(cause)) if cause.to_string().contains("SQLSTATE 55P03")),

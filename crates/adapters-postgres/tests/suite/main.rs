@@ -1,4 +1,4 @@
-//! PostgreSQL: the ports' contract, the schema, lost connections, TLS.
+//! PostgreSQL: the port contracts, the schema, lost connections, and TLS.
 
 #![expect(
     clippy::expect_used,

@@ -1,4 +1,5 @@
-//! The schema: up, down and up again is the same, the committed diesel schema is the database's, and a newer one is refused.
+//! The schema: migrating up, down and up again gives the same schema, the committed diesel schema matches the database, and a newer schema
+//! is refused.
 
 use adapters_postgres::testing::TestDatabase;
 use adapters_postgres::{MigrateError, PostgresSettings, PostgresStore, SchemaState};
@@ -14,7 +15,7 @@ async fn store(database: &TestDatabase) -> PostgresStore {
     PostgresStore::connect(PostgresSettings::parse(&database.url, 2).unwrap()).await.unwrap()
 }
 
-/// Everything in the schema, as the catalog describes it.
+/// Returns every object of the schema, as the catalog describes it.
 async fn dump(database: &TestDatabase) -> Vec<String> {
     let sql = "
         SELECT 'column ' || table_name || '.' || column_name || ' ' || data_type || ' ' || is_nullable || ' '
@@ -56,7 +57,7 @@ async fn migrations_go_up_down_and_up_to_the_same() {
     assert_eq!(store.migrate().await.unwrap(), 0);
 }
 
-/// Vacuumed by what changes, not by a share of all that was ever sold.
+/// Autovacuum must follow the number of changed rows, not a share of all rows ever written.
 #[tokio::test(flavor = "multi_thread")]
 async fn tables_that_grow_are_vacuumed_before_a_fifth_of_them_is_dead() {
     let database = TestDatabase::create().await.unwrap();
@@ -69,7 +70,7 @@ async fn tables_that_grow_are_vacuumed_before_a_fifth_of_them_is_dead() {
     }
 }
 
-/// What a failed CONCURRENTLY leaves looks like an index and is none.
+/// A failed CREATE INDEX CONCURRENTLY leaves an invalid index.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_index_is_valid() {
     let database = TestDatabase::create().await.unwrap();
@@ -113,7 +114,7 @@ async fn the_committed_diesel_schema_is_the_databases() {
     assert!(committed == printed, "src/schema.rs is not the migrated database's: run this test with UPDATE_SCHEMA=1");
 }
 
-/// diesel's `table!` for each table, in the order of their names.
+/// Returns diesel's `table!` for each table, ordered by name.
 async fn print_schema(database: &TestDatabase) -> String {
     let client = client(database).await;
     let mut text = String::from(

@@ -1,4 +1,4 @@
-//! A primary and a streaming standby: promotions that lose commits or do not, and durability that changes while the server runs.
+//! A primary and a streaming standby: promotions with and without lost commits, and durability that changes while the server runs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::conditions::wait_until_replayed;
 use crate::contracts::fixture_on;
 use crate::server::Server;
 
-/// An address that leads to whichever server is the primary, as a proxy or a floating address does.
+/// An address that forwards to the current primary, like a proxy or a floating address.
 struct Route {
     address: String,
     target: watch::Sender<String>,
@@ -65,7 +65,7 @@ async fn execute(server: &Server, sql: &str) {
     client.batch_execute(sql).await.unwrap();
 }
 
-/// Waits until something has happened, however slow the machine is.
+/// Waits until a condition is true, however slow the machine is.
 async fn until(mut happened: impl AsyncFnMut() -> bool) {
     while !happened().await {
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -79,8 +79,8 @@ async fn is_streaming(primary: &Server) -> bool {
     counted.unwrap().get::<_, i64>(0) == 1
 }
 
-/// A failover that loses commits: the history changes, so that no cached answer is repeated, and a committer gives up its block of
-/// ids, which the new primary gives out a second time.
+/// A failover that loses commits changes the history, so that no cached answer is replayed. A committer discards its block of ids, because
+/// the new primary allocates it again.
 #[tokio::test(flavor = "multi_thread")]
 async fn lossy_failover_changes_the_history_and_discards_reserved_ids() {
     let mut old = primary(&[]).await;
@@ -94,7 +94,7 @@ async fn lossy_failover_changes_the_history_and_discards_reserved_ids() {
     let commands: Vec<_> =
         world.main.iter().take(2).map(|seat| book(caller, world.soon, &[seat.id], &seat.id.to_string())).collect();
     sell(&fixture.stores, SIMPLE, async |sellers| {
-        // Acknowledged, and lost.
+        // This booking is acknowledged and then lost.
         let (lost, ..) = booked(&sellers.submit(commands[0].clone()).await);
         let before = fixture.store.history();
         assert!(!before.0.is_empty());
@@ -102,7 +102,7 @@ async fn lossy_failover_changes_the_history_and_discards_reserved_ids() {
         standby.restart();
         standby.promote();
         route.switch_to(&standby);
-        // The first session on the new primary notices.
+        // The first session on the new primary observes the change.
         until(async || fixture.store.by_id(caller.user_id).await.is_ok()).await;
         let after = fixture.store.history();
         assert_ne!(before, after);
@@ -112,7 +112,7 @@ async fn lossy_failover_changes_the_history_and_discards_reserved_ids() {
         until(async || store.read(&ReadSet::default()).await.is_ok()).await;
         assert_eq!(store.read(&ReadSet::default()).await.unwrap().history, after);
         assert_eq!(fixture.count("SELECT count(*) FROM bookings").await, 0);
-        // Another server books by the block that was given out before.
+        // Another server books with ids of the block that was allocated before.
         let rival = decided(&fixture.stores, &RULES, &UniqueRandom::new(), &commands[1..]).await.changes;
         assert_eq!(rival.bookings[0].id, lost, "the new primary does not know that the block was given out");
         store.write(&rival).await.unwrap();
@@ -123,7 +123,7 @@ async fn lossy_failover_changes_the_history_and_discards_reserved_ids() {
     assert_eq!(tally(&fixture).await.bookings, 2);
 }
 
-/// A barrier waits as a commit does: without its standby the primary does not confirm what it shows.
+/// A barrier waits like a commit: without its standby, the primary does not confirm the rows that it shows.
 #[tokio::test(flavor = "multi_thread")]
 async fn barrier_waits_for_the_standby() {
     let old = primary(&[]).await;
@@ -138,13 +138,13 @@ async fn barrier_waits_for_the_standby() {
     until(async || !is_streaming(&old).await).await;
     let confirmed = store.confirm().await;
     assert!(matches!(confirmed, Err(StoreError::Unavailable(_))), "{confirmed:?}");
-    // What is committed can still be read.
+    // Committed rows can still be read.
     store.read(&ReadSet::default()).await.unwrap();
     standby.restart();
     until(async || store.confirm().await.is_ok()).await;
 }
 
-/// A planned switchover: nothing is lost, and bookings go on at the new primary.
+/// A planned switchover loses nothing, and bookings continue at the new primary.
 #[tokio::test(flavor = "multi_thread")]
 async fn bookings_go_on_after_a_promotion() {
     let mut old = primary(&[]).await;
@@ -204,14 +204,14 @@ async fn lost_replication_degrades_readiness_until_it_is_back() {
     until(async || is_streaming(&server).await).await;
     execute(&server, "ALTER SYSTEM SET synchronous_standby_names = 'standby'").await;
     execute(&server, "SELECT pg_reload_conf()").await;
-    // The watch notices without being asked.
+    // The periodic check observes the change without a request.
     until(async || store.is_replicated() == Some(true)).await;
     assert_eq!(store.check().await.unwrap(), []);
     drop(standby);
     execute(&server, "ALTER SYSTEM RESET synchronous_standby_names").await;
     execute(&server, "SELECT pg_reload_conf()").await;
     until(async || store.is_replicated() == Some(false)).await;
-    // A store that does not ask for replication is well without it.
+    // A store that does not require replication is healthy without it.
     let settings = PostgresSettings::parse(&server.database().url, 1).unwrap();
     let local = PostgresStore::connect(settings).await.unwrap();
     assert_eq!((local.is_replicated(), local.check().await.unwrap()), (None, Vec::new()));

@@ -1,4 +1,4 @@
-//! PgBouncer, the real one, between the program and the database.
+//! A real PgBouncer between the program and the database.
 
 use adapters_postgres::testing::{PgBouncer, PoolMode, TestDatabase};
 use adapters_postgres::{ConnectError, PostgresSettings, PostgresStore};
@@ -13,7 +13,7 @@ async fn settings_are_kept_in_session_mode() {
     let bouncer = PgBouncer::start(PoolMode::Session, &[]).unwrap();
     let sql = "SELECT name || '=' || setting AS line FROM pg_settings
         WHERE name IN ('statement_timeout', 'lock_timeout', 'plan_cache_mode') ORDER BY name";
-    // The second takes over the sessions of the first.
+    // The second store reuses the sessions of the first.
     for _ in 0..2 {
         let store = connect(&bouncer.url(&database).unwrap()).await.unwrap();
         let batches = [store.batch_store(), store.batch_store()];
@@ -30,7 +30,7 @@ async fn a_pooler_that_shares_sessions_is_refused() {
     for settings in [&["default_pool_size = 1"][..], &[], &["server_round_robin = 1"]] {
         let bouncer = PgBouncer::start(PoolMode::Transaction, settings).unwrap();
         let url = bouncer.url(&database).unwrap();
-        // The first refusal must not make the second start look well.
+        // The second start must be refused too: the first refusal must leave no trace in the session.
         for _ in 0..2 {
             let Err(error) = connect(&url).await else { panic!("accepted: {settings:?}") };
             assert!(matches!(error, ConnectError::Pooler(_)) && !error.may_pass(), "{settings:?}: {error}");
@@ -44,13 +44,13 @@ async fn a_pooler_that_shares_sessions_is_refused() {
     assert!(error.to_string().contains("server_reset_query=DISCARD ALL"), "{error}");
 }
 
-/// Every connection of the program is checked, not only the first ones: the mode of a pooler may change while the program runs.
+/// Every connection of the program is checked, not only the first ones, because a pooler's mode may change while the program runs.
 #[tokio::test(flavor = "multi_thread")]
 async fn new_connections_to_a_used_session_are_refused() {
     let database = TestDatabase::create().await.unwrap();
     let store = connect(&database.url).await.unwrap();
     store.schema_state().await.unwrap();
-    // From now on a session begins as one does that a pooler passes on without a reset.
+    // From now on, a new session looks like one that a pooler reuses without a reset.
     let sql = format!("ALTER DATABASE {} SET movie_booking.connection = 'of another'", database.name);
     database.execute(&sql).await.unwrap();
     let error = store.schema_state().await.unwrap_err().to_string();
@@ -71,7 +71,7 @@ async fn options_that_pgbouncer_does_not_pass_on_are_refused_with_advice() {
 #[tokio::test(flavor = "multi_thread")]
 async fn migrate_gives_its_lock_back_to_sessions_that_a_pooler_keeps() {
     let database = TestDatabase::create_empty().await.unwrap();
-    // All that this program needs to be reset, and not the locks.
+    // Resets everything that this program needs to be reset, but not the advisory locks.
     let bouncer = PgBouncer::start(PoolMode::Session, &["server_reset_query = RESET ALL; DEALLOCATE ALL"]).unwrap();
     let store = connect(&bouncer.url(&database).unwrap()).await.unwrap();
     assert!(store.migrate().await.unwrap() > 0);

@@ -1,5 +1,4 @@
-//! How PostgreSQL runs the booking path: each statement is prepared once, planned once, and reaches its rows by an index however
-//! empty the tables were.
+//! Plans of the booking path: each statement is prepared once, planned once, and finds its rows by an index even if the tables were empty.
 
 use std::sync::Arc;
 
@@ -16,7 +15,8 @@ use serde_json::Value;
 
 use crate::contracts::make_fixture;
 
-/// How many bookings are handed in together: few and many, since plans for few look cheaper than the one for all.
+/// The numbers of bookings that are submitted together. Small and large, because custom plans for few rows look cheaper than the generic
+/// plan.
 const SIZES: [usize; 6] = [1, 2, 1, 5, 20, 40];
 
 async fn batch_store(database: &TestDatabase) -> Arc<PostgresBatchStore> {
@@ -38,7 +38,7 @@ async fn each_statement_is_prepared_once_and_never_planned_for_one_batch() {
         for (round, size) in SIZES.into_iter().enumerate() {
             let chosen: Vec<_> = seats.by_ref().take(size).collect();
             assert_eq!(chosen.len(), size, "the world has too few seats");
-            // One in each round is to be taken over.
+            // One seat in each round has an expired hold, which is taken over.
             let (show, seat) = chosen[0];
             hold(&fixture, show, seat, bo, &format!("hold {round}"), -1).await;
             let commands = chosen.iter().map(|(show, seat)| book(ana, *show, &[*seat], &format!("{show}-{seat}")));
@@ -49,7 +49,7 @@ async fn each_statement_is_prepared_once_and_never_planned_for_one_batch() {
     })
     .await;
     after_sale(&stores, &world, ana).await;
-    // The callers of these commands have no sessions.
+    // The callers of these commands have no sessions, so sessions are read here.
     let sessions = ReadSet { sessions: [SessionId(1)].into(), ..ReadSet::default() };
     for _ in 0..2 {
         store.read(&sessions).await.unwrap();
@@ -63,7 +63,7 @@ async fn each_statement_is_prepared_once_and_never_planned_for_one_batch() {
         let counts = store.lines(&counted).await.unwrap();
         assert_eq!(counts.len(), 1, "prepared {} times: {sql}", counts.len());
         let (generic, custom) = counts[0].split_once(' ').unwrap();
-        // Ids are reserved in blocks: not in each round.
+        // At least two, because ids are reserved in blocks, not in each round.
         assert!(generic.parse::<usize>().unwrap() >= 2, "executed {generic} times: {sql}");
         assert_eq!(custom, "0", "planned anew: {sql}");
     }
@@ -74,7 +74,7 @@ async fn each_statement_is_prepared_once_and_never_planned_for_one_batch() {
     }
 }
 
-/// Everything that can be done to holds and bookings, some rounds of it, in a house that forbids gaps.
+/// Runs three rounds of every command on holds and bookings, with a rule that forbids seat gaps.
 async fn after_sale(stores: &Stores, world: &World, caller: Caller) {
     let mode = Mode { rules: Rules { seat_gaps: SeatGapRule::Forbid, ..RULES }, ..SIMPLE };
     let row: Vec<_> = world.small.iter().map(|seat| seat.id).collect();
@@ -99,11 +99,11 @@ async fn after_sale(stores: &Stores, world: &World, caller: Caller) {
     .await;
 }
 
-/// Returns the plans of all statements on a database whose tables are empty and were never analysed, each with its text.
+/// Returns the SQL and the plan of each statement.
 async fn plans(store: &PostgresBatchStore) -> Vec<(&'static str, Value)> {
     let mut plans = Vec::new();
     for (number, sql) in BOOKING_STATEMENTS.iter().enumerate() {
-        // Statements without a plan.
+        // These statements have no plan.
         if sql.starts_with("BEGIN") || *sql == "COMMIT" {
             continue;
         }
@@ -118,7 +118,7 @@ async fn plans(store: &PostgresBatchStore) -> Vec<(&'static str, Value)> {
     plans
 }
 
-/// What runs SQL and tells plans as text, which the committer's connection can be asked for.
+/// Functions that run SQL and return plans as text, because the committer's connection only runs queries of one text column.
 const HELPERS: &str = "
     CREATE FUNCTION run(statement text) RETURNS text LANGUAGE plpgsql AS $$
         BEGIN EXECUTE statement; RETURN ''; END $$;
@@ -139,13 +139,13 @@ fn scans(plan: &Value) -> Vec<&Value> {
     }
 }
 
-/// Returns whether it finds its rows by an index, and does not walk all of one either.
+/// Returns whether a scan finds its rows by an index without reading the whole index.
 fn finds_by_index(scan: &Value) -> bool {
     match scan["Node Type"].as_str() {
         Some("Index Scan" | "Index Only Scan") => !scan["Index Cond"].is_null(),
-        // Its rows are those that were locked.
+        // Its rows were located by the preceding lock.
         Some("Tid Scan") => true,
-        // Its rows are those that an index found.
+        // Its rows were found by an index.
         Some("Bitmap Heap Scan") => !scan["Recheck Cond"].is_null(),
         _ => false,
     }
@@ -156,7 +156,7 @@ async fn on_a_new_installation_every_statement_finds_its_rows_by_an_index() {
     let database = TestDatabase::create().await.unwrap();
     database.execute(HELPERS).await.unwrap();
     let mut tables = Vec::new();
-    // Tables that were analysed while they were empty are believed to stay so: reading all of nothing looks cheapest.
+    // The planner expects tables that were analysed while empty to stay empty, so a full scan looks cheapest.
     for analysed in [false, true] {
         if analysed {
             database.execute("ANALYZE").await.unwrap();
@@ -189,7 +189,7 @@ async fn with_scans_and_joins_as_postgresql_likes_them_a_new_installation_would_
     let database = TestDatabase::create().await.unwrap();
     database.execute(HELPERS).await.unwrap();
     let store = batch_store(&database).await;
-    // The plan stays the generic one: one for these NULLs would read nothing at all.
+    // The plan stays generic. A custom plan for these NULLs would read nothing.
     for setting in ["enable_seqscan", "enable_hashjoin", "enable_mergejoin"] {
         store.lines(&format!("SELECT set_config('{setting}', 'on', false) AS line")).await.unwrap();
     }

@@ -1,4 +1,4 @@
-//! A proxy between the program and PostgreSQL that loses connections on purpose.
+//! A proxy between the program and PostgreSQL that cuts connections on purpose.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,24 +7,24 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Where a connection breaks: after so many messages of one side; the next one is lost.
+/// The point at which a connection is cut: after this number of messages of one side. The next message is lost.
 #[derive(Clone, Copy, Debug)]
 pub enum Cut {
-    /// What the program sends next does not arrive.
+    /// The program's next request is lost.
     Request(u64),
-    /// What the server answers next does not arrive: what was asked is done all the same.
+    /// The server's next answer is lost, although the request was executed.
     Answer(u64),
 }
 
-/// A proxy that cuts each connection at the next place of a plan, and leaves them alone when the plan is over.
+/// A proxy that cuts each connection at the next point of a plan, and cuts no more connections after the plan's end.
 pub struct Proxy {
-    /// Where it listens.
+    /// The address on which the proxy listens.
     pub address: SocketAddr,
     used: Arc<AtomicU64>,
 }
 
 impl Proxy {
-    /// Returns a proxy before `server` with a plan.
+    /// Starts a proxy in front of `server` with a plan.
     pub async fn start(server: String, plan: Vec<Cut>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -40,7 +40,7 @@ impl Proxy {
         Self { address, used }
     }
 
-    /// Returns how many connections there were.
+    /// Returns the number of connections so far.
     pub fn connections(&self) -> u64 {
         self.used.load(Ordering::Relaxed)
     }
@@ -60,7 +60,7 @@ async fn forward(mut client: TcpStream, mut server: TcpStream, cut: Option<Cut>)
     }
 }
 
-/// Passes so many messages on, and ends.
+/// Forwards `messages` messages, then returns.
 async fn pump(
     from: &mut (impl tokio::io::AsyncRead + Unpin),
     to: &mut (impl tokio::io::AsyncWrite + Unpin),
@@ -73,6 +73,6 @@ async fn pump(
             return;
         }
     }
-    // The last message is read, and lost.
+    // The next message is read and discarded.
     let _ = from.read(&mut buffer).await;
 }

@@ -1,5 +1,5 @@
-//! Servers of a test's own: with settings that tests on the shared server cannot change, as a pair of primary and standby, to be
-//! promoted, killed and restarted. They listen on loopback, on ports that the system picks.
+//! Dedicated servers for a test, which can have settings that tests on the shared server cannot change, form a pair of primary and standby,
+//! and be promoted, killed and restarted. They listen on loopback, on ports that the system picks.
 
 use std::fs;
 use std::net::TcpListener;
@@ -13,13 +13,13 @@ use std::time::{Duration, Instant};
 use adapters_postgres::testing::TestDatabase;
 use tempfile::TempDir;
 
-/// How long a server may take to start, to stop or to be promoted.
+/// The time limit for a server to start, stop or be promoted.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How often a port is picked: another program may take it before the server does.
+/// The number of ports to try, because another program may take a port before the server does.
 const STARTS_MAX: usize = 5;
 const SUPERUSER: &str = "booking";
 
-/// A running server. Its processes end, and its files are deleted, when it is dropped.
+/// A running server. Dropping it ends its processes and deletes its files.
 pub struct Server {
     process: Child,
     port: u16,
@@ -28,12 +28,12 @@ pub struct Server {
 }
 
 impl Server {
-    /// Returns a new cluster with these settings, each like `fsync=off`.
+    /// Starts a new cluster with these settings, each in the form `fsync=off`.
     pub fn start(settings: &[&str]) -> Self {
         Self::start_in("C", Vec::new(), settings)
     }
 
-    /// Returns a new cluster whose messages are in another language. The locale is compiled for it.
+    /// Starts a new cluster with messages in another language. The locale is compiled for it.
     pub fn start_in_german() -> Self {
         let locales = folder_of_account();
         let target = locales.path().join("de_DE.UTF-8");
@@ -61,7 +61,7 @@ impl Server {
         Self::launch(folder, environment)
     }
 
-    /// Returns a standby that streams from this server under this name.
+    /// Starts a standby that streams from this server under this name.
     pub fn standby(&self, name: &str) -> Self {
         let folder = folder_of_account();
         let mut backup = program("pg_basebackup", folder.path());
@@ -82,39 +82,39 @@ impl Server {
         panic!("PostgreSQL does not start: {}", fs::read_to_string(folder.path().join("log")).unwrap_or_default());
     }
 
-    /// Its database `postgres`, for the superuser.
+    /// Returns the database `postgres`, for the superuser.
     pub fn database(&self) -> TestDatabase {
         TestDatabase { name: "postgres".to_owned(), url: self.url_of("postgres") }
     }
 
-    /// Another database, for the superuser.
+    /// Returns the URL of another database, for the superuser.
     pub fn url_of(&self, name: &str) -> String {
         format!("postgres://{SUPERUSER}@{}/{name}", self.address())
     }
 
-    /// Where it listens.
+    /// Returns the address on which the server listens.
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// Makes a standby a primary.
+    /// Promotes a standby to a primary.
     pub fn promote(&self) {
         let mut promote = program("pg_ctl", self.folder.path());
         run(promote.args(["promote", "--wait", "--pgdata"]).arg(self.folder.path().join("data")));
     }
 
-    /// Ends all of its processes at once, as when the machine loses its power.
+    /// Ends all processes at once, like a power failure.
     pub fn kill(&mut self) {
-        // QUIT ends the children too; nothing is written any more.
+        // SIGQUIT ends the child processes too, and nothing more is written.
         self.stop("QUIT");
     }
 
-    /// Ends it in order.
+    /// Stops the server with a fast shutdown.
     pub fn stop_in_order(&mut self) {
         self.stop("INT");
     }
 
-    /// Starts it again on the same port, ending it in order if it runs.
+    /// Restarts the server on the same port. Stops it first if it runs.
     pub fn restart(&mut self) {
         if self.process.try_wait().unwrap().is_none() {
             self.stop("INT");
@@ -148,7 +148,7 @@ impl Drop for Server {
     }
 }
 
-/// Where PostgreSQL's programs are: on PATH, where `pg_config` says, or where Debian keeps them, newest first.
+/// Returns the directory of PostgreSQL's programs: on PATH, from `pg_config`, or the newest one in Debian's directories.
 fn programs() -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let configured = Command::new("pg_config").arg("--bindir").output().ok();
@@ -166,7 +166,7 @@ fn programs() -> PathBuf {
     found.expect("PostgreSQL's server is not installed: these tests start servers of their own")
 }
 
-/// Returns the user and group that run servers, if we are root: PostgreSQL refuses to be run by root.
+/// Returns the user and group that run servers if the tests run as root, because PostgreSQL refuses to run as root.
 fn account() -> Option<(u32, u32)> {
     let id = |arguments: &[&str]| -> Option<u32> {
         let output = Command::new("id").args(arguments).output().ok()?;
@@ -190,7 +190,7 @@ fn folder_of_account() -> TempDir {
 
 fn program(name: &str, folder: &Path) -> Command {
     let mut command = Command::new(programs().join(name));
-    // In a group of its own: an interrupt at the terminal is for the tests.
+    // A separate process group, so that an interrupt at the terminal reaches only the tests.
     command.current_dir(folder).stdin(Stdio::null()).process_group(0);
     if let Some((user, group)) = account() {
         command.gid(group).uid(user);
@@ -223,7 +223,7 @@ fn spawn(folder: &Path, port: u16, environment: &[(String, PathBuf)]) -> Child {
     postgres.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap()
 }
 
-/// Waits until `postmaster.pid` says that this process serves this port. `false` if it ended: its port was taken.
+/// Waits until `postmaster.pid` reports this process ready on this port. Returns `false` if the process ended because its port was taken.
 fn is_ready(process: &mut Child, folder: &Path, port: u16) -> bool {
     let deadline = Instant::now() + PATIENCE;
     while Instant::now() < deadline {

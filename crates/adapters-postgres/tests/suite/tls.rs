@@ -1,4 +1,4 @@
-//! TLS to PostgreSQL: each `sslmode` checks what it says. A proxy speaks TLS before the real server.
+//! TLS to PostgreSQL: each `sslmode` checks what it promises. A proxy terminates TLS in front of the real server.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -20,7 +20,7 @@ fn authority() -> CertifiedIssuer<'static, KeyPair> {
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
 
-/// What a server for `localhost` shows, signed by the authority.
+/// Returns the configuration of a server for `localhost`, whose certificate the authority signed.
 fn server_config(authority: &CertifiedIssuer<'static, KeyPair>) -> ServerConfig {
     let key = KeyPair::generate().unwrap();
     let certificate = CertificateParams::new(["localhost".to_owned()]).unwrap().signed_by(&key, authority).unwrap();
@@ -33,7 +33,7 @@ fn server_config(authority: &CertifiedIssuer<'static, KeyPair>) -> ServerConfig 
         .unwrap()
 }
 
-/// Says yes to a client's wish for TLS, as PostgreSQL does, and passes on what it then says. Who wishes for none is not served.
+/// Accepts a client's TLS request like PostgreSQL, and forwards the decrypted traffic. A client without TLS is not served.
 async fn tls_proxy(server: String, config: ServerConfig) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -103,7 +103,7 @@ async fn each_mode_checks_what_it_says() {
         ("127.0.0.1", "require", &ours, true),
         ("127.0.0.1", "require", &other, false),
         ("127.0.0.1", "prefer", "", true),
-        // This server serves nobody without TLS.
+        // This server accepts no connection without TLS.
         ("127.0.0.1", "disable", "", false),
     ] {
         let connected = fixture.connect(host, mode, root_cert).await;
@@ -113,13 +113,13 @@ async fn each_mode_checks_what_it_says() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_insists_on_tls_never_talks_without_it() {
-    // The server for tests speaks no TLS.
+    // The test server has no TLS.
     let database = TestDatabase::create().await.unwrap();
     for (mode, connects) in [("require", false), ("verify-ca", false), ("prefer", true), ("disable", true)] {
         let settings = PostgresSettings::parse(&format!("{}?sslmode={mode}", database.url), 1);
         let connected = match settings {
             Ok(settings) => PostgresStore::connect(settings).await.is_ok(),
-            // A system without certificates of its own can't check any.
+            // A system without CA certificates cannot verify any certificate.
             Err(_) => false,
         };
         assert_eq!(connected, connects, "{mode}");

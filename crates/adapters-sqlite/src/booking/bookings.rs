@@ -1,4 +1,4 @@
-//! Reading bookings.
+//! Reads bookings.
 
 use std::collections::HashMap;
 
@@ -47,20 +47,20 @@ impl BookingStore for SqliteStore {
     }
 }
 
-/// Which bookings are read.
+/// Selects the bookings to read.
 enum Which {
     One(BookingId),
     Page(BookingFilter, PageRequest<BookingCursor>),
 }
 
-/// A booking without its seats. In the order of [`bookings_of`].
+/// A booking without its seats, with its columns in the order of [`bookings_of`].
 #[derive(Queryable)]
 struct BookingRow {
     booking: (i64, String, i64, i64, String, String, i64, Option<i64>),
     names: (String, String, String, i64),
 }
 
-/// Returns one booking, whoever's it is unless a user is given.
+/// Reads one booking; of any user unless `user_id` is given.
 pub(super) fn one_booking(
     connection: &mut SqliteConnection,
     user_id: Option<UserId>,
@@ -73,7 +73,7 @@ pub(super) fn one_booking(
 }
 
 impl BookingRow {
-    /// Where it is in the list. A time that is no instant is before all others, and is left out.
+    /// Returns the booking's position in the list. An invalid time sorts first, and the booking is left out.
     fn place(&self) -> BookingCursor {
         let booked_at = instant(self.booking.6, "booked_at").unwrap_or(DateTime::<Utc>::MAX_UTC);
         BookingCursor { booked_at, id: BookingId(self.booking.0) }
@@ -123,7 +123,7 @@ fn bookings_of(
     Ok(query.load(connection)?)
 }
 
-/// The seats of each of the bookings. A seat that is not as it should be spoils its booking alone.
+/// The seats of each booking. A bad seat row spoils only its own booking.
 type SeatsOf = HashMap<i64, Result<Vec<SoldSeat>, Failure>>;
 
 fn seats_of(connection: &mut SqliteConnection, rows: &[BookingRow]) -> Result<SeatsOf, Failure> {

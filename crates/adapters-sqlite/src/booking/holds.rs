@@ -1,4 +1,4 @@
-//! Reading holds.
+//! Reads holds.
 
 use async_trait::async_trait;
 use diesel::prelude::*;
@@ -20,7 +20,7 @@ impl HoldStore for SqliteStore {
             let rows = hold_rows(connection, WhichHolds::List { user_id, now: clock.now() })?;
             let mut found = Vec::new();
             for row in rows {
-                // Named by its owner and show: a hold's id is secret.
+                // Logged by owner and show, because the id of a hold is secret.
                 let named = format!("of user {}, show {}", row.1, row.2);
                 let seats = seats_of_hold(connection, &row.0)?;
                 found.extend(listed("holds", named, hold(row, seats)));
@@ -41,20 +41,20 @@ impl HoldStore for SqliteStore {
     }
 }
 
-/// Which holds are read.
+/// Selects the holds to read.
 pub(super) enum WhichHolds<'a> {
-    /// This one, whoever's it is and whether or not it has run out.
+    /// One hold of any user, live or expired.
     One(&'a HoldId),
-    /// A user's live ones, those that run out first in front, [`HOLDS_LISTED_MAX`] at most.
+    /// A user's live holds, the first to expire first; [`HOLDS_LISTED_MAX`] at most.
     List { user_id: UserId, now: i64 },
-    /// All of a user's that run out after an instant, on one show or on all.
+    /// A user's holds that expire after an instant, on one show or on all shows.
     OfUser { user_id: UserId, show_id: Option<ShowId>, after: i64 },
 }
 
-/// Id, user, show, currency, when it was made and when it runs out.
+/// Id, user, show, currency, time of creation and expiry.
 type HoldRow = (String, i64, i64, String, i64, i64);
 
-/// Returns the holds; a bad row of one is an error: what is decided by them must not be decided without it.
+/// Reads holds. A bad row is an error, because a decision must not be made without it.
 pub(super) fn holds_of(connection: &mut SqliteConnection, which: WhichHolds<'_>) -> Result<Vec<Hold>, Failure> {
     let rows = hold_rows(connection, which)?;
     rows.into_iter()

@@ -1,4 +1,4 @@
-//! Committing batches, and reading holds and bookings.
+//! Commits batches, and reads holds and bookings.
 
 mod bookings;
 mod holds;
@@ -16,7 +16,7 @@ use crate::failure::write_error;
 use crate::schema::id_blocks;
 use crate::store::SqliteStore;
 
-/// How many ids are reserved at once: each block costs a commit.
+/// The number of ids that are reserved at once, because each block costs a commit.
 const ID_BLOCK: u32 = 64;
 
 #[async_trait]
@@ -43,14 +43,14 @@ impl BatchStore for SqliteStore {
         written.await.map_err(write_error)
     }
 
-    /// What another connection sees is on the disk: a commit is acknowledged behind its fsync, and there is one writer.
+    /// Returns at once. Rows that another connection can see are on disk already: the only writer acknowledges a commit after its fsync.
     async fn confirm(&self) -> Result<(), StoreError> {
         Ok(())
     }
 }
 
 impl HistorySource for SqliteStore {
-    /// Returns one file, one server: there is no other server to take over.
+    /// Returns a constant history: with one file and one server, no other server can take over.
     fn history(&self) -> History {
         History::default()
     }

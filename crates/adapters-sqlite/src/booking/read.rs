@@ -1,4 +1,4 @@
-//! Reading what a batch names.
+//! Reads the rows that a batch names.
 
 use chrono::TimeDelta;
 use diesel::prelude::*;
@@ -18,10 +18,10 @@ use crate::schema::{
     bookings, halls, idempotency_keys, movies, seat_claims, seat_tenures, sessions, show_prices, shows, theatres, users,
 };
 
-/// Reads each row that is named by its key.
+/// Reads each named row by its key.
 ///
-/// By `get_result` and never by `first`: that adds a `LIMIT ?`, and SQLite plans a statement anew whenever a value is bound to its
-/// limit. It took two fifths of the writer's time.
+/// Uses `get_result`, never `first`: that adds a `LIMIT ?`, and SQLite plans a statement again whenever a value is bound to its limit.
+/// Planning took two fifths of the writer's time.
 pub(super) fn batch_state(connection: &mut SqliteConnection, named: ReadSet, now: i64) -> Result<Snapshot, Failure> {
     let mut state = Snapshot::at(instant(now, "now")?);
     let ReadSet {
@@ -96,12 +96,12 @@ pub(super) fn batch_state(connection: &mut SqliteConnection, named: ReadSet, now
     Ok(state)
 }
 
-/// Returns a length of time in the unit in which instants are kept.
+/// Converts a duration to the unit in which instants are stored.
 pub(super) fn length(time: TimeDelta) -> i64 {
     time.num_microseconds().unwrap_or(i64::MAX)
 }
 
-/// Returns a user's tenures of a show's seats that a command ended after an instant.
+/// Reads a user's tenures of a show's seats that a command ended after an instant.
 fn tenures_of(
     connection: &mut SqliteConnection,
     show_id: ShowId,
@@ -121,7 +121,7 @@ fn tenures_of(
     rows.into_iter().map(tenure).collect()
 }
 
-/// Returns the bookings whose cancellations count towards their owner's limit at an instant.
+/// Selects the bookings whose cancellations count towards their owner's limit at an instant.
 #[diesel::dsl::auto_type(no_type_alias)]
 pub(super) fn counted_cancellations(user_id: UserId, now: i64) -> _ {
     let user: i64 = user_id.0;
@@ -132,7 +132,7 @@ pub(super) fn counted_cancellations(user_id: UserId, now: i64) -> _ {
         .filter(bookings::counts_as_cancellation.eq(1_i64))
 }
 
-/// Whose session it is, if it lasts.
+/// Returns the user of a session that has not ended.
 pub(super) fn lasting_session(connection: &mut SqliteConnection, id: SessionId) -> Result<Option<UserId>, Failure> {
     let lasting = sessions::table.find(id.0).filter(sessions::ended_at.is_null());
     Ok(lasting.select(sessions::user_id).get_result(connection).optional()?.map(UserId))
@@ -163,7 +163,7 @@ fn key_row(connection: &mut SqliteConnection, name: &KeyName) -> Result<Option<S
     }))
 }
 
-/// A show without the names that a ticket shows.
+/// A show without the names that are printed on a ticket.
 type StoredShow = (i64, String, i64, Option<i64>, Option<i64>, String);
 
 fn show_offer(connection: &mut SqliteConnection, id: ShowId) -> Result<Option<ShowOffer>, Failure> {
@@ -205,7 +205,7 @@ fn show_offer(connection: &mut SqliteConnection, id: ShowId) -> Result<Option<Sh
     }))
 }
 
-/// Status, user, booking, hold, and when it runs out.
+/// Status, user, booking, hold and expiry.
 type StoredClaim = (String, Option<i64>, Option<i64>, Option<String>, Option<i64>);
 
 const CLAIM: (

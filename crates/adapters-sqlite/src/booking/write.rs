@@ -1,4 +1,4 @@
-//! Writing what a batch has decided.
+//! Writes the changes of a decided batch.
 
 use diesel::prelude::*;
 use domain::booking::{
@@ -16,9 +16,9 @@ use crate::schema::{
     users,
 };
 
-/// Writes in the order of the fields. Nobody else writes meanwhile: what is checked stays so until the commit.
+/// Writes the fields in order. There is no other writer, so checked conditions hold until the commit.
 pub(super) fn write_changes(connection: &mut SqliteConnection, changes: &WriteSet) -> Result<(), Failure> {
-    // All of them, so that a field that is added is written too.
+    // Destructured by name: a new field does not compile until it is written.
     let WriteSet {
         at,
         shows,
@@ -57,7 +57,7 @@ pub(super) fn write_changes(connection: &mut SqliteConnection, changes: &WriteSe
     outbox.iter().try_for_each(|event| insert_event(connection, event, at))
 }
 
-/// Returns whether exactly what was read was there.
+/// Fails as stale unless exactly the expected number of rows was found.
 fn as_read(rows: usize, expected: usize, stale: &'static str) -> Result<(), Failure> {
     if rows == expected { Ok(()) } else { Err(Failure::Stale(stale)) }
 }

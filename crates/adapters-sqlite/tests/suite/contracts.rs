@@ -1,4 +1,4 @@
-//! The contracts of the ports, on SQLite.
+//! The port contracts, on SQLite.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ struct SqliteFixture {
 async fn make_fixture() -> SqliteFixture {
     let database = Database::migrated().await;
     let store = Arc::new(database.store.clone());
-    // All of them write through the same thread: two committers must not be in each other's way there either.
+    // All stores write through the same thread. Two committers must not interfere with each other there either.
     let batches: Vec<Arc<dyn BatchStore>> = vec![store.clone(), store.clone()];
     let stores = Stores::of(store, batches);
     SqliteFixture { stores, database }

@@ -1,4 +1,4 @@
-//! What the store does when its file fails, and afterwards.
+//! The store's behaviour during and after failures of its file.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -87,7 +87,7 @@ async fn another_writer_delays_a_batch_and_does_not_block_it() {
         let told = matches!(outcome, Err(WriteError::Stale(_) | WriteError::Store(StoreError::Unavailable(_))));
         assert!(told, "{outcome:?}");
     }
-    // Readers wait for nobody.
+    // Readers do not wait for the writer.
     database.store.check().await.unwrap();
     beside.batch_execute("ROLLBACK").unwrap();
     BatchStore::write(&database.store, &one_key(6)).await.unwrap();
@@ -96,7 +96,7 @@ async fn another_writer_delays_a_batch_and_does_not_block_it() {
 #[tokio::test]
 async fn a_full_disk_writes_nothing_and_passes() {
     let database = Database::migrated().await;
-    // What SQLite says when the file may not grow is what it says when the disk is full.
+    // SQLite reports the same error for a file that may not grow as for a full disk.
     let outcome = {
         let changes = one_key(4_000_000);
         database.store.limit_pages(100).await.unwrap();
@@ -119,7 +119,7 @@ async fn a_commit_over_a_failed_statement_leaves_the_writer_usable() {
     database.store.reserve_booking_ids().await.unwrap();
 }
 
-/// The clock of the system, so many minutes ahead.
+/// The system's clock, moved ahead by a number of minutes.
 struct Shifted(AtomicI64);
 
 impl Clock for Shifted {
@@ -222,7 +222,7 @@ async fn a_disk_that_fails_a_write_is_unavailable_until_it_takes_writes() {
     let database = Database::migrated().await;
     let store = &database.store;
     store.check().await.unwrap();
-    // What is tried in a check cannot be written: a directory is in its place.
+    // A directory with the name of the trial file makes the trial write fail.
     let probe = database.file().with_extension("db-probe");
     std::fs::create_dir(&probe).unwrap();
     store.check().await.expect("nothing is tried while writes succeed");

@@ -1,4 +1,4 @@
-//! Who may be beside whom.
+//! Which processes may use a store concurrently.
 
 use adapters_sqlite::{BackupError, ServeLock, ServeLockError, SqliteStore};
 use domain::StoreError;
@@ -30,7 +30,7 @@ async fn a_backup_is_a_store_of_its_own() {
     assert!(!copy.is_empty().await.unwrap());
 }
 
-/// Whoever still has a hand on the store: a server's threads may, when it ends.
+/// A store can be closed while clones of it exist, such as those of a server's threads at shutdown.
 #[tokio::test]
 async fn a_store_that_is_closed_is_one_whole_file() {
     let database = Database::new();

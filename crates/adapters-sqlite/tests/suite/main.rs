@@ -1,4 +1,4 @@
-//! The adapter on real files: the ports' contracts, its schema, its locks, and what it does when the file fails.
+//! The adapter on real files: the port contracts, the schema, the locks, and failures of the file.
 #![expect(clippy::unwrap_used, reason = "these are tests: what is not as it should be must stop them")]
 
 mod contracts;

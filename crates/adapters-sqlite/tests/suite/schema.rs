@@ -1,4 +1,4 @@
-//! The migrations, and that `src/schema.rs` is what they make.
+//! The migrations, and that `src/schema.rs` matches them.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -81,7 +81,7 @@ async fn shows_never_overlap_in_a_hall() {
         let refused = show(1, start, free, "scheduled").unwrap_err();
         assert!(refused.to_string().contains("shows_never_overlap"), "{start} to {free}: {refused}");
     }
-    // Beside it, in another hall, or not taking place.
+    // After the first show, in another hall, or cancelled.
     show(1, 200, 300, "scheduled").unwrap();
     show(2, 100, 200, "scheduled").unwrap();
     show(1, 100, 200, "cancelled").unwrap();
@@ -95,7 +95,7 @@ async fn shows_never_overlap_in_a_hall() {
     database.execute("UPDATE shows SET format = '3D'");
 }
 
-/// Not a check of a lint: the query builder believes this file.
+/// More than a style check: the query builder relies on this file.
 #[tokio::test]
 async fn the_query_builder_knows_the_tables_as_they_are() {
     let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/schema.rs");

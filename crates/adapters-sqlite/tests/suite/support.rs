@@ -1,4 +1,4 @@
-//! A store for one test, and a way to its file beside the store.
+//! A store for one test, and direct access to its file.
 
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -14,7 +14,7 @@ pub struct Database {
 }
 
 impl Database {
-    /// Returns a store whose file is not there yet.
+    /// Creates a store whose file does not exist yet.
     pub fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(&file_in(directory.path())).unwrap();
@@ -31,7 +31,7 @@ impl Database {
         file_in(self.directory.path())
     }
 
-    /// Returns a connection beside the store's own.
+    /// Opens a connection in addition to the store's own.
     pub fn connect(&self) -> SqliteConnection {
         let mut connection = SqliteConnection::establish(self.file().to_str().unwrap()).unwrap();
         connection.batch_execute("PRAGMA busy_timeout = 10000; PRAGMA foreign_keys = ON").unwrap();
@@ -53,7 +53,7 @@ impl Database {
             #[diesel(sql_type = BigInt)]
             value: i64,
         }
-        // A common table names the column, whatever it is called.
+        // A common table expression gives the column a name that is independent of the query.
         let named = format!("WITH answer(value) AS ({sql}) SELECT value FROM answer LIMIT 1");
         diesel::sql_query(named).get_result::<Count>(&mut self.connect()).unwrap().value
     }
@@ -70,7 +70,7 @@ impl Database {
         rows.into_iter().map(|row| row.value).collect()
     }
 
-    /// Puts something that is no database in its place.
+    /// Replaces the file by one that is not a database.
     pub fn replace_by_garbage(&self) {
         let file = self.file();
         std::fs::rename(&file, self.directory.path().join("moved.db")).unwrap();
