@@ -231,7 +231,7 @@ fn is_taken(connection: &mut SqliteConnection, hall_id: i64, show: &ShowSeed) ->
     }
     let free_at: Option<i64> = shows::table
         .filter(shows::hall_id.eq(hall_id))
-        // A literal, not a parameter: SQLite uses the partial index over such shows only if the query contains its exact condition.
+        // A literal, not a parameter: SQLite uses the partial index only if the query contains the exact condition of the index.
         .filter(sql::<Bool>("shows.status <> 'cancelled'"))
         .filter(shows::start_time.lt(micros(show.hall_free_at)))
         .select(shows::hall_free_at)

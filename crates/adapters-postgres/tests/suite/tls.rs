@@ -126,7 +126,7 @@ async fn who_insists_on_tls_never_talks_without_it() {
     }
 }
 
-/// Every form of a connection string that asks for TLS has it, or fails.
+/// Every form of a connection string that requires TLS gets it, or fails to connect.
 #[tokio::test(flavor = "multi_thread")]
 async fn tls_is_required_by_every_form_of_a_connection_string() {
     let fixture = Fixture::start().await;
