@@ -2,7 +2,7 @@
 default:
     @just --list
 
-# Runs all tests, on a PostgreSQL and a Redis server that are started for them; arguments are passed to `cargo test`.
+# Runs all tests, on a PostgreSQL and a Redis server that are started for them; arguments are passed to `cargo nextest run`.
 test *arguments:
     cargo xtask test -- {{ arguments }}
 

@@ -57,7 +57,7 @@ const SECONDS_MAX: u64 = 40;
 const PATIENCE: u32 = 3;
 /// How often everything must have succeeded in that time.
 const SUCCESSES_MIN: u64 = 30;
-/// How many seats are to be free for somebody to want any: else nearly every selection would lose.
+/// The number of free seats below which clients choose none: nearly every selection would lose.
 const FREE_MIN: usize = 30;
 /// What must have.
 const NEEDED: [&str; 13] = [
@@ -84,7 +84,7 @@ const SILENCE: Duration = Duration::from_secs(15);
 const UNLEARNED_MAX: usize = 2;
 /// How many successes a client remembers, to send them again.
 const DONE_MAX: usize = 50;
-/// How many lines of a client's log are told when it fails.
+/// The number of lines of a client's log that a failure shows.
 const LOG_MAX: usize = 60;
 
 /// A live booking, in SQL.
@@ -94,7 +94,7 @@ async fn a_storm_leaves_everything_whole(app: &TestApp) {
     Storm::new(app, vec![app.authority.clone()]).await.rage(app, true).await;
 }
 
-/// Where nobody waits for holds to run out.
+/// No client waits for holds to expire.
 async fn a_storm_of_long_holds_leaves_everything_whole(app: &TestApp) {
     Storm::new(app, vec![app.authority.clone()]).await.rage(app, false).await;
 }
@@ -126,7 +126,7 @@ impl Dice {
         self.below(many) == 0
     }
 
-    /// So many of them, in any order.
+    /// Returns `count` of them, in any order.
     fn draw(&mut self, from: &[i64], count: usize) -> Vec<i64> {
         let mut left = from.to_vec();
         (0..count.min(left.len())).map(|_| left.swap_remove(self.below(left.len()))).collect()
@@ -347,7 +347,7 @@ struct Client {
     late: BTreeSet<String>,
     /// How many seats such requests may hold.
     late_holds: usize,
-    /// Ids of all holds it has been told of.
+    /// The ids of all holds from answers.
     hold_ids: BTreeSet<String>,
     owned: Vec<Owned>,
     /// Seats that were free when it looked last.
@@ -517,7 +517,7 @@ async fn assert_none(app: &TestApp, broken: &[(&str, String)], seed: u64) {
     }
 }
 
-/// Lets a client run, and tells the others if it fails.
+/// Runs a client, and stops the others if it fails.
 async fn ride_out(mut client: Client) -> (Client, Result<(), Box<dyn Any + Send>>) {
     let outcome = AssertUnwindSafe(client.run()).catch_unwind().await;
     if outcome.is_err() {

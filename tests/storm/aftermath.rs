@@ -13,7 +13,8 @@ use super::*;
 use crate::harness::{Call, TestApp};
 
 impl Storm {
-    /// Asserts that no seat was two clients' at a time, by what they were told. How many seats were had after a hold had run out.
+    /// Asserts that no seat had two owners at a time, by the answers that they got. Returns the number of seats with a new owner after an
+    /// expired hold.
     pub(super) fn check_owners(&mut self) -> u64 {
         let far = DateTime::<Utc>::MAX_UTC;
         let mut owned: Vec<Owned> = Vec::new();
@@ -27,7 +28,7 @@ impl Storm {
             }
             owned.append(&mut client.owned);
         }
-        // What was over before it was told of proves nothing.
+        // An ownership that ended before its answer came proves nothing.
         owned.retain(|owned| owned.from < owned.until);
         owned.sort_by_key(|owned| (owned.seat, owned.from));
         let mut taken_over = 0;

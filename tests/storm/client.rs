@@ -220,7 +220,7 @@ impl Client {
         panic!("nobody tells what became of {asked:?}");
     }
 
-    /// Returns an answer that tells what became of the request.
+    /// Returns an answer from which the outcome of the request is known.
     pub(super) fn definite(&mut self, asked: &mut Asked, answer: Option<Answer>) -> Option<Answer> {
         let Some(answer) = answer else {
             self.note(format!("{}: no answer", asked.key));

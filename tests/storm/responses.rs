@@ -58,7 +58,7 @@ impl Client {
                 assert!(self.hold_ids.insert(hold.id.clone()), "a hold's id is there twice: {answer:?}");
                 let surely = |hold: &&Hold| hold.expires_at > after;
                 let others: usize = self.holds.iter().filter(surely).map(|hold| hold.seats.len()).sum();
-                // One that ran out before its answer came may have been beside the others for none of its life.
+                // A hold that expired before its answer came may not have overlapped with the others.
                 if hold.expires_at > after {
                     assert!(others + hold.seats.len() <= SEATS_MAX, "{others} are held already: {answer:?}");
                 }
@@ -189,7 +189,7 @@ impl Client {
         let problem = answer.json();
         let lost = ids(&problem["seat_ids"]);
         let is_my_hold = match problem.get("hold_id").and_then(Value::as_str) {
-            // Of a hold whose making was never learned it is told here first.
+            // This is the first answer about a hold whose creation had an unknown outcome.
             Some(id) => self.hold_ids.contains(id) || !self.late.is_empty() || !self.unlearned.is_empty(),
             None => true,
         };
@@ -205,7 +205,7 @@ impl Client {
             && offered.iter().all(|seat| self.place.seats.contains_key(seat))
     }
 
-    /// Returns whether so many more may have been too many at any moment since `before`.
+    /// Returns whether `wanted` more seats may have exceeded the limit at any time since `before`.
     pub(super) fn may_be_too_many(&self, wanted: usize, before: DateTime<Utc>) -> bool {
         let may_live = |hold: &&Hold| hold.expires_at + slack() > before;
         let known: usize = self.holds.iter().filter(may_live).map(|hold| hold.seats.len()).sum();
@@ -251,7 +251,7 @@ impl Client {
         items
     }
 
-    /// Asserts that what the client knows is what the server tells of it.
+    /// Asserts that the server shows what the client knows.
     pub(super) async fn check(&self, app: &TestApp, server: usize) {
         let history = self.list(server, "/api/bookings?limit=100").await;
         let history: BTreeMap<i64, Value> =

@@ -385,7 +385,7 @@ impl Guarded {
             }
             BodyFraming::Chunked(chunks) => match chunks.advance(&self.input) {
                 Ok(owed) => (owed, chunks.is_done()),
-                // Where this body ends cannot be told: for the handler it broke off, and the connection ends.
+                // The end of this body is unknown: the handler gets an incomplete body, and the connection ends.
                 Err(_) => {
                     self.waiting = Waiting::Nothing;
                     return Poll::Ready(Ok(()));

@@ -15,7 +15,7 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const UNREAD: [HeaderName; 2] = [HeaderName::from_static("forwarded"), HeaderName::from_static("x-real-ip")];
 /// How long a warning stands after the last request that gave rise to it, and how often it is logged.
 const WARN_EVERY: Duration = Duration::from_secs(3600);
-/// How many proxies are warned about at once. A network with more of them has one mistake, not so many.
+/// The maximum number of proxies with a warning. With more of them, the cause is one wrong setting.
 const WARNINGS_MAX: usize = 8;
 
 /// The proxies whose `X-Forwarded-For` is believed.
@@ -326,7 +326,7 @@ mod tests {
                 let found = defect(&format!("[{peer}]:1"), &[(name, "198.51.100.7")], "");
                 assert_eq!(found, untrusted(peer), "{name}");
             }
-            // Anybody on the internet can send the header.
+            // Any client can send the header.
             assert_eq!(defect("198.51.100.9:1", &[(name, "198.51.100.7")], ""), None, "{name}");
         }
         assert_eq!(defect("127.0.0.1:1", &[], ""), None);

@@ -72,7 +72,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
     }
 }
 
-/// Parses a body. The error tells what is wrong and where.
+/// Parses a body. The error says what is wrong and where.
 pub fn parse(bytes: &[u8]) -> Result<Value, String> {
     serde_json::from_slice::<Strict>(bytes).map(|Strict(value)| value).map_err(|error| error.to_string())
 }

@@ -110,12 +110,12 @@ fn a_hold_keeps_its_seats_for_its_owner_to_book_once() {
     assert_eq!(house.claims(), [(2, 1, "held"), (3, 1, "held")]);
     assert_eq!(house.hold(2, &[1, 2]), Err(unavailable(&[2], None)));
     assert_eq!(house.submit(command(2, OPEN, &[3], "k")), Err(unavailable(&[3], None)));
-    // Its owner is told that it is its own.
+    // The refusal names the owner's own hold.
     assert_eq!(house.submit(command(1, OPEN, &[3, 4], "k")), Err(unavailable(&[3], Some(hold.clone()))));
     assert_eq!(house.ask(2, Action::Redeem(hold.clone())), Err(Refusal::HoldNotFound));
     assert_eq!(house.ask(2, Action::Extend(hold.clone())), Err(Refusal::HoldNotFound));
     assert_eq!(house.ask(2, Action::Release(hold.clone())), Err(Refusal::HoldNotFound));
-    // The price is the one that was told when it was made.
+    // The price is that of the hold.
     house.show().prices.insert("standard".into(), 9999);
     let booking = made(house.submit(acting(1, Action::Redeem(hold.clone()), "redeem")).unwrap()).booking_id().unwrap();
     let booking = &house.state.bookings[&booking];
@@ -261,7 +261,7 @@ fn a_seat_that_is_released_and_held_again_is_held_thirty_minutes_in_all() {
     }
     assert_eq!(left, [20, 20, 20, 15, 10, 5]);
     assert_eq!(house.hold(1, &[1]), Err(used_up(&[1], 10)));
-    // The seat is anybody else's, and another seat, or the seat at another show, is another one.
+    // The limit does not apply to other users, other seats or the same seat at another show.
     assert_eq!(house.hold_for(2, &[1]), Ok(20));
     house.release_all(2);
     assert!(house.ask(1, hold_seats_of(OTHER, &[1])).is_ok());

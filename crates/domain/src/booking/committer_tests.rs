@@ -1,4 +1,4 @@
-//! The committer above a store that does what each test says, on a clock that goes when the test says.
+//! The committer on a store and a clock that each test controls.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -27,7 +27,7 @@ pub(super) const LIMITS: CommitterLimits = CommitterLimits { queue_max: 100, bat
 
 type Outcome = Result<Success, CommandError>;
 
-/// A clock that stands still, but for [`VirtualTimer::advance`] and for short sleeps: who pauses makes the time pass.
+/// A clock that only [`VirtualTimer::advance`] and short sleeps move.
 struct VirtualTimer {
     start: Instant,
     passed: Mutex<Duration>,
@@ -476,7 +476,7 @@ fn an_outcome_that_stays_unknown_until_the_deadline_is_told_so() {
         if call == 0 { unknown() } else { done(changes, state) }
     });
     let groups = vec![vec![seat(1), command(2, 99, &[1], "k")], vec![seat(2)]];
-    // What was not sent has booked nothing, and is told so.
+    // A command that was not sent has booked nothing, and its outcome says so.
     assert_eq!(words(&bench.serve_in_turn(store, LIMITS, groups)), ["unknown", "overloaded", "booked"]);
     assert!(bench.timer.passed() >= TIMEOUT && bench.timer.passed() < TIMEOUT + Duration::from_secs(1));
     assert_eq!(bench.writes().len(), 2);

@@ -42,7 +42,7 @@ pub enum Success {
     AnswerDeleted(Subject),
 }
 
-/// The outcomes of a batch, and the changes that must be written before anybody sees them.
+/// The outcomes of a batch, and the changes that must be written before the outcomes are returned.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Decision {
     pub changes: WriteSet,

@@ -105,7 +105,7 @@ pub(super) fn selection(seats: &[i64]) -> SeatSelection {
     SeatSelection::parse(seats.iter().copied().map(SeatId).collect(), 10).unwrap()
 }
 
-/// Returns a command of a user. An empty key is none.
+/// Returns a command of a user. An empty `key` means no key.
 pub(super) fn acting(user: i64, action: Action, key: &str) -> Command {
     let user_id = UserId(user);
     let mut fingerprint = [0_u8; 32];
@@ -167,7 +167,7 @@ pub(super) fn booked_claim() -> Claim {
     Claim::Booked { booking_id: BookingId(999), user_id: UserId(999) }
 }
 
-/// Somebody's hold.
+/// A hold.
 fn held(id: i64, seconds: i64) -> Claim {
     let expires_at = now() + TimeDelta::seconds(seconds);
     Claim::Held { hold_id: HoldId::draw(ShowId(OPEN), &Nth(id)), user_id: UserId(999), expires_at }
