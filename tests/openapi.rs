@@ -35,7 +35,7 @@ pub struct Operation {
     /// The path template.
     pub path: String,
     pub session: Session,
-    responses: Value,
+    pub responses: Value,
     parts: Value,
 }
 

@@ -312,3 +312,33 @@ macro_rules! shared_rate_limiter_tests {
         }
     };
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    /// Returns the text of all sources below a folder.
+    fn sources(folder: &Path) -> String {
+        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        entries
+            .map(|path| if path.is_dir() { sources(&path) } else { std::fs::read_to_string(path).unwrap() })
+            .collect()
+    }
+
+    #[test]
+    fn every_case_is_in_a_list() {
+        let sources = sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+        let lists = include_str!("lib.rs");
+        let cases = sources.lines().filter_map(|line| {
+            let (name, signature) = line.strip_prefix("pub async fn ")?.split_once('(')?;
+            // A helper takes more than the fixture, or returns something.
+            let is_case = signature.starts_with("fixture: &dyn ") && signature.ends_with("Fixture) {");
+            is_case.then_some(name)
+        });
+        let cases: Vec<_> = cases.collect();
+        assert!(cases.len() > 100, "{}", cases.len());
+        for case in cases {
+            assert!(lists.contains(&format!("                {case},")), "{case} is in no list, so it never runs");
+        }
+    }
+}
