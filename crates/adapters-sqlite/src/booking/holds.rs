@@ -19,11 +19,11 @@ impl HoldStore for SqliteStore {
         let live = move |connection: &mut SqliteConnection| {
             let rows = hold_rows(connection, WhichHolds::List { user_id, now: clock.now() })?;
             let mut found = Vec::new();
-            for row in rows {
+            for (row, currency) in rows {
                 // Logged by owner and show, because the id of a hold is secret.
-                let named = format!("of user {}, show {}", row.1, row.2);
-                let seats = seats_of_hold(connection, &row.0)?;
-                found.extend(listed("holds", named, hold(row, seats)));
+                let named = format!("of user {}, show {}", row.user_id, row.show_id);
+                let seats = seats_of_hold(connection, &row.id)?;
+                found.extend(listed("holds", named, hold(row, &currency, seats)));
             }
             Ok(found)
         };
@@ -51,24 +51,47 @@ pub(super) enum WhichHolds<'a> {
     OfUser { user_id: UserId, show_id: Option<ShowId>, after: i64 },
 }
 
-/// Id, user, show, currency, time of creation and expiry.
-type HoldRow = (String, i64, i64, String, i64, i64);
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = holds)]
+struct HoldRow {
+    id: String,
+    user_id: i64,
+    show_id: i64,
+    created_at: i64,
+    expires_at: i64,
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = seats)]
+struct SeatRow {
+    id: i64,
+    row_label: String,
+    number: i64,
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = hold_seats)]
+struct HeldSeatRow {
+    category: String,
+    price_minor: i64,
+}
 
 /// Reads holds. A bad row is an error, because a decision must not be made without it.
 pub(super) fn holds_of(connection: &mut SqliteConnection, which: WhichHolds<'_>) -> Result<Vec<Hold>, Failure> {
     let rows = hold_rows(connection, which)?;
     rows.into_iter()
-        .map(|row| {
-            let seats = seats_of_hold(connection, &row.0)?;
-            hold(row, seats)
+        .map(|(row, currency)| {
+            let seats = seats_of_hold(connection, &row.id)?;
+            hold(row, &currency, seats)
         })
         .collect()
 }
 
-fn hold_rows(connection: &mut SqliteConnection, which: WhichHolds<'_>) -> Result<Vec<HoldRow>, Failure> {
+/// Reads the rows of holds, each with the currency of its show.
+fn hold_rows(connection: &mut SqliteConnection, which: WhichHolds<'_>) -> Result<Vec<(HoldRow, String)>, Failure> {
     let mut query = holds::table
         .inner_join(shows::table.on(shows::id.eq(holds::show_id)))
-        .select((holds::id, holds::user_id, holds::show_id, shows::currency, holds::created_at, holds::expires_at))
+        .select((HoldRow::as_select(), shows::currency))
         .into_boxed::<Sqlite>();
     query = match which {
         WhichHolds::One(id) => query.filter(holds::id.eq(id.as_str().to_owned())),
@@ -87,33 +110,35 @@ fn hold_rows(connection: &mut SqliteConnection, which: WhichHolds<'_>) -> Result
     Ok(query.load(connection)?)
 }
 
-fn hold(row: HoldRow, seats: Vec<StoredSeat>) -> Result<Hold, Failure> {
-    let (id, user_id, show_id, code, created_at, expires_at) = row;
+fn hold(row: HoldRow, code: &str, seats: Vec<(SeatRow, HeldSeatRow)>) -> Result<Hold, Failure> {
     if seats.is_empty() {
         return Err(Failure::BadRow("hold_seats"));
     }
-    let seat = |(id, row, number, category, price_minor)| -> Result<SoldSeat, Failure> {
-        Ok(SoldSeat { id: SeatId(id), row, number: small(number, "number")?, category, price_minor })
+    let seat = |(seat, held): (SeatRow, HeldSeatRow)| -> Result<SoldSeat, Failure> {
+        Ok(SoldSeat {
+            id: SeatId(seat.id),
+            row: seat.row_label,
+            number: small(seat.number, "number")?,
+            category: held.category,
+            price_minor: held.price_minor,
+        })
     };
     Ok(Hold {
         seats: seats.into_iter().map(seat).collect::<Result<_, _>>()?,
-        id: hold_id(&id)?,
-        user_id: UserId(user_id),
-        show_id: ShowId(show_id),
-        currency: currency(&code)?,
-        created_at: instant(created_at, "created_at")?,
-        expires_at: instant(expires_at, "expires_at")?,
+        id: hold_id(&row.id)?,
+        user_id: UserId(row.user_id),
+        show_id: ShowId(row.show_id),
+        currency: currency(code)?,
+        created_at: instant(row.created_at, "created_at")?,
+        expires_at: instant(row.expires_at, "expires_at")?,
     })
 }
 
-/// Id, row, number, category and price.
-type StoredSeat = (i64, String, i64, String, i64);
-
-fn seats_of_hold(connection: &mut SqliteConnection, id: &str) -> Result<Vec<StoredSeat>, Failure> {
+fn seats_of_hold(connection: &mut SqliteConnection, id: &str) -> Result<Vec<(SeatRow, HeldSeatRow)>, Failure> {
     let rows = hold_seats::table
         .inner_join(seats::table.on(seats::id.eq(hold_seats::seat_id)))
         .filter(hold_seats::hold_id.eq(id))
-        .select((seats::id, seats::row_label, seats::number, hold_seats::category, hold_seats::price_minor))
+        .select((SeatRow::as_select(), HeldSeatRow::as_select()))
         .order(hold_seats::position)
         .load(connection)?;
     Ok(rows)
