@@ -13,7 +13,7 @@ use crate::proxies;
 use crate::system::{can_install, install};
 
 /// The HTTP suite: the cases of `on_both_stores!` and `on_postgres!`. Built as for the whole workspace, which has been built before.
-const HTTP_SUITE: [&str; 6] = ["--test", "integration", "--", "sqlite::", "postgres::", "--skip=process::"];
+const HTTP_SUITE: [&str; 7] = ["--test", "integration", "--", "sqlite::", "postgres::", "--skip", "process::"];
 /// The proxies of the HTTP suite.
 const PROXIES: &str = "nginx haproxy pgbouncer";
 /// The duration of each storm through proxies, in seconds. The whole suite has longer storms.
@@ -224,7 +224,7 @@ mod tests {
             (words.join(" "), command.get_envs().any(|(name, value)| name == "TEST_PROXIES" && value.is_some()))
         };
         let all =
-            "nextest run --no-fail-fast --run-ignored all --workspace --test integration -- sqlite:: postgres:: --skip=process::".to_owned();
+            "nextest run --no-fail-fast --run-ignored all --workspace --test integration -- sqlite:: postgres:: --skip process::".to_owned();
         assert_eq!(words(Suite::ThroughProxies, &[]), (all, true));
         let some = "nextest run --no-fail-fast --run-ignored all --workspace limits".to_owned();
         assert_eq!(words(Suite::ThroughProxies, &["limits".to_owned()]), (some.clone(), true));
