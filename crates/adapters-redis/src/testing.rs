@@ -137,7 +137,7 @@ impl TestRedis {
 
     /// Sends one command on a new connection.
     pub async fn command<R: FromValue>(&self, name: &str, arguments: &[&[u8]]) -> TestResult<R> {
-        command(self.port, name, arguments).await
+        tokio::time::timeout(START_MAX / 4, command(self.port, name, arguments)).await?
     }
 
     /// Returns all keys of the server.
