@@ -66,7 +66,7 @@ impl Client {
     pub(super) fn think(&mut self) -> Option<Asked> {
         let now = Utc::now();
         if let Some(at) = self.holds.iter().position(|hold| hold.expires_at + slack() < now) {
-            // It surely ran out: that must be told.
+            // It has certainly expired, and the response must say so.
             return Some(self.about_hold(at, Action::Redeem));
         }
         let hold = self.holds.iter().position(|hold| !hold.is_abandoned);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio_postgres::error::SqlState;
 
-use crate::error::with_cause;
+use domain::error::with_sources;
 
 /// The reason why the database cannot be used.
 #[derive(Debug, Error)]
@@ -87,7 +87,7 @@ impl ConnectError {
 /// Classifies a failed login or an unreachable server.
 pub(crate) fn connect_error(error: &tokio_postgres::Error, place: &dyn Display) -> ConnectError {
     let Some(refusal) = error.as_db_error() else {
-        let text = format!("{place}: {}", with_cause(error));
+        let text = format!("{place}: {}", with_sources(error));
         // Errors of TLS, of passwords and of features that the library does not support. Unless the operating system caused the error, a
         // retry fails in the same way.
         return if is_lasting(error) { ConnectError::Refused(text) } else { ConnectError::Unreachable(text) };

@@ -157,20 +157,6 @@ pub fn bad_row(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> St
     StoreError::internal(error)
 }
 
-/// Formats an error with its causes in one line: `error connecting to server: Connection refused`.
-pub(crate) fn with_cause(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

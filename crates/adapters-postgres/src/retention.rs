@@ -108,20 +108,17 @@ impl PostgresStore {
             let count = i64::try_from(old.len()).map_err(|error| WriteFailure::Store(StoreError::internal(error)))?;
             let (keys, answers): (Vec<_>, Vec<_>) =
                 old.into_iter().partition(|row| key_goes_with_its_answer(&row.scope, row.booking_id.map(BookingId)));
-            let users = |rows: &[OldKeyRow]| rows.iter().map(|row| row.user_id).collect::<Vec<_>>();
-            let texts = |rows: &[OldKeyRow], of: fn(&OldKeyRow) -> &String| rows.iter().map(of).cloned().collect();
-            if !keys.is_empty() {
-                let (scopes, names): (Vec<_>, Vec<_>) = (texts(&keys, |row| &row.scope), texts(&keys, |row| &row.key));
-                let delete = bind!(DeleteKeys, Array<BigInt> = users(&keys), Array<Text> = scopes, Array<Text> = names);
-                delete.execute(connection).await?;
-            }
-            if !answers.is_empty() {
-                let (scopes, names): (Vec<_>, Vec<_>) =
-                    (texts(&answers, |row| &row.scope), texts(&answers, |row| &row.key));
-                let delete =
-                    bind!(DeleteAnswers, Array<BigInt> = users(&answers), Array<Text> = scopes, Array<Text> = names);
-                delete.execute(connection).await?;
-            }
+            let columns = |rows: Vec<OldKeyRow>| {
+                let rows = rows.into_iter().map(|row| ((row.user_id, row.scope), row.key));
+                let ((users, scopes), keys): ((Vec<_>, Vec<_>), Vec<_>) = rows.unzip();
+                (users, scopes, keys)
+            };
+            let (users, scopes, keys) = columns(keys);
+            let delete = bind!(DeleteKeys, Array<BigInt> = users, Array<Text> = scopes, Array<Text> = keys);
+            delete.execute(connection).await?;
+            let (users, scopes, keys) = columns(answers);
+            let delete = bind!(DeleteAnswers, Array<BigInt> = users, Array<Text> = scopes, Array<Text> = keys);
+            delete.execute(connection).await?;
             Ok(count)
         })
         .await

@@ -11,11 +11,12 @@ use diesel_async::pooled_connection::deadpool::{Object, Pool};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _, SimpleAsyncConnection as _};
 use domain::StoreError;
 use domain::booking::{History, HistorySource};
+use domain::error::with_sources;
 use domain::health::{Degradation, Dependency, PoolUse};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::durability::{OBSERVED_EVERY, Observe, Observed, ServerState};
-use crate::error::{condition, store_error, with_cause};
+use crate::error::{condition, store_error};
 use crate::settings::PostgresSettings;
 use crate::statement::{bind, statement};
 use crate::timeouts::{CALL_MAX, CONNECT_MAX};
@@ -133,7 +134,7 @@ impl PostgresStore {
     }
 
     async fn checkout(&self) -> Result<Object<AsyncPgConnection>, StoreError> {
-        self.pool.get().await.map_err(|error| StoreError::unavailable(with_cause(&error)))
+        self.pool.get().await.map_err(|error| StoreError::unavailable(with_sources(&error)))
     }
 }
 
