@@ -382,7 +382,7 @@ async fn announced_body_that_is_too_large_is_refused(app: &TestApp) {
 
 async fn invalid_ids_in_paths_are_reported(app: &TestApp) {
     app.connect_directly("nginx refuses `%00`");
-    let user = app.sign_up().await;
+    let user = app.sign_up_admin().await;
     without_a_trace(app, async || {
         for wrong in [
             "0",

@@ -12,7 +12,7 @@ use api_actix::wiring::stores::{OpenStore, Purpose};
 use chrono::{TimeDelta, Utc};
 use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
-use domain::identity::Caller;
+use domain::identity::{Caller, Role};
 use domain::ids::UserId;
 use futures::FutureExt as _;
 use port_contracts::world::World;
@@ -36,7 +36,7 @@ pub const ORIGIN: &str = "http://localhost:5173";
 pub const NOBODY: i64 = i64::MAX;
 
 /// The tables that requests can write to.
-const WRITTEN_TABLES: [&str; 9] = [
+const WRITTEN_TABLES: [&str; 14] = [
     "users",
     "sessions",
     "refresh_tokens",
@@ -46,6 +46,11 @@ const WRITTEN_TABLES: [&str; 9] = [
     "seat_claims",
     "idempotency_keys",
     "outbox",
+    "movies",
+    "theatres",
+    "halls",
+    "audit_log",
+    "staff_keys",
 ];
 /// The time after which a case counts as hung.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -383,6 +388,29 @@ impl TestApp {
         let number = self.signed_up.fetch_add(1, Ordering::Relaxed);
         let email = format!("customer{number}@example.org");
         self.register("Ana Núñez", &email, PASSWORD).await.user()
+    }
+
+    /// Signs up a new administrator.
+    pub async fn sign_up_admin(&self) -> User {
+        let user = self.sign_up().await;
+        self.set_role(&user, Role::Admin, &[]).await;
+        user
+    }
+
+    /// Signs up a new member of staff of these theatres.
+    pub async fn sign_up_staff(&self, theatres: &[i64]) -> User {
+        let user = self.sign_up().await;
+        self.set_role(&user, Role::Staff, theatres).await;
+        user
+    }
+
+    async fn set_role(&self, user: &User, role: Role, theatres: &[i64]) {
+        let (id, role) = (user.id, role.as_str());
+        self.backend.execute(&format!("UPDATE users SET role = '{role}' WHERE id = {id}")).await;
+        for theatre in theatres {
+            let values = format!("({id}, {theatre})");
+            self.backend.execute(&format!("INSERT INTO staff_theatres (user_id, theatre_id) VALUES {values}")).await;
+        }
     }
 
     /// Signs up `count` new users.

@@ -31,4 +31,5 @@ mod proxies;
 mod races;
 mod redis;
 mod seating;
+mod staff;
 mod storm;

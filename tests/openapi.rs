@@ -27,6 +27,17 @@ pub enum Session {
     Optional,
     /// The token of a live session is needed.
     Required,
+    /// The token of a member of staff is needed.
+    Staff,
+    /// The token of an administrator is needed.
+    Admin,
+}
+
+impl Session {
+    /// Returns whether a request without a token is refused.
+    pub fn needs_token(self) -> bool {
+        !matches!(self, Self::None | Self::Optional)
+    }
 }
 
 /// An operation of the document.
@@ -66,7 +77,8 @@ impl Operation {
         self.call_with(app, ids, &json!({}))
     }
 
-    fn call_with(&self, app: &TestApp, ids: &Ids<'_>, body: &Value) -> Call {
+    /// Returns the call with a body, where the call can have one.
+    pub fn call_with(&self, app: &TestApp, ids: &Ids<'_>, body: &Value) -> Call {
         let call = app.call(self.method.clone(), &self.path_with(ids));
         if self.method == Method::GET { call } else { call.json(body) }
     }
@@ -94,7 +106,13 @@ fn operation(method: &str, path: &str, parts: &Value) -> Operation {
     let session = match parts.get("security").map(|alternatives| alternatives.as_array().unwrap()) {
         None => Session::None,
         Some(alternatives) if alternatives.contains(&json!({})) => Session::Optional,
-        Some(_) => Session::Required,
+        // The roles that the call requires.
+        Some(alternatives) => match alternatives[0]["bearer"][0].as_str() {
+            None => Session::Required,
+            Some("staff") => Session::Staff,
+            Some("admin") => Session::Admin,
+            Some(other) => panic!("an unknown role: {other}"),
+        },
     };
     Operation {
         method: Method::from_bytes(method.to_uppercase().as_bytes()).unwrap(),
@@ -184,7 +202,7 @@ fn operations_are_named_and_described() {
         let parameters = parts["parameters"].as_array().unwrap_or(&none).iter();
         let in_path = parameters.filter(|parameter| parameter["in"] == "path").map(|parameter| &parameter["name"]);
         assert_eq!(in_path.collect::<Vec<_>>(), operation.path_parameters(), "{method} {path}");
-        let needs_session = operation.session == Session::Required;
+        let needs_session = operation.session.needs_token();
         assert!(!needs_session || operation.has_code(401, "unauthenticated"), "{method} {path}");
         for (status, response) in responses.as_object().unwrap() {
             assert!(response["description"].as_str().is_some_and(|text| !text.is_empty()), "{method} {path} {status}");
@@ -220,7 +238,7 @@ async fn server_serves_the_document(app: &TestApp) {
 /// Returns whether ids of this parameter belong to a user, so that other users must not find them.
 fn is_owned(parameter: &str) -> bool {
     match parameter {
-        "movie_id" | "theatre_id" | "show_id" => false,
+        "movie_id" | "theatre_id" | "show_id" | "hall_id" | "user_id" => false,
         "hold_id" | "booking_id" | "session_id" => true,
         other => panic!("say here whether what `{other}` names belongs to a user, and add an id of it to `ids`"),
     }
@@ -228,9 +246,9 @@ fn is_owned(parameter: &str) -> bool {
 
 /// Returns every call that needs a session, for ids that may not exist.
 pub fn calls_with_a_session(app: &TestApp) -> Vec<Call> {
-    let names = ["movie_id", "theatre_id", "show_id", "hold_id", "booking_id", "session_id"];
-    let ids = names.map(|name| (name, "1".to_owned())).into_iter().collect();
-    let operations = operations().iter().filter(|operation| operation.session == Session::Required);
+    let names = operations().iter().flat_map(Operation::path_parameters);
+    let ids = names.map(|name| (name, "1".to_owned())).collect();
+    let operations = operations().iter().filter(|operation| operation.session.needs_token());
     operations.map(|operation| operation.call(app, &ids).key("a-key")).collect()
 }
 
@@ -243,6 +261,8 @@ pub async fn ids(app: &TestApp, user: &User) -> Ids<'static> {
     // The newest session, which is not the one of these requests.
     app.login(&user.email, PASSWORD).await.ok(200);
     let sessions = app.get("/api/me/sessions").by(user).send().await.column("id");
+    let hall = app.get("/api/theatres").send().await.list()[0]["halls"][0]["id"].clone();
+    let other = app.sign_up().await;
     let hold = app.post(&holds).by(user).key("a-hold").json(&json!({ "quantity": 1 })).send().await.ok(201).json();
     BTreeMap::from([
         ("movie_id", first("/api/movies").await.to_string()),
@@ -251,6 +271,8 @@ pub async fn ids(app: &TestApp, user: &User) -> Ids<'static> {
         ("hold_id", hold["id"].as_str().unwrap().to_owned()),
         ("booking_id", booking["id"].to_string()),
         ("session_id", sessions[0].to_string()),
+        ("hall_id", hall.to_string()),
+        ("user_id", other.id.to_string()),
     ])
 }
 
@@ -258,7 +280,7 @@ async fn every_operation_is_answered(app: &TestApp) {
     for operation in operations() {
         // Each call gets its own user and an empty hall, because a call can change what the next one needs.
         app.backend.execute("DELETE FROM seat_claims").await;
-        let user = app.sign_up().await;
+        let user = app.sign_up_admin().await;
         let ids = ids(app, &user).await;
         let answer = operation.call(app, &ids).by(&user).key("another-key").send().await;
         assert!(!matches!(answer.status, 401 | 404 | 405 | 500), "{answer:?}");
@@ -284,7 +306,7 @@ async fn every_operation_is_authorised_as_documented(app: &TestApp) {
             ("an ended session", call().by(&ended).send().await),
         ];
         for (case, answer) in refused {
-            if operation.session == Session::Required {
+            if operation.session.needs_token() {
                 answer.problem(401, "unauthenticated");
             } else {
                 assert_ne!(answer.code().as_deref(), Some("unauthenticated"), "{case}: {answer:?}");

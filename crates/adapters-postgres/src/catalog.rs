@@ -5,20 +5,22 @@ use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
 use diesel::QueryableByName;
 use diesel::sql_types::{Array, BigInt, Bool, Date, Integer, Nullable, Text, Timestamptz, Untyped};
+use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use domain::StoreError;
+use domain::admin::ChangeError;
 use domain::catalog::{
-    CatalogStore, DayWindow, HallSummary, Movie, MovieCursor, MovieFilter, Show, ShowCursor, ShowFilter, ShowStatus,
-    Theatre, TheatreCursor,
+    CatalogStore, DayWindow, Hall, HallCursor, HallFilter, HallSummary, Movie, MovieCursor, MovieFilter, Show,
+    ShowCursor, ShowFilter, ShowStatus, Theatre, TheatreCursor, TheatreFilter,
 };
 use domain::ids::{HallId, MovieId, ShowId, TheatreId};
-use domain::money::Money;
+use domain::money::{Money, TaxRate};
 use domain::page::{Filling, PageRequest};
 
 use crate::error::bad_row;
 use crate::rows::{claim_is_live, currency, listed};
-use crate::schema::{movies, shows, theatres};
+use crate::schema::{halls, movies, shows, theatres};
 use crate::statement::{bind, statement};
-use crate::store::PostgresStore;
+use crate::store::{PostgresStore, WriteFailure};
 
 #[derive(QueryableByName)]
 #[diesel(table_name = movies)]
@@ -35,14 +37,16 @@ struct MovieRow {
     release_date: Option<NaiveDate>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
+    retired_at: Option<DateTime<Utc>>,
+    version: i64,
 }
 
 // A date out of range (`infinity` is a date in PostgreSQL) would fail the whole statement.
 macro_rules! movie_columns {
     () => {
         "SELECT m.id, m.title, m.description, m.duration_minutes, m.genres, m.language, m.certificate, m.poster_url, \
-         CASE WHEN m.release_date BETWEEN '0001-01-01' AND '9999-12-31' THEN m.release_date END AS release_date, m.created_at, m.updated_at \
-         FROM movies m "
+         CASE WHEN m.release_date BETWEEN '0001-01-01' AND '9999-12-31' THEN m.release_date END AS release_date, m.created_at, m.updated_at, \
+         m.retired_at, m.version FROM movies m "
     };
 }
 
@@ -59,8 +63,9 @@ statement!(ListMovies: Untyped = concat!(movie_columns!(), "
                 AND s.start_time >= during.from_time AND s.start_time < during.to_time
             WHERE s.movie_id = m.id AND s.status = 'scheduled'))
       AND ($8::text IS NULL OR (m.title, m.id) > ($8 COLLATE \"C\", $9::bigint))
+      AND ($10 OR m.retired_at IS NULL)
     ORDER BY m.title, m.id
-    LIMIT $10"));
+    LIMIT $11"));
 statement!(OneMovie: Untyped = concat!(movie_columns!(), "WHERE m.id = $1"));
 
 #[derive(QueryableByName)]
@@ -139,6 +144,11 @@ struct TheatreRow {
     name: String,
     location: String,
     timezone: String,
+    currency: String,
+    tax_basis_points: i32,
+    cleaning_minutes: i32,
+    retired_at: Option<DateTime<Utc>>,
+    version: i64,
     #[diesel(sql_type = Array<BigInt>)]
     hall_ids: Vec<i64>,
     #[diesel(sql_type = Array<Text>)]
@@ -149,7 +159,8 @@ struct TheatreRow {
 
 macro_rules! theatre_columns {
     () => {
-        "SELECT t.id, t.name, t.location, t.timezone,
+        "SELECT t.id, t.name, t.location, t.timezone, t.currency, t.tax_basis_points, t.cleaning_minutes, t.retired_at,
+            t.version,
             coalesce(array_agg(h.id ORDER BY h.name, h.id) FILTER (WHERE h.id IS NOT NULL), '{}') AS hall_ids,
             coalesce(array_agg(h.name::text ORDER BY h.name, h.id) FILTER (WHERE h.id IS NOT NULL), '{}') AS hall_names,
             coalesce(array_agg(h.seats_total ORDER BY h.name, h.id) FILTER (WHERE h.id IS NOT NULL), '{}') AS hall_seats
@@ -157,17 +168,70 @@ macro_rules! theatre_columns {
         LEFT JOIN LATERAL (
             SELECT h.id, h.name, coalesce((SELECT l.seats_total FROM layouts l WHERE l.hall_id = h.id
                 ORDER BY l.version DESC LIMIT 1), 0) AS seats_total
-            FROM halls h WHERE h.theatre_id = t.id
+            FROM halls h WHERE h.theatre_id = t.id AND h.retired_at IS NULL
         ) h ON true "
     };
 }
 
 statement!(ListTheatres: Untyped = concat!(theatre_columns!(), "
     WHERE ($1::text IS NULL OR (t.name, t.id) > ($1 COLLATE \"C\", $2::bigint))
+      AND ($3::text IS NULL OR position($3 IN coalesce(t.name_folded, lower(t.name))) > 0)
+      AND ($4::bigint[] IS NULL OR t.id = ANY ($4))
+      AND ($5 OR t.retired_at IS NULL)
     GROUP BY t.id
     ORDER BY t.name, t.id
-    LIMIT $3"));
+    LIMIT $6"));
 statement!(OneTheatre: Untyped = concat!(theatre_columns!(), "WHERE t.id = $1 GROUP BY t.id"));
+
+#[derive(QueryableByName)]
+#[diesel(table_name = halls)]
+struct HallRow {
+    id: i64,
+    theatre_id: i64,
+    name: String,
+    #[diesel(sql_type = Integer)]
+    seats_total: i32,
+    retired_at: Option<DateTime<Utc>>,
+    version: i64,
+}
+
+macro_rules! hall_columns {
+    () => {
+        "SELECT h.id, h.theatre_id, h.name, h.retired_at, h.version,
+            coalesce((SELECT l.seats_total FROM layouts l WHERE l.hall_id = h.id ORDER BY l.version DESC LIMIT 1), 0)
+                AS seats_total
+        FROM halls h "
+    };
+}
+
+statement!(ListHalls: Untyped = concat!(hall_columns!(), "
+    WHERE ($1::text IS NULL OR (h.name, h.id) > ($1 COLLATE \"C\", $2::bigint))
+      AND ($3::text IS NULL OR position($3 IN coalesce(h.name_folded, lower(h.name))) > 0)
+      AND ($4::bigint[] IS NULL OR h.theatre_id = ANY ($4))
+    ORDER BY h.name, h.id
+    LIMIT $5"));
+statement!(OneHall: Untyped = concat!(hall_columns!(), "WHERE h.id = $1"));
+
+/// Reads one movie in a transaction.
+pub(crate) async fn movie_by_id(
+    connection: &mut AsyncPgConnection,
+    id: i64,
+) -> Result<Movie, WriteFailure<ChangeError>> {
+    Ok(movie(bind!(OneMovie, BigInt = id).get_result(connection).await?)?)
+}
+
+/// Reads one theatre in a transaction.
+pub(crate) async fn theatre_by_id(
+    connection: &mut AsyncPgConnection,
+    id: i64,
+) -> Result<Theatre, WriteFailure<ChangeError>> {
+    Ok(theatre(bind!(OneTheatre, BigInt = id).get_result(connection).await?)?)
+}
+
+/// Reads one hall in a transaction.
+pub(crate) async fn hall_by_id(connection: &mut AsyncPgConnection, id: i64) -> Result<Hall, WriteFailure<ChangeError>> {
+    Ok(hall(bind!(OneHall, BigInt = id).get_result(connection).await?))
+}
 
 #[async_trait]
 impl CatalogStore for PostgresStore {
@@ -187,6 +251,7 @@ impl CatalogStore for PostgresStore {
                     Nullable<Array<Timestamptz>> = to.clone(),
                     Nullable<Text> = page.after.as_ref().map(|place| place.title.clone()),
                     Nullable<BigInt> = page.after.as_ref().map(|place| place.id.0),
+                    Bool = filter.retired,
                     BigInt = page.rows(),
                 ))
                 .await?;
@@ -232,7 +297,11 @@ impl CatalogStore for PostgresStore {
         rows.into_iter().next().map(show).transpose()
     }
 
-    async fn theatres(&self, page: &PageRequest<TheatreCursor>) -> Result<Vec<Theatre>, StoreError> {
+    async fn theatres(
+        &self,
+        filter: &TheatreFilter,
+        page: &PageRequest<TheatreCursor>,
+    ) -> Result<Vec<Theatre>, StoreError> {
         let mut filling = Filling::of(page);
         while let Some(page) = filling.next() {
             let rows: Vec<TheatreRow> = self
@@ -240,6 +309,9 @@ impl CatalogStore for PostgresStore {
                     ListTheatres,
                     Nullable<Text> = page.after.as_ref().map(|place| place.name.clone()),
                     Nullable<BigInt> = page.after.as_ref().map(|place| place.id.0),
+                    Nullable<Text> = filter.search.clone(),
+                    Nullable<Array<BigInt>> = theatre_ids(filter.among.as_deref()),
+                    Bool = filter.retired,
                     BigInt = page.rows(),
                 ))
                 .await?;
@@ -252,6 +324,40 @@ impl CatalogStore for PostgresStore {
     async fn theatre(&self, id: TheatreId) -> Result<Option<Theatre>, StoreError> {
         let rows: Vec<TheatreRow> = self.load(bind!(OneTheatre, BigInt = id.0)).await?;
         rows.into_iter().next().map(theatre).transpose()
+    }
+
+    async fn halls(&self, filter: &HallFilter, page: &PageRequest<HallCursor>) -> Result<Vec<Hall>, StoreError> {
+        let rows: Vec<HallRow> = self
+            .load(bind!(
+                ListHalls,
+                Nullable<Text> = page.after.as_ref().map(|place| place.name.clone()),
+                Nullable<BigInt> = page.after.as_ref().map(|place| place.id.0),
+                Nullable<Text> = filter.search.clone(),
+                Nullable<Array<BigInt>> = theatre_ids(filter.theatres.as_deref()),
+                BigInt = page.rows(),
+            ))
+            .await?;
+        Ok(rows.into_iter().map(hall).collect())
+    }
+
+    async fn hall(&self, id: HallId) -> Result<Option<Hall>, StoreError> {
+        let row: Option<HallRow> = self.first(bind!(OneHall, BigInt = id.0)).await?;
+        Ok(row.map(hall))
+    }
+}
+
+fn theatre_ids(ids: Option<&[TheatreId]>) -> Option<Vec<i64>> {
+    ids.map(|ids| ids.iter().map(|id| id.0).collect())
+}
+
+fn hall(row: HallRow) -> Hall {
+    Hall {
+        id: HallId(row.id),
+        theatre_id: TheatreId(row.theatre_id),
+        name: row.name,
+        seats_total: i64::from(row.seats_total),
+        retired_at: row.retired_at,
+        version: row.version,
     }
 }
 
@@ -279,6 +385,8 @@ fn movie(row: MovieRow) -> Result<Movie, StoreError> {
         release_date: row.release_date.ok_or_else(|| bad_row("a release date out of range"))?,
         created_at: row.created_at,
         updated_at: row.updated_at,
+        retired_at: row.retired_at,
+        version: row.version,
     })
 }
 
@@ -310,6 +418,11 @@ fn theatre(row: TheatreRow) -> Result<Theatre, StoreError> {
         name: row.name,
         location: row.location,
         timezone: row.timezone.parse::<Tz>().map_err(|error| bad_row(error.to_string()))?,
+        currency: currency(&row.currency)?,
+        tax_rate: TaxRate::from_basis_points(row.tax_basis_points).map_err(bad_row)?,
+        cleaning_minutes: row.cleaning_minutes,
+        retired_at: row.retired_at,
+        version: row.version,
         halls: halls
             .map(|((id, name), seats)| HallSummary { id: HallId(id), name, seats_total: i64::from(seats) })
             .collect(),

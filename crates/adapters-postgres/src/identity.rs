@@ -15,9 +15,10 @@ use domain::identity::{
 };
 use domain::ids::{SessionId, UserId};
 use domain::page::PageRequest;
+use domain::text::fold;
 
 use crate::error::bad_row;
-use crate::schema::{refresh_tokens, sessions, users};
+use crate::schema::{refresh_tokens, sessions, staff_theatres, users};
 use crate::store::{PostgresStore, WriteFailure};
 
 #[derive(Queryable, Selectable)]
@@ -30,6 +31,7 @@ struct UserRow {
     role: String,
     session_generation: i64,
     created_at: DateTime<Utc>,
+    disabled_at: Option<DateTime<Utc>>,
 }
 
 impl TryFrom<UserRow> for Account {
@@ -44,7 +46,7 @@ impl TryFrom<UserRow> for Account {
             session_generation: row.session_generation,
             created_at: row.created_at,
         };
-        Ok(Self { user, password_hash: PasswordHash(row.password_hash) })
+        Ok(Self { user, password_hash: PasswordHash(row.password_hash), disabled: row.disabled_at.is_some() })
     }
 }
 
@@ -150,14 +152,17 @@ impl UserStore for PostgresStore {
             diesel::update(users::table.find(id))
                 .set((
                     users::name.eq(anonymous.name),
+                    users::name_folded.eq(""),
                     users::email.eq(&anonymous.email),
                     users::email_folded.eq(&anonymous.email),
-                    users::password_hash.eq(anonymous.password_hash),
+                    users::password_hash.eq(AnonymousAccount::PASSWORD_HASH),
                     users::role.eq(anonymous.role.as_str()),
                     users::session_generation.eq(users::session_generation + 1),
+                    users::version.eq(users::version + 1),
                 ))
                 .execute(connection)
                 .await?;
+            diesel::delete(staff_theatres::table.filter(staff_theatres::user_id.eq(id))).execute(connection).await?;
             end_sessions(connection, id, None).await?;
             Ok(())
         })
@@ -165,21 +170,26 @@ impl UserStore for PostgresStore {
     }
 }
 
-/// Locks and returns the ids of all administrators if this user is one. The lock serialises two administrators who delete
-/// their accounts concurrently, so the second sees the deletion of the first.
+/// Locks and returns the ids of all administrators who are not disabled if this user is an administrator.
 async fn lock_admins_if_one(connection: &mut AsyncPgConnection, user: UserId) -> QueryResult<Vec<i64>> {
     let admin = Role::Admin.as_str();
     let role: Option<String> = users::table.find(user.0).select(users::role).first(connection).await.optional()?;
     if role.as_deref() != Some(admin) {
         return Ok(Vec::new());
     }
-    let admins = users::table.filter(users::role.eq(admin)).order(users::id).select(users::id).for_update();
-    admins.load(connection).await
+    lock_admins(connection).await
 }
 
-/// Returns and locks the bearer's account if the session is live. Locks the account first, then the session, which is the order in which a
+/// Locks and returns the ids of all administrators who are not disabled. The lock serialises concurrent requests that would each leave one
+/// administrator less, so the second sees the result of the first.
+pub(crate) async fn lock_admins(connection: &mut AsyncPgConnection) -> QueryResult<Vec<i64>> {
+    let admins = users::table.filter(users::role.eq(Role::Admin.as_str())).filter(users::disabled_at.is_null());
+    admins.order(users::id).select(users::id).for_update().load(connection).await
+}
+
+/// Returns the id of the bearer's account, and locks it, if the session is live. Locks the account first, then the session, which is the order in which a
 /// password change ends sessions.
-async fn lock_own_account(connection: &mut AsyncPgConnection, bearer: &Bearer) -> QueryResult<Option<i64>> {
+pub(crate) async fn lock_own_account(connection: &mut AsyncPgConnection, bearer: &Bearer) -> QueryResult<Option<i64>> {
     let caller = bearer.caller;
     let id: Option<i64> = users::table
         .find(caller.user_id.0)
@@ -206,7 +216,8 @@ async fn change_account(connection: &mut AsyncPgConnection, id: i64, change: &Ac
     let AccountChange { name, email, password_hash } = change;
     let user = users::table.find(id);
     if let Some(name) = name {
-        diesel::update(user).set(users::name.eq(name.as_str())).execute(connection).await?;
+        let name = (users::name.eq(name.as_str()), users::name_folded.eq(fold(name.as_str())));
+        diesel::update(user).set(name).execute(connection).await?;
     }
     if let Some(email) = email {
         let address = (users::email.eq(email.as_str()), users::email_folded.eq(email.folded()));
@@ -216,11 +227,16 @@ async fn change_account(connection: &mut AsyncPgConnection, id: i64, change: &Ac
         let password = (users::password_hash.eq(&hash.0), users::session_generation.eq(users::session_generation + 1));
         diesel::update(user).set(password).execute(connection).await?;
     }
+    diesel::update(user).set(users::version.eq(users::version + 1)).execute(connection).await?;
     user.select(UserRow::as_select()).first(connection).await
 }
 
 /// Ends the user's sessions except `kept`.
-async fn end_sessions(connection: &mut AsyncPgConnection, user_id: i64, kept: Option<SessionId>) -> QueryResult<()> {
+pub(crate) async fn end_sessions(
+    connection: &mut AsyncPgConnection,
+    user_id: i64,
+    kept: Option<SessionId>,
+) -> QueryResult<()> {
     // Ids begin at 1, so 0 excludes no session.
     let kept = kept.map_or(0, |id| id.0);
     diesel::update(
@@ -397,6 +413,7 @@ async fn insert_user(connection: &mut AsyncPgConnection, new: &NewUser) -> Query
     diesel::insert_into(users::table)
         .values((
             users::name.eq(new.name.as_str()),
+            users::name_folded.eq(fold(new.name.as_str())),
             users::email.eq(new.email.as_str()),
             users::email_folded.eq(new.email.folded()),
             users::password_hash.eq(&new.password_hash.0),

@@ -3,6 +3,7 @@
 //! [`PostgresStore`] reads and writes through a small pool. Each [`PostgresBatchStore`] has a dedicated connection that is tuned for its
 //! committer. Each method of a port is one transaction, and no port exposes transactions.
 
+mod admin;
 mod batch;
 mod booking;
 mod catalog;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::TimeDelta;
 use diesel::QueryableByName;
-use diesel::sql_types::{Array, BigInt, Interval, Text, Untyped};
+use diesel::sql_types::{Array, BigInt, Interval, SmallInt, Text, Untyped};
 use diesel_async::RunQueryDsl as _;
 use domain::StoreError;
 use domain::ids::BookingId;
@@ -61,6 +61,25 @@ statement!(DeleteTenures: BigInt = "
     )
     SELECT count(*) FROM swept");
 
+statement!(DeleteStaffKeys: BigInt = "
+    WITH old AS MATERIALIZED (
+        SELECT user_id, scope, key FROM staff_keys WHERE created_at < now() - $1
+        ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED
+    ), swept AS (
+        DELETE FROM staff_keys AS k USING old
+        WHERE k.user_id = old.user_id AND k.scope = old.scope AND k.key = old.key RETURNING 1
+    )
+    SELECT count(*) FROM swept");
+
+// A trigger refuses to delete an entry that is younger than this says. Returns no row if a concurrent sweep has locked it.
+statement!(AllowDeletion: SmallInt = "
+    UPDATE audit_retention SET delete_before = greatest(delete_before, now() - $1)
+    WHERE id = (SELECT id FROM audit_retention FOR UPDATE SKIP LOCKED) RETURNING id");
+statement!(DeleteEntries: BigInt = "
+    WITH old AS MATERIALIZED (SELECT id FROM audit_log WHERE at < now() - $1 ORDER BY at, id LIMIT $2),
+    swept AS (DELETE FROM audit_log AS a USING old WHERE a.id = old.id RETURNING 1)
+    SELECT count(*) FROM swept");
+
 // Ids are in the order of writing, so the oldest rows are found by the primary key. An index over the time would add an index entry to each
 // booking.
 statement!(DeleteEvents: BigInt = "
@@ -96,6 +115,8 @@ impl RetentionStore for PostgresStore {
             RetentionRule::Tenures => self.first(bind!(DeleteTenures, Interval = keep, BigInt = rows_max)).await?,
             RetentionRule::Events => self.first(bind!(DeleteEvents, Interval = keep, BigInt = rows_max)).await?,
             RetentionRule::RefreshTokens => Some(self.delete_tokens(keep, rows_max).await?),
+            RetentionRule::StaffKeys => self.first(bind!(DeleteStaffKeys, Interval = keep, BigInt = rows_max)).await?,
+            RetentionRule::Audit => Some(self.delete_entries(keep, rows_max).await?),
         };
         u32::try_from(swept.unwrap_or_default()).map_err(StoreError::internal)
     }
@@ -120,6 +141,17 @@ impl PostgresStore {
             let delete = bind!(DeleteAnswers, Array<BigInt> = users, Array<Text> = scopes, Array<Text> = keys);
             delete.execute(connection).await?;
             Ok(count)
+        })
+        .await
+    }
+
+    async fn delete_entries(&self, keep: TimeDelta, rows_max: i64) -> Result<i64, StoreError> {
+        self.transact(async |connection| {
+            let allowed: Vec<i16> = bind!(AllowDeletion, Interval = keep).load(connection).await?;
+            if allowed.is_empty() {
+                return Ok(0);
+            }
+            Ok(bind!(DeleteEntries, Interval = keep, BigInt = rows_max).get_result(connection).await?)
         })
         .await
     }

@@ -1,6 +1,29 @@
 //! The tables as diesel knows them. Written by a test from the migrated database: see `tests/suite/migrations.rs`.
 
 diesel::table! {
+    audit_log (id) {
+        id -> BigInt,
+        at -> Timestamptz,
+        actor_id -> BigInt,
+        action -> Text,
+        object_kind -> Text,
+        object_id -> BigInt,
+        theatre_id -> Nullable<BigInt>,
+        before -> Text,
+        after -> Text,
+        request_id -> Text,
+        address -> Text,
+    }
+}
+
+diesel::table! {
+    audit_retention (id) {
+        id -> SmallInt,
+        delete_before -> Timestamptz,
+    }
+}
+
+diesel::table! {
     booking_seats (booking_id, seat_id) {
         booking_id -> BigInt,
         seat_id -> BigInt,
@@ -30,6 +53,9 @@ diesel::table! {
         theatre_id -> BigInt,
         name -> Text,
         created_at -> Timestamptz,
+        name_folded -> Nullable<Text>,
+        retired_at -> Nullable<Timestamptz>,
+        version -> BigInt,
     }
 }
 
@@ -93,6 +119,8 @@ diesel::table! {
         language_folded -> Text,
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
+        retired_at -> Nullable<Timestamptz>,
+        version -> BigInt,
     }
 }
 
@@ -191,12 +219,38 @@ diesel::table! {
 }
 
 diesel::table! {
+    staff_keys (user_id, scope, key) {
+        user_id -> BigInt,
+        scope -> Text,
+        key -> Text,
+        fingerprint -> Binary,
+        object_id -> BigInt,
+        version -> BigInt,
+        answer -> Binary,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    staff_theatres (user_id, theatre_id) {
+        user_id -> BigInt,
+        theatre_id -> BigInt,
+    }
+}
+
+diesel::table! {
     theatres (id) {
         id -> BigInt,
         name -> Text,
         location -> Text,
         timezone -> Text,
         created_at -> Timestamptz,
+        name_folded -> Nullable<Text>,
+        currency -> Text,
+        tax_basis_points -> Integer,
+        cleaning_minutes -> Integer,
+        retired_at -> Nullable<Timestamptz>,
+        version -> BigInt,
     }
 }
 
@@ -210,6 +264,9 @@ diesel::table! {
         role -> Text,
         session_generation -> BigInt,
         created_at -> Timestamptz,
+        name_folded -> Nullable<Text>,
+        disabled_at -> Nullable<Timestamptz>,
+        version -> BigInt,
     }
 }
 

@@ -9,6 +9,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Bool, Integer, Text, Timestamptz, Untyped};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use domain::StoreError;
+use domain::catalog::movie_search_folded;
 use domain::seed::{HallSeed, MovieSeed, SeedPlan, Seeded, Seeder, ShowSeed, TheatreSeed};
 use domain::text::fold;
 
@@ -87,7 +88,7 @@ async fn insert_movie(connection: &mut AsyncPgConnection, movie: &MovieSeed) -> 
             movies::language.eq(&movie.language),
             movies::certificate.eq(&movie.certificate),
             movies::release_date.eq(movie.release_date),
-            movies::search_folded.eq(format!("{}\n{}", fold(&movie.title), fold(&movie.description))),
+            movies::search_folded.eq(movie_search_folded(&movie.title, &movie.description)),
             movies::genres_folded.eq(movie.genres.iter().map(|genre| fold(genre)).collect::<Vec<_>>()),
             movies::language_folded.eq(fold(&movie.language)),
         ))
@@ -101,8 +102,12 @@ async fn insert_theatre(connection: &mut AsyncPgConnection, theatre: &TheatreSee
     let inserted = diesel::insert_into(theatres::table)
         .values((
             theatres::name.eq(&theatre.name),
+            theatres::name_folded.eq(fold(&theatre.name)),
             theatres::location.eq(&theatre.location),
             theatres::timezone.eq(theatre.timezone.name()),
+            theatres::currency.eq(theatre.currency.code()),
+            theatres::tax_basis_points.eq(theatre.tax_rate.basis_points()),
+            theatres::cleaning_minutes.eq(theatre.cleaning_minutes),
         ))
         .on_conflict_do_nothing()
         .execute(connection)
@@ -112,7 +117,11 @@ async fn insert_theatre(connection: &mut AsyncPgConnection, theatre: &TheatreSee
     let mut new_halls = 0;
     for hall in &theatre.halls {
         let hall_id: Option<i64> = diesel::insert_into(halls::table)
-            .values((halls::theatre_id.eq(theatre_id), halls::name.eq(&hall.name)))
+            .values((
+                halls::theatre_id.eq(theatre_id),
+                halls::name.eq(&hall.name),
+                halls::name_folded.eq(fold(&hall.name)),
+            ))
             .on_conflict_do_nothing()
             .returning(halls::id)
             .get_result(connection)

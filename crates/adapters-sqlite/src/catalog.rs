@@ -5,16 +5,17 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 use chrono::{DateTime, NaiveDate, Utc};
 use diesel::dsl::sql;
+use diesel::expression::SqlLiteral;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 use diesel::sqlite::Sqlite;
 use domain::StoreError;
 use domain::catalog::{
-    CatalogStore, DayWindow, HallSummary, Movie, MovieCursor, MovieFilter, Show, ShowCursor, ShowFilter, ShowStatus,
-    Theatre, TheatreCursor,
+    CatalogStore, DayWindow, Hall, HallCursor, HallFilter, HallSummary, Movie, MovieCursor, MovieFilter, Show,
+    ShowCursor, ShowFilter, ShowStatus, Theatre, TheatreCursor, TheatreFilter,
 };
 use domain::ids::{HallId, MovieId, ShowId, TheatreId};
-use domain::money::Money;
+use domain::money::{Money, TaxRate};
 use domain::page::{Filling, PageRequest};
 
 use crate::failure::Failure;
@@ -42,11 +43,7 @@ impl CatalogStore for SqliteStore {
     }
 
     async fn movie(&self, id: MovieId) -> Result<Option<Movie>, StoreError> {
-        let found = self.read(move |connection| {
-            let row = movies::table.find(id.0).select(MovieRow::as_select()).get_result(connection).optional()?;
-            row.map(Movie::try_from).transpose()
-        });
-        Ok(found.await?)
+        Ok(self.read(move |connection| movie(connection, id)).await?)
     }
 
     async fn shows(&self, filter: &ShowFilter, page: &PageRequest<ShowCursor>) -> Result<Vec<Show>, StoreError> {
@@ -74,20 +71,18 @@ impl CatalogStore for SqliteStore {
         Ok(found.await?)
     }
 
-    async fn theatres(&self, page: &PageRequest<TheatreCursor>) -> Result<Vec<Theatre>, StoreError> {
-        let mut filling = Filling::of(page);
+    async fn theatres(
+        &self,
+        filter: &TheatreFilter,
+        page: &PageRequest<TheatreCursor>,
+    ) -> Result<Vec<Theatre>, StoreError> {
+        let (filter, mut filling) = (filter.clone(), Filling::of(page));
         let found = self.read(move |connection| {
             while let Some(page) = filling.next() {
-                let mut query = theatres::table.select(TheatreRow::as_select()).into_boxed::<Sqlite>();
-                if let Some(TheatreCursor { name, id }) = page.after.clone() {
-                    let behind = theatres::name.eq(name.clone()).and(theatres::id.gt(id.0));
-                    query = query.filter(theatres::name.gt(name).or(behind));
-                }
-                let rows: Vec<TheatreRow> =
-                    query.order((theatres::name, theatres::id)).limit(page.rows()).load(connection)?;
+                let rows = theatres_page(connection, filter.clone(), page)?;
                 let mut halls_of = halls_of(connection, &rows)?;
                 let place = |row: &TheatreRow| TheatreCursor { name: row.name.clone(), id: TheatreId(row.id) };
-                filling.add(rows, place, |row| listed("theatres", row.id, theatre(row, &mut halls_of)));
+                filling.add(rows, place, |row| listed("theatres", row.id, with_halls(row, &mut halls_of)));
             }
             Ok(filling.into_items())
         });
@@ -95,13 +90,45 @@ impl CatalogStore for SqliteStore {
     }
 
     async fn theatre(&self, id: TheatreId) -> Result<Option<Theatre>, StoreError> {
+        Ok(self.read(move |connection| theatre(connection, id)).await?)
+    }
+
+    async fn halls(&self, filter: &HallFilter, page: &PageRequest<HallCursor>) -> Result<Vec<Hall>, StoreError> {
+        let (filter, mut filling) = (filter.clone(), Filling::of(page));
         let found = self.read(move |connection| {
-            let rows: Vec<TheatreRow> = theatres::table.find(id.0).select(TheatreRow::as_select()).load(connection)?;
-            let mut halls_of = halls_of(connection, &rows)?;
-            rows.into_iter().next().map(|row| theatre(row, &mut halls_of)).transpose()
+            while let Some(page) = filling.next() {
+                let rows = halls_page(connection, filter.clone(), page)?;
+                let place = |row: &HallRow| HallCursor { name: row.hall.name.clone(), id: HallId(row.hall.id) };
+                filling.add(rows, place, |row| listed("halls", row.hall.id, Hall::try_from(row)));
+            }
+            Ok(filling.into_items())
         });
         Ok(found.await?)
     }
+
+    async fn hall(&self, id: HallId) -> Result<Option<Hall>, StoreError> {
+        Ok(self.read(move |connection| hall(connection, id)).await?)
+    }
+}
+
+/// Reads one movie.
+pub(crate) fn movie(connection: &mut SqliteConnection, id: MovieId) -> Result<Option<Movie>, Failure> {
+    let row = movies::table.find(id.0).select(MovieRow::as_select()).get_result(connection).optional()?;
+    row.map(Movie::try_from).transpose()
+}
+
+/// Reads one theatre with its halls.
+pub(crate) fn theatre(connection: &mut SqliteConnection, id: TheatreId) -> Result<Option<Theatre>, Failure> {
+    let rows: Vec<TheatreRow> = theatres::table.find(id.0).select(TheatreRow::as_select()).load(connection)?;
+    let mut halls_of = halls_of(connection, &rows)?;
+    rows.into_iter().next().map(|row| with_halls(row, &mut halls_of)).transpose()
+}
+
+/// Reads one hall.
+pub(crate) fn hall(connection: &mut SqliteConnection, id: HallId) -> Result<Option<Hall>, Failure> {
+    let row: Option<HallRow> =
+        halls::table.find(id.0).select((HallColumns::as_select(), seats_total())).get_result(connection).optional()?;
+    row.map(Hall::try_from).transpose()
 }
 
 /// Returns whether the list of windows is given but empty, so that no show can match.
@@ -130,6 +157,8 @@ struct MovieRow {
     release_date: String,
     created_at: i64,
     updated_at: i64,
+    retired_at: Option<i64>,
+    version: i64,
 }
 
 impl TryFrom<MovieRow> for Movie {
@@ -148,6 +177,8 @@ impl TryFrom<MovieRow> for Movie {
             release_date: parsed(row.release_date.parse::<NaiveDate>(), "release_date")?,
             created_at: instant(row.created_at, "created_at")?,
             updated_at: instant(row.updated_at, "updated_at")?,
+            retired_at: row.retired_at.map(|at| instant(at, "retired_at")).transpose()?,
+            version: row.version,
         })
     }
 }
@@ -159,8 +190,11 @@ fn movies_page(
     now: i64,
 ) -> Result<Vec<MovieRow>, Failure> {
     let limit = page.rows();
-    let MovieFilter { search, genre, language, shown_in, shown_during } = filter;
+    let MovieFilter { search, genre, language, shown_in, shown_during, retired } = filter;
     let mut query = movies::table.select(MovieRow::as_select()).into_boxed::<Sqlite>();
+    if !retired {
+        query = query.filter(movies::retired_at.is_null());
+    }
     if let Some(part) = search {
         query = query.filter(sql::<Bool>("instr(movies.search_folded, ").bind::<Text, _>(part).sql(") > 0"));
     }
@@ -312,6 +346,91 @@ fn bounds(filter: &ShowFilter, page: &PageRequest<ShowCursor>, now: i64) -> (i64
     (from.into_iter().flatten().max().unwrap_or(i64::MIN), to.into_iter().flatten().min().unwrap_or(i64::MAX))
 }
 
+fn theatres_page(
+    connection: &mut SqliteConnection,
+    filter: TheatreFilter,
+    page: PageRequest<TheatreCursor>,
+) -> Result<Vec<TheatreRow>, Failure> {
+    let limit = page.rows();
+    let TheatreFilter { search, among, retired } = filter;
+    let mut query = theatres::table.select(TheatreRow::as_select()).into_boxed::<Sqlite>();
+    if !retired {
+        query = query.filter(theatres::retired_at.is_null());
+    }
+    if let Some(part) = search {
+        let found = sql::<Bool>("instr(coalesce(theatres.name_folded, lower(theatres.name)), ");
+        query = query.filter(found.bind::<Text, _>(part).sql(") > 0"));
+    }
+    if let Some(among) = among {
+        query = query.filter(theatres::id.eq_any(among.into_iter().map(|id| id.0)));
+    }
+    if let Some(TheatreCursor { name, id }) = page.after {
+        let behind = theatres::name.eq(name.clone()).and(theatres::id.gt(id.0));
+        query = query.filter(theatres::name.gt(name).or(behind));
+    }
+    Ok(query.order((theatres::name, theatres::id)).limit(limit).load(connection)?)
+}
+
+fn halls_page(
+    connection: &mut SqliteConnection,
+    filter: HallFilter,
+    page: PageRequest<HallCursor>,
+) -> Result<Vec<HallRow>, Failure> {
+    let limit = page.rows();
+    let HallFilter { theatres, search } = filter;
+    let mut query = halls::table.select((HallColumns::as_select(), seats_total())).into_boxed::<Sqlite>();
+    if let Some(theatres) = theatres {
+        query = query.filter(halls::theatre_id.eq_any(theatres.into_iter().map(|id| id.0)));
+    }
+    if let Some(part) = search {
+        let found = sql::<Bool>("instr(coalesce(halls.name_folded, lower(halls.name)), ");
+        query = query.filter(found.bind::<Text, _>(part).sql(") > 0"));
+    }
+    if let Some(HallCursor { name, id }) = page.after {
+        let behind = halls::name.eq(name.clone()).and(halls::id.gt(id.0));
+        query = query.filter(halls::name.gt(name).or(behind));
+    }
+    Ok(query.order((halls::name, halls::id)).limit(limit).load(connection)?)
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = halls)]
+struct HallColumns {
+    id: i64,
+    theatre_id: i64,
+    name: String,
+    retired_at: Option<i64>,
+    version: i64,
+}
+
+/// A hall with the number of its seats.
+#[derive(Queryable)]
+struct HallRow {
+    hall: HallColumns,
+    seats_total: i64,
+}
+
+impl TryFrom<HallRow> for Hall {
+    type Error = Failure;
+
+    fn try_from(HallRow { hall, seats_total }: HallRow) -> Result<Self, Failure> {
+        Ok(Self {
+            id: HallId(hall.id),
+            theatre_id: TheatreId(hall.theatre_id),
+            name: hall.name,
+            seats_total,
+            retired_at: hall.retired_at.map(|at| instant(at, "retired_at")).transpose()?,
+            version: hall.version,
+        })
+    }
+}
+
+/// The number of seats of a hall's newest layout.
+fn seats_total() -> SqlLiteral<BigInt> {
+    sql("coalesce((SELECT layout.seats_total FROM layouts AS layout WHERE layout.hall_id = halls.id \
+          ORDER BY layout.version DESC LIMIT 1), 0)")
+}
+
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = theatres)]
 struct TheatreRow {
@@ -319,6 +438,11 @@ struct TheatreRow {
     name: String,
     location: String,
     timezone: String,
+    currency: String,
+    tax_basis_points: i64,
+    cleaning_minutes: i64,
+    retired_at: Option<i64>,
+    version: i64,
 }
 
 /// The halls of each theatre, ordered by name, then id.
@@ -326,13 +450,10 @@ type HallsOf = HashMap<i64, Vec<HallSummary>>;
 
 fn halls_of(connection: &mut SqliteConnection, rows: &[TheatreRow]) -> Result<HallsOf, Failure> {
     let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
-    let seats_total = sql::<BigInt>(
-        "coalesce((SELECT layout.seats_total FROM layouts AS layout WHERE layout.hall_id = halls.id \
-          ORDER BY layout.version DESC LIMIT 1), 0)",
-    );
     let found: Vec<(i64, i64, String, i64)> = halls::table
         .filter(halls::theatre_id.eq_any(ids))
-        .select((halls::theatre_id, halls::id, halls::name, seats_total))
+        .filter(halls::retired_at.is_null())
+        .select((halls::theatre_id, halls::id, halls::name, seats_total()))
         .order((halls::theatre_id, halls::name, halls::id))
         .load(connection)?;
     let mut halls_of = HallsOf::new();
@@ -342,12 +463,18 @@ fn halls_of(connection: &mut SqliteConnection, rows: &[TheatreRow]) -> Result<Ha
     Ok(halls_of)
 }
 
-fn theatre(row: TheatreRow, halls_of: &mut HallsOf) -> Result<Theatre, Failure> {
+fn with_halls(row: TheatreRow, halls_of: &mut HallsOf) -> Result<Theatre, Failure> {
+    let tax_basis_points = small(row.tax_basis_points, "tax_basis_points")?;
     Ok(Theatre {
         id: TheatreId(row.id),
         name: row.name,
         location: row.location,
         timezone: parsed(row.timezone.parse(), "timezone")?,
+        currency: currency(&row.currency)?,
+        tax_rate: parsed(TaxRate::from_basis_points(tax_basis_points), "tax_basis_points")?,
+        cleaning_minutes: small(row.cleaning_minutes, "cleaning_minutes")?,
+        retired_at: row.retired_at.map(|at| instant(at, "retired_at")).transpose()?,
+        version: row.version,
         halls: halls_of.remove(&row.id).unwrap_or_default(),
     })
 }

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use diesel::dsl::exists;
 use diesel::prelude::*;
 use domain::StoreError;
 use domain::identity::{
@@ -11,19 +12,20 @@ use domain::identity::{
 };
 use domain::ids::{SessionId, UserId};
 use domain::page::{Filling, PageRequest};
+use domain::text::fold;
 
 use crate::failure::Failure;
 use crate::row::{after, instant, listed, micros, parsed};
-use crate::schema::{refresh_tokens, sessions, users};
+use crate::schema::{refresh_tokens, sessions, staff_theatres, users};
 use crate::store::SqliteStore;
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = users)]
 pub(crate) struct UserRow {
-    id: i64,
+    pub(crate) id: i64,
     name: String,
     email: String,
-    role: String,
+    pub(crate) role: String,
     session_generation: i64,
     created_at: i64,
 }
@@ -40,6 +42,24 @@ impl TryFrom<UserRow> for User {
             session_generation: row.session_generation,
             created_at: instant(row.created_at, "created_at")?,
         })
+    }
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = users)]
+struct AccountRow {
+    #[diesel(embed)]
+    user: UserRow,
+    password_hash: String,
+    disabled_at: Option<i64>,
+}
+
+impl TryFrom<AccountRow> for Account {
+    type Error = Failure;
+
+    fn try_from(row: AccountRow) -> Result<Self, Failure> {
+        let password_hash = PasswordHash(row.password_hash);
+        Ok(Self { user: row.user.try_into()?, password_hash, disabled: row.disabled_at.is_some() })
     }
 }
 
@@ -72,13 +92,12 @@ impl UserStore for SqliteStore {
     async fn by_email(&self, email: &Email) -> Result<Option<Account>, StoreError> {
         let folded = email.folded().to_owned();
         let found = self.read(move |connection| {
-            let row: Option<(UserRow, String)> = users::table
+            let row: Option<AccountRow> = users::table
                 .filter(users::email_folded.eq(folded))
-                .select((UserRow::as_select(), users::password_hash))
+                .select(AccountRow::as_select())
                 .first(connection)
                 .optional()?;
-            row.map(|(user, hash)| Ok(Account { user: user.try_into()?, password_hash: PasswordHash(hash) }))
-                .transpose()
+            row.map(Account::try_from).transpose()
         });
         Ok(found.await?)
     }
@@ -93,13 +112,9 @@ impl UserStore for SqliteStore {
 
     async fn account(&self, id: UserId) -> Result<Option<Account>, StoreError> {
         let found = self.read(move |connection| {
-            let row: Option<(UserRow, String)> = users::table
-                .find(id.0)
-                .select((UserRow::as_select(), users::password_hash))
-                .first(connection)
-                .optional()?;
-            row.map(|(user, hash)| Ok(Account { user: user.try_into()?, password_hash: PasswordHash(hash) }))
-                .transpose()
+            let row: Option<AccountRow> =
+                users::table.find(id.0).select(AccountRow::as_select()).first(connection).optional()?;
+            row.map(Account::try_from).transpose()
         });
         Ok(found.await?)
     }
@@ -148,7 +163,7 @@ impl UserStore for SqliteStore {
 }
 
 /// Returns the account of a bearer whose session is live.
-fn own_account(connection: &mut SqliteConnection, bearer: &Bearer) -> Result<Option<UserRow>, Failure> {
+pub(crate) fn own_account(connection: &mut SqliteConnection, bearer: &Bearer) -> Result<Option<UserRow>, Failure> {
     let caller = bearer.caller;
     if let Some(session_id) = bearer.session_id {
         let live: Option<i64> = sessions::table
@@ -180,7 +195,8 @@ fn changed(
     let AccountChange { name, email, password_hash } = change;
     let user = users::table.find(row.id);
     if let Some(name) = name {
-        diesel::update(user).set(users::name.eq(name.as_str())).execute(connection)?;
+        let name = (users::name.eq(name.as_str()), users::name_folded.eq(fold(name.as_str())));
+        diesel::update(user).set(name).execute(connection)?;
     }
     if let Some(email) = email {
         let address = (users::email.eq(email.as_str()), users::email_folded.eq(email.folded()));
@@ -191,6 +207,7 @@ fn changed(
         diesel::update(user).set(password).execute(connection)?;
         end_sessions(connection, row.id, bearer.session_id, now)?;
     }
+    diesel::update(user).set(users::version.eq(users::version + 1)).execute(connection)?;
     let row: UserRow = user.select(UserRow::as_select()).first(connection)?;
     User::try_from(row).map(Some)
 }
@@ -201,30 +218,38 @@ fn anonymised(
     now: i64,
 ) -> Result<Result<(), AnonymiseError>, Failure> {
     let Some(row) = own_account(connection, bearer)? else { return Ok(Err(AnonymiseError::SessionEnded)) };
-    let admin = Role::Admin.as_str();
-    if row.role == admin {
-        let admins: i64 = users::table.filter(users::role.eq(admin)).count().get_result(connection)?;
-        if admins <= 1 {
-            return Ok(Err(AnonymiseError::LastAdmin));
-        }
+    if row.role == Role::Admin.as_str() && is_last_admin(connection, row.id)? {
+        return Ok(Err(AnonymiseError::LastAdmin));
     }
     let anonymous = AnonymousAccount::of(UserId(row.id));
     diesel::update(users::table.find(row.id))
         .set((
             users::name.eq(anonymous.name),
+            users::name_folded.eq(""),
             users::email.eq(&anonymous.email),
             users::email_folded.eq(&anonymous.email),
-            users::password_hash.eq(anonymous.password_hash),
+            users::password_hash.eq(AnonymousAccount::PASSWORD_HASH),
             users::role.eq(anonymous.role.as_str()),
             users::session_generation.eq(users::session_generation + 1),
+            users::version.eq(users::version + 1),
         ))
         .execute(connection)?;
+    diesel::delete(staff_theatres::table.filter(staff_theatres::user_id.eq(row.id))).execute(connection)?;
     end_sessions(connection, row.id, None, now)?;
     Ok(Ok(()))
 }
 
+/// Returns whether no other user is an administrator who is not disabled.
+pub(crate) fn is_last_admin(connection: &mut SqliteConnection, user_id: i64) -> Result<bool, Failure> {
+    let others = users::table
+        .filter(users::role.eq(Role::Admin.as_str()))
+        .filter(users::disabled_at.is_null())
+        .filter(users::id.ne(user_id));
+    Ok(!diesel::select(exists(others)).get_result::<bool>(connection)?)
+}
+
 /// Ends the user's sessions except `kept`.
-fn end_sessions(
+pub(crate) fn end_sessions(
     connection: &mut SqliteConnection,
     user_id: i64,
     kept: Option<SessionId>,
@@ -241,6 +266,7 @@ pub(crate) fn insert_user(connection: &mut SqliteConnection, user: &NewUser, now
     let row = diesel::insert_into(users::table)
         .values((
             users::name.eq(user.name.as_str()),
+            users::name_folded.eq(fold(user.name.as_str())),
             users::email.eq(user.email.as_str()),
             users::email_folded.eq(user.email.folded()),
             users::password_hash.eq(&user.password_hash.0),

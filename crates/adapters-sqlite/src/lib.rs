@@ -4,6 +4,7 @@
 //! queues. A write is acknowledged only after its commit is on disk. A store that a newer program has migrated is refused
 //! ([`SchemaError::Newer`]).
 
+mod admin;
 mod booking;
 mod catalog;
 mod clock;

@@ -12,7 +12,7 @@ use domain::ids::BookingId;
 use domain::retention::{RetentionRule, RetentionStore, key_goes_with_its_answer};
 
 use crate::failure::Failure;
-use crate::schema::{hold_seats, holds, idempotency_keys, refresh_tokens, seat_claims, sessions};
+use crate::schema::{audit_retention, hold_seats, holds, idempotency_keys, refresh_tokens, seat_claims, sessions};
 use crate::store::SqliteStore;
 
 #[async_trait]
@@ -28,6 +28,8 @@ impl RetentionStore for SqliteStore {
                 RetentionRule::Holds => delete_holds(connection, before, rows_max),
                 RetentionRule::Tenures => delete_tenures(connection, before, rows_max),
                 RetentionRule::RefreshTokens => delete_tokens(connection, before, rows_max),
+                RetentionRule::StaffKeys => delete_staff_keys(connection, before, rows_max),
+                RetentionRule::Audit => delete_entries(connection, before, rows_max),
             }
         });
         u32::try_from(swept.await?).map_err(StoreError::internal)
@@ -80,6 +82,20 @@ fn delete_holds(connection: &mut SqliteConnection, before: i64, rows_max: i64) -
         diesel::delete(holds::table.find(id.as_str())).execute(connection)?;
     }
     Ok(old.len())
+}
+
+fn delete_staff_keys(connection: &mut SqliteConnection, before: i64, rows_max: i64) -> Result<usize, Failure> {
+    let sql = "DELETE FROM staff_keys WHERE (user_id, scope, key) IN (
+        SELECT user_id, scope, key FROM staff_keys WHERE created_at < ? ORDER BY created_at LIMIT ?)";
+    Ok(diesel::sql_query(sql).bind::<BigInt, _>(before).bind::<BigInt, _>(rows_max).execute(connection)?)
+}
+
+/// Deletes entries of the audit log. A trigger refuses to delete an entry that is younger than `audit_retention` says.
+fn delete_entries(connection: &mut SqliteConnection, before: i64, rows_max: i64) -> Result<usize, Failure> {
+    let earlier = audit_retention::table.filter(audit_retention::delete_before.lt(before));
+    diesel::update(earlier).set(audit_retention::delete_before.eq(before)).execute(connection)?;
+    let sql = "DELETE FROM audit_log WHERE id IN (SELECT id FROM audit_log WHERE at < ? ORDER BY at, id LIMIT ?)";
+    Ok(diesel::sql_query(sql).bind::<BigInt, _>(before).bind::<BigInt, _>(rows_max).execute(connection)?)
 }
 
 fn delete_tenures(connection: &mut SqliteConnection, before: i64, rows_max: i64) -> Result<usize, Failure> {

@@ -2,6 +2,29 @@
 //! `tests/suite/schema.rs`, which says how when they differ.
 
 diesel::table! {
+    audit_log (id) {
+        id -> BigInt,
+        at -> BigInt,
+        actor_id -> BigInt,
+        action -> Text,
+        object_kind -> Text,
+        object_id -> BigInt,
+        theatre_id -> Nullable<BigInt>,
+        before -> Text,
+        after -> Text,
+        request_id -> Text,
+        address -> Text,
+    }
+}
+
+diesel::table! {
+    audit_retention (id) {
+        id -> BigInt,
+        delete_before -> BigInt,
+    }
+}
+
+diesel::table! {
     booking_seats (booking_id, seat_id) {
         booking_id -> BigInt,
         seat_id -> BigInt,
@@ -31,6 +54,9 @@ diesel::table! {
         theatre_id -> BigInt,
         name -> Text,
         created_at -> BigInt,
+        name_folded -> Nullable<Text>,
+        retired_at -> Nullable<BigInt>,
+        version -> BigInt,
     }
 }
 
@@ -101,6 +127,8 @@ diesel::table! {
         language_folded -> Text,
         created_at -> BigInt,
         updated_at -> BigInt,
+        retired_at -> Nullable<BigInt>,
+        version -> BigInt,
     }
 }
 
@@ -198,12 +226,38 @@ diesel::table! {
 }
 
 diesel::table! {
+    staff_keys (user_id, scope, key) {
+        user_id -> BigInt,
+        scope -> Text,
+        key -> Text,
+        fingerprint -> Binary,
+        object_id -> BigInt,
+        version -> BigInt,
+        answer -> Binary,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    staff_theatres (user_id, theatre_id) {
+        user_id -> BigInt,
+        theatre_id -> BigInt,
+    }
+}
+
+diesel::table! {
     theatres (id) {
         id -> BigInt,
         name -> Text,
         location -> Text,
         timezone -> Text,
         created_at -> BigInt,
+        name_folded -> Nullable<Text>,
+        currency -> Text,
+        tax_basis_points -> BigInt,
+        cleaning_minutes -> BigInt,
+        retired_at -> Nullable<BigInt>,
+        version -> BigInt,
     }
 }
 
@@ -217,10 +271,15 @@ diesel::table! {
         role -> Text,
         session_generation -> BigInt,
         created_at -> BigInt,
+        name_folded -> Nullable<Text>,
+        disabled_at -> Nullable<BigInt>,
+        version -> BigInt,
     }
 }
 
 diesel::allow_tables_to_appear_in_same_query!(
+    audit_log,
+    audit_retention,
     booking_seats,
     bookings,
     halls,
@@ -238,6 +297,8 @@ diesel::allow_tables_to_appear_in_same_query!(
     sessions,
     show_prices,
     shows,
+    staff_keys,
+    staff_theatres,
     theatres,
     users,
 );

@@ -7,6 +7,7 @@ use diesel::dsl::{exists, sql};
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Text};
 use domain::StoreError;
+use domain::catalog::movie_search_folded;
 use domain::seed::{HallSeed, MovieSeed, SeatSeed, SeedPlan, Seeded, Seeder, ShowSeed, TheatreSeed};
 use domain::text::fold;
 
@@ -67,8 +68,7 @@ fn add_movie(connection: &mut SqliteConnection, movie: &MovieSeed, now: i64) -> 
             movies::language.eq(&movie.language),
             movies::certificate.eq(&movie.certificate),
             movies::release_date.eq(movie.release_date.to_string()),
-            // No search text contains a line break, so no match spans title and description.
-            movies::search_folded.eq(format!("{}\n{}", fold(&movie.title), fold(&movie.description))),
+            movies::search_folded.eq(movie_search_folded(&movie.title, &movie.description)),
             movies::genres_folded.eq(serde_json::json!(genres_folded).to_string()),
             movies::language_folded.eq(fold(&movie.language)),
             movies::created_at.eq(now),
@@ -89,8 +89,12 @@ fn add_theatre(
     seeded.theatres += diesel::insert_into(theatres::table)
         .values((
             theatres::name.eq(&theatre.name),
+            theatres::name_folded.eq(fold(&theatre.name)),
             theatres::location.eq(&theatre.location),
             theatres::timezone.eq(theatre.timezone.name()),
+            theatres::currency.eq(theatre.currency.code()),
+            theatres::tax_basis_points.eq(i64::from(theatre.tax_rate.basis_points())),
+            theatres::cleaning_minutes.eq(i64::from(theatre.cleaning_minutes)),
             theatres::created_at.eq(now),
         ))
         .on_conflict(theatres::name)
@@ -106,7 +110,12 @@ fn add_theatre(
 
 fn add_hall(connection: &mut SqliteConnection, theatre_id: i64, hall: &HallSeed, now: i64) -> Result<usize, Failure> {
     let hall_id: Option<i64> = diesel::insert_into(halls::table)
-        .values((halls::theatre_id.eq(theatre_id), halls::name.eq(&hall.name), halls::created_at.eq(now)))
+        .values((
+            halls::theatre_id.eq(theatre_id),
+            halls::name.eq(&hall.name),
+            halls::name_folded.eq(fold(&hall.name)),
+            halls::created_at.eq(now),
+        ))
         .on_conflict((halls::theatre_id, halls::name))
         .do_nothing()
         .returning(halls::id)

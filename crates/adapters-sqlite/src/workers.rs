@@ -236,16 +236,19 @@ fn is_settled(connection: &mut SqliteConnection) -> bool {
 }
 
 /// Runs `work` in one transaction that excludes other writers, and commits it.
-pub(crate) fn in_transaction<T>(
+pub(crate) fn in_transaction<T, E: From<Failure>>(
     connection: &mut SqliteConnection,
-    work: impl FnOnce(&mut SqliteConnection) -> Result<T, Failure>,
-) -> Result<T, Failure> {
-    AnsiTransactionManager::begin_transaction_sql(connection, "BEGIN IMMEDIATE")?;
+    work: impl FnOnce(&mut SqliteConnection) -> Result<T, E>,
+) -> Result<T, E> {
+    AnsiTransactionManager::begin_transaction_sql(connection, "BEGIN IMMEDIATE").map_err(Failure::Statement)?;
     match work(connection) {
-        Ok(value) => AnsiTransactionManager::commit_transaction(connection).map(|()| value).map_err(Failure::Commit),
-        Err(failure) => {
+        Ok(value) => {
+            AnsiTransactionManager::commit_transaction(connection).map_err(Failure::Commit)?;
+            Ok(value)
+        }
+        Err(error) => {
             roll_back(connection);
-            Err(failure)
+            Err(error)
         }
     }
 }

@@ -33,6 +33,8 @@ ids! {
     SeatId;
     /// A movie shown in a hall at a certain time.
     ShowId;
+    /// An entry of the audit log.
+    AuditId;
     /// Seats sold to a user for a show.
     BookingId;
 }

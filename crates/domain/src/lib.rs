@@ -4,10 +4,11 @@
 //! small traits that the adapter crates implement. The doc comment of each port is its contract; the crate `port-contracts` tests that
 //! contract.
 //!
-//! The modules are features, named the same in every layer: [`identity`], [`catalog`], [`seating`] and [`booking`]. The central function is
+//! The modules are features, named the same in every layer: [`identity`], [`catalog`], [`seating`], [`booking`] and [`admin`]. The central function is
 //! [`booking::decide()`]: it takes the committed state and a batch of commands, and returns the responses and the writes. No other part of
 //! the system makes these decisions.
 
+pub mod admin;
 pub mod booking;
 pub mod catalog;
 pub mod clock;

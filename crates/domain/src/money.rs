@@ -43,6 +43,52 @@ impl fmt::Debug for Currency {
     }
 }
 
+/// The rate of a tax that prices include, in basis points: 0 to 50 %.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct TaxRate(u16);
+
+/// The error of a text that is not a rate.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("a tax rate is a percentage from 0.00 to 50.00 with at most two decimals, like 7.00")]
+pub struct TaxRateError;
+
+impl TaxRate {
+    /// The maximum. No value-added tax is as high; a larger rate is a typing mistake.
+    const MAX: u16 = 5_000;
+    /// No tax.
+    pub const ZERO: Self = Self(0);
+
+    /// Parses a percentage: digits, with one or two decimals.
+    pub fn parse(percent: &str) -> Result<Self, TaxRateError> {
+        let (whole, decimals) = percent.split_once('.').unwrap_or((percent, "0"));
+        let digits =
+            |text: &str, most: usize| (1..=most).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+        if !digits(whole, 2) || !digits(decimals, 2) {
+            return Err(TaxRateError);
+        }
+        let whole: u16 = whole.parse().map_err(|_| TaxRateError)?;
+        let cents: u16 = format!("{decimals:0<2}").parse().map_err(|_| TaxRateError)?;
+        Self::from_basis_points(i32::from(whole * 100 + cents))
+    }
+
+    /// Returns a rate of basis points.
+    pub fn from_basis_points(points: i32) -> Result<Self, TaxRateError> {
+        u16::try_from(points).ok().filter(|points| *points <= Self::MAX).map(Self).ok_or(TaxRateError)
+    }
+
+    /// Returns the rate in basis points.
+    pub fn basis_points(self) -> i32 {
+        i32::from(self.0)
+    }
+}
+
+impl fmt::Display for TaxRate {
+    /// Displays the percentage: `7.00`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:02}", self.0 / 100, self.0 % 100)
+    }
+}
+
 /// An amount of money, displayed in major units with the currency's digits: `15.00`, `1500` in JPY.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Money {
@@ -78,6 +124,20 @@ mod tests {
 
     fn money(minor: i64, currency: &str) -> String {
         Money::new(minor, Currency::parse(currency).unwrap()).to_string()
+    }
+
+    #[test]
+    fn tax_rates_are_percentages_up_to_fifty() {
+        for (text, points, shown) in
+            [("19", 1900, "19.00"), ("7.5", 750, "7.50"), ("0", 0, "0.00"), ("50.00", 5000, "50.00")]
+        {
+            let rate = TaxRate::parse(text).unwrap();
+            assert_eq!((rate.basis_points(), rate.to_string().as_str()), (points, shown));
+        }
+        for wrong in ["", "-1", "+7", "50.01", "100", "7.", ".5", "7.123", "7,5", "1e1", "٧"] {
+            assert_eq!(TaxRate::parse(wrong), Err(TaxRateError), "{wrong}");
+        }
+        assert_eq!(TaxRate::from_basis_points(-1), Err(TaxRateError));
     }
 
     #[test]

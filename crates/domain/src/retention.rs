@@ -35,6 +35,10 @@ pub enum RetentionRule {
     Events,
     /// Refresh tokens, by their expiry. A session is deleted with its last token.
     RefreshTokens,
+    /// Idempotency keys of changes by staff, by their creation, with their answers.
+    StaffKeys,
+    /// Entries of the audit log, by their time. The store refuses to delete them in any other way.
+    Audit,
 }
 
 impl RetentionRule {
@@ -46,6 +50,8 @@ impl RetentionRule {
             Self::Tenures => "tenures",
             Self::Events => "events",
             Self::RefreshTokens => "refresh_tokens",
+            Self::StaffKeys => "staff_keys",
+            Self::Audit => "audit",
         }
     }
 }
@@ -96,14 +102,16 @@ pub struct RetentionService {
 }
 
 impl RetentionService {
-    /// Returns a service with the rules of this system. Responses are kept for `idempotency_ttl`.
-    pub fn new(store: Arc<dyn RetentionStore>, idempotency_ttl: Duration) -> Self {
+    /// Returns a service with the rules of this system. Responses are kept for `idempotency_ttl`, and the audit log for `audit_ttl`.
+    pub fn new(store: Arc<dyn RetentionStore>, idempotency_ttl: Duration, audit_ttl: Duration) -> Self {
         let rules = vec![
             Rule { what: RetentionRule::Answers, keep: idempotency_ttl },
             Rule { what: RetentionRule::Holds, keep: HOLDS_KEPT },
             Rule { what: RetentionRule::Tenures, keep: Tenure::COUNTED.to_std().unwrap_or(HOLDS_KEPT) },
             Rule { what: RetentionRule::Events, keep: EVENTS_KEPT },
             Rule { what: RetentionRule::RefreshTokens, keep: REFRESH_TOKENS_KEPT },
+            Rule { what: RetentionRule::StaffKeys, keep: idempotency_ttl },
+            Rule { what: RetentionRule::Audit, keep: audit_ttl },
         ];
         Self { store, rules }
     }
@@ -143,12 +151,13 @@ mod tests {
     use super::*;
 
     const TTL: Duration = Duration::from_secs(24 * 3600);
+    const AUDIT_TTL: Duration = Duration::from_secs(730 * 24 * 3600);
 
     /// The rule, the number of rows, and whether it failed.
     type Told = (RetentionRule, u64, bool);
 
     /// Runs over a store with these numbers of old rows of each kind. One kind fails from its second step on.
-    fn run(old: [u64; 5], failing: Option<RetentionRule>) -> (Vec<Told>, Vec<(RetentionRule, Duration)>) {
+    fn run(old: [u64; 7], failing: Option<RetentionRule>) -> (Vec<Told>, Vec<(RetentionRule, Duration)>) {
         let calls = Arc::new(Mutex::new(Vec::new()));
         let (asked, left) = (Arc::clone(&calls), Mutex::new(old));
         let mut store = MockRetentionStore::new();
@@ -165,6 +174,8 @@ mod tests {
                 RetentionRule::Tenures,
                 RetentionRule::Events,
                 RetentionRule::RefreshTokens,
+                RetentionRule::StaffKeys,
+                RetentionRule::Audit,
             ]
             .iter()
             .position(|at| *at == what)
@@ -174,20 +185,22 @@ mod tests {
             *left -= step;
             Ok(u32::try_from(step).unwrap())
         });
-        let swept = block_on(RetentionService::new(Arc::new(store), TTL).run());
+        let swept = block_on(RetentionService::new(Arc::new(store), TTL, AUDIT_TTL).run());
         let calls = calls.lock().unwrap().clone();
         (swept.into_iter().map(|swept| (swept.what, swept.rows, swept.failure.is_some())).collect(), calls)
     }
 
     #[test]
     fn each_rule_is_run_until_a_step_is_not_full() {
-        let (swept, calls) = run([2_500, 30, 7, 0, 1_000], None);
+        let (swept, calls) = run([2_500, 30, 7, 0, 1_000, 3, 4], None);
         let expected = [
             (RetentionRule::Answers, 2_500, false),
             (RetentionRule::Holds, 30, false),
             (RetentionRule::Tenures, 7, false),
             (RetentionRule::Events, 0, false),
             (RetentionRule::RefreshTokens, 1_000, false),
+            (RetentionRule::StaffKeys, 3, false),
+            (RetentionRule::Audit, 4, false),
         ];
         assert_eq!(swept, expected);
         let answers = [(RetentionRule::Answers, TTL); 3];
@@ -201,7 +214,8 @@ mod tests {
                     (RetentionRule::Tenures, Duration::from_secs(40 * 60)),
                     (RetentionRule::Events, EVENTS_KEPT)
                 ],
-                &tokens
+                &tokens,
+                &[(RetentionRule::StaffKeys, TTL), (RetentionRule::Audit, AUDIT_TTL)]
             ]
             .concat()
         );
@@ -209,7 +223,7 @@ mod tests {
 
     #[test]
     fn a_failure_ends_its_rule_alone_and_what_was_done_before_it_counts() {
-        let (swept, _) = run([1_500, 5, 6, 10, 20], Some(RetentionRule::Answers));
+        let (swept, _) = run([1_500, 5, 6, 10, 20, 30, 40], Some(RetentionRule::Answers));
         assert_eq!(
             swept,
             [
@@ -217,14 +231,16 @@ mod tests {
                 (RetentionRule::Holds, 5, false),
                 (RetentionRule::Tenures, 6, false),
                 (RetentionRule::Events, 10, false),
-                (RetentionRule::RefreshTokens, 20, false)
+                (RetentionRule::RefreshTokens, 20, false),
+                (RetentionRule::StaffKeys, 30, false),
+                (RetentionRule::Audit, 40, false)
             ]
         );
     }
 
     #[test]
     fn a_run_ends_however_much_there_is() {
-        let (swept, _) = run([u64::MAX, 0, 0, 0, 0], None);
+        let (swept, _) = run([u64::MAX, 0, 0, 0, 0, 0, 0], None);
         assert_eq!(swept[0], (RetentionRule::Answers, u64::from(STEP_ROWS_MAX) * u64::from(STEPS_MAX), false));
     }
 }

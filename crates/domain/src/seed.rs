@@ -9,7 +9,7 @@ use chrono_tz::Tz;
 
 use crate::error::StoreError;
 use crate::identity::NewUser;
-use crate::money::Currency;
+use crate::money::{Currency, TaxRate};
 use crate::seating::CategoryPrice;
 
 /// A movie of a plan. Identified by its title.
@@ -35,6 +35,10 @@ pub struct TheatreSeed {
     pub location: String,
     /// The time zone of its days and clocks.
     pub timezone: Tz,
+    pub currency: Currency,
+    pub tax_rate: TaxRate,
+    /// The minutes for which a hall is cleaned after a show.
+    pub cleaning_minutes: i32,
     pub halls: Vec<HallSeed>,
 }
 

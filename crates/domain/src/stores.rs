@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::admin::{AuditStore, ChangeStore, StaffStore};
 use crate::booking::{BatchStore, BookingStore, HistorySource, HoldStore};
 use crate::catalog::CatalogStore;
 use crate::health::Dependency;
@@ -15,6 +16,9 @@ use crate::seed::Seeder;
 pub struct Stores {
     pub users: Arc<dyn UserStore>,
     pub sessions: Arc<dyn SessionStore>,
+    pub staff: Arc<dyn StaffStore>,
+    pub changes: Arc<dyn ChangeStore>,
+    pub audit: Arc<dyn AuditStore>,
     pub catalog: Arc<dyn CatalogStore>,
     pub seating: Arc<dyn SeatingStore>,
     pub layouts: Arc<dyn LayoutStore>,
@@ -34,6 +38,9 @@ impl Stores {
     where
         S: UserStore
             + SessionStore
+            + StaffStore
+            + ChangeStore
+            + AuditStore
             + CatalogStore
             + SeatingStore
             + LayoutStore
@@ -48,6 +55,9 @@ impl Stores {
         Self {
             users: store.clone(),
             sessions: store.clone(),
+            staff: store.clone(),
+            changes: store.clone(),
+            audit: store.clone(),
             catalog: store.clone(),
             seating: store.clone(),
             layouts: store.clone(),

@@ -84,6 +84,64 @@ pub fn shown_line(text: &str, min: usize, max: usize) -> Result<String, TextErro
     if min > 0 && !text.chars().any(is_visible) { Err(TextError::Blank) } else { Ok(text) }
 }
 
+/// Parses a text of several lines that is stored and shown: `min` to `max` characters under the rules of [`shown_line`] for each line. Lines
+/// end in U+000A; white space at their ends is removed.
+pub fn shown_text(text: &str, min: usize, max: usize) -> Result<String, TextError> {
+    check_length(text, 0, max.saturating_mul(4)).map_err(|_| TextError::TooLong { max })?;
+    let lines: Result<Vec<_>, _> = trim(text).lines().map(|line| shown_line(line, 0, max)).collect();
+    let text = lines?.join("\n");
+    check_length(&text, min, max)?;
+    if min > 0 && !text.chars().any(is_visible) { Err(TextError::Blank) } else { Ok(text) }
+}
+
+/// A line of text of `MIN` to `MAX` characters that is stored and shown, under the rules of [`shown_line`].
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Line<const MIN: usize, const MAX: usize>(String);
+
+impl<const MIN: usize, const MAX: usize> Line<MIN, MAX> {
+    /// Parses a line.
+    pub fn parse(text: &str) -> Result<Self, TextError> {
+        shown_line(text, MIN, MAX).map(Self)
+    }
+
+    /// Returns the line.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns a line that a store has kept.
+    pub fn from_stored(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl<const MAX: usize> Default for Line<0, MAX> {
+    fn default() -> Self {
+        Self(String::new())
+    }
+}
+
+/// A text of at most `MAX` characters, possibly of several lines, under the rules of [`shown_text`].
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Prose<const MAX: usize>(String);
+
+impl<const MAX: usize> Prose<MAX> {
+    /// Parses a text.
+    pub fn parse(text: &str) -> Result<Self, TextError> {
+        shown_text(text, 0, MAX).map(Self)
+    }
+
+    /// Returns the text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns a text that a store has kept.
+    pub fn from_stored(text: String) -> Self {
+        Self(text)
+    }
+}
+
 /// Checks that `text` can serve as an identifier that people type: no hidden characters at any position, and no unassigned ones, because a
 /// later version of Unicode may compare them differently.
 pub fn check_typeable(text: &str) -> Result<(), TextError> {
@@ -157,6 +215,16 @@ mod tests {
         assert_eq!(shown_line("", 0, 6).as_deref(), Ok(""));
         assert_eq!(shown_line(&format!("{}Ana", " ".repeat(1_000)), 1, 6).as_deref(), Ok("Ana"));
         assert_eq!(shown_line(&"x".repeat(1_000_000), 1, 6), Err(TextError::TooLong { max: 6 }));
+    }
+
+    #[test]
+    fn texts_keep_their_lines() {
+        assert_eq!(shown_text(" One\r\n\n  two \n", 1, 20).as_deref(), Ok("One\n\ntwo"));
+        assert_eq!(shown_text("", 0, 20).as_deref(), Ok(""));
+        assert_eq!(shown_text("a\tb", 0, 20), Err(TextError::ControlCharacter));
+        assert_eq!(shown_text("a\u{200b}b", 0, 20), Err(TextError::HiddenCharacter('\u{200b}')));
+        assert_eq!(shown_text(&"ab\n".repeat(7), 0, 19), Err(TextError::TooLong { max: 19 }));
+        assert_eq!(shown_text(&"x".repeat(1_000_000), 0, 5), Err(TextError::TooLong { max: 5 }));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use domain::clock::Clock as _;
 use domain::error::with_sources;
 use domain::identity::{Email, Name, NewRefreshToken, NewUser, PasswordHash, RefreshTokens as _, Role};
 use domain::ids::{SessionId, UserId};
-use domain::money::Currency;
+use domain::money::{Currency, TaxRate};
 use domain::seating::CategoryPrice;
 use domain::seed::{HallSeed, MovieSeed, SeatSeed, SeedPlan, ShowSeed, TheatreSeed};
 
@@ -76,6 +76,9 @@ fn plan(now: DateTime<Utc>) -> Result<SeedPlan, Failure> {
             name: THEATRE.to_owned(),
             location: "1 Main Street".to_owned(),
             timezone: Tz::UTC,
+            currency,
+            tax_rate: TaxRate::ZERO,
+            cleaning_minutes: 15,
             halls: (0..HALLS).map(hall).collect(),
         }],
         shows: (0..SHOWS).map(|number| show(number, first_start, currency)).collect(),

@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use domain::StoreError;
 use domain::catalog::{
     CatalogService, DayWindow, Movie, MovieCursor, MovieFilter, MovieQuery, Show, ShowCursor, ShowFilter, ShowQuery,
-    ShowStatus, Theatre, TheatreCursor,
+    ShowStatus, Theatre, TheatreCursor, TheatreFilter,
 };
 use domain::ids::{MovieId, ShowId, TheatreId};
 use domain::money::{Currency, Money};
@@ -211,6 +211,7 @@ pub async fn movie_filters_are_combined(fixture: &dyn Fixture) {
         language: Some(fold("French")),
         shown_in: Some(alpha),
         shown_during: Some(vec![window(alpha, world.base + TimeDelta::hours(3), 1)]),
+        retired: false,
     };
     assert_eq!(titles(fixture, &all).await, [AMELIE]);
     for wrong in [
@@ -386,7 +387,7 @@ pub async fn theatres_have_their_halls_in_order_and_are_paged(fixture: &dyn Fixt
     let halls = ["b", "B", "10", "9"].map(small_hall).to_vec();
     let more = vec![theatre("alpha", chrono_tz::UTC, halls), theatre("Ω", chrono_tz::UTC, Vec::new())];
     seed(fixture, SeedPlan { theatres: more, ..SeedPlan::default() }).await;
-    let list = async |page: &_| fixture.stores().catalog.theatres(page).await.unwrap();
+    let list = async |page: &_| fixture.stores().catalog.theatres(&TheatreFilter::default(), page).await.unwrap();
     let theatres = paged(list, |theatre| TheatreCursor { name: theatre.name.clone(), id: theatre.id }).await;
     let halls = |theatre: &Theatre| -> Vec<_> {
         theatre.halls.iter().map(|hall| (hall.name.clone(), hall.seats_total)).collect()
@@ -422,7 +423,7 @@ pub async fn unknown_ids_are_not_found(fixture: &dyn Fixture) {
     let catalog = &fixture.stores().catalog;
     assert!(movies(fixture, &MovieFilter::default()).await.is_empty());
     assert!(shows(fixture, &ShowFilter::default()).await.is_empty());
-    assert!(catalog.theatres(&first_page(1)).await.unwrap().is_empty());
+    assert!(catalog.theatres(&TheatreFilter::default(), &first_page(1)).await.unwrap().is_empty());
     seed(fixture, plan(now())).await;
     seed(fixture, SeedPlan { shows: vec![show(now(), "again", AMELIE, ALPHA, "Small", 500)], ..SeedPlan::default() })
         .await;
@@ -439,7 +440,7 @@ pub async fn theatre_with_an_unknown_time_zone_is_not_listed(fixture: &dyn Fixtu
     let (alpha, beta) = (theatre_id(fixture, ALPHA).await, theatre_id(fixture, BETA).await);
     fixture.execute("UPDATE theatres SET timezone = 'Mars/Olympus' WHERE name = 'Alpha'").await;
     let catalog = &fixture.stores().catalog;
-    let listed = catalog.theatres(&first_page(10)).await.unwrap();
+    let listed = catalog.theatres(&TheatreFilter::default(), &first_page(10)).await.unwrap();
     assert_eq!(listed.iter().map(|theatre| theatre.id).collect::<Vec<_>>(), [beta]);
     assert!(matches!(catalog.theatre(alpha).await, Err(StoreError::Internal(_))));
     assert!(catalog.theatre(beta).await.unwrap().is_some());
@@ -460,7 +461,7 @@ pub async fn page_is_filled_despite_invalid_rows(fixture: &dyn Fixture) {
     let theatres = names.iter().map(|name| theatre(name, chrono_tz::UTC, Vec::new())).collect();
     seed(fixture, SeedPlan { theatres, ..SeedPlan::default() }).await;
     fixture.execute("UPDATE theatres SET timezone = 'nowhere' WHERE name LIKE '%_1' OR name LIKE '% 2_'").await;
-    let list = async |page: &_| fixture.stores().catalog.theatres(page).await.unwrap();
+    let list = async |page: &_| fixture.stores().catalog.theatres(&TheatreFilter::default(), page).await.unwrap();
     let listed = paged(list, |theatre| TheatreCursor { name: theatre.name.clone(), id: theatre.id }).await;
     let good = names.iter().filter(|name| !name.ends_with('1') && !name.contains(" 2"));
     assert_eq!(listed.iter().map(|theatre| &theatre.name).collect::<Vec<_>>(), good.collect::<Vec<_>>());
@@ -490,7 +491,8 @@ pub async fn a_hall_without_a_layout_has_no_seats(fixture: &dyn Fixture) {
     let id = theatre_id(fixture, "Empty").await;
     let made = fixture.instant(0);
     fixture.execute(&format!("INSERT INTO halls (theatre_id, name, created_at) VALUES ({id}, 'Bare', {made})")).await;
-    let [theatre] = &fixture.stores().catalog.theatres(&first_page(10)).await.unwrap()[..] else {
+    let [theatre] = &fixture.stores().catalog.theatres(&TheatreFilter::default(), &first_page(10)).await.unwrap()[..]
+    else {
         panic!("one theatre")
     };
     assert_eq!(theatre.halls.iter().map(|hall| hall.seats_total).collect::<Vec<_>>(), [0]);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use domain::StoreError;
 use domain::booking::{BookingFilter, CommandError, ReadSet, WriteError};
-use domain::catalog::{MovieFilter, ShowFilter};
+use domain::catalog::{MovieFilter, ShowFilter, TheatreFilter};
 use domain::identity::{AccountChange, AnonymiseError, Bearer, ChangeAccountError, CreatedUser, UserStoreError};
 use domain::ids::{BookingId, LayoutId, MovieId, SessionId, ShowId, TheatreId, UserId};
 use domain::seed::SeedPlan;
@@ -130,7 +130,7 @@ pub async fn reading_reports_an_unreachable_store(fixture: &dyn Fixture) {
     gone("movie", stores.catalog.movie(MovieId(1))).await;
     gone("shows", stores.catalog.shows(&ShowFilter::default(), &first_page(1))).await;
     gone("show", stores.catalog.show(ShowId(1))).await;
-    gone("theatres", stores.catalog.theatres(&first_page(1))).await;
+    gone("theatres", stores.catalog.theatres(&TheatreFilter::default(), &first_page(1))).await;
     gone("theatre", stores.catalog.theatre(TheatreId(1))).await;
     gone("seating", stores.seating.seating(ShowId(1))).await;
     gone("layout", stores.layouts.layout(LayoutId(987_654))).await;

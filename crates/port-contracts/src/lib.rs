@@ -15,6 +15,7 @@
     reason = "this is a test suite: what is not as it should be must stop the case"
 )]
 
+pub mod admin;
 pub mod booking;
 pub mod catalog;
 pub mod health;
@@ -225,6 +226,26 @@ macro_rules! contract_tests {
                 shows_never_overlap_in_a_hall,
                 shows_without_price_movie_or_hall_are_left_out,
                 seeded_accounts_can_log_in,
+            }
+            admin {
+                movie_is_created_changed_and_retired,
+                theatre_and_hall_are_created_changed_and_retired,
+                halls_are_ordered_by_name_and_filtered,
+                stale_change_changes_nothing,
+                of_ten_concurrent_changes_of_one_version_one_succeeds,
+                taken_names_are_refused,
+                objects_with_upcoming_shows_are_not_retired,
+                change_requires_its_authority,
+                rights_are_read_as_committed,
+                change_with_a_key_is_made_once,
+                concurrent_changes_with_one_key_are_one,
+                audit_log_has_each_change,
+                audit_log_is_append_only,
+                old_entries_and_staff_keys_are_deleted,
+                users_are_listed_and_changed,
+                disabled_user_has_no_session,
+                last_administrator_stays,
+                staff_ports_report_an_unreachable_store,
             }
             retention {
                 old_answers_are_deleted_and_their_keys_stay,

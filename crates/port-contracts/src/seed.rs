@@ -1,6 +1,6 @@
 //! Cases of seeding: missing rows are added, existing rows stay unchanged.
 
-use domain::catalog::MovieFilter;
+use domain::catalog::{MovieFilter, TheatreFilter};
 use domain::identity::{NewUser, Role};
 use domain::ids::ShowId;
 use domain::seating::CategoryPrice;
@@ -87,7 +87,7 @@ pub async fn existing_rows_stay_unchanged(fixture: &dyn Fixture) {
     assert_eq!(seed(fixture, &changed).await, added);
     let after = catalog.movies(&MovieFilter::default(), &first_page(100)).await.unwrap();
     assert!(before.iter().all(|movie| after.contains(movie)), "{after:?}");
-    let theatres = catalog.theatres(&first_page(100)).await.unwrap();
+    let theatres = catalog.theatres(&TheatreFilter::default(), &first_page(100)).await.unwrap();
     assert_eq!(theatres[0].timezone, chrono_tz::Europe::Berlin);
     let halls: Vec<_> = theatres[0].halls.iter().map(|hall| (hall.name.as_str(), hall.seats_total)).collect();
     assert_eq!(halls, [("Main", 60), ("New", 5), ("Small", 5)]);

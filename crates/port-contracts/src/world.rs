@@ -7,7 +7,7 @@ use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use domain::booking::HoldId;
 use domain::identity::{Bearer, Caller, Email, Name, NewRefreshToken, NewUser, PasswordHash, RefreshTokenHash, Role};
 use domain::ids::{LayoutId, SeatId, ShowId};
-use domain::money::Currency;
+use domain::money::{Currency, TaxRate};
 use domain::seating::{CategoryPrice, Seat};
 use domain::seed::{HallSeed, MovieSeed, SeatSeed, SeedPlan, ShowSeed, TheatreSeed};
 
@@ -219,7 +219,15 @@ pub fn movie(title: &str, description: &str, genres: &[&str], language: &str) ->
 
 /// Returns a theatre.
 pub fn theatre(name: &str, timezone: chrono_tz::Tz, halls: Vec<HallSeed>) -> TheatreSeed {
-    TheatreSeed { name: name.into(), location: format!("Main street of {name}"), timezone, halls }
+    TheatreSeed {
+        name: name.into(),
+        location: format!("Main street of {name}"),
+        timezone,
+        currency: Currency::parse("EUR").unwrap(),
+        tax_rate: TaxRate::parse("7.00").unwrap(),
+        cleaning_minutes: 15,
+        halls,
+    }
 }
 
 fn seat(row: &str, number: i32, y: i32, category: &str) -> SeatSeed {

@@ -22,7 +22,7 @@ calls! { "identity"
 
     /// Log in.
     POST "/api/auth/login" => login: "The user, with the tokens of a new session",
-        or [InvalidCredentials, Overloaded, Unavailable];
+        or [InvalidCredentials, AccountDisabled, Overloaded, Unavailable];
 
     /// Get new tokens.
     ///
@@ -123,7 +123,7 @@ impl From<SignedIn> for SignedInView {
 }
 
 /// Returns the schema of a role.
-fn role() -> Object {
+pub fn role() -> Object {
     one_of(["customer", "staff", "admin"])
 }
 

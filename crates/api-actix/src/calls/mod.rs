@@ -2,6 +2,7 @@
 //! feature.
 
 pub mod account;
+pub mod admin;
 pub mod answers;
 pub mod booking;
 pub mod catalog;
@@ -29,6 +30,7 @@ pub fn all() -> Vec<Call> {
         seating::calls(),
         booking::calls(),
         holds::calls(),
+        admin::calls(),
         operations::calls(),
         operations::liveness::calls(),
         operations::measured::calls(),

@@ -18,7 +18,7 @@ pub fn plan(now: DateTime<Utc>, users: Vec<NewUser>) -> SeedPlan {
     SeedPlan {
         users,
         movies: movies::MOVIES.iter().map(movies::Movie::seed).collect(),
-        theatres: theatres::THEATRES.iter().map(theatres::Theatre::seed).collect(),
+        theatres: theatres::THEATRES.iter().filter_map(theatres::Theatre::seed).collect(),
         shows: schedule::shows(now),
     }
 }

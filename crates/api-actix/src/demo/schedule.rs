@@ -23,8 +23,8 @@ const DAYS_BEFORE: u64 = 3;
 const DAYS: u64 = DAYS_BEFORE + 1 + 14;
 /// How long adverts and trailers take before a movie.
 const ADVERTS: TimeDelta = TimeDelta::minutes(15);
-/// How long it takes to clean a hall.
-const CLEANING: TimeDelta = TimeDelta::minutes(15);
+/// The minutes for which a hall is cleaned.
+pub(super) const CLEANING_MINUTES: i32 = 15;
 /// Shows begin on the quarters of the hour. The offsets of the theatres' timezones are whole quarters, so that these
 /// are the same in UTC as on the local clock.
 const QUARTER_SECONDS: i64 = 15 * 60;
@@ -119,7 +119,7 @@ fn times(timezone: Tz, date: NaiveDate, time: (u32, u32), free_at: DateTime<Utc>
     let slot = instant(timezone, date.and_time(NaiveTime::from_hms_opt(hour, minute, 0)?))?;
     let start = if slot < free_at { next_quarter(free_at)? } else { slot };
     let end = start.checked_add_signed(ADVERTS)?.checked_add_signed(TimeDelta::minutes(movie.minutes.into()))?;
-    let hall_free_at = end.checked_add_signed(CLEANING)?;
+    let hall_free_at = end.checked_add_signed(TimeDelta::minutes(i64::from(CLEANING_MINUTES)))?;
     Some(Times { start, local: start.with_timezone(&timezone).naive_local(), end, hall_free_at })
 }
 

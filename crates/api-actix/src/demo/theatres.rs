@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::iter;
 
 use chrono_tz::Tz;
-use domain::money::{Currency, CurrencyError};
+use domain::money::{Currency, CurrencyError, TaxRate};
 use domain::seed::{HallSeed, SeatSeed, TheatreSeed};
 
 /// A theatre, and what the schedule has to know about it.
@@ -18,6 +18,8 @@ pub(super) struct Theatre {
     pub(super) language: &'static str,
     /// The letters of its currency.
     currency: &'static str,
+    /// The rate of the tax on tickets, in hundredths of a percent.
+    tax_basis_points: i32,
     /// What its tickets cost.
     pub(super) tariff: Tariff,
     pub(super) halls: &'static [Hall],
@@ -108,13 +110,17 @@ impl Tariff {
 
 impl Theatre {
     /// Returns the theatre as a plan has it.
-    pub(super) fn seed(&self) -> TheatreSeed {
-        TheatreSeed {
+    pub(super) fn seed(&self) -> Option<TheatreSeed> {
+        Some(TheatreSeed {
             name: self.name.into(),
             location: self.location.into(),
             timezone: self.timezone,
+            // A test has every currency and rate parse.
+            currency: self.currency().ok()?,
+            tax_rate: TaxRate::from_basis_points(self.tax_basis_points).ok()?,
+            cleaning_minutes: super::schedule::CLEANING_MINUTES,
             halls: self.halls.iter().map(Hall::seed).collect(),
-        }
+        })
     }
 
     /// Returns the currency of its prices.
@@ -193,6 +199,7 @@ pub(super) static THEATRES: [Theatre; 3] = [
         timezone: chrono_tz::Europe::Berlin,
         language: "German",
         currency: "EUR",
+        tax_basis_points: 700,
         tariff: Tariff {
             matinee: 8_50,
             regular: 11_00,
@@ -282,6 +289,7 @@ pub(super) static THEATRES: [Theatre; 3] = [
         timezone: chrono_tz::America::New_York,
         language: "English",
         currency: "USD",
+        tax_basis_points: 888,
         tariff: Tariff {
             matinee: 12_00,
             regular: 16_50,
@@ -339,6 +347,7 @@ pub(super) static THEATRES: [Theatre; 3] = [
         timezone: chrono_tz::Asia::Tokyo,
         language: "Japanese",
         currency: "JPY",
+        tax_basis_points: 1000,
         tariff: Tariff {
             matinee: 1_300,
             regular: 1_900,
@@ -402,7 +411,7 @@ mod tests {
     use super::*;
 
     fn halls() -> Vec<HallSeed> {
-        THEATRES.iter().flat_map(|theatre| theatre.seed().halls).collect()
+        THEATRES.iter().flat_map(|theatre| theatre.seed().unwrap().halls).collect()
     }
 
     #[test]
@@ -416,7 +425,7 @@ mod tests {
     #[test]
     fn every_name_can_be_kept_and_is_there_once() {
         let mut names = BTreeSet::new();
-        for theatre in THEATRES.iter().map(Theatre::seed) {
+        for theatre in THEATRES.iter().map(|theatre| theatre.seed().unwrap()) {
             assert_eq!(shown_line(&theatre.name, 1, 100).as_ref(), Ok(&theatre.name));
             assert_eq!(shown_line(&theatre.location, 1, 200).as_ref(), Ok(&theatre.location));
             for hall in &theatre.halls {

@@ -235,6 +235,7 @@ handlers!(A a);
 handlers!(A a, B b);
 handlers!(A a, B b, C c);
 handlers!(A a, B b, C c, D d);
+handlers!(A a, B b, C c, D d, E e);
 
 async fn answer<Inputs, H: Handler<Inputs>>(
     handler: H,

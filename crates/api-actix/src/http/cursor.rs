@@ -3,10 +3,11 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
+use domain::admin::{AuditCursor, UserCursor};
 use domain::booking::BookingCursor;
-use domain::catalog::{MovieCursor, ShowCursor, TheatreCursor};
+use domain::catalog::{HallCursor, MovieCursor, ShowCursor, TheatreCursor};
 use domain::identity::SessionCursor;
-use domain::ids::{BookingId, MovieId, SessionId, ShowId, TheatreId};
+use domain::ids::{AuditId, BookingId, HallId, MovieId, SessionId, ShowId, TheatreId, UserId};
 use serde_json::{Value, json};
 
 /// A place in a list that can be written as a cursor.
@@ -61,6 +62,36 @@ impl Cursor for TheatreCursor {
 
     fn decode(text: &str) -> Option<Self> {
         named(text, "theatres").map(|(name, id)| Self { name, id: TheatreId(id) })
+    }
+}
+
+impl Cursor for HallCursor {
+    fn encode(&self) -> String {
+        pack(&json!(["halls", self.name, self.id.0]))
+    }
+
+    fn decode(text: &str) -> Option<Self> {
+        named(text, "halls").map(|(name, id)| Self { name, id: HallId(id) })
+    }
+}
+
+impl Cursor for UserCursor {
+    fn encode(&self) -> String {
+        pack(&json!(["users", null, self.0.0]))
+    }
+
+    fn decode(text: &str) -> Option<Self> {
+        unpack(text, "users").map(|(_, id)| Self(UserId(id)))
+    }
+}
+
+impl Cursor for AuditCursor {
+    fn encode(&self) -> String {
+        pack(&json!(["audit", null, self.0.0]))
+    }
+
+    fn decode(text: &str) -> Option<Self> {
+        unpack(text, "audit").map(|(_, id)| Self(AuditId(id)))
     }
 }
 

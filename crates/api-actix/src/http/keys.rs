@@ -1,7 +1,10 @@
 //! The `Idempotency-Key` header.
 
+use actix_web::HttpMessage as _;
 use actix_web::http::header::HeaderMap;
-use domain::booking::{CommandRequest, Fingerprint, IdempotencyKey, Scope};
+use domain::admin::{ChangeKey, ChangeOrigin, ChangeRequest};
+use domain::booking::{CommandRequest, Fingerprint, IdempotencyKey, KeyName, Scope};
+use domain::identity::Bearer;
 use utoipa::openapi::Required;
 use utoipa::openapi::path::{ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
@@ -9,7 +12,9 @@ use utoipa::openapi::schema::{ObjectBuilder, Type};
 use super::call::{Input, Operation, Received};
 use super::json::fingerprint;
 use super::problem::{Code, Problem};
-use super::session::Command;
+use super::request::ClientAddress;
+use super::session::{Command, authenticated};
+use crate::telemetry::request_context::current_request;
 
 const HEADER: &str = "Idempotency-Key";
 
@@ -24,6 +29,13 @@ impl RequestKey {
     /// Returns the request for a command of this caller.
     pub fn command<Action>(self, Command(bearer): Command, action: Action) -> CommandRequest<Action> {
         CommandRequest { bearer, scope: self.scope, key: self.key, fingerprint: self.fingerprint, action }
+    }
+
+    /// Returns the request for a change by this caller.
+    fn change(self, bearer: Bearer, origin: ChangeOrigin) -> ChangeRequest {
+        let Self { key, scope, fingerprint } = self;
+        let name = |key| KeyName { user_id: bearer.caller.user_id, scope, key };
+        ChangeRequest { bearer, key: key.map(|key| ChangeKey { name: name(key), fingerprint }), origin }
     }
 
     fn read(received: &Received, key: Option<IdempotencyKey>) -> Self {
@@ -66,6 +78,25 @@ impl Input for OptionalKey {
     fn read(received: &Received) -> Result<Self, Problem> {
         let key = given(received.request.headers())?;
         Ok(Self(RequestKey::read(received, key)))
+    }
+}
+
+/// A change by staff, with the key if one was sent.
+impl Input for ChangeRequest {
+    fn describe(operation: &mut Operation) {
+        OptionalKey::describe(operation);
+    }
+
+    fn read(received: &Received) -> Result<Self, Problem> {
+        let OptionalKey(key) = OptionalKey::read(received)?;
+        let bearer = authenticated(received)?;
+        let request_id = current_request(|request| request.map(|request| request.request_id.clone()));
+        let ClientAddress(address) = received.request.extensions().get().copied().unwrap_or_default();
+        let origin = ChangeOrigin {
+            request_id: request_id.unwrap_or_default(),
+            address: address.map(|address| address.to_string()).unwrap_or_default(),
+        };
+        Ok(key.change(bearer, origin))
     }
 }
 

@@ -1,6 +1,7 @@
 //! What happens around every request. From the outside in: [`envelope`] (id, problems, headers, log), CORS, compression, [`identify`]
 //! (who calls, and how often).
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ use domain::limits::{Allowance, ClientNetwork, Limit};
 use crate::http::client_address::source;
 use crate::http::media::accepts_json;
 use crate::http::problem::{Problem, rate_limit_headers};
-use crate::http::request::{Authorization, authorization, is_canonical_path};
+use crate::http::request::{Authorization, ClientAddress, authorization, is_canonical_path};
 use crate::telemetry::metrics::NO_ROUTE;
 use crate::telemetry::request_context::RequestContext;
 use crate::wiring::state::AppState;
@@ -161,12 +162,14 @@ pub async fn identify(
         return Err(Problem::internal("no state").into());
     };
     let who = authorization(request.headers(), state.identity.access_tokens.as_ref());
-    let network = client_network(&request, &state);
+    let address = client_address(&request, &state);
+    let network = address.map_or(ClientNetwork::Unknown, ClientNetwork::of);
     let counted = match count(&request, &state, &who, network).await {
         Ok(counted) => counted,
         Err(problem) => return Ok(request.error_response(problem)),
     };
     request.extensions_mut().insert(network);
+    request.extensions_mut().insert(ClientAddress(address));
     let mut response = route(request, next, who).await?;
     if let Some((limit, allowance)) = counted {
         for (name, value) in rate_limit_headers(limit, allowance) {
@@ -195,14 +198,14 @@ async fn route(
     Ok(next.call(request).await?.map_into_boxed_body())
 }
 
-/// Returns the network that a request comes from. Handlers find it among the request's extensions.
-fn client_network(request: &ServiceRequest, state: &AppState) -> ClientNetwork {
-    let Some(peer) = request.peer_addr() else { return ClientNetwork::Unknown };
+/// Returns the address that a request comes from. Handlers find it among the request's extensions.
+fn client_address(request: &ServiceRequest, state: &AppState) -> Option<IpAddr> {
+    let peer = request.peer_addr()?;
     let source = source(peer, request.headers(), &state.settings.trusted_proxies);
     if let Some((proxy, defect)) = source.defect {
         state.proxy_warnings.note(proxy, defect);
     }
-    ClientNetwork::of(source.address)
+    Some(source.address)
 }
 
 async fn count(

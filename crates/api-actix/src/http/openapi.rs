@@ -26,11 +26,12 @@ pub const BEARER: &str = "bearer";
 const DESCRIPTION: &str = "Look up movies and shows, see seat maps, and hold and book seats. A seat is never sold twice. Errors are \
     problem details (RFC 9457) with a stable `code`. Lists are bare arrays; the next page is in the `Link` header.";
 
-const TAGS: [(&str, &str); 5] = [
+const TAGS: [(&str, &str); 6] = [
     ("identity", "Accounts and sessions"),
     ("catalog", "Movies, shows and theatres"),
     ("seating", "Seat maps"),
     ("booking", "Holds and bookings"),
+    ("staff", "The work of the cinema's staff. The role that a call needs is in its security requirement"),
     ("operations", "Health, metrics and documentation"),
 ];
 

@@ -12,6 +12,7 @@ use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
 use chrono::SecondsFormat;
 use domain::StoreError;
+use domain::admin::{Authority, ChangeError, ChangeRefusal, ObjectKind};
 use domain::booking::{CommandError, ReadBookingError, Refusal};
 use domain::catalog::MovieShowsError;
 use domain::error::with_sources;
@@ -66,6 +67,8 @@ codes! {
     InvalidCredentials = 401, "invalid_credentials", "Invalid credentials";
     /// The caller is not allowed to do this, or a required `current_password` is missing or wrong.
     Forbidden = 403, "forbidden", "Forbidden";
+    /// An administrator has disabled the account.
+    AccountDisabled = 403, "account_disabled", "Account disabled";
     /// The resource does not exist, or it belongs to another user.
     NotFound = 404, "not_found", "Not found";
     /// The show does not exist.
@@ -74,6 +77,10 @@ codes! {
     MovieNotFound = 404, "movie_not_found", "Movie not found";
     /// The theatre does not exist.
     TheatreNotFound = 404, "theatre_not_found", "Theatre not found";
+    /// The hall does not exist.
+    HallNotFound = 404, "hall_not_found", "Hall not found";
+    /// The user does not exist, or the account was deleted.
+    UserNotFound = 404, "user_not_found", "User not found";
     /// Some seats do not belong to the show's hall. `seat_ids` lists them.
     SeatNotFound = 404, "seat_not_found", "Seat not found";
     /// The hold does not exist, was released or redeemed, or belongs to another user.
@@ -99,6 +106,16 @@ codes! {
     HoldExpired = 409, "hold_expired", "Hold expired";
     /// The booking cannot be cancelled, or not any more.
     BookingNotCancellable = 409, "booking_not_cancellable", "Booking not cancellable";
+    /// The movie has upcoming shows.
+    MovieInUse = 409, "movie_in_use", "Movie in use";
+    /// The theatre has upcoming shows.
+    TheatreInUse = 409, "theatre_in_use", "Theatre in use";
+    /// The hall has upcoming shows.
+    HallInUse = 409, "hall_in_use", "Hall in use";
+    /// Another object has this name.
+    NameTaken = 409, "name_taken", "Name taken";
+    /// The object was changed since it was read: its `ETag` is not one of `If-Match`.
+    PreconditionFailed = 412, "precondition_failed", "Precondition failed";
     /// The body exceeds the size limit.
     PayloadTooLarge = 413, "payload_too_large", "Payload too large";
     /// The body must be JSON in UTF-8, without a content encoding.
@@ -111,6 +128,8 @@ codes! {
     SeatsLeaveGap = 422, "seats_leave_gap", "Seats leave a gap";
     /// The new seats cost more than the old ones.
     PriceDiffers = 422, "price_differs", "Price differs";
+    /// The change needs an `If-Match` header.
+    PreconditionRequired = 428, "precondition_required", "Precondition required";
     /// Too many requests, or too many failed logins.
     RateLimited = 429, "rate_limited", "Rate limited";
     /// Too many sign-ups from one network within an hour.
@@ -203,6 +222,16 @@ impl Problem {
     /// Returns the problem of a caller whose session has ended.
     pub fn session_ended() -> Self {
         Self { detail: "The session has ended. Log in again.".into(), ..Self::unauthenticated() }
+    }
+
+    /// Returns the problem of a caller without this authority.
+    pub fn not_staff(authority: Authority) -> Self {
+        let detail = match authority {
+            Authority::Staff => "Only the cinema's staff can do this. Log in with an account of staff.",
+            Authority::Theatre(_) => "You do not work for this theatre. An administrator can assign it to you.",
+            Authority::Admin => "Only an administrator can do this.",
+        };
+        Self::new(Code::Forbidden, detail)
     }
 
     /// Returns a refusal of too many requests.
@@ -427,6 +456,9 @@ impl From<LoginError> for Problem {
                 Self::new(Code::InvalidCredentials, "The e-mail address or the password is wrong.")
                     .header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
             }
+            LoginError::Disabled => {
+                Self::new(Code::AccountDisabled, "This account is disabled. Ask an administrator of the cinema.")
+            }
             LoginError::TooManyFailures(error) => error.into(),
             LoginError::Password(error) => error.into(),
             LoginError::Store(error) => error.into(),
@@ -523,6 +555,59 @@ impl From<MovieShowsError> for Problem {
         match error {
             MovieShowsError::MovieNotFound => Self::new(Code::MovieNotFound, "This movie does not exist."),
             MovieShowsError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ChangeError> for Problem {
+    fn from(error: ChangeError) -> Self {
+        match error {
+            ChangeError::SessionEnded => Self::session_ended(),
+            ChangeError::Forbidden => {
+                Self::new(Code::Forbidden, "You do not work for this theatre, or only an administrator can do this.")
+            }
+            ChangeError::KeyReused => Refusal::KeyReused.into(),
+            ChangeError::NotFound(kind) => match kind {
+                ObjectKind::Movie => Self::new(Code::MovieNotFound, "This movie does not exist."),
+                ObjectKind::Theatre => Self::new(Code::TheatreNotFound, "This theatre does not exist."),
+                ObjectKind::Hall => Self::new(Code::HallNotFound, "This hall does not exist."),
+                ObjectKind::User => {
+                    Self::new(Code::UserNotFound, "This user does not exist, or the account was deleted.")
+                }
+            },
+            ChangeError::PreconditionFailed | ChangeError::Stale => Self::new(
+                Code::PreconditionFailed,
+                "The object was changed since you read it, and nothing was changed now. Read it again, and send If-Match with its ETag.",
+            ),
+            ChangeError::Refused(refusal) => refusal.into(),
+            ChangeError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ChangeRefusal> for Problem {
+    fn from(refusal: ChangeRefusal) -> Self {
+        match refusal {
+            ChangeRefusal::NameTaken => Self::new(
+                Code::NameTaken,
+                "Another object has this name, and nothing was changed. Choose another name.",
+            ),
+            ChangeRefusal::InUse(kind) => {
+                let (code, what) = match kind {
+                    ObjectKind::Movie => (Code::MovieInUse, "movie"),
+                    ObjectKind::Theatre => (Code::TheatreInUse, "theatre"),
+                    ObjectKind::Hall => (Code::HallInUse, "hall"),
+                    ObjectKind::User => (Code::Conflict, "user"),
+                };
+                Self::new(code, format!("This {what} has upcoming shows. Cancel them, or wait until they have ended."))
+            }
+            ChangeRefusal::TheatreNotFound => {
+                Self::new(Code::TheatreNotFound, "A theatre of the request does not exist, or it is retired.")
+            }
+            ChangeRefusal::LastAdmin => Self::new(
+                Code::Conflict,
+                "This is the account of the only administrator. Make another user an administrator first.",
+            ),
         }
     }
 }

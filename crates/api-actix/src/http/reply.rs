@@ -6,6 +6,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{self, ETag, EntityTag, HeaderName, HeaderValue};
 use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
+use domain::admin::ChangeAnswer;
 use domain::booking::{Answer, Subject};
 use domain::page;
 use futures::Stream;
@@ -19,7 +20,7 @@ use utoipa::openapi::{Ref, RefOr, Schema};
 
 use super::call::Operation;
 use super::cursor::Cursor;
-use super::preconditions::client_has;
+use super::preconditions::{client_has, version_tag};
 use super::problem::Problem;
 use super::query::next_link;
 
@@ -206,7 +207,7 @@ impl<View: ToSchema> Reply for CreatedByCommand<View> {
             Subject::Booking(id) => format!("/api/bookings/{id}"),
             Subject::Hold(id) => format!("/api/holds/{}", id.as_str()),
         };
-        let mut response = of_command(StatusCode::CREATED, &answer);
+        let mut response = answered(StatusCode::CREATED, answer.replayed);
         response.insert_header((header::LOCATION, location));
         Ok(response.content_type(JSON).body(answer.body.to_vec()))
     }
@@ -219,7 +220,7 @@ impl<View: ToSchema> Reply for ChangedByCommand<View> {
 
     fn render(self, _: &HttpRequest) -> Result<HttpResponse, Problem> {
         let Self(answer, _) = self;
-        Ok(of_command(StatusCode::OK, &answer).content_type(JSON).body(answer.body.to_vec()))
+        Ok(answered(StatusCode::OK, answer.replayed).content_type(JSON).body(answer.body.to_vec()))
     }
 }
 
@@ -230,14 +231,14 @@ impl Reply for DoneByCommand {
     }
 
     fn render(self, _: &HttpRequest) -> Result<HttpResponse, Problem> {
-        Ok(of_command(StatusCode::NO_CONTENT, &self.0).finish())
+        Ok(answered(StatusCode::NO_CONTENT, self.0.replayed).finish())
     }
 }
 
-fn of_command(status: StatusCode, answer: &Answer) -> HttpResponseBuilder {
+fn answered(status: StatusCode, is_replayed: bool) -> HttpResponseBuilder {
     let mut response = HttpResponse::build(status);
     Cache::Private.set(&mut response);
-    if answer.replayed {
+    if is_replayed {
         response.insert_header((HeaderName::from_static("idempotent-replayed"), HeaderValue::from_static("true")));
     }
     response
@@ -246,6 +247,89 @@ fn of_command(status: StatusCode, answer: &Answer) -> HttpResponseBuilder {
 fn replayed(response: ResponseBuilder) -> ResponseBuilder {
     response
         .header("Idempotent-Replayed", text_header("`true` if an earlier request with the same key was answered so"))
+}
+
+/// 200 with an object that staff change, and the tag of its version.
+pub struct Versioned<View> {
+    pub view: View,
+    pub version: i64,
+}
+
+impl<View: Serialize + ToSchema> Reply for Versioned<View> {
+    fn describe(operation: &mut Operation) {
+        describe::<View>(operation, StatusCode::OK, tagged);
+    }
+
+    fn render(self, _: &HttpRequest) -> Result<HttpResponse, Problem> {
+        let mut response = HttpResponse::Ok();
+        Cache::Private.set(&mut response);
+        Ok(response.insert_header(ETag(version_tag(self.version))).json(self.view))
+    }
+}
+
+/// 201 with an object that staff have created, its path, and the tag of its version.
+pub struct CreatedByChange<View>(ChangeAnswer, PhantomData<View>);
+
+/// 200 with an object that staff have changed, and the tag of its version.
+pub struct UpdatedByChange<View>(ChangeAnswer, PhantomData<View>);
+
+/// 204 after staff have retired an object.
+pub struct RetiredByChange(pub ChangeAnswer);
+
+impl<View> From<ChangeAnswer> for CreatedByChange<View> {
+    fn from(answer: ChangeAnswer) -> Self {
+        Self(answer, PhantomData)
+    }
+}
+
+impl<View> From<ChangeAnswer> for UpdatedByChange<View> {
+    fn from(answer: ChangeAnswer) -> Self {
+        Self(answer, PhantomData)
+    }
+}
+
+impl<View: ToSchema> Reply for CreatedByChange<View> {
+    fn describe(operation: &mut Operation) {
+        describe::<View>(operation, StatusCode::CREATED, |response| {
+            replayed(tagged(response)).header("Location", text_header("The path of what was created"))
+        });
+    }
+
+    fn render(self, request: &HttpRequest) -> Result<HttpResponse, Problem> {
+        let Self(answer, _) = self;
+        let mut response = answered(StatusCode::CREATED, answer.replayed);
+        response.insert_header((header::LOCATION, format!("{}/{}", request.path(), answer.object_id)));
+        response.insert_header(ETag(version_tag(answer.version)));
+        Ok(response.content_type(JSON).body(answer.body.to_vec()))
+    }
+}
+
+impl<View: ToSchema> Reply for UpdatedByChange<View> {
+    fn describe(operation: &mut Operation) {
+        describe::<View>(operation, StatusCode::OK, |response| replayed(tagged(response)));
+    }
+
+    fn render(self, _: &HttpRequest) -> Result<HttpResponse, Problem> {
+        let Self(answer, _) = self;
+        let mut response = answered(StatusCode::OK, answer.replayed);
+        response.insert_header(ETag(version_tag(answer.version)));
+        Ok(response.content_type(JSON).body(answer.body.to_vec()))
+    }
+}
+
+impl Reply for RetiredByChange {
+    fn describe(operation: &mut Operation) {
+        let response = replayed(ResponseBuilder::new().description(operation.success())).build();
+        operation.responses.push((204, response));
+    }
+
+    fn render(self, _: &HttpRequest) -> Result<HttpResponse, Problem> {
+        Ok(answered(StatusCode::NO_CONTENT, self.0.replayed).finish())
+    }
+}
+
+fn tagged(response: ResponseBuilder) -> ResponseBuilder {
+    response.header("ETag", text_header("The tag of the object's version, for `If-Match`"))
 }
 
 /// 200 with a JSON list that has a tag, or 304 if the client has it.

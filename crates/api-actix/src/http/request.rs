@@ -1,5 +1,6 @@
 //! What is read of every request: who calls, the path's spelling, the body.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use actix_web::HttpMessage as _;
@@ -58,6 +59,10 @@ impl Input for ClientNetwork {
         Ok(received.request.extensions().get().copied().unwrap_or(Self::Unknown))
     }
 }
+
+/// The client's address, for the audit log; `None` for a connection without addresses.
+#[derive(Clone, Copy, Default)]
+pub struct ClientAddress(pub Option<IpAddr>);
 
 /// Returns whether a path is the only spelling of itself: it has no encoded unreserved character (RFC 3986, 2.3), no empty segment
 /// and no dot segment. The router decodes paths; code that compares the path itself does not. On a canonical path both see the same.

@@ -7,11 +7,13 @@
 //! | [`Anyone`] | never: the response is the same for all callers |
 //! | [`MaybeCaller`] | before the handler; an invalid or ended session makes the caller anonymous |
 //! | [`Caller`] | before the handler |
+//! | [`Staff`], [`Admin`] | before the handler, and in the transaction of a change |
 //! | [`Command`] | in the transaction that decides the command, or with the replayed response; before the response only if the request is invalid and no transaction begins |
 
 use std::future::Future;
 
 use actix_web::HttpMessage as _;
+use domain::admin::{Authority, StaffMember};
 use domain::identity::Bearer;
 use utoipa::openapi::security::SecurityRequirement;
 
@@ -45,6 +47,12 @@ pub struct Caller(pub Bearer);
 
 /// A caller who changes claims. The session is read in the snapshot that decides the command and guarded by its transaction.
 pub struct Command(pub Bearer);
+
+/// A member of staff, whose rights were read from the store for this request.
+pub struct Staff(pub StaffMember);
+
+/// An administrator, whose rights were read from the store for this request.
+pub struct Admin(pub StaffMember);
 
 impl Session for Anyone {
     fn describe(_: &mut Operation) {}
@@ -99,6 +107,39 @@ impl Session for Command {
     }
 }
 
+impl Session for Staff {
+    fn describe(operation: &mut Operation) {
+        describe_staff(operation, "staff");
+    }
+
+    async fn read(received: &Received) -> Result<Self, Problem> {
+        member(received, Authority::Staff).await.map(Self)
+    }
+}
+
+impl Session for Admin {
+    fn describe(operation: &mut Operation) {
+        describe_staff(operation, "admin");
+    }
+
+    async fn read(received: &Received) -> Result<Self, Problem> {
+        member(received, Authority::Admin).await.map(Self)
+    }
+}
+
+/// Returns the caller's rights, or the problem of a caller without this authority.
+async fn member(received: &Received, authority: Authority) -> Result<StaffMember, Problem> {
+    let bearer = authenticated(received)?;
+    let member = received.state.admin.member(&bearer).await?.ok_or_else(Problem::session_ended)?;
+    if member.has(authority) { Ok(member) } else { Err(Problem::not_staff(authority)) }
+}
+
+/// Names the role that the call requires in the security requirement, as OpenAPI 3.1 allows.
+fn describe_staff(operation: &mut Operation, role: &str) {
+    operation.securities.push(SecurityRequirement::new(BEARER, [role]));
+    operation.codes.extend([Code::Unauthenticated, Code::Forbidden, Code::Unavailable]);
+}
+
 fn describe_required(operation: &mut Operation) {
     operation.securities.push(bearer());
     operation.codes.push(Code::Unauthenticated);
@@ -109,7 +150,7 @@ fn bearer() -> SecurityRequirement {
 }
 
 /// Returns the holder of a valid token. Whether its session lasts is not checked.
-fn authenticated(received: &Received) -> Result<Bearer, Problem> {
+pub fn authenticated(received: &Received) -> Result<Bearer, Problem> {
     match received.request.extensions().get::<Authorization>() {
         Some(Authorization::Known(bearer)) => Ok(*bearer),
         _ => Err(Problem::unauthenticated()),

@@ -7,12 +7,18 @@
 //!
 //! Lengths count code points after Unicode normalization.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, NaiveDate, Utc};
+use chrono_tz::Tz;
+use domain::admin::ObjectKind;
 use domain::booking::{BookingStatus, HoldId, Refusal, When};
-use domain::identity::{Email, Name, Password, RefreshToken};
-use domain::ids::{BookingId, MovieId, SeatId, SessionId, ShowId, TheatreId};
+use domain::catalog::{Genres, GenresError, Minutes, PosterUrl, ReleaseDate, time_zone};
+use domain::identity::{Email, Name, Password, RefreshToken, Role};
+use domain::ids::{BookingId, HallId, MovieId, SeatId, SessionId, ShowId, TheatreId, UserId};
+use domain::money::{Currency, TaxRate};
 use domain::seating::{SeatSelection, SeatSelectionError};
-use domain::text::{check_length, check_line};
+use domain::text::{Line, Prose, check_length, check_line};
 use serde_json::Value;
 use utoipa::openapi::Schema;
 use utoipa::openapi::schema::{ArrayBuilder, KnownFormat, Object, ObjectBuilder, SchemaFormat, Type};
@@ -134,11 +140,13 @@ macro_rules! ids {
 
 ids! {
     BookingId in path as "booking_id",
+    HallId in path as "hall_id",
     MovieId in path as "movie_id",
     SeatId in path as "seat_id",
     SessionId in path as "session_id",
     ShowId in path as "show_id",
     TheatreId in path as "theatre_id",
+    UserId in path as "user_id",
 }
 
 impl JsonValue for Name {
@@ -149,6 +157,194 @@ impl JsonValue for Name {
     fn read(value: &Value, at: &str, findings: &mut Findings<'_>) -> Option<Self> {
         read_text(value, at, findings, |text| Ok(Self::parse(text)?))
     }
+}
+
+/// A line of text that is shown.
+impl<const MIN: usize, const MAX: usize> JsonValue for Line<MIN, MAX> {
+    fn schema() -> Schema {
+        of_length(MIN, MAX).format(Some(custom("display-name"))).into()
+    }
+
+    fn read(value: &Value, at: &str, findings: &mut Findings<'_>) -> Option<Self> {
+        read_text(value, at, findings, |text| Ok(Self::parse(text)?))
+    }
+}
+
+/// A text of several lines that is shown.
+impl<const MAX: usize> JsonValue for Prose<MAX> {
+    fn schema() -> Schema {
+        of_length(0, MAX).into()
+    }
+
+    fn read(value: &Value, at: &str, findings: &mut Findings<'_>) -> Option<Self> {
+        read_text(value, at, findings, |text| Ok(Self::parse(text)?))
+    }
+}
+
+impl<const MIN: i32, const MAX: i32> JsonValue for Minutes<MIN, MAX> {
+    fn schema() -> Schema {
+        ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(MIN)).maximum(Some(MAX)).into()
+    }
+
+    fn read(value: &Value, at: &str, findings: &mut Findings<'_>) -> Option<Self> {
+        let number = integer(value).ok_or_else(|| Mistake::new("wrong_type", "must be an integer"));
+        let parse = |number: Option<i64>| {
+            Self::parse(number.unwrap_or(i64::MAX)).map_err(|error| Mistake::new("out_of_range", error.to_string()))
+        };
+        findings.mistakes.take(at, number.and_then(parse))
+    }
+}
+
+impl JsonValue for Genres {
+    fn schema() -> Schema {
+        ArrayBuilder::new().items(of_length(1, Self::GENRE_MAX)).max_items(Some(Self::MAX)).into()
+    }
+
+    fn read(value: &Value, at: &str, findings: &mut Findings<'_>) -> Option<Self> {
+        let texts: Option<Vec<_>> = value.as_array().and_then(|items| items.iter().map(Value::as_str).collect());
+        let Some(texts) = texts else {
+            findings.mistakes.add(at, Mistake::new("wrong_type", "must be a list of strings"));
+            return None;
+        };
+        let (place, mistake) = match Self::parse(&texts) {
+            Ok(genres) => return Some(genres),
+            Err(error @ GenresError::TooMany) => (at.to_owned(), Mistake::new("too_many", error.to_string())),
+            Err(GenresError::Genre { at: number, source }) => (format!("{at}[{number}]"), source.into()),
+            Err(error @ GenresError::Repeated { at: number }) => {
+                (format!("{at}[{number}]"), Mistake::new("repeated", error.to_string()))
+            }
+        };
+        findings.mistakes.add(place, mistake);
+        None
+    }
+}
+
+/// The address of a picture; `None` for an empty text.
+pub struct OptionalPosterUrl(pub Option<PosterUrl>);
+
+impl JsonValue for OptionalPosterUrl {
+    fn schema() -> Schema {
+        text().max_length(Some(PosterUrl::MAX)).into()
+    }
+
+    fn read(value: &Value, at: &str, findings: &mut Findings<'_>) -> Option<Self> {
+        let url = read_text(value, at, findings, |text| match text {
+            "" => Ok(None),
+            text => PosterUrl::parse(text).map(Some).map_err(invalid),
+        })?;
+        Some(Self(url))
+    }
+}
+
+impl JsonValue for ReleaseDate {
+    fn schema() -> Schema {
+        known(KnownFormat::Date).into()
+    }
+
+    fn read(value: &Value, at: &str, findings: &mut Findings<'_>) -> Option<Self> {
+        read_text(value, at, findings, |text| Self::parse(<NaiveDate as ParameterValue>::parse(text)?).map_err(invalid))
+    }
+}
+
+impl JsonValue for Tz {
+    fn schema() -> Schema {
+        text().examples(["Europe/Berlin"]).into()
+    }
+
+    fn read(value: &Value, at: &str, findings: &mut Findings<'_>) -> Option<Self> {
+        read_text(value, at, findings, |text| time_zone(text).map_err(invalid))
+    }
+}
+
+impl JsonValue for Currency {
+    fn schema() -> Schema {
+        text().pattern(Some("^[A-Z]{3}$")).into()
+    }
+
+    fn read(value: &Value, at: &str, findings: &mut Findings<'_>) -> Option<Self> {
+        let message = "must be three upper-case letters of ISO 4217, like EUR";
+        read_text(value, at, findings, |text| Self::parse(text).map_err(|_| Mistake::new("invalid", message)))
+    }
+}
+
+impl JsonValue for TaxRate {
+    fn schema() -> Schema {
+        text().pattern(Some("^[0-9]{1,2}([.][0-9]{1,2})?$")).into()
+    }
+
+    fn read(value: &Value, at: &str, findings: &mut Findings<'_>) -> Option<Self> {
+        let message = "must be a percentage from 0.00 to 50.00 with at most two decimals, like 7.00";
+        read_text(value, at, findings, |text| Self::parse(text).map_err(|_| Mistake::new("invalid", message)))
+    }
+}
+
+impl JsonValue for Role {
+    fn schema() -> Schema {
+        text().enum_values(Some(["customer", "staff", "admin"])).into()
+    }
+
+    fn read(value: &Value, at: &str, findings: &mut Findings<'_>) -> Option<Self> {
+        read_text(value, at, findings, ParameterValue::parse)
+    }
+}
+
+impl ParameterValue for Role {
+    fn schema() -> Schema {
+        <Self as JsonValue>::schema()
+    }
+
+    fn parse(text: &str) -> Result<Self, Mistake> {
+        Self::parse(text).map_err(|_| Mistake::new("invalid", "must be customer, staff or admin"))
+    }
+}
+
+/// The most theatres that a member of staff works for.
+const THEATRES_MAX: usize = 1_000;
+
+/// The theatres that a member of staff works for. Repeated ids count once.
+impl JsonValue for BTreeSet<TheatreId> {
+    fn schema() -> Schema {
+        ArrayBuilder::new().items(id()).max_items(Some(THEATRES_MAX)).into()
+    }
+
+    fn read(value: &Value, at: &str, findings: &mut Findings<'_>) -> Option<Self> {
+        let Some(items) = value.as_array().filter(|items| items.len() <= THEATRES_MAX) else {
+            let message = format!("must be a list of at most {THEATRES_MAX} integers");
+            findings.mistakes.add(at, Mistake::new("wrong_type", message));
+            return None;
+        };
+        let read = |(number, item)| TheatreId::read(item, &format!("{at}[{number}]"), findings);
+        let ids: Vec<_> = items.iter().enumerate().map(read).collect();
+        ids.into_iter().collect()
+    }
+}
+
+impl ParameterValue for ObjectKind {
+    fn schema() -> Schema {
+        text().enum_values(Some(Self::ALL.map(Self::as_str))).into()
+    }
+
+    fn parse(text: &str) -> Result<Self, Mistake> {
+        Self::parse(text).map_err(invalid)
+    }
+}
+
+/// The id of an object of any kind.
+pub struct ObjectId(pub i64);
+
+impl ParameterValue for ObjectId {
+    fn schema() -> Schema {
+        id().into()
+    }
+
+    fn parse(text: &str) -> Result<Self, Mistake> {
+        parse_id(text).map(Self).ok_or_else(|| Mistake::new("invalid", ID))
+    }
+}
+
+/// Returns the mistake of an invalid value, whose error is a predicate.
+fn invalid(error: impl std::error::Error) -> Mistake {
+    Mistake::new("invalid", error.to_string())
 }
 
 impl JsonValue for Email {

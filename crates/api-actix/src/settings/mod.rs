@@ -135,6 +135,9 @@ settings! {
         /// How long a retry with the same key gets the same bytes.
         IDEMPOTENCY_TTL as pub idempotency_ttl: Duration =
             duration("a time of at least 24h", Duration::from_secs(24 * 3600), TIME_MAX), default "24h";
+        /// How long the audit log of the staff's changes is kept.
+        AUDIT_TTL as pub audit_ttl: Duration =
+            duration("a time of at least 24h", Duration::from_secs(24 * 3600), TIME_MAX), default "730d";
     }
     "Rate limits": {
         /// Whether requests, failed logins and sign-ups are limited.

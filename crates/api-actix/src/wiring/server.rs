@@ -18,6 +18,7 @@ use adapters_auth::{
 };
 use adapters_local::{CachedLayouts, GuardedSessions, LocalKnownSites, LocalRateLimiter, LocalReplayCache, SITE_TTL};
 use adapters_redis::{Redis, RedisKnownSites, RedisRateLimiter, RedisReplayCache, ServerKey};
+use domain::admin::AdminService;
 use domain::booking::{
     AnswerEncoder, BookingMeter, BookingService, Committer, CommitterLimits, CommitterParts, ReplayCache, command_queue,
 };
@@ -35,6 +36,7 @@ use thiserror::Error;
 use tokio::task::JoinHandle as Task;
 
 use crate::calls;
+use crate::calls::admin::JsonObjects;
 use crate::calls::answers::JsonAnswers;
 use crate::connection::{self, Serving};
 use crate::demo::seeding::{SeedError, seed_demo, top_up};
@@ -129,7 +131,11 @@ pub async fn start(config: &Config, purpose: Purpose) -> Result<RunningServer, S
     let metrics_listener =
         config.values.metrics_port.map(|port| listen_for_metrics(config, port, &state)).transpose()?;
     let listener = listen(config, &state)?;
-    let retention = RetentionService::new(Arc::clone(&store.ports.retention), config.values.idempotency_ttl);
+    let retention = RetentionService::new(
+        Arc::clone(&store.ports.retention),
+        config.values.idempotency_ttl,
+        config.values.audit_ttl,
+    );
     let mut background = vec![keep_swept(retention, OsRandom)];
     background.extend(demo_accounts.is_some().then(|| keep_topped_up(Arc::clone(&store.ports.seeder))));
     Ok(RunningServer {
@@ -252,11 +258,20 @@ fn wire(
         timeout: config.values.request_timeout,
     };
     let (queue, committers) = command_queue(store.ports.batches.clone(), &parts, limits);
+    let guard = Arc::new(GuardedSessions::new(store.ports.sessions.clone(), timer.clone()));
     let state = AppState {
+        admin: AdminService {
+            staff: store.ports.staff.clone(),
+            changes: store.ports.changes.clone(),
+            audit: store.ports.audit.clone(),
+            catalog: store.ports.catalog.clone(),
+            guard: guard.clone(),
+            encoder: Arc::new(JsonObjects),
+        },
         identity: IdentityService {
             users: store.ports.users.clone(),
             sessions: store.ports.sessions.clone(),
-            guard: Arc::new(GuardedSessions::new(store.ports.sessions.clone(), timer.clone())),
+            guard: guard.clone(),
             passwords: Arc::new(TracedPasswords(passwords.clone())),
             access_tokens: Arc::new(JwtAccessTokens::new(&secret, &previous, Arc::new(SystemClock))?),
             refresh_tokens: Arc::new(RandomRefreshTokens),

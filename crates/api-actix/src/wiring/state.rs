@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use adapters_auth::Argon2Passwords;
 use adapters_redis::Redis;
+use domain::admin::AdminService;
 use domain::booking::{BookingService, Rules};
 use domain::catalog::CatalogService;
 use domain::health::Dependency;
@@ -32,6 +33,7 @@ pub struct AppState {
     pub catalog: CatalogService,
     pub seating: SeatingService,
     pub booking: BookingService,
+    pub admin: AdminService,
     pub limiter: Arc<dyn RateLimiter>,
     /// The dependencies that `/readyz` reports, required or not.
     pub dependencies: Vec<Arc<dyn Dependency>>,

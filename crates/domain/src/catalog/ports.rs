@@ -3,9 +3,9 @@
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-use super::{Movie, Show, Theatre};
+use super::{Hall, Movie, Show, Theatre};
 use crate::error::StoreError;
-use crate::ids::{MovieId, ShowId, TheatreId};
+use crate::ids::{HallId, MovieId, ShowId, TheatreId};
 use crate::page::PageRequest;
 
 /// A half-open span of time in one theatre.
@@ -31,6 +31,8 @@ pub struct MovieFilter {
     pub shown_in: Option<TheatreId>,
     /// Only movies with a scheduled show that starts in one of these windows.
     pub shown_during: Option<Vec<DayWindow>>,
+    /// Includes retired movies.
+    pub retired: bool,
 }
 
 /// The position of a movie in the list of movies, which is ordered by title (by code point), then id.
@@ -62,6 +64,33 @@ pub struct ShowCursor {
     pub id: ShowId,
 }
 
+/// Selects theatres. A theatre must satisfy every given condition.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct TheatreFilter {
+    /// A substring of the name, folded.
+    pub search: Option<String>,
+    /// Only these theatres.
+    pub among: Option<Vec<TheatreId>>,
+    /// Includes retired theatres.
+    pub retired: bool,
+}
+
+/// Selects halls. A hall must satisfy every given condition.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct HallFilter {
+    /// Only halls of these theatres.
+    pub theatres: Option<Vec<TheatreId>>,
+    /// A substring of the name, folded.
+    pub search: Option<String>,
+}
+
+/// The position of a hall in the list of halls, which is ordered by name (by code point), then id.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HallCursor {
+    pub name: String,
+    pub id: HallId,
+}
+
 /// The position of a theatre in the list of theatres, which is ordered by name (by code point), then id.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TheatreCursor {
@@ -80,7 +109,7 @@ pub trait CatalogStore: Send + Sync {
     /// Returns movies, ordered by title, then id.
     async fn movies(&self, filter: &MovieFilter, page: &PageRequest<MovieCursor>) -> Result<Vec<Movie>, StoreError>;
 
-    /// Returns one movie.
+    /// Returns one movie, retired or not.
     async fn movie(&self, id: MovieId) -> Result<Option<Movie>, StoreError>;
 
     /// Returns scheduled shows, ordered by start, then id. Lists never contain cancelled shows.
@@ -90,8 +119,18 @@ pub trait CatalogStore: Send + Sync {
     async fn show(&self, id: ShowId) -> Result<Option<Show>, StoreError>;
 
     /// Returns theatres, ordered by name, then id, each with its halls, ordered by name, then id.
-    async fn theatres(&self, page: &PageRequest<TheatreCursor>) -> Result<Vec<Theatre>, StoreError>;
+    async fn theatres(
+        &self,
+        filter: &TheatreFilter,
+        page: &PageRequest<TheatreCursor>,
+    ) -> Result<Vec<Theatre>, StoreError>;
 
-    /// Returns one theatre.
+    /// Returns one theatre, retired or not.
     async fn theatre(&self, id: TheatreId) -> Result<Option<Theatre>, StoreError>;
+
+    /// Returns halls, retired or not, ordered by name, then id.
+    async fn halls(&self, filter: &HallFilter, page: &PageRequest<HallCursor>) -> Result<Vec<Hall>, StoreError>;
+
+    /// Returns one hall, retired or not.
+    async fn hall(&self, id: HallId) -> Result<Option<Hall>, StoreError>;
 }

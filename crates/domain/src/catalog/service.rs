@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::{
     CatalogStore, DayWindow, Movie, MovieCursor, MovieFilter, Show, ShowCursor, ShowFilter, Theatre, TheatreCursor,
-    day_in,
+    TheatreFilter, day_in,
 };
 use crate::error::StoreError;
 use crate::ids::{MovieId, ShowId, TheatreId};
@@ -72,6 +72,7 @@ impl CatalogService {
             language: query.language.as_deref().map(fold),
             shown_in: query.theatre_id.filter(|_| shown_during.is_none()),
             shown_during,
+            retired: false,
         };
         let rows = self.store.movies(&filter, page).await?;
         Ok(page.cut(rows, |movie| MovieCursor { title: movie.title.clone(), id: movie.id }))
@@ -124,7 +125,7 @@ impl CatalogService {
         &self,
         page: &PageRequest<TheatreCursor>,
     ) -> Result<Page<Theatre, TheatreCursor>, StoreError> {
-        let rows = self.store.theatres(page).await?;
+        let rows = self.store.theatres(&TheatreFilter::default(), page).await?;
         Ok(page.cut(rows, |theatre| TheatreCursor { name: theatre.name.clone(), id: theatre.id }))
     }
 
@@ -180,9 +181,21 @@ mod tests {
 
     use super::*;
     use crate::catalog::MockCatalogStore;
+    use crate::money::{Currency, TaxRate};
 
     fn theatre(id: i64, timezone: Tz) -> Theatre {
-        Theatre { id: TheatreId(id), name: format!("T{id}"), location: String::new(), timezone, halls: Vec::new() }
+        Theatre {
+            id: TheatreId(id),
+            name: format!("T{id}"),
+            location: String::new(),
+            timezone,
+            currency: Currency::parse("EUR").unwrap(),
+            tax_rate: TaxRate::from_basis_points(700).unwrap(),
+            cleaning_minutes: 15,
+            retired_at: None,
+            version: 1,
+            halls: Vec::new(),
+        }
     }
 
     fn first_page<Place>() -> PageRequest<Place> {
@@ -194,7 +207,7 @@ mod tests {
         let mut store = MockCatalogStore::new();
         store
             .expect_theatres()
-            .returning(|_| Ok(vec![theatre(1, chrono_tz::Europe::Berlin), theatre(2, chrono_tz::Asia::Tokyo)]));
+            .returning(|_, _| Ok(vec![theatre(1, chrono_tz::Europe::Berlin), theatre(2, chrono_tz::Asia::Tokyo)]));
         store
             .expect_shows()
             .withf(|filter, _| {
@@ -215,7 +228,7 @@ mod tests {
     fn a_theatre_with_a_bad_row_has_no_days_and_fails_no_list() {
         let mut store = MockCatalogStore::new();
         store.expect_theatre().returning(|_| Err(StoreError::internal("bad row")));
-        store.expect_theatres().returning(|_| Ok(vec![theatre(1, chrono_tz::Europe::Berlin)]));
+        store.expect_theatres().returning(|_, _| Ok(vec![theatre(1, chrono_tz::Europe::Berlin)]));
         store.expect_shows().withf(|filter, _| filter.during.as_deref() == Some(&[])).returning(|_, _| Ok(Vec::new()));
         let catalog = CatalogService { store: Arc::new(store) };
         let date = "2026-01-02".parse().ok();

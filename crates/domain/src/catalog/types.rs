@@ -5,7 +5,7 @@ use chrono_tz::Tz;
 use thiserror::Error;
 
 use crate::ids::{HallId, MovieId, ShowId, TheatreId};
-use crate::money::Money;
+use crate::money::{Currency, Money, TaxRate};
 
 /// A movie.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -25,6 +25,10 @@ pub struct Movie {
     pub release_date: NaiveDate,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
+    /// The time at which staff retired it. A retired movie is in no public list and gets no shows.
+    pub retired_at: Option<DateTime<Utc>>,
+    /// Increased by every change.
+    pub version: i64,
 }
 
 /// A hall in the catalog.
@@ -36,6 +40,20 @@ pub struct HallSummary {
     pub seats_total: i64,
 }
 
+/// A hall as staff see it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Hall {
+    pub id: HallId,
+    pub theatre_id: TheatreId,
+    pub name: String,
+    /// The number of seats of its newest layout; 0 if it has none.
+    pub seats_total: i64,
+    /// The time at which staff retired it. A retired hall gets no shows.
+    pub retired_at: Option<DateTime<Utc>>,
+    /// Increased by every change.
+    pub version: i64,
+}
+
 /// A theatre with its halls.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Theatre {
@@ -44,7 +62,17 @@ pub struct Theatre {
     pub location: String,
     /// The time zone of its days and clocks.
     pub timezone: Tz,
-    /// Ordered by name.
+    /// The currency of its prices.
+    pub currency: Currency,
+    /// The rate of the tax that its prices include.
+    pub tax_rate: TaxRate,
+    /// The minutes for which a hall is cleaned after a show.
+    pub cleaning_minutes: i32,
+    /// The time at which staff retired it. A retired theatre is in no public list and gets no shows.
+    pub retired_at: Option<DateTime<Utc>>,
+    /// Increased by every change.
+    pub version: i64,
+    /// Ordered by name. Without retired halls.
     pub halls: Vec<HallSummary>,
 }
 

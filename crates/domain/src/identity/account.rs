@@ -188,6 +188,8 @@ impl User {
 pub struct Account {
     pub user: User,
     pub password_hash: PasswordHash,
+    /// Whether an administrator has disabled it. A disabled account cannot log in.
+    pub disabled: bool,
 }
 
 /// A user to create.
@@ -272,15 +274,16 @@ pub struct AnonymousAccount {
     pub name: &'static str,
     /// An e-mail address always has an `@`, so this value can be neither registered nor used to log in.
     pub email: String,
-    /// No valid hash has this form, so no password matches.
-    pub password_hash: &'static str,
     pub role: Role,
 }
 
 impl AnonymousAccount {
+    /// No valid hash has this form, so no password matches. No other account has it.
+    pub const PASSWORD_HASH: &'static str = "!";
+
     /// Returns the replacement values for the account of this user.
     pub fn of(user_id: UserId) -> Self {
-        Self { name: "Deleted account", email: format!("deleted-{user_id}"), password_hash: "!", role: Role::Customer }
+        Self { name: "Deleted account", email: format!("deleted-{user_id}"), role: Role::Customer }
     }
 }
 

@@ -94,6 +94,9 @@ pub enum LoginError {
     /// No such account, or a wrong password. Which of the two is not disclosed.
     #[error("the e-mail address or the password is wrong")]
     InvalidCredentials,
+    /// The password is right, but an administrator has disabled the account.
+    #[error("the account is disabled")]
+    Disabled,
     /// Too many failed logins.
     #[error(transparent)]
     TooManyFailures(#[from] TooManyFailures),
@@ -297,6 +300,10 @@ impl IdentityService {
         let Some(account) = account.filter(|_| matched != PasswordMatch::No) else {
             return Err(LoginError::InvalidCredentials);
         };
+        // Only the owner learns that the account is disabled.
+        if account.disabled {
+            return Err(LoginError::Disabled);
+        }
         let (refresh_token, stored) = self.draw_refresh_token();
         // `None` if the password was changed concurrently: the given one is no longer right.
         let opened = self.sessions.open(&account.user, &stored).await?;

@@ -131,7 +131,7 @@ fn ana() -> User {
 }
 
 fn account() -> Account {
-    Account { user: ana(), password_hash: PasswordHash("hash".into()) }
+    Account { user: ana(), password_hash: PasswordHash("hash".into()), disabled: false }
 }
 
 fn network() -> ClientNetwork {

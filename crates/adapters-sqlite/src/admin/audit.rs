@@ -1,0 +1,126 @@
+//! The audit log.
+
+use async_trait::async_trait;
+use diesel::prelude::*;
+use diesel::sqlite::Sqlite;
+use domain::StoreError;
+use domain::admin::{AuditCursor, AuditEntry, AuditFilter, AuditRecord, AuditStore, ChangeRequest, Fields};
+use domain::ids::{AuditId, TheatreId, UserId};
+use domain::page::{Filling, PageRequest};
+
+use crate::failure::Failure;
+use crate::row::{instant, listed, micros, parsed};
+use crate::schema::audit_log;
+use crate::store::SqliteStore;
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = audit_log)]
+struct EntryRow {
+    id: i64,
+    at: i64,
+    actor_id: i64,
+    action: String,
+    object_kind: String,
+    object_id: i64,
+    theatre_id: Option<i64>,
+    before: String,
+    after: String,
+    request_id: String,
+    address: String,
+}
+
+impl TryFrom<EntryRow> for AuditEntry {
+    type Error = Failure;
+
+    fn try_from(row: EntryRow) -> Result<Self, Failure> {
+        Ok(Self {
+            id: AuditId(row.id),
+            at: instant(row.at, "at")?,
+            actor_id: UserId(row.actor_id),
+            action: row.action,
+            object_kind: row.object_kind,
+            object_id: row.object_id,
+            theatre_id: row.theatre_id.map(TheatreId),
+            before: Fields(parsed(serde_json::from_str(&row.before), "before")?),
+            after: Fields(parsed(serde_json::from_str(&row.after), "after")?),
+            request_id: row.request_id,
+            address: row.address,
+        })
+    }
+}
+
+#[async_trait]
+impl AuditStore for SqliteStore {
+    async fn entries(
+        &self,
+        filter: &AuditFilter,
+        page: &PageRequest<AuditCursor>,
+    ) -> Result<Vec<AuditEntry>, StoreError> {
+        let (filter, mut filling) = (filter.clone(), Filling::of(page));
+        let found = self.read(move |connection| {
+            while let Some(page) = filling.next() {
+                let rows = entries_page(connection, filter.clone(), &page)?;
+                let place = |row: &EntryRow| AuditCursor(AuditId(row.id));
+                filling.add(rows, place, |row| listed("audit_log", row.id, AuditEntry::try_from(row)));
+            }
+            Ok(filling.into_items())
+        });
+        Ok(found.await?)
+    }
+}
+
+fn entries_page(
+    connection: &mut SqliteConnection,
+    filter: AuditFilter,
+    page: &PageRequest<AuditCursor>,
+) -> Result<Vec<EntryRow>, Failure> {
+    let AuditFilter { object_kind, object_id, actor_id, from, to, theatres } = filter;
+    let mut query = audit_log::table.select(EntryRow::as_select()).into_boxed::<Sqlite>();
+    if let Some(kind) = object_kind {
+        query = query.filter(audit_log::object_kind.eq(kind.as_str()));
+    }
+    if let Some(id) = object_id {
+        query = query.filter(audit_log::object_id.eq(id));
+    }
+    if let Some(actor) = actor_id {
+        query = query.filter(audit_log::actor_id.eq(actor.0));
+    }
+    if let Some(from) = from {
+        query = query.filter(audit_log::at.ge(micros(from)));
+    }
+    if let Some(to) = to {
+        query = query.filter(audit_log::at.lt(micros(to)));
+    }
+    if let Some(theatres) = theatres {
+        query = query.filter(audit_log::theatre_id.eq_any(theatres.into_iter().map(|id| id.0)));
+    }
+    if let Some(AuditCursor(id)) = page.after {
+        query = query.filter(audit_log::id.lt(id.0));
+    }
+    Ok(query.order(audit_log::id.desc()).limit(page.rows()).load(connection)?)
+}
+
+/// Writes an entry.
+pub(super) fn insert_entry(
+    connection: &mut SqliteConnection,
+    request: &ChangeRequest,
+    record: &AuditRecord,
+    now: i64,
+) -> Result<(), Failure> {
+    let AuditRecord { action, object_kind, object_id, theatre_id, before, after } = record;
+    diesel::insert_into(audit_log::table)
+        .values((
+            audit_log::at.eq(now),
+            audit_log::actor_id.eq(request.bearer.caller.user_id.0),
+            audit_log::action.eq(action.as_str()),
+            audit_log::object_kind.eq(object_kind.as_str()),
+            audit_log::object_id.eq(object_id),
+            audit_log::theatre_id.eq(theatre_id.map(|id| id.0)),
+            audit_log::before.eq(serde_json::json!(before.0).to_string()),
+            audit_log::after.eq(serde_json::json!(after.0).to_string()),
+            audit_log::request_id.eq(&request.origin.request_id),
+            audit_log::address.eq(&request.origin.address),
+        ))
+        .execute(connection)?;
+    Ok(())
+}

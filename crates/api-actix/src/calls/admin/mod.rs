@@ -1,0 +1,57 @@
+//! The calls of the cinema's staff. Each states the role that it needs by its first argument.
+
+mod audit;
+mod halls;
+mod movies;
+mod theatres;
+mod users;
+
+use domain::admin::{ChangeEncoder, Changed};
+use serde::Serialize;
+
+use self::halls::StaffHallView;
+use self::movies::StaffMovieView;
+use self::theatres::StaffTheatreView;
+use self::users::StaffUserView;
+use crate::http::call::Call;
+use crate::http::query::parameters;
+use crate::http::values::FilterText;
+
+/// Returns the calls of this feature.
+pub fn calls() -> Vec<Call> {
+    let objects = [movies::calls(), theatres::calls(), halls::calls(), users::calls(), audit::calls()];
+    objects.into_iter().flatten().collect()
+}
+
+parameters! {
+    /// Which objects of a list.
+    pub struct SearchParameter {
+        /// A part of the names. Case is ignored, and no character is special.
+        pub search: Option<FilterText>,
+    }
+}
+
+impl SearchParameter {
+    fn into_filter(self) -> Option<String> {
+        self.search.and_then(FilterText::into_filter)
+    }
+}
+
+/// Encodes objects as responses show them.
+pub struct JsonObjects;
+
+impl ChangeEncoder for JsonObjects {
+    fn encode(&self, changed: &Changed) -> Vec<u8> {
+        match changed.clone() {
+            Changed::Movie(movie) => json(&StaffMovieView::from(movie)),
+            Changed::Theatre(theatre) => json(&StaffTheatreView::from(theatre)),
+            Changed::Hall(hall) => json(&StaffHallView::from(hall)),
+            Changed::User(user) => json(&StaffUserView::from(user)),
+        }
+    }
+}
+
+fn json(view: &impl Serialize) -> Vec<u8> {
+    // Strings and numbers can always be written as JSON.
+    serde_json::to_vec(view).unwrap_or_default()
+}

@@ -1,0 +1,297 @@
+//! Changes that staff make, and their answers.
+
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use super::audit::{AuditAction, Fields, ObjectKind};
+use super::staff::{Authority, ManagedUser, UserAccess};
+use crate::booking::{Fingerprint, KeyName};
+use crate::catalog::{Hall, HallDetails, Movie, MovieDetails, Theatre, TheatreDetails};
+use crate::error::StoreError;
+use crate::identity::Bearer;
+use crate::ids::TheatreId;
+
+/// A change of an object that staff create, update and retire.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Edit<Details, Object> {
+    Create(Details),
+    /// Replaces the details of the object, which must have the version of `before`.
+    Update {
+        before: Object,
+        after: Details,
+    },
+    /// Retires the object, which must have the version of the given one.
+    Retire(Object),
+}
+
+/// A change by staff.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Change {
+    Movie(Edit<MovieDetails, Movie>),
+    Theatre(Edit<TheatreDetails, Theatre>),
+    Hall(Edit<HallDetails, Hall>),
+    /// Sets what a user may do. The user must have the version of `before`.
+    User {
+        before: ManagedUser,
+        after: UserAccess,
+    },
+}
+
+/// An object after a change.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Changed {
+    Movie(Movie),
+    Theatre(Theatre),
+    Hall(Hall),
+    User(ManagedUser),
+}
+
+impl Changed {
+    /// Returns the id of the object.
+    pub fn id(&self) -> i64 {
+        match self {
+            Self::Movie(movie) => movie.id.0,
+            Self::Theatre(theatre) => theatre.id.0,
+            Self::Hall(hall) => hall.id.0,
+            Self::User(user) => user.id.0,
+        }
+    }
+
+    /// Returns the version of the object.
+    pub fn version(&self) -> i64 {
+        match self {
+            Self::Movie(movie) => movie.version,
+            Self::Theatre(theatre) => theatre.version,
+            Self::Hall(hall) => hall.version,
+            Self::User(user) => user.version,
+        }
+    }
+
+    fn kind(&self) -> ObjectKind {
+        match self {
+            Self::Movie(_) => ObjectKind::Movie,
+            Self::Theatre(_) => ObjectKind::Theatre,
+            Self::Hall(_) => ObjectKind::Hall,
+            Self::User(_) => ObjectKind::User,
+        }
+    }
+
+    /// Returns the theatre that the object belongs to.
+    fn theatre_id(&self) -> Option<TheatreId> {
+        match self {
+            Self::Movie(_) | Self::User(_) => None,
+            Self::Theatre(theatre) => Some(theatre.id),
+            Self::Hall(hall) => Some(hall.theatre_id),
+        }
+    }
+
+    /// Returns the values for the audit log: neither passwords nor tokens, and of users neither names nor addresses, which must not outlive
+    /// a deleted account.
+    fn fields(&self) -> Fields {
+        let fields = Fields::default();
+        let retired = |fields: Fields, is_retired: bool| fields.with_some("retired", is_retired.then_some("true"));
+        match self {
+            Self::Movie(movie) => {
+                let fields = fields
+                    .with("title", &movie.title)
+                    .with("description", &movie.description)
+                    .with("duration_minutes", movie.duration_minutes.to_string())
+                    .with("genres", movie.genres.join(", "))
+                    .with("language", &movie.language)
+                    .with("certificate", &movie.certificate)
+                    .with_some("poster_url", movie.poster_url.as_ref())
+                    .with("release_date", movie.release_date.to_string());
+                retired(fields, movie.retired_at.is_some())
+            }
+            Self::Theatre(theatre) => {
+                let fields = fields
+                    .with("name", &theatre.name)
+                    .with("location", &theatre.location)
+                    .with("timezone", theatre.timezone.name())
+                    .with("currency", theatre.currency.code())
+                    .with("tax_rate", theatre.tax_rate.to_string())
+                    .with("cleaning_minutes", theatre.cleaning_minutes.to_string());
+                retired(fields, theatre.retired_at.is_some())
+            }
+            Self::Hall(hall) => {
+                let fields = fields.with("theatre_id", hall.theatre_id.to_string()).with("name", &hall.name);
+                retired(fields, hall.retired_at.is_some())
+            }
+            Self::User(user) => {
+                let theatres: Vec<_> = user.access.theatres.iter().map(ToString::to_string).collect();
+                fields
+                    .with("role", user.access.role.as_str())
+                    .with("theatre_ids", theatres.join(", "))
+                    .with("disabled", user.access.disabled.to_string())
+            }
+        }
+    }
+}
+
+/// What the audit log records of a change.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AuditRecord {
+    pub action: AuditAction,
+    pub object_kind: ObjectKind,
+    pub object_id: i64,
+    pub theatre_id: Option<TheatreId>,
+    pub before: Fields,
+    pub after: Fields,
+}
+
+impl Change {
+    /// Returns what the change requires of the member of staff.
+    pub fn authority(&self) -> Authority {
+        match self {
+            Self::Movie(_) | Self::User { .. } | Self::Theatre(Edit::Create(_) | Edit::Retire(_)) => Authority::Admin,
+            Self::Theatre(Edit::Update { before, .. }) => Authority::Theatre(before.id),
+            Self::Hall(Edit::Create(details)) => Authority::Theatre(details.theatre_id),
+            Self::Hall(Edit::Update { before, .. } | Edit::Retire(before)) => Authority::Theatre(before.theatre_id),
+        }
+    }
+
+    /// Returns the entry for the audit log. `changed` is the object after the change. An update has only the fields that differ.
+    pub fn record(&self, changed: &Changed) -> AuditRecord {
+        let (action, before) = match self {
+            Self::Movie(edit) => recorded(edit, Changed::Movie),
+            Self::Theatre(edit) => recorded(edit, Changed::Theatre),
+            Self::Hall(edit) => recorded(edit, Changed::Hall),
+            Self::User { before, .. } => (AuditAction::Update, Some(Changed::User(before.clone()))),
+        };
+        let before = before.as_ref().map(Changed::fields).unwrap_or_default();
+        let (before, after) = Fields::differences(before, changed.fields());
+        AuditRecord {
+            action,
+            object_kind: changed.kind(),
+            object_id: changed.id(),
+            theatre_id: changed.theatre_id(),
+            before,
+            after,
+        }
+    }
+}
+
+fn recorded<Details, Object: Clone>(
+    edit: &Edit<Details, Object>,
+    changed: impl Fn(Object) -> Changed,
+) -> (AuditAction, Option<Changed>) {
+    match edit {
+        Edit::Create(_) => (AuditAction::Create, None),
+        Edit::Update { before, .. } => (AuditAction::Update, Some(changed(before.clone()))),
+        Edit::Retire(before) => (AuditAction::Retire, Some(changed(before.clone()))),
+    }
+}
+
+/// Where a request came from, for the audit log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ChangeOrigin {
+    pub request_id: String,
+    /// The client's address.
+    pub address: String,
+}
+
+/// The idempotency key of a request, and the digest of the request.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ChangeKey {
+    pub name: KeyName,
+    pub fingerprint: Fingerprint,
+}
+
+/// A request for a change.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ChangeRequest {
+    pub bearer: Bearer,
+    pub key: Option<ChangeKey>,
+    pub origin: ChangeOrigin,
+}
+
+/// The versions of the object for which a request is meant.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Precondition {
+    /// Any version.
+    Any,
+    /// One of these versions.
+    Versions(Vec<i64>),
+}
+
+impl Precondition {
+    /// Checks the version of the object.
+    pub fn check(&self, version: i64) -> Result<(), ChangeError> {
+        match self {
+            Self::Versions(versions) if !versions.contains(&version) => Err(ChangeError::PreconditionFailed),
+            Self::Any | Self::Versions(_) => Ok(()),
+        }
+    }
+}
+
+/// The answer to a change.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ChangeAnswer {
+    /// The id of the object.
+    pub object_id: i64,
+    /// The version of the object after the change.
+    pub version: i64,
+    /// The encoded object.
+    pub body: Arc<[u8]>,
+    /// Whether an earlier request with the same key got this answer.
+    pub replayed: bool,
+}
+
+/// A change that was made, as its key remembers it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StoredChange {
+    pub fingerprint: Fingerprint,
+    pub object_id: i64,
+    pub version: i64,
+    pub body: Arc<[u8]>,
+}
+
+impl StoredChange {
+    /// Returns the answer to another request with the same key.
+    pub fn replay(self, fingerprint: Fingerprint) -> Result<ChangeAnswer, ChangeError> {
+        let Self { fingerprint: first, object_id, version, body } = self;
+        if first == fingerprint {
+            Ok(ChangeAnswer { object_id, version, body, replayed: true })
+        } else {
+            Err(ChangeError::KeyReused)
+        }
+    }
+}
+
+/// A rule that forbids a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum ChangeRefusal {
+    #[error("the name is taken")]
+    NameTaken,
+    /// The object has a scheduled show that has not ended.
+    #[error("the object has upcoming shows")]
+    InUse(ObjectKind),
+    #[error("there is no such theatre, or it is retired")]
+    TheatreNotFound,
+    #[error("the account is the only administrator's")]
+    LastAdmin,
+}
+
+/// The reason why a change was not made.
+#[derive(Debug, Clone, Error)]
+pub enum ChangeError {
+    #[error("the session has ended")]
+    SessionEnded,
+    #[error("the member of staff lacks the authority")]
+    Forbidden,
+    #[error("the key was used with another request")]
+    KeyReused,
+    #[error("there is no such object")]
+    NotFound(ObjectKind),
+    /// The object does not have a version of the request's precondition.
+    #[error("the object has another version")]
+    PreconditionFailed,
+    /// The object was changed concurrently.
+    #[error("the object was changed concurrently")]
+    Stale,
+    #[error(transparent)]
+    Refused(#[from] ChangeRefusal),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}

@@ -1,0 +1,24 @@
+//! The work of a cinema's staff: roles, changes of the catalog and of accounts, and the audit log.
+//!
+//! A **change** is one atomic act of a [`ChangeStore`]: the store checks the member of staff, applies the [`Change`], and writes the audit
+//! entry and the idempotency key, all in one transaction. What a change may do, and what the audit log says of it, is decided here.
+//!
+//! Every object that staff change has a *version*, which each change increases. A change of an existing object names the version that it
+//! was computed from; the store refuses it as stale if the object has another version by then.
+
+mod audit;
+mod change;
+mod ports;
+mod service;
+mod staff;
+
+pub use audit::{AuditAction, AuditCursor, AuditEntry, AuditFilter, Fields, ObjectKind, ObjectKindError};
+pub use change::{
+    AuditRecord, Change, ChangeAnswer, ChangeError, ChangeKey, ChangeOrigin, ChangeRefusal, ChangeRequest, Changed,
+    Edit, Precondition, StoredChange,
+};
+pub use ports::{AuditStore, ChangeEncoder, ChangeStore, StaffStore};
+#[cfg(feature = "mock")]
+pub use ports::{MockAuditStore, MockChangeEncoder, MockChangeStore, MockStaffStore};
+pub use service::AdminService;
+pub use staff::{Authority, ManagedUser, StaffMember, UserAccess, UserAccessChange, UserCursor, UserFilter};

@@ -1,0 +1,82 @@
+//! The ports of the staff's work.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::{
+    AuditCursor, AuditEntry, AuditFilter, Change, ChangeAnswer, ChangeError, ChangeRequest, Changed, ManagedUser,
+    StaffMember, StoredChange, UserCursor, UserFilter,
+};
+use crate::booking::KeyName;
+use crate::error::StoreError;
+use crate::identity::Bearer;
+use crate::ids::UserId;
+use crate::page::PageRequest;
+
+/// Reads the rights of users.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait StaffStore: Send + Sync {
+    /// Returns the bearer's rights as committed now, whatever their role.
+    ///
+    /// MUST return `None` if the bearer's session has ended, as `SessionStore::lasts` defines it.
+    async fn member(&self, bearer: &Bearer) -> Result<Option<StaffMember>, StoreError>;
+
+    /// Returns users, ordered by id. MUST NOT return deleted accounts.
+    async fn users(&self, filter: &UserFilter, page: &PageRequest<UserCursor>) -> Result<Vec<ManagedUser>, StoreError>;
+
+    /// Returns one user, unless the account was deleted.
+    async fn user(&self, id: UserId) -> Result<Option<ManagedUser>, StoreError>;
+}
+
+/// Encodes an object for the response. Pure.
+#[cfg_attr(feature = "mock", mockall::automock)]
+pub trait ChangeEncoder: Send + Sync {
+    /// Returns the bytes of the response.
+    fn encode(&self, changed: &Changed) -> Vec<u8>;
+}
+
+/// Applies changes by staff.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait ChangeStore: Send + Sync {
+    /// Returns the change that was made with this key, if its answer is still stored.
+    async fn stored(&self, key: &KeyName) -> Result<Option<StoredChange>, StoreError>;
+
+    /// Applies a change, writes [`Change::record`] to the audit log, and stores the answer with the request's key, atomically.
+    ///
+    /// MUST change nothing, and return, in this order:
+    /// - `SessionEnded` if the bearer's session has ended;
+    /// - `Forbidden` if the bearer lacks [`Change::authority`];
+    /// - the stored answer, or `KeyReused`, if a change was made with the request's key, also under concurrent calls: of several calls with
+    ///   one key, one changes something;
+    /// - `Stale` if the object does not have the version of the change's `before`;
+    /// - `NameTaken` if another movie or theatre, or another hall of the theatre, has the name; `TheatreNotFound` if a hall's or a user's
+    ///   theatre does not exist, or if the theatre of a new hall is retired;
+    /// - `InUse` if the object to retire, or the theatre whose time zone or currency changes, has a scheduled show that has not ended;
+    /// - `LastAdmin` if no administrator who is not disabled would be left, also under concurrent calls.
+    ///
+    /// A retired object stays unchanged when it is retired again. If [`UserAccess::loses_rights`], all sessions of the user end, and the session
+    /// generation is increased; otherwise the sessions continue.
+    ///
+    /// [`UserAccess::loses_rights`]: super::UserAccess::loses_rights
+    async fn apply(
+        &self,
+        request: &ChangeRequest,
+        change: &Change,
+        encoder: Arc<dyn ChangeEncoder>,
+    ) -> Result<ChangeAnswer, ChangeError>;
+}
+
+/// Reads the audit log.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait AuditStore: Send + Sync {
+    /// Returns entries, newest first.
+    async fn entries(
+        &self,
+        filter: &AuditFilter,
+        page: &PageRequest<AuditCursor>,
+    ) -> Result<Vec<AuditEntry>, StoreError>;
+}

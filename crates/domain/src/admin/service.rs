@@ -1,0 +1,304 @@
+//! The service of the staff's work.
+
+use std::sync::Arc;
+
+use super::{
+    AuditCursor, AuditEntry, AuditFilter, AuditStore, Change, ChangeAnswer, ChangeEncoder, ChangeError, ChangeRequest,
+    ChangeStore, Edit, ManagedUser, ObjectKind, Precondition, StaffMember, StaffStore, UserAccessChange, UserCursor,
+    UserFilter,
+};
+use crate::catalog::{
+    CatalogStore, Hall, HallChange, HallCursor, HallDetails, HallFilter, Movie, MovieChange, MovieCursor, MovieDetails,
+    MovieFilter, Theatre, TheatreChange, TheatreCursor, TheatreDetails, TheatreFilter,
+};
+use crate::error::StoreError;
+use crate::identity::{Bearer, SessionGuard};
+use crate::ids::{HallId, MovieId, TheatreId, UserId};
+use crate::page::{Page, PageRequest};
+use crate::text::fold;
+
+/// How often a change is computed again after a concurrent change of the same object.
+const TRIES: usize = 5;
+
+/// What staff do: changes of the catalog and of accounts.
+pub struct AdminService {
+    pub staff: Arc<dyn StaffStore>,
+    pub changes: Arc<dyn ChangeStore>,
+    pub audit: Arc<dyn AuditStore>,
+    pub catalog: Arc<dyn CatalogStore>,
+    pub guard: Arc<dyn SessionGuard>,
+    pub encoder: Arc<dyn ChangeEncoder>,
+}
+
+impl AdminService {
+    /// Returns the bearer's rights as stored now; `None` if the session has ended.
+    pub async fn member(&self, bearer: &Bearer) -> Result<Option<StaffMember>, StoreError> {
+        self.staff.member(bearer).await
+    }
+
+    /// Returns a page of the movies, retired ones included. `search` is a substring of title or description; case is ignored.
+    pub async fn movies(
+        &self,
+        search: Option<&str>,
+        page: &PageRequest<MovieCursor>,
+    ) -> Result<Page<Movie, MovieCursor>, StoreError> {
+        let filter = MovieFilter { search: search.map(fold), retired: true, ..MovieFilter::default() };
+        let rows = self.catalog.movies(&filter, page).await?;
+        Ok(page.cut(rows, |movie| MovieCursor { title: movie.title.clone(), id: movie.id }))
+    }
+
+    /// Returns one movie, retired or not.
+    pub async fn movie(&self, id: MovieId) -> Result<Movie, ChangeError> {
+        self.catalog.movie(id).await?.ok_or(ChangeError::NotFound(ObjectKind::Movie))
+    }
+
+    /// Creates a movie.
+    pub async fn create_movie(
+        &self,
+        request: &ChangeRequest,
+        details: MovieDetails,
+    ) -> Result<ChangeAnswer, ChangeError> {
+        self.make(request, async || Ok(Change::Movie(Edit::Create(details.clone())))).await
+    }
+
+    /// Changes a movie.
+    pub async fn update_movie(
+        &self,
+        request: &ChangeRequest,
+        id: MovieId,
+        change: MovieChange,
+        precondition: &Precondition,
+    ) -> Result<ChangeAnswer, ChangeError> {
+        self.make(request, async || {
+            let before = self.movie(id).await?;
+            precondition.check(before.version)?;
+            Ok(Change::Movie(Edit::Update { after: change.clone().apply(&before), before }))
+        })
+        .await
+    }
+
+    /// Retires a movie: it leaves the public lists and gets no shows.
+    pub async fn retire_movie(
+        &self,
+        request: &ChangeRequest,
+        id: MovieId,
+        precondition: &Precondition,
+    ) -> Result<ChangeAnswer, ChangeError> {
+        self.make(request, async || {
+            let before = self.movie(id).await?;
+            precondition.check(before.version)?;
+            Ok(Change::Movie(Edit::Retire(before)))
+        })
+        .await
+    }
+
+    /// Returns a page of the theatres that this member of staff works for, retired ones included.
+    pub async fn theatres(
+        &self,
+        member: &StaffMember,
+        search: Option<&str>,
+        page: &PageRequest<TheatreCursor>,
+    ) -> Result<Page<Theatre, TheatreCursor>, StoreError> {
+        let filter = TheatreFilter { search: search.map(fold), among: member.limited_to(), retired: true };
+        let rows = self.catalog.theatres(&filter, page).await?;
+        Ok(page.cut(rows, |theatre| TheatreCursor { name: theatre.name.clone(), id: theatre.id }))
+    }
+
+    /// Returns one theatre, retired or not.
+    pub async fn theatre(&self, member: &StaffMember, id: TheatreId) -> Result<Theatre, ChangeError> {
+        let theatre = self.any_theatre(id).await?;
+        check(member, theatre.id)?;
+        Ok(theatre)
+    }
+
+    async fn any_theatre(&self, id: TheatreId) -> Result<Theatre, ChangeError> {
+        self.catalog.theatre(id).await?.ok_or(ChangeError::NotFound(ObjectKind::Theatre))
+    }
+
+    /// Creates a theatre.
+    pub async fn create_theatre(
+        &self,
+        request: &ChangeRequest,
+        details: TheatreDetails,
+    ) -> Result<ChangeAnswer, ChangeError> {
+        self.make(request, async || Ok(Change::Theatre(Edit::Create(details.clone())))).await
+    }
+
+    /// Changes a theatre.
+    pub async fn update_theatre(
+        &self,
+        request: &ChangeRequest,
+        member: &StaffMember,
+        id: TheatreId,
+        change: TheatreChange,
+        precondition: &Precondition,
+    ) -> Result<ChangeAnswer, ChangeError> {
+        self.make(request, async || {
+            let before = self.theatre(member, id).await?;
+            precondition.check(before.version)?;
+            Ok(Change::Theatre(Edit::Update { after: change.clone().apply(&before), before }))
+        })
+        .await
+    }
+
+    /// Retires a theatre: it leaves the public lists and gets no shows.
+    pub async fn retire_theatre(
+        &self,
+        request: &ChangeRequest,
+        id: TheatreId,
+        precondition: &Precondition,
+    ) -> Result<ChangeAnswer, ChangeError> {
+        self.make(request, async || {
+            let before = self.any_theatre(id).await?;
+            precondition.check(before.version)?;
+            Ok(Change::Theatre(Edit::Retire(before)))
+        })
+        .await
+    }
+
+    /// Returns a page of the halls of the theatres that this member of staff works for, retired ones included. With `theatre`, only those
+    /// of this theatre.
+    pub async fn halls(
+        &self,
+        member: &StaffMember,
+        theatre: Option<TheatreId>,
+        search: Option<&str>,
+        page: &PageRequest<HallCursor>,
+    ) -> Result<Page<Hall, HallCursor>, ChangeError> {
+        if let Some(id) = theatre {
+            self.theatre(member, id).await?;
+        }
+        let theatres = theatre.map(|id| vec![id]).or_else(|| member.limited_to());
+        let rows = self.catalog.halls(&HallFilter { theatres, search: search.map(fold) }, page).await?;
+        Ok(page.cut(rows, |hall| HallCursor { name: hall.name.clone(), id: hall.id }))
+    }
+
+    /// Returns one hall, retired or not.
+    pub async fn hall(&self, member: &StaffMember, id: HallId) -> Result<Hall, ChangeError> {
+        let hall = self.catalog.hall(id).await?.ok_or(ChangeError::NotFound(ObjectKind::Hall))?;
+        check(member, hall.theatre_id)?;
+        Ok(hall)
+    }
+
+    /// Creates a hall, without seats.
+    pub async fn create_hall(
+        &self,
+        request: &ChangeRequest,
+        member: &StaffMember,
+        details: HallDetails,
+    ) -> Result<ChangeAnswer, ChangeError> {
+        self.make(request, async || {
+            self.theatre(member, details.theatre_id).await?;
+            Ok(Change::Hall(Edit::Create(details.clone())))
+        })
+        .await
+    }
+
+    /// Changes a hall.
+    pub async fn update_hall(
+        &self,
+        request: &ChangeRequest,
+        member: &StaffMember,
+        id: HallId,
+        change: HallChange,
+        precondition: &Precondition,
+    ) -> Result<ChangeAnswer, ChangeError> {
+        self.make(request, async || {
+            let before = self.hall(member, id).await?;
+            precondition.check(before.version)?;
+            Ok(Change::Hall(Edit::Update { after: change.clone().apply(&before), before }))
+        })
+        .await
+    }
+
+    /// Retires a hall: it leaves the public lists and gets no shows.
+    pub async fn retire_hall(
+        &self,
+        request: &ChangeRequest,
+        member: &StaffMember,
+        id: HallId,
+        precondition: &Precondition,
+    ) -> Result<ChangeAnswer, ChangeError> {
+        self.make(request, async || {
+            let before = self.hall(member, id).await?;
+            precondition.check(before.version)?;
+            Ok(Change::Hall(Edit::Retire(before)))
+        })
+        .await
+    }
+
+    /// Returns a page of the users.
+    pub async fn users(
+        &self,
+        filter: &UserFilter,
+        page: &PageRequest<UserCursor>,
+    ) -> Result<Page<ManagedUser, UserCursor>, StoreError> {
+        let rows = self.staff.users(filter, page).await?;
+        Ok(page.cut(rows, |user| UserCursor(user.id)))
+    }
+
+    /// Returns one user.
+    pub async fn user(&self, id: UserId) -> Result<ManagedUser, ChangeError> {
+        self.staff.user(id).await?.ok_or(ChangeError::NotFound(ObjectKind::User))
+    }
+
+    /// Changes what a user may do. All sessions of a user who loses a right end at once.
+    pub async fn update_user(
+        &self,
+        request: &ChangeRequest,
+        id: UserId,
+        change: UserAccessChange,
+        precondition: &Precondition,
+    ) -> Result<ChangeAnswer, ChangeError> {
+        let answer = self
+            .make(request, async || {
+                let before = self.user(id).await?;
+                precondition.check(before.version)?;
+                Ok(Change::User { after: change.clone().apply(&before.access), before })
+            })
+            .await?;
+        // Sessions of lower generations have ended in any case.
+        let user = self.user(id).await?;
+        self.guard.ended_before(id, user.session_generation).await;
+        Ok(answer)
+    }
+
+    /// Returns a page of the audit log, limited to the theatres of this member of staff.
+    pub async fn audit(
+        &self,
+        member: &StaffMember,
+        filter: AuditFilter,
+        page: &PageRequest<AuditCursor>,
+    ) -> Result<Page<AuditEntry, AuditCursor>, StoreError> {
+        let filter = AuditFilter { theatres: member.limited_to(), ..filter };
+        let rows = self.audit.entries(&filter, page).await?;
+        Ok(page.cut(rows, |entry| AuditCursor(entry.id)))
+    }
+
+    /// Replays the stored answer, or computes a change and applies it. A change that has become stale is computed again.
+    async fn make(
+        &self,
+        request: &ChangeRequest,
+        compute: impl AsyncFn() -> Result<Change, ChangeError>,
+    ) -> Result<ChangeAnswer, ChangeError> {
+        // Before the change is computed: the first request has changed the object's version.
+        if let Some(key) = &request.key
+            && let Some(stored) = self.changes.stored(&key.name).await?
+        {
+            return stored.replay(key.fingerprint);
+        }
+        let mut tries = 1;
+        loop {
+            let change = compute().await?;
+            match self.changes.apply(request, &change, Arc::clone(&self.encoder)).await {
+                Err(ChangeError::Stale) if tries < TRIES => tries += 1,
+                outcome => return outcome,
+            }
+        }
+    }
+}
+
+/// Checks that a member of staff works for this theatre.
+fn check(member: &StaffMember, theatre: TheatreId) -> Result<(), ChangeError> {
+    if member.has(super::Authority::Theatre(theatre)) { Ok(()) } else { Err(ChangeError::Forbidden) }
+}

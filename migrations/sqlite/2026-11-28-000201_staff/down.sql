@@ -1,0 +1,18 @@
+DROP TABLE audit_retention;
+DROP TABLE audit_log;
+DROP TABLE staff_keys;
+DROP TABLE staff_theatres;
+ALTER TABLE halls DROP COLUMN version;
+ALTER TABLE halls DROP COLUMN retired_at;
+ALTER TABLE halls DROP COLUMN name_folded;
+ALTER TABLE theatres DROP COLUMN version;
+ALTER TABLE theatres DROP COLUMN retired_at;
+ALTER TABLE theatres DROP COLUMN cleaning_minutes;
+ALTER TABLE theatres DROP COLUMN tax_basis_points;
+ALTER TABLE theatres DROP COLUMN currency;
+ALTER TABLE theatres DROP COLUMN name_folded;
+ALTER TABLE movies DROP COLUMN version;
+ALTER TABLE movies DROP COLUMN retired_at;
+ALTER TABLE users DROP COLUMN version;
+ALTER TABLE users DROP COLUMN disabled_at;
+ALTER TABLE users DROP COLUMN name_folded;
