@@ -95,7 +95,7 @@ fn seating(show_id: ShowId, row: SeatingRow) -> Result<ShowSeating, StoreError> 
         show_id,
         layout_id: LayoutId(row.layout_id),
         currency: currency(&row.currency)?,
-        prices: prices.map(|(category, minor)| CategoryPrice { category, minor }).collect(),
+        prices: prices.map(|(category, minor)| CategoryPrice::adult(category, minor)).collect(),
         claims: parse_all(claims, |((seat_id, status), user_id)| {
             Ok(SeatClaim {
                 seat_id: SeatId(seat_id),

@@ -44,7 +44,7 @@ fn show_seating(connection: &mut SqliteConnection, show_id: ShowId, now: i64) ->
         show_id,
         layout_id: LayoutId(layout_id),
         currency: currency(&code)?,
-        prices: prices.into_iter().map(|(category, minor)| CategoryPrice { category, minor }).collect(),
+        prices: prices.into_iter().map(|(category, minor)| CategoryPrice::adult(category, minor)).collect(),
         claims: claims.into_iter().map(claim).collect::<Result<_, Failure>>()?,
     }))
 }

@@ -35,4 +35,8 @@ ids! {
     ShowId;
     /// Seats sold to a user for a show.
     BookingId;
+    /// A ticket type, like adult or child.
+    TicketTypeId;
+    /// A price list of a theatre.
+    PriceListId;
 }

@@ -4,9 +4,9 @@
 //! small traits that the adapter crates implement. The doc comment of each port is its contract; the crate `port-contracts` tests that
 //! contract.
 //!
-//! The modules are features, named the same in every layer: [`identity`], [`catalog`], [`seating`] and [`booking`]. The central function is
-//! [`booking::decide()`]: it takes the committed state and a batch of commands, and returns the responses and the writes. No other part of
-//! the system makes these decisions.
+//! The modules are features, named the same in every layer: [`identity`], [`catalog`], [`pricing`], [`seating`] and [`booking`]. The
+//! central function is [`booking::decide()`]: it takes the committed state and a batch of commands, and returns the responses and the
+//! writes. No other part of the system makes these decisions.
 
 pub mod booking;
 pub mod catalog;
@@ -18,6 +18,7 @@ pub mod ids;
 pub mod limits;
 pub mod money;
 pub mod page;
+pub mod pricing;
 pub mod random;
 pub mod retention;
 pub mod seating;

@@ -126,6 +126,6 @@ fn show(number: u64, first_start: DateTime<Utc>, currency: Currency) -> ShowSeed
         format: "2D".to_owned(),
         language: "English".to_owned(),
         currency,
-        prices: vec![CategoryPrice { category: CATEGORY.to_owned(), minor: 1_250 }],
+        prices: vec![CategoryPrice::adult(CATEGORY, 1_250)],
     }
 }

@@ -28,7 +28,7 @@ pub async fn booking_is_visible_at_once(fixture: &dyn Fixture) {
     assert_eq!((empty.currency, empty.claims), (Currency::parse("EUR").unwrap(), vec![]));
     let mut prices = empty.prices;
     prices.sort_by_key(|price| price.minor);
-    let price = |category: &str, minor| CategoryPrice { category: category.into(), minor };
+    let price = |category: &str, minor| CategoryPrice::adult(category, minor);
     assert_eq!(prices, [price("standard", 1250), price("premium", 1600)]);
     let seen = sell(fixture.stores(), SIMPLE, async |sellers| {
         booked(&sellers.submit(book(ana, world.soon, &seats, "k")).await);

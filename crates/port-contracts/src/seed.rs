@@ -130,7 +130,7 @@ pub async fn shows_without_price_movie_or_hall_are_left_out(fixture: &dyn Fixtur
     let mut enough = show(world.base, "enough", STALKER, ALPHA, "Small", 200);
     // A price of a category without seats in the hall is not stored, so it cannot become `price_from`.
     enough.prices.retain(|price| price.category == "standard");
-    enough.prices.push(CategoryPrice { category: "nobody's".into(), minor: 1 });
+    enough.prices.push(CategoryPrice::adult("nobody's", 1));
     let shows = vec![
         unpriced,
         ShowSeed { movie_title: "Nothing".into(), ..at("no movie", 210) },

@@ -249,7 +249,7 @@ pub fn small_hall(name: &str) -> HallSeed {
 pub fn show(base: DateTime<Utc>, format: &str, movie: &str, theatre: &str, hall: &str, hours: i64) -> ShowSeed {
     let start_time = base + TimeDelta::hours(hours);
     let (currency, standard, premium) = if theatre == BETA { ("JPY", 1900, 2600) } else { ("EUR", 1250, 1600) };
-    let price = |category: &str, minor| CategoryPrice { category: category.into(), minor };
+    let price = |category: &str, minor| CategoryPrice::adult(category, minor);
     ShowSeed {
         movie_title: movie.into(),
         theatre_name: theatre.into(),

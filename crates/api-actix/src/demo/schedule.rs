@@ -200,11 +200,7 @@ fn prices(venue: &Venue, format: Format, start: NaiveDateTime) -> Vec<CategoryPr
         Format::Imax => tariff.imax,
     };
     let price = |category: Category| standard + format + tariff.surcharge(category);
-    venue
-        .categories
-        .iter()
-        .map(|category| CategoryPrice { category: category.as_str().into(), minor: price(*category) })
-        .collect()
+    venue.categories.iter().map(|category| CategoryPrice::adult(category.as_str(), price(*category))).collect()
 }
 
 #[cfg(test)]

@@ -120,7 +120,7 @@ mod tests {
             show_id: ShowId(1),
             layout_id: LayoutId(1),
             currency: Currency::parse("EUR").unwrap(),
-            prices: vec![CategoryPrice { category: "standard".into(), minor: 1250 }],
+            prices: vec![CategoryPrice::adult("standard", 1250)],
             claims,
         };
         SeatMap::new(layout, seating).unwrap()

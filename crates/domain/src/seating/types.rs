@@ -6,6 +6,7 @@ use thiserror::Error;
 
 use crate::ids::{LayoutId, SeatId, ShowId, UserId};
 use crate::money::Currency;
+use crate::pricing::TicketTypeCode;
 
 /// A seat of a hall's layout.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -92,11 +93,19 @@ impl Layout {
     }
 }
 
-/// The price of a category at a show, in minor units of the show's currency.
+/// The price of a seat category for a ticket type, in minor units of the currency of its show or price list.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CategoryPrice {
     pub category: String,
+    pub ticket_type: TicketTypeCode,
     pub minor: i64,
+}
+
+impl CategoryPrice {
+    /// Returns the price of a category for adults.
+    pub fn adult(category: impl Into<String>, minor: i64) -> Self {
+        Self { category: category.into(), ticket_type: TicketTypeCode::ADULT, minor }
+    }
 }
 
 /// The reason why a seat is not free.
