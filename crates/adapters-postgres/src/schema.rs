@@ -7,6 +7,7 @@ diesel::table! {
         position -> SmallInt,
         category -> Text,
         price_minor -> BigInt,
+        ticket_type -> Text,
     }
 }
 
@@ -40,6 +41,7 @@ diesel::table! {
         position -> SmallInt,
         category -> Text,
         price_minor -> BigInt,
+        ticket_type -> Text,
     }
 }
 
@@ -163,10 +165,11 @@ diesel::table! {
 }
 
 diesel::table! {
-    show_prices (show_id, category) {
+    show_prices (show_id, category, ticket_type) {
         show_id -> BigInt,
         category -> Text,
         price_minor -> BigInt,
+        ticket_type -> Text,
     }
 }
 
@@ -197,6 +200,20 @@ diesel::table! {
         location -> Text,
         timezone -> Text,
         created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    ticket_types (id) {
+        id -> BigInt,
+        code -> Text,
+        names -> Text,
+        needs_proof -> Bool,
+        position -> Integer,
+        version -> BigInt,
+        retired_at -> Nullable<Timestamptz>,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
     }
 }
 

@@ -13,6 +13,7 @@ mod failure;
 mod health;
 mod identity;
 mod migrations;
+mod pricing;
 mod retention;
 mod row;
 #[rustfmt::skip]

@@ -8,6 +8,7 @@ diesel::table! {
         position -> BigInt,
         category -> Text,
         price_minor -> BigInt,
+        ticket_type -> Text,
     }
 }
 
@@ -41,6 +42,7 @@ diesel::table! {
         position -> BigInt,
         category -> Text,
         price_minor -> BigInt,
+        ticket_type -> Text,
     }
 }
 
@@ -170,9 +172,10 @@ diesel::table! {
 }
 
 diesel::table! {
-    show_prices (show_id, category) {
+    show_prices (show_id, category, ticket_type) {
         show_id -> BigInt,
         category -> Text,
+        ticket_type -> Text,
         price_minor -> BigInt,
     }
 }
@@ -208,6 +211,20 @@ diesel::table! {
 }
 
 diesel::table! {
+    ticket_types (id) {
+        id -> BigInt,
+        code -> Text,
+        names -> Text,
+        needs_proof -> BigInt,
+        position -> BigInt,
+        version -> BigInt,
+        retired_at -> Nullable<BigInt>,
+        created_at -> BigInt,
+        updated_at -> BigInt,
+    }
+}
+
+diesel::table! {
     users (id) {
         id -> BigInt,
         name -> Text,
@@ -239,5 +256,6 @@ diesel::allow_tables_to_appear_in_same_query!(
     show_prices,
     shows,
     theatres,
+    ticket_types,
     users,
 );

@@ -6,6 +6,7 @@ use crate::booking::{BatchStore, BookingStore, HistorySource, HoldStore};
 use crate::catalog::CatalogStore;
 use crate::health::Dependency;
 use crate::identity::{SessionStore, UserStore};
+use crate::pricing::PriceStore;
 use crate::retention::RetentionStore;
 use crate::seating::{LayoutStore, SeatingStore};
 use crate::seed::Seeder;
@@ -16,6 +17,7 @@ pub struct Stores {
     pub users: Arc<dyn UserStore>,
     pub sessions: Arc<dyn SessionStore>,
     pub catalog: Arc<dyn CatalogStore>,
+    pub prices: Arc<dyn PriceStore>,
     pub seating: Arc<dyn SeatingStore>,
     pub layouts: Arc<dyn LayoutStore>,
     pub bookings: Arc<dyn BookingStore>,
@@ -35,6 +37,7 @@ impl Stores {
         S: UserStore
             + SessionStore
             + CatalogStore
+            + PriceStore
             + SeatingStore
             + LayoutStore
             + BookingStore
@@ -49,6 +52,7 @@ impl Stores {
             users: store.clone(),
             sessions: store.clone(),
             catalog: store.clone(),
+            prices: store.clone(),
             seating: store.clone(),
             layouts: store.clone(),
             bookings: store.clone(),

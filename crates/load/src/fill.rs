@@ -63,6 +63,7 @@ fn plan(now: DateTime<Utc>) -> Result<SeedPlan, Failure> {
     let first_start = now.trunc_subsecs(0) + Duration::days(2);
     Ok(SeedPlan {
         users: (1..=USERS).map(user).collect::<Result<_, _>>()?,
+        ticket_types: Vec::new(),
         movies: vec![MovieSeed {
             title: MOVIE.to_owned(),
             description: "Everybody wants a seat.".to_owned(),

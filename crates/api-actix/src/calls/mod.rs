@@ -10,6 +10,7 @@ pub mod docs;
 pub mod holds;
 pub mod identity;
 pub mod operations;
+pub mod pricing;
 pub mod seating;
 
 use actix_web::http::StatusCode;
@@ -27,6 +28,7 @@ pub fn all() -> Vec<Call> {
         account::calls(),
         catalog::calls(),
         seating::calls(),
+        pricing::calls(),
         booking::calls(),
         holds::calls(),
         operations::calls(),

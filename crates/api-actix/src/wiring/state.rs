@@ -10,6 +10,7 @@ use domain::catalog::CatalogService;
 use domain::health::Dependency;
 use domain::identity::IdentityService;
 use domain::limits::RateLimiter;
+use domain::pricing::PricingService;
 use domain::random::{OperationId, Random};
 use domain::seating::SeatingService;
 
@@ -31,6 +32,7 @@ pub struct AppState {
     pub identity: IdentityService,
     pub catalog: CatalogService,
     pub seating: SeatingService,
+    pub pricing: PricingService,
     pub booking: BookingService,
     pub limiter: Arc<dyn RateLimiter>,
     /// The dependencies that `/readyz` reports, required or not.
