@@ -32,3 +32,4 @@ mod races;
 mod redis;
 mod seating;
 mod storm;
+mod ticket_types;
