@@ -88,7 +88,7 @@ impl JsonBody for BookRequest {
             )
             .without("seat_id")
             .without("seat_ids");
-        let ways = [seat, seats, tickets, hold].into_iter();
+        let ways = [seat, seats, hold, tickets].into_iter();
         ways.fold(OneOfBuilder::new(), |one_of, way| one_of.item(way.schema())).build().into()
     }
 

@@ -74,7 +74,7 @@ impl JsonBody for HoldRequest {
         .member::<Option<bool>>("accessible", "Only accessible seats, or only others", None)
         .without("seat_ids")
         .without("seats");
-        let ways = [these, tickets, best].into_iter();
+        let ways = [these, best, tickets].into_iter();
         ways.fold(OneOfBuilder::new(), |one_of, way| one_of.item(way.schema())).build().into()
     }
 

@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_child_pays_less_than_an_adult() {
-        let (_, plan) = plans().into_iter().next().unwrap();
+        let (_, plan) = plans().next().unwrap();
         let codes: Vec<_> = plan.ticket_types.iter().map(|ticket_type| ticket_type.code.as_str()).collect();
         assert_eq!(codes, ["child"]);
         let show = &plan.shows[0];
