@@ -33,3 +33,4 @@ mod redis;
 mod seating;
 mod staff;
 mod storm;
+mod ticket_types;

@@ -105,7 +105,8 @@ macro_rules! show_columns {
             SELECT s.id, s.movie_id, m.title AS movie_title, s.theatre_id, t.name AS theatre_name, s.hall_id,
                 h.name AS hall_name, s.start_time, s.end_time,
                 s.format, s.language, s.currency,
-                (SELECT min(p.price_minor) FROM show_prices p WHERE p.show_id = s.id) AS price_from,
+                (SELECT min(p.price_minor) FROM show_prices p WHERE p.show_id = s.id AND p.ticket_type = 'adult')
+                    AS price_from,
                 l.seats_total,
                 l.seats_total - (SELECT count(*) FROM seat_claims c WHERE c.show_id = s.id AND ",
             claim_is_live!(),

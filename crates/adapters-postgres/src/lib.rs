@@ -14,6 +14,7 @@ mod error;
 mod identity;
 mod migrations;
 mod parameters;
+mod pricing;
 mod retention;
 mod rows;
 mod schema;

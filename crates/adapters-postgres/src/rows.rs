@@ -8,6 +8,8 @@ use domain::booking::{BookingState, BookingStatus, HoldId, SoldSeat};
 use domain::error::with_sources;
 use domain::ids::SeatId;
 use domain::money::Currency;
+use domain::pricing::TicketTypeCode;
+use domain::seating::CategoryPrice;
 
 use crate::error::bad_row;
 
@@ -31,6 +33,22 @@ pub fn hold_id(text: &str) -> Result<HoldId, StoreError> {
     HoldId::parse(text).map_err(bad_row)
 }
 
+/// Parses the code of a ticket type.
+pub fn ticket_type(code: &str) -> Result<TicketTypeCode, StoreError> {
+    TicketTypeCode::parse(code).map_err(bad_row)
+}
+
+/// Returns the prices of a show from their columns.
+pub fn category_prices(
+    categories: Vec<String>,
+    ticket_types: Vec<String>,
+    prices: Vec<i64>,
+) -> Result<Vec<CategoryPrice>, StoreError> {
+    let rows = categories.into_iter().zip(ticket_types).zip(prices);
+    rows.map(|((category, code), minor)| Ok(CategoryPrice { category, ticket_type: ticket_type(&code)?, minor }))
+        .collect()
+}
+
 /// Parses the state of a booking.
 pub fn booking_state(status: &str, cancelled_at: Option<DateTime<Utc>>) -> Result<BookingState, StoreError> {
     let status = BookingStatus::parse(status).map_err(bad_row)?;
@@ -48,6 +66,8 @@ pub struct SoldSeatColumns {
     pub seat_numbers: Vec<i32>,
     #[diesel(sql_type = Array<Text>)]
     pub seat_categories: Vec<String>,
+    #[diesel(sql_type = Array<Text>)]
+    pub seat_ticket_types: Vec<String>,
     #[diesel(sql_type = Array<BigInt>)]
     pub seat_prices: Vec<i64>,
 }
@@ -58,16 +78,13 @@ impl SoldSeatColumns {
         if self.seat_ids.is_empty() {
             return Err(bad_row("a hold or a booking without seats"));
         }
-        let ids = self.seat_ids.into_iter();
-        let columns = ids.zip(self.seat_rows).zip(self.seat_numbers).zip(self.seat_categories).zip(self.seat_prices);
-        let seat = |((((id, row), number), category), price_minor)| SoldSeat {
-            id: SeatId(id),
-            row,
-            number,
-            category,
-            price_minor,
+        let places = self.seat_ids.into_iter().zip(self.seat_rows).zip(self.seat_numbers);
+        let tickets = self.seat_categories.into_iter().zip(self.seat_ticket_types).zip(self.seat_prices);
+        let seat = |(((id, row), number), ((category, code), price_minor)): (_, ((_, String), _))| {
+            let ticket_type = ticket_type(&code)?;
+            Ok(SoldSeat { id: SeatId(id), row, number, category, ticket_type, price_minor })
         };
-        Ok(columns.map(seat).collect())
+        places.zip(tickets).map(seat).collect()
     }
 }
 
@@ -79,6 +96,7 @@ macro_rules! sold_seat_columns {
                 coalesce(array_agg(seats.row_label ORDER BY sold.position), '{}') AS seat_rows,
                 coalesce(array_agg(seats.number ORDER BY sold.position), '{}') AS seat_numbers,
                 coalesce(array_agg(sold.category ORDER BY sold.position), '{}') AS seat_categories,
+                coalesce(array_agg(sold.ticket_type ORDER BY sold.position), '{}') AS seat_ticket_types,
                 coalesce(array_agg(sold.price_minor ORDER BY sold.position), '{}') AS seat_prices
             FROM ",
             $of,

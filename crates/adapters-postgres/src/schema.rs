@@ -30,6 +30,7 @@ diesel::table! {
         position -> SmallInt,
         category -> Text,
         price_minor -> BigInt,
+        ticket_type -> Text,
     }
 }
 
@@ -66,6 +67,7 @@ diesel::table! {
         position -> SmallInt,
         category -> Text,
         price_minor -> BigInt,
+        ticket_type -> Text,
     }
 }
 
@@ -191,10 +193,11 @@ diesel::table! {
 }
 
 diesel::table! {
-    show_prices (show_id, category) {
+    show_prices (show_id, category, ticket_type) {
         show_id -> BigInt,
         category -> Text,
         price_minor -> BigInt,
+        ticket_type -> Text,
     }
 }
 
@@ -251,6 +254,20 @@ diesel::table! {
         cleaning_minutes -> Integer,
         retired_at -> Nullable<Timestamptz>,
         version -> BigInt,
+    }
+}
+
+diesel::table! {
+    ticket_types (id) {
+        id -> BigInt,
+        code -> Text,
+        names -> Text,
+        needs_proof -> Bool,
+        position -> Integer,
+        version -> BigInt,
+        retired_at -> Nullable<Timestamptz>,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
     }
 }
 

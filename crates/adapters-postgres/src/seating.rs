@@ -7,10 +7,10 @@ use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Nullable, Text, Untyped};
 use domain::StoreError;
 use domain::ids::{LayoutId, SeatId, ShowId, UserId};
-use domain::seating::{CategoryPrice, ClaimStatus, Layout, LayoutStore, Seat, SeatClaim, SeatingStore, ShowSeating};
+use domain::seating::{ClaimStatus, Layout, LayoutStore, Seat, SeatClaim, SeatingStore, ShowSeating};
 
 use crate::error::bad_row;
-use crate::rows::{claim_is_live, currency, parse_all};
+use crate::rows::{category_prices, claim_is_live, currency, parse_all};
 use crate::schema::{seats, shows};
 use crate::statement::{bind, statement};
 use crate::store::PostgresStore;
@@ -20,7 +20,8 @@ statement!(ReadSeating: Untyped = concat!("
     SELECT s.layout_id, s.currency, prices.*, claims.*
     FROM shows s
     CROSS JOIN LATERAL (
-        SELECT coalesce(array_agg(p.category), '{}') AS categories, coalesce(array_agg(p.price_minor), '{}') AS prices
+        SELECT coalesce(array_agg(p.category), '{}') AS categories,
+            coalesce(array_agg(p.ticket_type), '{}') AS ticket_types, coalesce(array_agg(p.price_minor), '{}') AS prices
         FROM show_prices p WHERE p.show_id = s.id
     ) prices
     CROSS JOIN LATERAL (
@@ -37,6 +38,8 @@ struct SeatingRow {
     currency: String,
     #[diesel(sql_type = Array<Text>)]
     categories: Vec<String>,
+    #[diesel(sql_type = Array<Text>)]
+    ticket_types: Vec<String>,
     #[diesel(sql_type = Array<BigInt>)]
     prices: Vec<i64>,
     #[diesel(sql_type = Array<BigInt>)]
@@ -90,12 +93,11 @@ impl LayoutStore for PostgresStore {
 
 fn seating(show_id: ShowId, row: SeatingRow) -> Result<ShowSeating, StoreError> {
     let claims = row.seat_ids.into_iter().zip(row.statuses).zip(row.user_ids).collect();
-    let prices = row.categories.into_iter().zip(row.prices);
     Ok(ShowSeating {
         show_id,
         layout_id: LayoutId(row.layout_id),
         currency: currency(&row.currency)?,
-        prices: prices.map(|(category, minor)| CategoryPrice { category, minor }).collect(),
+        prices: category_prices(row.categories, row.ticket_types, row.prices)?,
         claims: parse_all(claims, |((seat_id, status), user_id)| {
             Ok(SeatClaim {
                 seat_id: SeatId(seat_id),

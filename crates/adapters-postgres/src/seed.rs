@@ -10,12 +10,15 @@ use diesel::sql_types::{Array, BigInt, Bool, Integer, Text, Timestamptz, Untyped
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use domain::StoreError;
 use domain::catalog::movie_search_folded;
+use domain::pricing::TicketType;
+use domain::seating::CategoryPrice;
 use domain::seed::{HallSeed, MovieSeed, SeedPlan, Seeded, Seeder, ShowSeed, TheatreSeed};
 use domain::text::fold;
 
 use crate::identity::insert_user_if_new;
 use crate::migrations::{LOCK_PAUSE, try_schema_lock};
-use crate::schema::{halls, layouts, movies, theatres};
+use crate::pricing::stored_names;
+use crate::schema::{halls, layouts, movies, theatres, ticket_types};
 use crate::statement::{bind, statement};
 use crate::store::{PostgresStore, WriteFailure};
 
@@ -41,8 +44,8 @@ statement!(InsertShows: (BigInt, BigInt, Timestamptz) = "
     ON CONFLICT DO NOTHING
     RETURNING id, hall_id, start_time");
 statement!(InsertPrices: () = "
-    INSERT INTO show_prices (show_id, category, price_minor)
-    SELECT * FROM unnest($1::bigint[], $2::text[], $3::bigint[])");
+    INSERT INTO show_prices (show_id, category, ticket_type, price_minor)
+    SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[])");
 
 type Failure = WriteFailure<StoreError>;
 
@@ -57,6 +60,9 @@ impl Seeder for PostgresStore {
             let mut seeded = Seeded::default();
             for user in &plan.users {
                 seeded.users += usize::from(insert_user_if_new(connection, user).await?.is_some());
+            }
+            for ticket_type in &plan.ticket_types {
+                seeded.ticket_types += insert_ticket_type(connection, ticket_type).await?;
             }
             for movie in &plan.movies {
                 seeded.movies += insert_movie(connection, movie).await?;
@@ -91,6 +97,20 @@ async fn insert_movie(connection: &mut AsyncPgConnection, movie: &MovieSeed) -> 
             movies::search_folded.eq(movie_search_folded(&movie.title, &movie.description)),
             movies::genres_folded.eq(movie.genres.iter().map(|genre| fold(genre)).collect::<Vec<_>>()),
             movies::language_folded.eq(fold(&movie.language)),
+        ))
+        .on_conflict_do_nothing()
+        .execute(connection)
+        .await?;
+    Ok(inserted)
+}
+
+async fn insert_ticket_type(connection: &mut AsyncPgConnection, new: &TicketType) -> Result<usize, Failure> {
+    let inserted = diesel::insert_into(ticket_types::table)
+        .values((
+            ticket_types::code.eq(new.code.as_str()),
+            ticket_types::names.eq(stored_names(&new.names)),
+            ticket_types::needs_proof.eq(new.needs_proof),
+            ticket_types::position.eq(new.position),
         ))
         .on_conflict_do_nothing()
         .execute(connection)
@@ -195,6 +215,8 @@ async fn insert_shows(connection: &mut AsyncPgConnection, shows: &[ShowSeed]) ->
     }
     let titles: Vec<(String, i64)> = movies::table.select((movies::title, movies::id)).load(connection).await?;
     let titles: HashMap<_, _> = titles.into_iter().collect();
+    let codes: Vec<String> = ticket_types::table.select(ticket_types::code).load(connection).await?;
+    let ticket_types: HashSet<_> = codes.into_iter().collect();
     let rows: Vec<HallRow> = bind!(ReadHalls).load(connection).await?;
     let halls: HashMap<_, _> = rows
         .into_iter()
@@ -207,9 +229,10 @@ async fn insert_shows(connection: &mut AsyncPgConnection, shows: &[ShowSeed]) ->
         .iter()
         .filter_map(|seed| {
             let hall = halls.get(&(seed.theatre_name.clone(), seed.hall_name.clone()))?;
-            let priced = |category: &String| seed.prices.iter().any(|price| price.category == *category);
             let movie_id = *titles.get(&seed.movie_title)?;
-            hall.categories.iter().all(priced).then_some(Planned { seed, movie_id, hall })
+            let is_known = |price: &CategoryPrice| ticket_types.contains(price.ticket_type.as_str());
+            let is_complete = seed.prices.iter().all(is_known) && seed.covers(&hall.categories);
+            is_complete.then_some(Planned { seed, movie_id, hall })
         })
         .collect();
     let inserted: Vec<(i64, i64, DateTime<Utc>)> = bind!(
@@ -251,6 +274,7 @@ async fn insert_prices(
         InsertPrices,
         Array<BigInt> = prices.iter().map(|(show_id, _)| *show_id).collect::<Vec<_>>(),
         Array<Text> = prices.iter().map(|(_, price)| price.category.as_str()).collect::<Vec<_>>(),
+        Array<Text> = prices.iter().map(|(_, price)| price.ticket_type.as_str()).collect::<Vec<_>>(),
         Array<BigInt> = prices.iter().map(|(_, price)| price.minor).collect::<Vec<_>>(),
     )
     .execute(connection)

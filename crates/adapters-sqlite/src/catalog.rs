@@ -282,7 +282,8 @@ enum Which {
 /// Reads shows with the names, prices and counts of a list. The counts use keys that begin with the show.
 fn shows_with_names(connection: &mut SqliteConnection, which: Which, now: i64) -> Result<Vec<ShowRow>, Failure> {
     let price_from = sql::<Nullable<BigInt>>(
-        "(SELECT min(price.price_minor) FROM show_prices AS price WHERE price.show_id = shows.id)",
+        "(SELECT min(price.price_minor) FROM show_prices AS price \
+          WHERE price.show_id = shows.id AND price.ticket_type = 'adult')",
     );
     let seats_claimed = sql::<BigInt>(
         "(SELECT count(*) FROM seat_claims AS claim \

@@ -14,6 +14,7 @@ mod failure;
 mod health;
 mod identity;
 mod migrations;
+mod pricing;
 mod retention;
 mod row;
 #[rustfmt::skip]

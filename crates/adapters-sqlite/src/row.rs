@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use domain::booking::HoldId;
 use domain::money::Currency;
+use domain::pricing::TicketTypeCode;
 
 use crate::failure::Failure;
 use crate::schema::seat_claims;
@@ -38,6 +39,11 @@ pub(crate) fn currency(code: &str) -> Result<Currency, Failure> {
 /// Converts a parse error to that of a bad `column`.
 pub(crate) fn parsed<T, E>(outcome: Result<T, E>, column: &'static str) -> Result<T, Failure> {
     outcome.map_err(|_| Failure::BadRow(column))
+}
+
+/// Parses the stored code of a ticket type.
+pub(crate) fn ticket_type(code: &str) -> Result<TicketTypeCode, Failure> {
+    parsed(TicketTypeCode::parse(code), "ticket_type")
 }
 
 /// Parses the stored id of a hold.

@@ -31,6 +31,7 @@ diesel::table! {
         position -> BigInt,
         category -> Text,
         price_minor -> BigInt,
+        ticket_type -> Text,
     }
 }
 
@@ -67,6 +68,7 @@ diesel::table! {
         position -> BigInt,
         category -> Text,
         price_minor -> BigInt,
+        ticket_type -> Text,
     }
 }
 
@@ -198,9 +200,10 @@ diesel::table! {
 }
 
 diesel::table! {
-    show_prices (show_id, category) {
+    show_prices (show_id, category, ticket_type) {
         show_id -> BigInt,
         category -> Text,
+        ticket_type -> Text,
         price_minor -> BigInt,
     }
 }
@@ -262,6 +265,20 @@ diesel::table! {
 }
 
 diesel::table! {
+    ticket_types (id) {
+        id -> BigInt,
+        code -> Text,
+        names -> Text,
+        needs_proof -> BigInt,
+        position -> BigInt,
+        version -> BigInt,
+        retired_at -> Nullable<BigInt>,
+        created_at -> BigInt,
+        updated_at -> BigInt,
+    }
+}
+
+diesel::table! {
     users (id) {
         id -> BigInt,
         name -> Text,
@@ -300,5 +317,6 @@ diesel::allow_tables_to_appear_in_same_query!(
     staff_keys,
     staff_theatres,
     theatres,
+    ticket_types,
     users,
 );

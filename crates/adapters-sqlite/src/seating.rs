@@ -6,11 +6,12 @@ use async_trait::async_trait;
 use diesel::prelude::*;
 use domain::StoreError;
 use domain::ids::{LayoutId, SeatId, ShowId, UserId};
-use domain::seating::{CategoryPrice, ClaimStatus, Layout, LayoutStore, Seat, SeatClaim, SeatingStore, ShowSeating};
+use domain::seating::{ClaimStatus, Layout, LayoutStore, Seat, SeatClaim, SeatingStore, ShowSeating};
 
 use crate::failure::Failure;
+use crate::pricing::prices_of;
 use crate::row::{claim_is_live, currency, listed, parsed, small};
-use crate::schema::{seat_claims, seats, show_prices, shows};
+use crate::schema::{seat_claims, seats, shows};
 use crate::store::SqliteStore;
 
 #[async_trait]
@@ -25,11 +26,6 @@ fn show_seating(connection: &mut SqliteConnection, show_id: ShowId, now: i64) ->
     let show: Option<(i64, String)> =
         shows::table.find(show_id.0).select((shows::layout_id, shows::currency)).get_result(connection).optional()?;
     let Some((layout_id, code)) = show else { return Ok(None) };
-    let prices: Vec<(String, i64)> = show_prices::table
-        .filter(show_prices::show_id.eq(show_id.0))
-        .select((show_prices::category, show_prices::price_minor))
-        .order(show_prices::category)
-        .load(connection)?;
     let claims: Vec<(i64, String, Option<i64>)> = seat_claims::table
         .filter(seat_claims::show_id.eq(show_id.0))
         .filter(claim_is_live(now))
@@ -44,7 +40,7 @@ fn show_seating(connection: &mut SqliteConnection, show_id: ShowId, now: i64) ->
         show_id,
         layout_id: LayoutId(layout_id),
         currency: currency(&code)?,
-        prices: prices.into_iter().map(|(category, minor)| CategoryPrice { category, minor }).collect(),
+        prices: prices_of(connection, show_id)?,
         claims: claims.into_iter().map(claim).collect::<Result<_, Failure>>()?,
     }))
 }

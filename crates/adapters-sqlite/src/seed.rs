@@ -8,13 +8,16 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Text};
 use domain::StoreError;
 use domain::catalog::movie_search_folded;
+use domain::pricing::TicketType;
+use domain::seating::CategoryPrice;
 use domain::seed::{HallSeed, MovieSeed, SeatSeed, SeedPlan, Seeded, Seeder, ShowSeed, TheatreSeed};
 use domain::text::fold;
 
 use crate::failure::Failure;
 use crate::identity::insert_user;
+use crate::pricing::stored_names;
 use crate::row::micros;
-use crate::schema::{halls, layouts, movies, seats, show_prices, shows, theatres, users};
+use crate::schema::{halls, layouts, movies, seats, show_prices, shows, theatres, ticket_types, users};
 use crate::store::SqliteStore;
 
 #[async_trait]
@@ -35,7 +38,7 @@ impl Seeder for SqliteStore {
 }
 
 fn apply(connection: &mut SqliteConnection, plan: &SeedPlan, now: i64) -> Result<Seeded, Failure> {
-    let SeedPlan { users, movies, theatres, shows } = plan;
+    let SeedPlan { users, ticket_types, movies, theatres, shows } = plan;
     let mut seeded = Seeded::default();
     for user in users {
         let known = users::table.filter(users::email_folded.eq(user.email.folded()));
@@ -43,6 +46,9 @@ fn apply(connection: &mut SqliteConnection, plan: &SeedPlan, now: i64) -> Result
             insert_user(connection, user, now)?;
             seeded.users += 1;
         }
+    }
+    for ticket_type in ticket_types {
+        seeded.ticket_types += add_ticket_type(connection, ticket_type, now)?;
     }
     for movie in movies {
         seeded.movies += add_movie(connection, movie, now)?;
@@ -55,6 +61,22 @@ fn apply(connection: &mut SqliteConnection, plan: &SeedPlan, now: i64) -> Result
         seeded.shows += add_show(connection, &stage, show, now)?;
     }
     Ok(seeded)
+}
+
+fn add_ticket_type(connection: &mut SqliteConnection, new: &TicketType, now: i64) -> Result<usize, Failure> {
+    let added = diesel::insert_into(ticket_types::table)
+        .values((
+            ticket_types::code.eq(new.code.as_str()),
+            ticket_types::names.eq(stored_names(&new.names)),
+            ticket_types::needs_proof.eq(i64::from(new.needs_proof)),
+            ticket_types::position.eq(i64::from(new.position)),
+            ticket_types::created_at.eq(now),
+            ticket_types::updated_at.eq(now),
+        ))
+        .on_conflict(ticket_types::code)
+        .do_nothing()
+        .execute(connection)?;
+    Ok(added)
 }
 
 fn add_movie(connection: &mut SqliteConnection, movie: &MovieSeed, now: i64) -> Result<usize, Failure> {
@@ -158,6 +180,8 @@ struct Stage {
     movies: HashMap<String, i64>,
     /// Halls by the name of their theatre and their own name.
     halls: HashMap<(String, String), StagedHall>,
+    /// The codes of the ticket types.
+    ticket_types: HashSet<String>,
 }
 
 struct StagedHall {
@@ -190,7 +214,8 @@ impl Stage {
             // Versions are read in ascending order, so the newest one overwrites the others.
             halls.insert((theatre, hall), StagedHall { theatre_id, hall_id, layout_id, categories });
         }
-        Ok(Self { movies: titles.into_iter().collect(), halls })
+        let codes: Vec<String> = ticket_types::table.select(ticket_types::code).load(connection)?;
+        Ok(Self { movies: titles.into_iter().collect(), halls, ticket_types: codes.into_iter().collect() })
     }
 }
 
@@ -199,8 +224,9 @@ fn add_show(connection: &mut SqliteConnection, stage: &Stage, show: &ShowSeed, n
     let Some(movie_id) = stage.movies.get(&show.movie_title).copied() else { return Ok(0) };
     let place = (show.theatre_name.clone(), show.hall_name.clone());
     let Some(hall) = stage.halls.get(&place) else { return Ok(0) };
-    let priced = |category: &String| show.prices.iter().any(|price| price.category == *category);
-    if !hall.categories.iter().all(priced) || is_taken(connection, hall.hall_id, show)? {
+    let is_known = |price: &CategoryPrice| stage.ticket_types.contains(price.ticket_type.as_str());
+    let is_complete = show.prices.iter().all(is_known) && show.covers(&hall.categories);
+    if !is_complete || is_taken(connection, hall.hall_id, show)? {
         return Ok(0);
     }
     let show_id: i64 = diesel::insert_into(shows::table)
@@ -224,6 +250,7 @@ fn add_show(connection: &mut SqliteConnection, stage: &Stage, show: &ShowSeed, n
             .values((
                 show_prices::show_id.eq(show_id),
                 show_prices::category.eq(&price.category),
+                show_prices::ticket_type.eq(price.ticket_type.as_str()),
                 show_prices::price_minor.eq(price.minor),
             ))
             .execute(connection)?;

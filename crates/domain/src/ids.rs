@@ -37,4 +37,8 @@ ids! {
     AuditId;
     /// Seats sold to a user for a show.
     BookingId;
+    /// A ticket type, like adult or child.
+    TicketTypeId;
+    /// A price list of a theatre.
+    PriceListId;
 }

@@ -4,9 +4,9 @@
 //! small traits that the adapter crates implement. The doc comment of each port is its contract; the crate `port-contracts` tests that
 //! contract.
 //!
-//! The modules are features, named the same in every layer: [`identity`], [`catalog`], [`seating`], [`booking`] and [`admin`]. The central function is
-//! [`booking::decide()`]: it takes the committed state and a batch of commands, and returns the responses and the writes. No other part of
-//! the system makes these decisions.
+//! The modules are features, named the same in every layer: [`identity`], [`catalog`], [`pricing`], [`seating`], [`booking`] and [`admin`].
+//! The central function is [`booking::decide()`]: it takes the committed state and a batch of commands, and returns the responses and the
+//! writes. No other part of the system makes these decisions.
 
 pub mod admin;
 pub mod booking;
@@ -19,6 +19,7 @@ pub mod ids;
 pub mod limits;
 pub mod money;
 pub mod page;
+pub mod pricing;
 pub mod random;
 pub mod retention;
 pub mod seating;

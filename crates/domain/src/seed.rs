@@ -10,6 +10,7 @@ use chrono_tz::Tz;
 use crate::error::StoreError;
 use crate::identity::NewUser;
 use crate::money::{Currency, TaxRate};
+use crate::pricing::TicketType;
 use crate::seating::CategoryPrice;
 
 /// A movie of a plan. Identified by its title.
@@ -80,8 +81,18 @@ pub struct ShowSeed {
     pub format: String,
     pub language: String,
     pub currency: Currency,
-    /// The price of each category.
+    /// The price of each category and ticket type.
     pub prices: Vec<CategoryPrice>,
+}
+
+impl ShowSeed {
+    /// Returns whether each of these categories has a price for adults.
+    pub fn covers<'a>(&self, categories: impl IntoIterator<Item = &'a String>) -> bool {
+        let has_price = |category: &String| {
+            self.prices.iter().any(|price| price.ticket_type.is_adult() && price.category == *category)
+        };
+        categories.into_iter().all(has_price)
+    }
 }
 
 /// A plan.
@@ -89,6 +100,8 @@ pub struct ShowSeed {
 pub struct SeedPlan {
     /// Identified by their e-mail addresses.
     pub users: Vec<NewUser>,
+    /// Identified by their codes.
+    pub ticket_types: Vec<TicketType>,
     pub movies: Vec<MovieSeed>,
     pub theatres: Vec<TheatreSeed>,
     /// Each show names a movie, a theatre and a hall of this plan or of the store.
@@ -99,6 +112,7 @@ pub struct SeedPlan {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Seeded {
     pub users: usize,
+    pub ticket_types: usize,
     pub movies: usize,
     pub theatres: usize,
     pub halls: usize,
@@ -111,8 +125,8 @@ pub trait Seeder: Send + Sync {
     /// Adds everything in the plan that the store does not have, all or nothing. Concurrent calls add it once.
     ///
     /// Existing rows stay unchanged. A show is left out if its hall is taken at its time (including cleaning) by a show that is not
-    /// cancelled, if its movie or hall is unknown, or if a category of the hall's seats has no price. A price for a category that the
-    /// hall's seats do not have is not stored.
+    /// cancelled, if its movie or hall is unknown, if a category of the hall's seats has no price for adults, or if one of its prices is for
+    /// an unknown ticket type. A price for a category that the hall's seats do not have is not stored.
     async fn seed(&self, plan: &SeedPlan) -> Result<Seeded, StoreError>;
 
     /// Returns whether the store has no movie and no theatre: it has not been used yet.

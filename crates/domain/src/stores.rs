@@ -7,6 +7,7 @@ use crate::booking::{BatchStore, BookingStore, HistorySource, HoldStore};
 use crate::catalog::CatalogStore;
 use crate::health::Dependency;
 use crate::identity::{SessionStore, UserStore};
+use crate::pricing::PriceStore;
 use crate::retention::RetentionStore;
 use crate::seating::{LayoutStore, SeatingStore};
 use crate::seed::Seeder;
@@ -20,6 +21,7 @@ pub struct Stores {
     pub changes: Arc<dyn ChangeStore>,
     pub audit: Arc<dyn AuditStore>,
     pub catalog: Arc<dyn CatalogStore>,
+    pub prices: Arc<dyn PriceStore>,
     pub seating: Arc<dyn SeatingStore>,
     pub layouts: Arc<dyn LayoutStore>,
     pub bookings: Arc<dyn BookingStore>,
@@ -42,6 +44,7 @@ impl Stores {
             + ChangeStore
             + AuditStore
             + CatalogStore
+            + PriceStore
             + SeatingStore
             + LayoutStore
             + BookingStore
@@ -59,6 +62,7 @@ impl Stores {
             changes: store.clone(),
             audit: store.clone(),
             catalog: store.clone(),
+            prices: store.clone(),
             seating: store.clone(),
             layouts: store.clone(),
             bookings: store.clone(),

@@ -63,6 +63,7 @@ fn plan(now: DateTime<Utc>) -> Result<SeedPlan, Failure> {
     let first_start = now.trunc_subsecs(0) + Duration::days(2);
     Ok(SeedPlan {
         users: (1..=USERS).map(user).collect::<Result<_, _>>()?,
+        ticket_types: Vec::new(),
         movies: vec![MovieSeed {
             title: MOVIE.to_owned(),
             description: "Everybody wants a seat.".to_owned(),
@@ -129,6 +130,6 @@ fn show(number: u64, first_start: DateTime<Utc>, currency: Currency) -> ShowSeed
         format: "2D".to_owned(),
         language: "English".to_owned(),
         currency,
-        prices: vec![CategoryPrice { category: CATEGORY.to_owned(), minor: 1_250 }],
+        prices: vec![CategoryPrice::adult(CATEGORY, 1_250)],
     }
 }

@@ -125,7 +125,7 @@ async fn rival(queue: Arc<CommandQueue>, user: u64, wanted: Wanted, until: Insta
         Wanted::Own => {
             let own = (1..=SEATS).filter_map(|seat| i64::try_from(seat).ok()).map(|seat| SeatId(id * 2 - 2 + seat));
             let own = SeatSelection::parse(own.collect(), SEATS);
-            WantedSeats::These(own.map_err(|error| format!("the seats cannot be chosen: {error:?}"))?)
+            WantedSeats::These(own.map_err(|error| format!("the seats cannot be chosen: {error:?}"))?.into())
         }
     };
     let command = |action| Command { bearer, key: None, fingerprint: Fingerprint([0; 32]), action };

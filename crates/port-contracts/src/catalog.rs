@@ -14,8 +14,8 @@ use domain::text::fold;
 use crate::Fixture;
 use crate::tools::{SIMPLE, book, booked, first_page, paged, sell};
 use crate::world::{
-    ALPHA, AMELIE, BETA, STALKER, World, block, cancel_show, customer, hold, movie, now, plan, show, small_hall,
-    theatre,
+    ALPHA, AMELIE, BETA, STALKER, World, block, cancel_show, customer, hold, movie, now, plan, sell_to, show,
+    small_hall, theatre,
 };
 
 async fn movies(fixture: &dyn Fixture, filter: &MovieFilter) -> Vec<Movie> {
@@ -271,6 +271,9 @@ pub async fn show_has_every_stored_field(fixture: &dyn Fixture) {
             world.soon
         ))
         .await;
+    assert_eq!(one_show(fixture, world.soon).await.price_from, Money::new(990, euros));
+    // The price for a child is not the price of the show.
+    sell_to(fixture, world.soon, "standard", "child", 500).await;
     assert_eq!(one_show(fixture, world.soon).await.price_from, Money::new(990, euros));
 }
 

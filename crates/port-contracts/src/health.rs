@@ -133,6 +133,7 @@ pub async fn reading_reports_an_unreachable_store(fixture: &dyn Fixture) {
     gone("theatres", stores.catalog.theatres(&TheatreFilter::default(), &first_page(1))).await;
     gone("theatre", stores.catalog.theatre(TheatreId(1))).await;
     gone("seating", stores.seating.seating(ShowId(1))).await;
+    gone("show_prices", stores.prices.show_prices(ShowId(1))).await;
     gone("layout", stores.layouts.layout(LayoutId(987_654))).await;
     gone("bookings", stores.bookings.bookings(UserId(1), &BookingFilter::default(), &first_page(1))).await;
     gone("booking", stores.bookings.booking(UserId(1), BookingId(1))).await;

@@ -21,6 +21,7 @@ pub mod catalog;
 pub mod health;
 pub mod identity;
 pub mod limits;
+pub mod pricing;
 pub mod replays;
 pub mod retention;
 pub mod seating;
@@ -161,6 +162,11 @@ macro_rules! contract_tests {
                 a_layout_has_its_seats_in_order,
                 unknown_show_and_layout_are_not_found,
             }
+            pricing {
+                show_prices_have_their_ticket_types,
+                a_show_without_prices_has_an_empty_list,
+                an_unknown_show_has_no_price_list,
+            }
             booking {
                 booking_is_stored_completely,
                 forty_concurrent_bookings_are_all_stored,
@@ -194,6 +200,9 @@ macro_rules! contract_tests {
                 of_two_concurrent_writes_of_one_seat_one_succeeds,
                 reserved_booking_ids_are_disjoint,
                 same_commands_leave_the_same_rows_on_every_store,
+                ticket_types_are_stored_with_holds_and_bookings,
+                a_ticket_type_without_a_price_is_refused,
+                seats_of_the_previous_release_are_for_adults,
                 a_history_is_newest_first_and_paged,
                 a_history_is_filtered_by_time_and_status,
                 booking_is_visible_only_to_its_owner,
@@ -226,6 +235,7 @@ macro_rules! contract_tests {
                 shows_never_overlap_in_a_hall,
                 shows_without_price_movie_or_hall_are_left_out,
                 seeded_accounts_can_log_in,
+                adult_ticket_type_exists_and_stays_unchanged,
             }
             admin {
                 movie_is_created_changed_and_retired,

@@ -123,7 +123,7 @@ pub async fn tenures_are_deleted_once_they_no_longer_count(fixture: &dyn Fixture
     let ana = customer(fixture).await;
     sell(fixture.stores(), SIMPLE, async |sellers| {
         for seats in world.main[..6].chunks(2) {
-            let seats = WantedSeats::These(selection(&[seats[0].id, seats[1].id]));
+            let seats = WantedSeats::These(selection(&[seats[0].id, seats[1].id]).into());
             let hold = Action::Hold(HoldSeats { show_id: world.soon, seats });
             let (id, ..) = held(&sellers.submit(command(ana, hold, "")).await);
             held(&sellers.submit(command(ana, Action::Release(id), "")).await);

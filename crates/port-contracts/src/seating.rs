@@ -2,11 +2,12 @@
 
 use domain::ids::{LayoutId, SeatId, ShowId};
 use domain::money::Currency;
+use domain::pricing::TicketTypeCode;
 use domain::seating::{CategoryPrice, ClaimStatus, SeatClaim, ShowSeating};
 
 use crate::Fixture;
 use crate::tools::{SIMPLE, book, booked, sell};
-use crate::world::{ROW, ROWS, World, block, customer, hold, layout_id};
+use crate::world::{ROW, ROWS, World, block, customer, hold, layout_id, sell_to};
 
 async fn seating(fixture: &dyn Fixture, show: ShowId) -> ShowSeating {
     fixture.stores().seating.seating(show).await.unwrap().unwrap()
@@ -28,8 +29,12 @@ pub async fn booking_is_visible_at_once(fixture: &dyn Fixture) {
     assert_eq!((empty.currency, empty.claims), (Currency::parse("EUR").unwrap(), vec![]));
     let mut prices = empty.prices;
     prices.sort_by_key(|price| price.minor);
-    let price = |category: &str, minor| CategoryPrice { category: category.into(), minor };
+    let price = |category: &str, minor| CategoryPrice::adult(category, minor);
     assert_eq!(prices, [price("standard", 1250), price("premium", 1600)]);
+    sell_to(fixture, world.soon, "standard", "child", 800).await;
+    let child = CategoryPrice { ticket_type: TicketTypeCode::parse("child").unwrap(), ..price("standard", 800) };
+    let with_child = seating(fixture, world.soon).await.prices;
+    assert_eq!((with_child.len(), with_child.contains(&child)), (3, true), "{with_child:?}");
     let seen = sell(fixture.stores(), SIMPLE, async |sellers| {
         booked(&sellers.submit(book(ana, world.soon, &seats, "k")).await);
         claims(fixture, world.soon).await

@@ -3,6 +3,7 @@
 use domain::catalog::{MovieFilter, TheatreFilter};
 use domain::identity::{NewUser, Role};
 use domain::ids::ShowId;
+use domain::pricing::TicketTypeCode;
 use domain::seating::CategoryPrice;
 use domain::seed::{SeedPlan, Seeded, ShowSeed};
 use futures::future::join_all;
@@ -11,7 +12,7 @@ use crate::Fixture;
 use crate::tools::first_page;
 use crate::world::{
     ALPHA, AMELIE, BETA, STALKER, World, cancel_show, main_hall, movie, new_user, now, password_hash, plan, show,
-    show_id, small_hall, theatre,
+    show_id, small_hall, theatre, ticket_type,
 };
 
 async fn seed(fixture: &dyn Fixture, plan: &SeedPlan) -> Seeded {
@@ -24,21 +25,30 @@ async fn seed_shows(fixture: &dyn Fixture, shows: Vec<ShowSeed>) -> usize {
     seeded.shows
 }
 
-async fn rows(fixture: &dyn Fixture) -> [i64; 8] {
-    let mut counts = [0; 8];
-    let tables = ["users", "movies", "theatres", "halls", "layouts", "seats", "shows", "show_prices"];
+async fn rows(fixture: &dyn Fixture) -> [i64; 9] {
+    let mut counts = [0; 9];
+    let tables = ["users", "ticket_types", "movies", "theatres", "halls", "layouts", "seats", "shows", "show_prices"];
     for (count, table) in counts.iter_mut().zip(tables) {
         *count = fixture.count(&format!("SELECT count(*) FROM {table}")).await;
     }
     counts
 }
 
-fn whole_plan() -> SeedPlan {
-    SeedPlan { users: vec![new_user("ana@example.org")], ..plan(now()) }
+fn child() -> TicketTypeCode {
+    TicketTypeCode::parse("child").unwrap()
 }
 
-const WHOLE: Seeded = Seeded { users: 1, movies: 2, theatres: 2, halls: 3, shows: 6 };
-const WHOLE_ROWS: [i64; 8] = [1, 2, 2, 3, 3, 125, 6, 10];
+fn whole_plan() -> SeedPlan {
+    let mut whole = plan(now());
+    let child = CategoryPrice { ticket_type: child(), ..CategoryPrice::adult("standard", 800) };
+    whole.shows[0].prices.push(child);
+    let ticket_types = vec![ticket_type("child", 1), ticket_type("adult", 2), ticket_type("senior", 3)];
+    SeedPlan { users: vec![new_user("ana@example.org")], ticket_types, ..whole }
+}
+
+const WHOLE: Seeded = Seeded { users: 1, ticket_types: 2, movies: 2, theatres: 2, halls: 3, shows: 6 };
+/// One of the ticket types is made by a migration.
+const WHOLE_ROWS: [i64; 9] = [1, 3, 2, 2, 3, 3, 125, 6, 11];
 
 /// A store is empty until it has a movie or a theatre.
 pub async fn a_new_store_is_empty(fixture: &dyn Fixture) {
@@ -93,6 +103,17 @@ pub async fn existing_rows_stay_unchanged(fixture: &dyn Fixture) {
     assert_eq!(halls, [("Main", 60), ("New", 5), ("Small", 5)]);
 }
 
+/// Ticket types are found by code. The one for adults exists in every store, and a plan does not change it.
+pub async fn adult_ticket_type_exists_and_stays_unchanged(fixture: &dyn Fixture) {
+    let read = "SELECT code || ' ' || names || ' ' || CAST(version AS text) FROM ticket_types ORDER BY position";
+    assert_eq!(fixture.texts(read).await, [r#"adult {"en":"Adult"} 1"#]);
+    let ticket_types = vec![ticket_type("adult", 5), ticket_type("child", 7)];
+    let plan = SeedPlan { ticket_types, ..SeedPlan::default() };
+    assert_eq!(seed(fixture, &plan).await, Seeded { ticket_types: 1, ..Seeded::default() });
+    let child = r#"child {"de":"German child","en":"English child"} 1"#;
+    assert_eq!(fixture.texts(read).await, [r#"adult {"en":"Adult"} 1"#, child]);
+}
+
 /// Shows of a hall do not overlap, cleaning time included. A cancelled show does not occupy its hall.
 pub async fn shows_never_overlap_in_a_hall(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
@@ -124,15 +145,25 @@ pub async fn shows_never_overlap_in_a_hall(fixture: &dyn Fixture) {
 /// A show that could not be sold is left out, and the others are added.
 pub async fn shows_without_price_movie_or_hall_are_left_out(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
+    let plan = SeedPlan { ticket_types: vec![ticket_type("child", 1)], ..SeedPlan::default() };
+    assert_eq!(seed(fixture, &plan).await, Seeded { ticket_types: 1, ..Seeded::default() });
     let at = |format, hours| show(world.base, format, STALKER, BETA, "Main", hours);
     let mut unpriced = at("unpriced", 200);
     unpriced.prices.retain(|price| price.category == "standard");
     let mut enough = show(world.base, "enough", STALKER, ALPHA, "Small", 200);
     // A price of a category without seats in the hall is not stored, so it cannot become `price_from`.
     enough.prices.retain(|price| price.category == "standard");
-    enough.prices.push(CategoryPrice { category: "nobody's".into(), minor: 1 });
+    enough.prices.push(CategoryPrice::adult("nobody's", 1));
+    let mut for_children = at("for children alone", 240);
+    let is_standard = |price: &&mut CategoryPrice| price.category == "standard";
+    for_children.prices.iter_mut().filter(is_standard).for_each(|price| price.ticket_type = child());
+    let mut unknown = at("unknown ticket type", 250);
+    let dog = TicketTypeCode::parse("dog").unwrap();
+    unknown.prices.push(CategoryPrice { ticket_type: dog, ..CategoryPrice::adult("standard", 1) });
     let shows = vec![
         unpriced,
+        for_children,
+        unknown,
         ShowSeed { movie_title: "Nothing".into(), ..at("no movie", 210) },
         ShowSeed { theatre_name: "Nowhere".into(), ..at("no theatre", 220) },
         ShowSeed { hall_name: "Small".into(), ..at("no hall", 230) },
@@ -142,8 +173,8 @@ pub async fn shows_without_price_movie_or_hall_are_left_out(fixture: &dyn Fixtur
     assert_eq!(seed_shows(fixture, shows).await, 1);
     assert!(show_id(fixture, "enough").await > ShowId(0));
     let mut after = rows(fixture).await;
-    after[6] -= 1;
     after[7] -= 1;
+    after[8] -= 1;
     assert_eq!(after, before);
 }
 

@@ -17,8 +17,9 @@ use domain::clock::{Clock, Timer};
 use domain::identity::{Bearer, Caller};
 use domain::ids::{BookingId, SeatId, ShowId};
 use domain::page::{PageLimit, PageRequest};
+use domain::pricing::TicketTypeCode;
 use domain::random::Random;
-use domain::seating::SeatSelection;
+use domain::seating::{SeatSelection, TicketSelection};
 use futures::future::join_all;
 
 use crate::{Fixture, Stores};
@@ -171,9 +172,15 @@ pub fn selection(seats: &[SeatId]) -> SeatSelection {
     SeatSelection::parse(seats.to_vec(), 100).unwrap()
 }
 
+/// Creates a ticket selection: each seat with the code of its ticket type.
+pub fn tickets(tickets: &[(SeatId, &str)]) -> TicketSelection {
+    let ticket = |(seat, code): &(SeatId, &str)| (*seat, TicketTypeCode::parse(code).unwrap());
+    TicketSelection::parse(tickets.iter().map(ticket).collect(), 100).unwrap()
+}
+
 /// Creates a command to book seats.
 pub fn book(caller: Caller, show_id: ShowId, seats: &[SeatId], key: &str) -> Command {
-    command(caller, Action::Book(BookSeats { show_id, seats: selection(seats) }), key)
+    command(caller, Action::Book(BookSeats { show_id, seats: selection(seats).into() }), key)
 }
 
 /// Creates a command. Different actions have different fingerprints. Whitespace, which keys cannot contain, becomes a dash; an empty
@@ -184,7 +191,7 @@ pub fn command(caller: Caller, action: Action, key: &str) -> Command {
         other => format!("{other:?}"),
     };
     let scope = match &action {
-        Action::Book(_) | Action::Redeem(_) => "POST /api/bookings".to_owned(),
+        Action::Book(_) | Action::Redeem(_) | Action::RedeemAs(..) => "POST /api/bookings".to_owned(),
         other => format!("POST {}", other.name()),
     };
     let mut fingerprint = [0_u8; 32];

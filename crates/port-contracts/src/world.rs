@@ -8,6 +8,7 @@ use domain::booking::HoldId;
 use domain::identity::{Bearer, Caller, Email, Name, NewRefreshToken, NewUser, PasswordHash, RefreshTokenHash, Role};
 use domain::ids::{LayoutId, SeatId, ShowId};
 use domain::money::{Currency, TaxRate};
+use domain::pricing::{TicketType, TicketTypeCode, TicketTypeNames};
 use domain::seating::{CategoryPrice, Seat};
 use domain::seed::{HallSeed, MovieSeed, SeatSeed, SeedPlan, ShowSeed, TheatreSeed};
 
@@ -169,6 +170,26 @@ pub async fn hold(fixture: &dyn Fixture, show: ShowId, seat: SeatId, user: Calle
     fixture.execute(&format!("{claims} ({show}, {seat}, {layout}, 'held', {user}, '{hold_id}', {ends})")).await;
 }
 
+/// Returns a ticket type with a name in English and in German.
+pub fn ticket_type(code: &str, position: i32) -> TicketType {
+    let names = [("en", format!("English {code}")), ("de", format!("German {code}"))];
+    TicketType {
+        id: None,
+        code: TicketTypeCode::parse(code).unwrap(),
+        names: TicketTypeNames::parse(names.map(|(tag, name)| (tag.to_owned(), name))).unwrap(),
+        needs_proof: position % 2 == 1,
+        position,
+    }
+}
+
+/// Adds the ticket type `code` if it is missing, and a price for it to a show.
+pub async fn sell_to(fixture: &dyn Fixture, show: ShowId, category: &str, code: &str, minor: i64) {
+    let plan = SeedPlan { ticket_types: vec![ticket_type(code, 1)], ..SeedPlan::default() };
+    fixture.stores().seeder.seed(&plan).await.unwrap();
+    let prices = "INSERT INTO show_prices (show_id, category, ticket_type, price_minor) VALUES";
+    fixture.execute(&format!("{prices} ({show}, '{category}', '{code}', {minor})")).await;
+}
+
 /// Blocks a seat for the house.
 pub async fn block(fixture: &dyn Fixture, show: ShowId, seat: SeatId) {
     let layout = layout_id(fixture, show).await;
@@ -185,6 +206,7 @@ pub async fn cancel_show(fixture: &dyn Fixture, show: ShowId) {
 pub fn plan(base: DateTime<Utc>) -> SeedPlan {
     SeedPlan {
         users: Vec::new(),
+        ticket_types: Vec::new(),
         movies: vec![
             movie(STALKER, "Писатель идёт в Зону.", &["Drama", "Sci-Fi"], "Russian"),
             movie(AMELIE, "A waitress in Paris.", &["Comedy", "Romance"], "French"),
@@ -257,7 +279,7 @@ pub fn small_hall(name: &str) -> HallSeed {
 pub fn show(base: DateTime<Utc>, format: &str, movie: &str, theatre: &str, hall: &str, hours: i64) -> ShowSeed {
     let start_time = base + TimeDelta::hours(hours);
     let (currency, standard, premium) = if theatre == BETA { ("JPY", 1900, 2600) } else { ("EUR", 1250, 1600) };
-    let price = |category: &str, minor| CategoryPrice { category: category.into(), minor };
+    let price = |category: &str, minor| CategoryPrice::adult(category, minor);
     ShowSeed {
         movie_title: movie.into(),
         theatre_name: theatre.into(),

@@ -1,7 +1,7 @@
 //! Finds changes of the OpenAPI document that break existing clients.
 //!
 //! A request that was valid must remain valid, and a response must keep its promises. Schemas are compared as they are written. A change
-//! that cannot be compared this way (`oneOf` with another number of members, a reference to another file) counts as a break.
+//! that cannot be compared this way (`oneOf` of a response with another number of members, a reference to another file) counts as a break.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -189,7 +189,9 @@ impl<'a> Differ<'a> {
         self.parts(sender, place, before, after);
         for combination in ["allOf", "anyOf", "oneOf", "prefixItems"] {
             let (before, after) = (parts_of(before, combination), parts_of(after, combination));
-            if before.len() != after.len() {
+            // A request may get further alternatives after the known ones, which exclude each other.
+            let is_wider = sender == Sender::Client && matches!(combination, "anyOf" | "oneOf");
+            if before.len() != after.len() && !(is_wider && !before.is_empty() && before.len() < after.len()) {
                 self.broken(format!("{place}: {combination} has {} members instead of {}", after.len(), before.len()));
             }
             for (before, after) in before.iter().zip(after) {
@@ -439,7 +441,8 @@ mod tests {
                             "name": {"type": "string", "minLength": 1, "maxLength": 100, "pattern": "^[a-z]"},
                             "kind": {"type": ["string", "null"], "enum": ["a", "b", null]},
                             "size": {"type": "number"},
-                            "extra": {"type": "object"}
+                            "extra": {"type": "object"},
+                            "place": {"oneOf": [{"type": "string"}, {"type": "integer"}]}
                         }
                     }
                 }
@@ -718,6 +721,15 @@ mod tests {
             ],
         );
         is_fine(&format!("{owner}/properties"), "age", Some(json!({"type": "integer"})));
+        // A request can have more alternatives, but each known one stays.
+        let place = format!("{NEW}/properties/place");
+        is_fine(&place, "oneOf", Some(json!([{"type": "string"}, {"type": "integer"}, {"type": "array"}])));
+        for fewer_or_other in
+            [json!([{"type": "string"}]), json!([{"type": "string"}, {"type": "array"}, {"type": "integer"}])]
+        {
+            let found = after(&place, "oneOf", Some(fewer_or_other)).breaks;
+            assert_eq!(found.len(), 1, "{found:?}");
+        }
         let one = json!([{"$ref": "#/components/schemas/Owner"}]);
         let found = after(&format!("{THING}/properties/owner"), "oneOf", Some(one)).breaks;
         assert!(found.iter().any(|found| found.what.ends_with("owner: oneOf has 1 members instead of 2")), "{found:?}");

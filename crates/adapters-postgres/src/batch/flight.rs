@@ -190,17 +190,18 @@ where
     Id: tokio_postgres::types::ToSql + Sync + Send + Copy + 'a,
 {
     let (mut owners, mut ids, mut positions) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut categories, mut prices) = (Vec::new(), Vec::new());
+    let (mut categories, mut ticket_types, mut prices) = (Vec::new(), Vec::new(), Vec::new());
     for (owner, seats) in of {
         for (position, seat) in (0_i16..).zip(seats) {
             owners.push(owner);
             ids.push(seat.id.0);
             positions.push(position);
             categories.push(seat.category.as_str());
+            ticket_types.push(seat.ticket_type.as_str());
             prices.push(seat.price_minor);
         }
     }
-    parameters![owners, ids, positions, categories, prices]
+    parameters![owners, ids, positions, categories, ticket_types, prices]
 }
 
 fn insert_hold_seats(holds: &[Hold]) -> Bound<'_> {

@@ -1,7 +1,5 @@
 //! Reads a batch with typed statements. Only the statements that the batch needs are sent, together and in one snapshot.
 
-use std::collections::HashMap;
-
 use chrono::{DateTime, Utc};
 use domain::StoreError;
 use domain::booking::{
@@ -17,7 +15,7 @@ use tokio_postgres::Row;
 use super::link::{Bound, parameters};
 use super::statements::Statement::{self, *};
 use crate::error::bad_row;
-use crate::rows::{SoldSeatColumns, booking_state, currency, hold_id};
+use crate::rows::{SoldSeatColumns, booking_state, category_prices, currency, hold_id};
 
 /// Returns the read-only transaction that reads the rows named by a batch, with only the statements that it needs.
 pub(super) fn script(named: &ReadSet) -> Vec<Bound<'_>> {
@@ -129,6 +127,7 @@ rows! {
         theatre_name: String,
         hall_name: String,
         categories: Vec<String>,
+        ticket_types: Vec<String>,
         prices: Vec<i64>,
     }
     ClaimRow {
@@ -165,6 +164,7 @@ rows! {
         seat_rows: Option<Vec<String>>,
         seat_numbers: Option<Vec<i32>>,
         seat_categories: Option<Vec<String>>,
+        seat_ticket_types: Option<Vec<String>>,
         seat_prices: Option<Vec<i64>>,
     }
 }
@@ -243,7 +243,7 @@ fn offer(row: ShowRow) -> Result<(ShowId, ShowOffer), StoreError> {
         sales_open_at: row.sales_open_at,
         sales_close_at: row.sales_close_at,
         currency: currency(&row.currency)?,
-        prices: row.categories.into_iter().zip(row.prices).collect::<HashMap<_, _>>(),
+        prices: category_prices(row.categories, row.ticket_types, row.prices)?.into_iter().collect(),
         movie_title: row.movie_title,
         theatre_name: row.theatre_name,
         hall_name: row.hall_name,
@@ -267,6 +267,7 @@ impl SoldSeatRows {
             seat_rows: self.seat_rows.unwrap_or_default(),
             seat_numbers: self.seat_numbers.unwrap_or_default(),
             seat_categories: self.seat_categories.unwrap_or_default(),
+            seat_ticket_types: self.seat_ticket_types.unwrap_or_default(),
             seat_prices: self.seat_prices.unwrap_or_default(),
         };
         columns.seats()

@@ -73,6 +73,7 @@ macro_rules! sold_seats {
             array_agg(seats.row_label ORDER BY sold.position) AS seat_rows,
             array_agg(seats.number ORDER BY sold.position) AS seat_numbers,
             array_agg(sold.category ORDER BY sold.position) AS seat_categories,
+            array_agg(sold.ticket_type ORDER BY sold.position) AS seat_ticket_types,
             array_agg(sold.price_minor ORDER BY sold.position) AS seat_prices
         FROM (SELECT * FROM ",
             $table,
@@ -111,14 +112,16 @@ statements! {
     CROSS JOIN LATERAL (SELECT * FROM sessions s WHERE s.id = named.id AND s.ended_at IS NULL OFFSET 0) s";
     ReadShows = "
     SELECT s.id, s.layout_id, s.status, s.start_time, s.sales_open_at, s.sales_close_at, s.currency,
-        m.title AS movie_title, t.name AS theatre_name, h.name AS hall_name, p.categories, p.prices
+        m.title AS movie_title, t.name AS theatre_name, h.name AS hall_name,
+        p.categories, p.ticket_types, p.prices
     FROM unnest($1::bigint[]) AS named (id)
     CROSS JOIN LATERAL (SELECT * FROM shows s WHERE s.id = named.id OFFSET 0) s
     CROSS JOIN LATERAL (SELECT m.title FROM movies m WHERE m.id = s.movie_id OFFSET 0) m
     CROSS JOIN LATERAL (SELECT t.name FROM theatres t WHERE t.id = s.theatre_id OFFSET 0) t
     CROSS JOIN LATERAL (SELECT h.name FROM halls h WHERE h.id = s.hall_id OFFSET 0) h
     CROSS JOIN LATERAL (
-        SELECT coalesce(array_agg(p.category), '{}') AS categories, coalesce(array_agg(p.price_minor), '{}') AS prices
+        SELECT coalesce(array_agg(p.category), '{}') AS categories,
+            coalesce(array_agg(p.ticket_type), '{}') AS ticket_types, coalesce(array_agg(p.price_minor), '{}') AS prices
         FROM (SELECT * FROM show_prices p WHERE p.show_id = named.id OFFSET 0) p
     ) p";
     ReadSeatClaims = "
@@ -234,8 +237,8 @@ statements! {
     FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::timestamptz[]) AS new (id, user_id, show_id, expires_at)
     ORDER BY id";
     InsertHoldSeats = "
-    INSERT INTO hold_seats (hold_id, seat_id, position, category, price_minor)
-    SELECT * FROM unnest($1::text[], $2::bigint[], $3::smallint[], $4::text[], $5::bigint[])";
+    INSERT INTO hold_seats (hold_id, seat_id, position, category, ticket_type, price_minor)
+    SELECT * FROM unnest($1::text[], $2::bigint[], $3::smallint[], $4::text[], $5::text[], $6::bigint[])";
     LockBookings = "
     SELECT must((SELECT count(*) FROM (
         SELECT 1 FROM unnest($1::bigint[], $2::text[]) AS expected (id, status)
@@ -287,8 +290,8 @@ statements! {
         AS new (show_id, seat_id, layout_id, status, user_id, booking_id, hold_id, expires_at)
     ORDER BY show_id, seat_id";
     InsertBookingSeats = "
-    INSERT INTO booking_seats (booking_id, seat_id, position, category, price_minor)
-    SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::text[], $5::bigint[])";
+    INSERT INTO booking_seats (booking_id, seat_id, position, category, ticket_type, price_minor)
+    SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::text[], $5::text[], $6::bigint[])";
     PutTenures = "
     INSERT INTO seat_tenures (show_id, user_id, seat_id, since, until)
     SELECT show_id, user_id, seat_id, since, $5

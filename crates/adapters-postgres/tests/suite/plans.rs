@@ -84,7 +84,7 @@ async fn after_sale(stores: &Stores, world: &World, caller: Caller) {
             let hold = async |seats| {
                 held(&sellers.submit(command(caller, Action::Hold(HoldSeats { show_id, seats }), "")).await).0
             };
-            let id = hold(WantedSeats::These(selection(&row[..1]))).await;
+            let id = hold(WantedSeats::These(selection(&row[..1]).into())).await;
             sellers.submit(command(caller, Action::Extend(id.clone()), "")).await.unwrap();
             sellers.submit(command(caller, Action::Release(id), "")).await.unwrap();
             let id = hold(WantedSeats::Best(SeatWish { quantity: 1, category: None, accessible: None })).await;

@@ -15,7 +15,7 @@ use domain::page::{Filling, PageRequest};
 use domain::random::Reference;
 
 use crate::failure::Failure;
-use crate::row::{currency, instant, listed, micros, parsed, small};
+use crate::row::{currency, instant, listed, micros, parsed, small, ticket_type};
 use crate::schema::{booking_seats, bookings, halls, movies, seats, shows, theatres};
 use crate::store::SqliteStore;
 
@@ -128,7 +128,7 @@ type SeatsOf = HashMap<i64, Result<Vec<SoldSeat>, Failure>>;
 
 fn seats_of(connection: &mut SqliteConnection, rows: &[BookingRow]) -> Result<SeatsOf, Failure> {
     let ids: Vec<i64> = rows.iter().map(|row| row.booking.0).collect();
-    let sold: Vec<(i64, i64, String, i64, String, i64)> = booking_seats::table
+    let sold: Vec<(i64, i64, String, i64, String, String, i64)> = booking_seats::table
         .inner_join(seats::table.on(seats::id.eq(booking_seats::seat_id)))
         .filter(booking_seats::booking_id.eq_any(ids))
         .select((
@@ -137,16 +137,17 @@ fn seats_of(connection: &mut SqliteConnection, rows: &[BookingRow]) -> Result<Se
             seats::row_label,
             seats::number,
             booking_seats::category,
+            booking_seats::ticket_type,
             booking_seats::price_minor,
         ))
         .order((booking_seats::booking_id, booking_seats::position))
         .load(connection)?;
     let mut seats_of = SeatsOf::new();
-    for (booking_id, id, row, number, category, price_minor) in sold {
+    for (booking_id, id, row, number, category, code, price_minor) in sold {
         let seats = seats_of.entry(booking_id).or_insert_with(|| Ok(Vec::new()));
-        match small(number, "number") {
-            Ok(number) => {
-                let seat = SoldSeat { id: SeatId(id), row, number, category, price_minor };
+        match small(number, "number").and_then(|number| Ok((number, ticket_type(&code)?))) {
+            Ok((number, ticket_type)) => {
+                let seat = SoldSeat { id: SeatId(id), row, number, category, ticket_type, price_minor };
                 let _ = seats.as_mut().map(|seats| seats.push(seat));
             }
             Err(failure) => *seats = Err(failure),

@@ -8,7 +8,7 @@ use domain::booking::{HOLDS_LISTED_MAX, Hold, HoldId, HoldStore, SoldSeat};
 use domain::ids::{SeatId, ShowId, UserId};
 
 use crate::failure::Failure;
-use crate::row::{currency, hold_id, instant, listed, small};
+use crate::row::{currency, hold_id, instant, listed, small, ticket_type};
 use crate::schema::{hold_seats, holds, seats, shows};
 use crate::store::SqliteStore;
 
@@ -73,6 +73,7 @@ struct SeatRow {
 #[diesel(table_name = hold_seats)]
 struct HeldSeatRow {
     category: String,
+    ticket_type: String,
     price_minor: i64,
 }
 
@@ -120,6 +121,7 @@ fn hold(row: HoldRow, code: &str, seats: Vec<(SeatRow, HeldSeatRow)>) -> Result<
             row: seat.row_label,
             number: small(seat.number, "number")?,
             category: held.category,
+            ticket_type: ticket_type(&held.ticket_type)?,
             price_minor: held.price_minor,
         })
     };

@@ -13,9 +13,10 @@ use domain::seating::ClaimStatus;
 use super::bookings::one_booking;
 use super::holds::{WhichHolds, holds_of};
 use crate::failure::Failure;
+use crate::pricing::prices_of;
 use crate::row::{currency, hold_id, instant, parsed};
 use crate::schema::{
-    bookings, halls, idempotency_keys, movies, seat_claims, seat_tenures, sessions, show_prices, shows, theatres, users,
+    bookings, halls, idempotency_keys, movies, seat_claims, seat_tenures, sessions, shows, theatres, users,
 };
 
 /// Reads each named row by its key.
@@ -187,10 +188,6 @@ fn show_offer(connection: &mut SqliteConnection, id: ShowId) -> Result<Option<Sh
         .optional()?;
     let Some((show, (movie_title, theatre_name, hall_name))) = row else { return Ok(None) };
     let (layout_id, status, start_time, open_at, close_at, code) = show;
-    let prices: Vec<(String, i64)> = show_prices::table
-        .filter(show_prices::show_id.eq(id.0))
-        .select((show_prices::category, show_prices::price_minor))
-        .load(connection)?;
     Ok(Some(ShowOffer {
         layout_id: LayoutId(layout_id),
         status: parsed(ShowStatus::parse(&status), "status")?,
@@ -198,7 +195,7 @@ fn show_offer(connection: &mut SqliteConnection, id: ShowId) -> Result<Option<Sh
         sales_open_at: open_at.map(|at| instant(at, "sales_open_at")).transpose()?,
         sales_close_at: close_at.map(|at| instant(at, "sales_close_at")).transpose()?,
         currency: currency(&code)?,
-        prices: prices.into_iter().collect(),
+        prices: prices_of(connection, id)?.into_iter().collect(),
         movie_title,
         theatre_name,
         hall_name,

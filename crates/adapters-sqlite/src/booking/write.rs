@@ -136,6 +136,7 @@ fn insert_hold(connection: &mut SqliteConnection, hold: &Hold) -> Result<(), Fai
                 hold_seats::seat_id.eq(seat.id.0),
                 hold_seats::position.eq(position),
                 hold_seats::category.eq(seat.category.as_str()),
+                hold_seats::ticket_type.eq(seat.ticket_type.as_str()),
                 hold_seats::price_minor.eq(seat.price_minor),
             ))
             .execute(connection)?;
@@ -230,6 +231,7 @@ fn insert_booking_seats(connection: &mut SqliteConnection, booking: &Booking) ->
                 booking_seats::seat_id.eq(seat.id.0),
                 booking_seats::position.eq(position),
                 booking_seats::category.eq(seat.category.as_str()),
+                booking_seats::ticket_type.eq(seat.ticket_type.as_str()),
                 booking_seats::price_minor.eq(seat.price_minor),
             ))
             .execute(connection)?;

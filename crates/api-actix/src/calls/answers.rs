@@ -16,6 +16,9 @@ pub struct SoldSeatView {
     row: String,
     number: i32,
     category: String,
+    /// The code of the ticket type.
+    #[schema(example = "adult")]
+    ticket_type: String,
     /// As it was held or sold, in major units.
     price: String,
 }
@@ -28,6 +31,7 @@ impl SoldSeatView {
             row: seat.row.clone(),
             number: seat.number,
             category: seat.category.clone(),
+            ticket_type: seat.ticket_type.as_str().to_owned(),
             price: Money::new(seat.price_minor, currency).to_string(),
         };
         seats.iter().map(view).collect()

@@ -4,7 +4,7 @@ use actix_web::web::Data;
 use domain::booking::{Action, BookSeats, BookingAction, BookingCursor, BookingFilter, BookingStatus, HoldId, When};
 use domain::ids::{BookingId, SeatId, ShowId};
 use domain::page::PageRequest;
-use domain::seating::SeatSelection;
+use domain::seating::{SeatSelection, TicketSelection};
 use utoipa::openapi::Schema;
 use utoipa::openapi::schema::OneOfBuilder;
 
@@ -27,7 +27,7 @@ calls! { "booking"
     /// A retry with the same key books nothing more, and gets the same answer.
     POST "/api/bookings" => book: "The booking",
         or [ShowNotFound, SeatNotFound, HoldNotFound, SalesClosed, HoldExpired, SeatUnavailable, SeatsLeaveGap, TooManySeats,
-            Overloaded, OutcomeUnknown, Unavailable];
+            TicketTypeNotSold, Overloaded, OutcomeUnknown, Unavailable];
 
     /// List your bookings, newest first.
     GET "/api/bookings" => history: "A page of bookings", or [Unavailable];
@@ -43,16 +43,18 @@ calls! { "booking"
 
     /// Move a booking to other seats.
     ///
-    /// As many seats as before; the old ones are free in the same moment. Prices stay as sold, and seats that cost more are refused.
+    /// As many seats as before; the old ones are free in the same moment. Ticket types and prices stay as sold, and seats that cost more
+    /// are refused.
     POST "/api/bookings/{booking_id}/seats" => change_seats: "The booking on its new seats",
-        or [BookingNotFound, SeatNotFound, SalesClosed, Conflict, SeatUnavailable, SeatsLeaveGap, TooManySeats, PriceDiffers,
-            Overloaded, OutcomeUnknown, Unavailable];
+        or [BookingNotFound, SeatNotFound, SalesClosed, Conflict, SeatUnavailable, SeatsLeaveGap, TooManySeats, TicketTypeNotSold,
+            PriceDiffers, Overloaded, OutcomeUnknown, Unavailable];
 }
 
 /// What to book: seats of a show, or the seats of a hold.
 pub enum BookRequest {
     Seats(BookSeats),
     Hold(HoldId),
+    HoldAs(HoldId, TicketSelection),
 }
 
 impl JsonBody for BookRequest {
@@ -63,34 +65,58 @@ impl JsonBody for BookRequest {
             .member::<ShowId>("show_id", "", Some(1.into()))
             .member::<SeatId>("seat_id", "", Some(1.into()))
             .without("seat_ids")
+            .without("seats")
             .without("hold_id");
-        let seats = object("Several seats of a show, all or none")
+        let seats = object("Several seats of a show for adults, all or none")
             .member::<ShowId>("show_id", "", None)
             .member::<SeatSelection>("seat_ids", "", None)
             .without("seat_id")
+            .without("seats")
+            .without("hold_id");
+        let tickets = object("Several seats of a show with their ticket types, all or none")
+            .member::<ShowId>("show_id", "", None)
+            .member::<TicketSelection>("seats", "", None)
+            .without("seat_id")
+            .without("seat_ids")
             .without("hold_id");
         let hold = object("The seats of one of the caller's holds, at its prices")
             .member::<HoldId>("hold_id", "", None)
+            .member::<Option<TicketSelection>>(
+                "seats",
+                "The seats of the hold, with other ticket types. A seat that keeps its ticket type keeps its price",
+                None,
+            )
             .without("seat_id")
             .without("seat_ids");
-        OneOfBuilder::new().item(seat.schema()).item(seats.schema()).item(hold.schema()).build().into()
+        let ways = [seat, seats, hold, tickets].into_iter();
+        ways.fold(OneOfBuilder::new(), |one_of, way| one_of.item(way.schema())).build().into()
     }
 
     fn read(body: &mut BodyReader<'_>) -> Option<Self> {
-        let ways: Vec<_> = ["seat_id", "seat_ids", "hold_id"].into_iter().filter(|name| body.has(name)).collect();
-        if ways == ["hold_id"] {
-            return body.member("hold_id").map(Self::Hold);
+        let ways = ["seat_id", "seat_ids", "seats", "hold_id"].into_iter();
+        let ways: Vec<_> = ways.filter(|name| body.has(name)).collect();
+        match ways.as_slice() {
+            ["hold_id"] => return body.member("hold_id").map(Self::Hold),
+            ["seats", "hold_id"] => {
+                let (hold_id, tickets) = (body.member("hold_id"), body.member("seats"));
+                return Some(Self::HoldAs(hold_id?, tickets?));
+            }
+            _ => {}
         }
         let show_id = body.member("show_id");
         let seats = match ways.as_slice() {
-            ["seat_id"] => body.member("seat_id").and_then(|seat: SeatId| SeatSelection::parse(vec![seat], 1).ok()),
-            ["seat_ids"] => body.member("seat_ids"),
+            ["seat_id"] => {
+                let seat = body.member("seat_id").and_then(|seat: SeatId| SeatSelection::parse(vec![seat], 1).ok());
+                seat.map(TicketSelection::from)
+            }
+            ["seat_ids"] => body.member("seat_ids").map(|seats: SeatSelection| seats.into()),
+            ["seats"] => body.member("seats"),
             [] => {
-                body.mistake("seat_id", Mistake::new("required", "is required, or seat_ids, or hold_id"));
+                body.mistake("seat_id", Mistake::new("required", "is required, or seat_ids, or seats, or hold_id"));
                 None
             }
             several => {
-                let message = "must be given alone: one of seat_id, seat_ids and hold_id";
+                let message = "must be given alone: one of seat_id, seat_ids, seats and hold_id, or hold_id with seats";
                 several.iter().for_each(|name| body.mistake(name, Mistake::new("conflict", message)));
                 None
             }
@@ -126,6 +152,7 @@ async fn book(
     let action = match request {
         BookRequest::Seats(seats) => Action::Book(seats),
         BookRequest::Hold(hold_id) => Action::Redeem(hold_id),
+        BookRequest::HoldAs(hold_id, tickets) => Action::RedeemAs(hold_id, tickets),
     };
     Ok(execute(&state, key.command(command, action)).await?.into())
 }

@@ -12,8 +12,10 @@ use crate::wiring::state::AppState;
 /// Runs a command. A refusal of seats that cannot be had names others.
 pub async fn execute(state: &AppState, request: CommandRequest) -> Result<Answer, Problem> {
     let wanted = match &request.action {
-        Action::Book(book) => Some((book.show_id, book.seats.clone())),
-        Action::Hold(HoldSeats { show_id, seats: WantedSeats::These(seats) }) => Some((*show_id, seats.clone())),
+        Action::Book(book) => Some((book.show_id, book.seats.selection().clone())),
+        Action::Hold(HoldSeats { show_id, seats: WantedSeats::These(seats) }) => {
+            Some((*show_id, seats.selection().clone()))
+        }
         _ => None,
     };
     match in_span("booking.commit", state.booking.execute(request)).await {

@@ -3,7 +3,7 @@
 use actix_web::web::Data;
 use domain::booking::{Action, HoldId, HoldSeats, WantedSeats};
 use domain::ids::ShowId;
-use domain::seating::{SeatSelection, SeatWish};
+use domain::seating::{SeatSelection, SeatWish, TicketSelection};
 use utoipa::openapi::Schema;
 use utoipa::openapi::schema::OneOfBuilder;
 
@@ -23,10 +23,10 @@ use crate::wiring::state::AppState;
 calls! { "booking"
     /// Hold seats for some minutes.
     ///
-    /// Either the given seats, or the best seats together. Until the hold expires, no other caller can hold or book them.
+    /// Either the given seats, or the best seats together, which are for adults. Until the hold expires, no other caller can hold or book them.
     POST "/api/shows/{show_id}/holds" => make: "The hold",
-        or [ShowNotFound, SeatNotFound, SalesClosed, SeatUnavailable, SeatsLeaveGap, TooManySeats, HeldSeatsLimit,
-            SeatHoldTimeUsed, Overloaded, OutcomeUnknown, Unavailable];
+        or [ShowNotFound, SeatNotFound, SalesClosed, SeatUnavailable, SeatsLeaveGap, TooManySeats, TicketTypeNotSold,
+            HeldSeatsLimit, SeatHoldTimeUsed, Overloaded, OutcomeUnknown, Unavailable];
 
     /// List your live holds.
     ///
@@ -53,8 +53,15 @@ impl JsonBody for HoldRequest {
     const NAME: &'static str = "HoldSeats";
 
     fn schema() -> Schema {
-        let these = object("These seats, all or none")
+        let these = object("These seats for adults, all or none")
             .member::<SeatSelection>("seat_ids", "", None)
+            .without("seats")
+            .without("quantity")
+            .without("category")
+            .without("accessible");
+        let tickets = object("These seats with their ticket types, all or none")
+            .member::<TicketSelection>("seats", "", None)
+            .without("seat_ids")
             .without("quantity")
             .without("category")
             .without("accessible");
@@ -65,21 +72,28 @@ impl JsonBody for HoldRequest {
         .member::<Quantity>("quantity", "", Some(2.into()))
         .member::<Option<Category>>("category", "Only seats of this category", None)
         .member::<Option<bool>>("accessible", "Only accessible seats, or only others", None)
-        .without("seat_ids");
-        OneOfBuilder::new().item(these.schema()).item(best.schema()).build().into()
+        .without("seat_ids")
+        .without("seats");
+        let ways = [these, best, tickets].into_iter();
+        ways.fold(OneOfBuilder::new(), |one_of, way| one_of.item(way.schema())).build().into()
     }
 
     fn read(body: &mut BodyReader<'_>) -> Option<Self> {
-        match (body.has("seat_ids"), body.has("quantity")) {
-            (true, false) => {
+        let ways: Vec<_> = ["seat_ids", "seats", "quantity"].into_iter().filter(|name| body.has(name)).collect();
+        match ways.as_slice() {
+            [given @ ("seat_ids" | "seats")] => {
                 for name in ["category", "accessible"] {
                     if body.has(name) {
                         body.mistake(name, Mistake::new("conflict", "must be given with quantity alone"));
                     }
                 }
-                body.member("seat_ids").map(|seats| Self(WantedSeats::These(seats)))
+                let seats = match *given {
+                    "seats" => body.member("seats"),
+                    _ => body.member("seat_ids").map(|seats: SeatSelection| seats.into()),
+                };
+                seats.map(|seats| Self(WantedSeats::These(seats)))
             }
-            (false, true) => {
+            ["quantity"] => {
                 let quantity = body.member("quantity");
                 let category = body.member::<Option<Category>>("category");
                 let accessible = body.member("accessible");
@@ -87,14 +101,13 @@ impl JsonBody for HoldRequest {
                 let category = category?.map(|category| category.0);
                 Some(Self(WantedSeats::Best(SeatWish { quantity, category, accessible: accessible? })))
             }
-            (true, true) => {
-                for name in ["seat_ids", "quantity"] {
-                    body.mistake(name, Mistake::new("conflict", "must be given alone: seat_ids or quantity"));
-                }
+            [] => {
+                body.mistake("seat_ids", Mistake::new("required", "is required, or seats, or quantity"));
                 None
             }
-            (false, false) => {
-                body.mistake("seat_ids", Mistake::new("required", "is required, or quantity"));
+            several => {
+                let message = "must be given alone: one of seat_ids, seats and quantity";
+                several.iter().for_each(|name| body.mistake(name, Mistake::new("conflict", message)));
                 None
             }
         }

@@ -11,6 +11,7 @@ pub mod docs;
 pub mod holds;
 pub mod identity;
 pub mod operations;
+pub mod pricing;
 pub mod seating;
 
 use actix_web::http::StatusCode;
@@ -28,6 +29,7 @@ pub fn all() -> Vec<Call> {
         account::calls(),
         catalog::calls(),
         seating::calls(),
+        pricing::calls(),
         booking::calls(),
         holds::calls(),
         admin::calls(),

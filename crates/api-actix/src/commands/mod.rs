@@ -258,7 +258,7 @@ async fn seed(config: &Config, demo: bool) -> Outcome {
 }
 
 fn added(seeded: &Seeded) -> String {
-    let Seeded { movies, theatres, halls, shows, users: _ } = seeded;
+    let Seeded { movies, theatres, halls, shows, users: _, ticket_types: _ } = seeded;
     format!("Added {movies} movies, {theatres} theatres, {halls} halls and {shows} shows.\n")
 }
 

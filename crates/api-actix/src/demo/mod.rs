@@ -17,6 +17,7 @@ use domain::seed::SeedPlan;
 pub fn plan(now: DateTime<Utc>, users: Vec<NewUser>) -> SeedPlan {
     SeedPlan {
         users,
+        ticket_types: schedule::ticket_types(),
         movies: movies::MOVIES.iter().map(movies::Movie::seed).collect(),
         theatres: theatres::THEATRES.iter().filter_map(theatres::Theatre::seed).collect(),
         shows: schedule::shows(now),
@@ -29,6 +30,7 @@ mod tests {
 
     use chrono::{Datelike, Days, NaiveDate, TimeDelta, Timelike};
     use chrono_tz::Tz;
+    use domain::seating::CategoryPrice;
     use domain::seed::ShowSeed;
     use domain::text::shown_line;
 
@@ -165,7 +167,14 @@ mod tests {
             for show in &plan.shows {
                 assert!(titles.contains(&show.movie_title), "{now} {show:?}");
                 let categories: BTreeSet<_> = show.prices.iter().map(|price| &price.category).collect();
-                assert_eq!(categories.len(), show.prices.len(), "{now} {show:?}");
+                let pairs: BTreeSet<_> =
+                    show.prices.iter().map(|price| (&price.category, price.ticket_type.as_str())).collect();
+                assert_eq!(
+                    (pairs.len(), show.prices.len()),
+                    (categories.len() * 2, categories.len() * 2),
+                    "{now} {show:?}"
+                );
+                assert!(show.covers(categories.iter().copied()), "{now} {show:?}");
                 assert_eq!(halls[&(&show.theatre_name, &show.hall_name)], categories, "{now} {show:?}");
                 assert!(show.prices.iter().all(|price| price.minor > 0), "{now} {show:?}");
                 assert_eq!(shown_line(&show.language, 1, 100).as_ref(), Ok(&show.language));
@@ -200,6 +209,19 @@ mod tests {
             {
                 assert!(languages.contains(language), "{now} {language}");
             }
+        }
+    }
+
+    #[test]
+    fn a_child_pays_less_than_an_adult() {
+        let (_, plan) = plans().next().unwrap();
+        let codes: Vec<_> = plan.ticket_types.iter().map(|ticket_type| ticket_type.code.as_str()).collect();
+        assert_eq!(codes, ["child"]);
+        let show = &plan.shows[0];
+        for adult in show.prices.iter().filter(|price| price.ticket_type.is_adult()) {
+            let is_child = |price: &&CategoryPrice| price.category == adult.category && !price.ticket_type.is_adult();
+            let child = show.prices.iter().find(is_child).unwrap();
+            assert!(child.minor < adult.minor && child.minor % 50 == 0, "{adult:?} {child:?}");
         }
     }
 

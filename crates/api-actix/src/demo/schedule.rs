@@ -11,6 +11,7 @@ use chrono::{
 };
 use chrono_tz::Tz;
 use domain::money::Currency;
+use domain::pricing::{TicketType, TicketTypeCode, TicketTypeNames};
 use domain::seating::CategoryPrice;
 use domain::seed::ShowSeed;
 
@@ -200,11 +201,31 @@ fn prices(venue: &Venue, format: Format, start: NaiveDateTime) -> Vec<CategoryPr
         Format::Imax => tariff.imax,
     };
     let price = |category: Category| standard + format + tariff.surcharge(category);
-    venue
-        .categories
-        .iter()
-        .map(|category| CategoryPrice { category: category.as_str().into(), minor: price(*category) })
-        .collect()
+    let prices = venue.categories.iter().flat_map(|category| {
+        let adult = CategoryPrice::adult(category.as_str(), price(*category));
+        let child =
+            child().map(|code| CategoryPrice { ticket_type: code, minor: for_child(adult.minor), ..adult.clone() });
+        std::iter::once(adult).chain(child)
+    });
+    prices.collect()
+}
+
+/// Returns two thirds of a price, rounded down to a multiple of fifty minor units.
+fn for_child(adult: i64) -> i64 {
+    adult * 2 / 3 / 50 * 50
+}
+
+/// Returns the ticket types. The one for adults exists in every store.
+pub fn ticket_types() -> Vec<TicketType> {
+    let names = [("en", "Child (under 14)"), ("de", "Kind (unter 14)"), ("ja", "子ども（14歳未満）")];
+    let names = TicketTypeNames::parse(names.map(|(tag, name)| (tag.to_owned(), name.to_owned()))).ok();
+    let child =
+        child().zip(names).map(|(code, names)| TicketType { id: None, code, names, needs_proof: false, position: 10 });
+    child.into_iter().collect()
+}
+
+fn child() -> Option<TicketTypeCode> {
+    TicketTypeCode::parse("child").ok()
 }
 
 #[cfg(test)]

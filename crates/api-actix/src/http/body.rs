@@ -4,7 +4,7 @@ use domain::booking::Rules;
 use serde_json::{Map, Value};
 use utoipa::openapi::content::ContentBuilder;
 use utoipa::openapi::request_body::RequestBodyBuilder;
-use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
+use utoipa::openapi::schema::{Object, ObjectBuilder, SchemaType, Type};
 use utoipa::openapi::{Ref, RefOr, Required, Schema};
 
 use super::call::{Input, Operation, Received};
@@ -230,7 +230,12 @@ impl ObjectSchema {
 
     /// Returns the schema.
     pub fn schema(self) -> Schema {
-        Schema::Object(self.0.build())
+        Schema::Object(self.items())
+    }
+
+    /// Returns the schema of the items of a list.
+    pub fn items(self) -> Object {
+        self.0.build()
     }
 }
 

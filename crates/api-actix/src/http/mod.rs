@@ -9,6 +9,7 @@ pub mod client_address;
 pub mod cursor;
 pub mod json;
 pub mod keys;
+pub mod language;
 pub mod media;
 pub mod middleware;
 pub mod mistakes;

@@ -80,13 +80,13 @@ fn if_match(request: &HttpRequest) -> Result<Option<Precondition>, Problem> {
     if !request.headers().contains_key(header::IF_MATCH) {
         return Ok(None);
     }
-    let invalid = |_| Problem::field("If-Match", "invalid", "must be * or a list of entity tags, like \"3\"");
-    Ok(Some(match IfMatch::parse(request).map_err(invalid)? {
-        IfMatch::Any => Precondition::Any,
-        IfMatch::Items(tags) => {
+    Ok(Some(match IfMatch::parse(request) {
+        Ok(IfMatch::Any) => Precondition::Any,
+        Ok(IfMatch::Items(tags)) if !tags.is_empty() => {
             let version = |tag: &EntityTag| tag.tag().parse().ok().filter(|version| version_tag(*version) == *tag);
             Precondition::Versions(tags.iter().filter_map(version).collect())
         }
+        _ => return Err(Problem::field("If-Match", "invalid", "must be * or a list of entity tags, like \"3\"")),
     }))
 }
 

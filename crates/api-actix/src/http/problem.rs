@@ -22,6 +22,7 @@ use domain::identity::{
 };
 use domain::ids::SeatId;
 use domain::limits::{Allowance, Limit};
+use domain::pricing::ShowPricesError;
 use domain::seating::{SeatMapError, SeatSelectionError};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -126,6 +127,8 @@ codes! {
     TooManySeats = 422, "too_many_seats", "Too many seats";
     /// The selection leaves single empty seats. `seat_ids` lists them, and `alternatives` has groups of free seats.
     SeatsLeaveGap = 422, "seats_leave_gap", "Seats leave a gap";
+    /// The show does not sell some of the ticket types for the category of their seats. `seat_ids` lists these seats.
+    TicketTypeNotSold = 422, "ticket_type_not_sold", "Ticket type not sold";
     /// The new seats cost more than the old ones.
     PriceDiffers = 422, "price_differs", "Price differs";
     /// The change needs an `If-Match` header.
@@ -621,6 +624,15 @@ impl From<SeatMapError> for Problem {
     }
 }
 
+impl From<ShowPricesError> for Problem {
+    fn from(error: ShowPricesError) -> Self {
+        match error {
+            ShowPricesError::ShowNotFound => Refusal::ShowNotFound.into(),
+            ShowPricesError::Store(error) => error.into(),
+        }
+    }
+}
+
 impl From<ReadBookingError> for Problem {
     fn from(error: ReadBookingError) -> Self {
         match error {
@@ -678,6 +690,15 @@ impl From<Refusal> for Problem {
             Refusal::SeatNotFound { seat_ids } => {
                 Self::new(Code::SeatNotFound, "Some seats do not belong to this show's hall. Choose seats of the show's seat map.")
                     .with("seat_ids", seat_list(&seat_ids))
+            }
+            Refusal::TicketTypeNotSold { seat_ids } => Self::new(
+                Code::TicketTypeNotSold,
+                "This show does not sell these ticket types for these seats. GET /api/shows/{show_id}/prices lists what it sells.",
+            )
+            .with("seat_ids", seat_list(&seat_ids)),
+            Refusal::NotTheHeldSeats { seat_ids } => {
+                let ids: Vec<_> = seat_ids.iter().map(ToString::to_string).collect();
+                Self::field("seats", "other_seats", format!("must have exactly the seats of the hold: {}", ids.join(", ")))
             }
             Refusal::SalesClosed => {
                 Self::new(Code::SalesClosed, "This show is no longer on sale: its sale has ended, or it is cancelled.")

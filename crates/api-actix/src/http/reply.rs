@@ -95,6 +95,20 @@ impl<View: Serialize + ToSchema> Reply for Json<View> {
     }
 }
 
+/// 200 with a JSON body in the caller's language (`Accept-Language`).
+pub struct Localized<View>(pub View);
+
+impl<View: Serialize + ToSchema> Reply for Localized<View> {
+    fn describe(operation: &mut Operation) {
+        describe::<View>(operation, StatusCode::OK, |response| response);
+    }
+
+    fn render(self, _: &HttpRequest) -> Result<HttpResponse, Problem> {
+        let vary = (header::VARY, HeaderValue::from_static("Accept-Language, Accept-Encoding"));
+        Ok(HttpResponse::Ok().insert_header(vary).json(self.0))
+    }
+}
+
 /// 201 with a JSON body that has secrets in it, and the path of what was created.
 pub struct Created<View> {
     pub view: View,

@@ -17,13 +17,14 @@ use domain::catalog::{Genres, GenresError, Minutes, PosterUrl, ReleaseDate, time
 use domain::identity::{Email, Name, Password, RefreshToken, Role};
 use domain::ids::{BookingId, HallId, MovieId, SeatId, SessionId, ShowId, TheatreId, UserId};
 use domain::money::{Currency, TaxRate};
-use domain::seating::{SeatSelection, SeatSelectionError};
+use domain::pricing::TicketTypeCode;
+use domain::seating::{SeatSelection, SeatSelectionError, TicketSelection};
 use domain::text::{Line, Prose, check_length, check_line};
 use serde_json::Value;
 use utoipa::openapi::Schema;
 use utoipa::openapi::schema::{ArrayBuilder, KnownFormat, Object, ObjectBuilder, SchemaFormat, Type};
 
-use super::body::{Findings, JsonValue};
+use super::body::{Findings, JsonValue, object};
 use super::mistakes::Mistake;
 use super::problem::{Code, Problem};
 use super::query::{ParameterValue, PathValue};
@@ -452,18 +453,83 @@ impl JsonValue for SeatSelection {
         let items =
             items.iter().enumerate().map(|(number, item)| SeatId::read(item, &format!("{at}[{number}]"), findings));
         let items: Vec<_> = items.collect();
-        match Self::parse(items.into_iter().collect::<Option<_>>()?, findings.rules.seats_max) {
-            Ok(seats) => return Some(seats),
-            Err(SeatSelectionError::Empty) => {
-                findings.mistakes.add(at, Mistake::new("too_few", "must have at least one seat"));
-            }
-            Err(SeatSelectionError::Repeated { seat_id }) => {
-                findings.mistakes.add(at, Mistake::new("repeated", format!("has seat {seat_id} twice")));
-            }
-            Err(error @ SeatSelectionError::TooMany { .. }) => findings.refusal = Some(error.into()),
-        }
-        None
+        let seats = Self::parse(items.into_iter().collect::<Option<_>>()?, findings.rules.seats_max);
+        seats.map_err(|error| report_selection(error, at, findings)).ok()
     }
+}
+
+/// Records why seats are not a valid selection.
+fn report_selection(error: SeatSelectionError, at: &str, findings: &mut Findings<'_>) {
+    match error {
+        SeatSelectionError::Empty => {
+            findings.mistakes.add(at, Mistake::new("too_few", "must have at least one seat"));
+        }
+        SeatSelectionError::Repeated { seat_id } => {
+            findings.mistakes.add(at, Mistake::new("repeated", format!("has seat {seat_id} twice")));
+        }
+        error @ SeatSelectionError::TooMany { .. } => findings.refusal = Some(error.into()),
+    }
+}
+
+impl JsonValue for TicketTypeCode {
+    fn schema() -> Schema {
+        text().pattern(Some("^[a-z0-9_]{1,30}$")).into()
+    }
+
+    fn read(value: &Value, at: &str, findings: &mut Findings<'_>) -> Option<Self> {
+        read_text(value, at, findings, |text| {
+            let message = "must have 1 to 30 characters, each a to z, 0 to 9 or _";
+            Self::parse(text).map_err(|_| Mistake::new("invalid", message))
+        })
+    }
+}
+
+/// Seats with their ticket types. The ticket type of a seat is `adult` if it is absent.
+impl JsonValue for TicketSelection {
+    fn schema() -> Schema {
+        let ticket = object("A seat with its ticket type")
+            .member::<SeatId>("seat_id", "", Some(1.into()))
+            .member::<Option<TicketTypeCode>>(
+                "ticket_type",
+                "The code of a ticket type that the show sells; `adult` if it is absent",
+                Some("adult".into()),
+            );
+        ArrayBuilder::new().items(ticket.items()).min_items(Some(1)).into()
+    }
+
+    /// Refuses more than [`domain::booking::Rules::seats_max`].
+    fn read(value: &Value, at: &str, findings: &mut Findings<'_>) -> Option<Self> {
+        let Some(items) = value.as_array() else {
+            findings.mistakes.add(at, Mistake::new("wrong_type", "must be a list of objects"));
+            return None;
+        };
+        let items =
+            items.iter().enumerate().map(|(number, item)| read_ticket(item, &format!("{at}[{number}]"), findings));
+        let items: Vec<_> = items.collect();
+        let tickets = Self::parse(items.into_iter().collect::<Option<_>>()?, findings.rules.seats_max);
+        tickets.map_err(|error| report_selection(error, at, findings)).ok()
+    }
+}
+
+fn read_ticket(item: &Value, at: &str, findings: &mut Findings<'_>) -> Option<(SeatId, TicketTypeCode)> {
+    let Some(members) = item.as_object() else {
+        findings.mistakes.add(at, Mistake::new("wrong_type", "must be an object with seat_id and ticket_type"));
+        return None;
+    };
+    let given = |name: &str| members.get(name).filter(|value| !value.is_null());
+    let seat_at = format!("{at}.seat_id");
+    let seat_id = match given("seat_id") {
+        Some(value) => SeatId::read(value, &seat_at, findings),
+        None => {
+            findings.mistakes.add(&seat_at, Mistake::new("required", "is required"));
+            None
+        }
+    };
+    let ticket_type = match given("ticket_type") {
+        Some(value) => TicketTypeCode::read(value, &format!("{at}.ticket_type"), findings),
+        None => Some(TicketTypeCode::ADULT),
+    };
+    seat_id.zip(ticket_type)
 }
 
 impl JsonValue for HoldId {

@@ -27,6 +27,7 @@ use domain::error::with_sources;
 use domain::health::Dependency;
 use domain::identity::{AuthenticationLimit, IdentityService, IdentityTtl, KnownSites, PasswordHasher, SignUpLimit};
 use domain::limits::RateLimiter;
+use domain::pricing::PricingService;
 use domain::retention::RetentionService;
 use domain::seating::SeatingService;
 use domain::seed::Seeder;
@@ -285,6 +286,7 @@ fn wire(
             },
         },
         catalog: CatalogService { store: store.ports.catalog.clone() },
+        pricing: PricingService { store: store.ports.prices.clone() },
         seating: SeatingService { seating: store.ports.seating.clone(), layouts },
         booking: BookingService {
             queue,

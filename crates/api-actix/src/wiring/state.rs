@@ -11,6 +11,7 @@ use domain::catalog::CatalogService;
 use domain::health::Dependency;
 use domain::identity::IdentityService;
 use domain::limits::RateLimiter;
+use domain::pricing::PricingService;
 use domain::random::{OperationId, Random};
 use domain::seating::SeatingService;
 
@@ -32,6 +33,7 @@ pub struct AppState {
     pub identity: IdentityService,
     pub catalog: CatalogService,
     pub seating: SeatingService,
+    pub pricing: PricingService,
     pub booking: BookingService,
     pub admin: AdminService,
     pub limiter: Arc<dyn RateLimiter>,

@@ -10,17 +10,17 @@ use super::decide_tests::{
 };
 use super::*;
 use crate::ids::{BookingId, SeatId, ShowId, UserId};
-use crate::seating::{SeatWish, gaps_left};
+use crate::seating::{CategoryPrice, SeatWish, gaps_left};
 
 /// A store that commits each command by itself, on a clock that the test moves.
-struct House {
+pub(super) struct House {
     rules: Rules,
-    state: Snapshot,
+    pub(super) state: Snapshot,
     next: i64,
 }
 
 impl House {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { rules: Rules::default(), state: new_state(), next: 0 }
     }
 
@@ -29,11 +29,11 @@ impl House {
     }
 
     /// Does what a user asks for without a key.
-    fn ask(&mut self, user: i64, action: Action) -> Result<Success, Refusal> {
+    pub(super) fn ask(&mut self, user: i64, action: Action) -> Result<Success, Refusal> {
         self.submit(acting(user, action, ""))
     }
 
-    fn submit(&mut self, command: Command) -> Result<Success, Refusal> {
+    pub(super) fn submit(&mut self, command: Command) -> Result<Success, Refusal> {
         self.next += 1;
         let prepared = [prepare_nth(command, self.next)];
         let Decision { changes, mut outcomes } = decide_by(&self.rules, &self.state, &prepared);
@@ -55,7 +55,7 @@ impl House {
         self.state.now += time;
     }
 
-    fn show(&mut self) -> &mut ShowOffer {
+    pub(super) fn show(&mut self) -> &mut ShowOffer {
         self.state.shows.get_mut(&ShowId(OPEN)).unwrap()
     }
 
@@ -70,7 +70,7 @@ impl House {
     }
 }
 
-fn made(answer: Success) -> Subject {
+pub(super) fn made(answer: Success) -> Subject {
     match answer {
         Success::Answered(Answer { subject, .. }) | Success::AnswerDeleted(subject) => subject,
     }
@@ -81,15 +81,15 @@ fn hold_seats(seats: &[i64]) -> Action {
 }
 
 fn hold_seats_of(show: i64, seats: &[i64]) -> Action {
-    Action::Hold(HoldSeats { show_id: ShowId(show), seats: WantedSeats::These(selection(seats)) })
+    Action::Hold(HoldSeats { show_id: ShowId(show), seats: WantedSeats::These(selection(seats).into()) })
 }
 
-fn best(quantity: usize) -> Action {
+pub(super) fn best(quantity: usize) -> Action {
     let wish = SeatWish { quantity, category: None, accessible: None };
     Action::Hold(HoldSeats { show_id: ShowId(OPEN), seats: WantedSeats::Best(wish) })
 }
 
-fn seats(ids: &[i64]) -> Vec<SeatId> {
+pub(super) fn seats(ids: &[i64]) -> Vec<SeatId> {
     ids.iter().copied().map(SeatId).collect()
 }
 
@@ -116,7 +116,7 @@ fn a_hold_keeps_its_seats_for_its_owner_to_book_once() {
     assert_eq!(house.ask(2, Action::Extend(hold.clone())), Err(Refusal::HoldNotFound));
     assert_eq!(house.ask(2, Action::Release(hold.clone())), Err(Refusal::HoldNotFound));
     // The price is that of the hold.
-    house.show().prices.insert("standard".into(), 9999);
+    house.show().prices.set(CategoryPrice::adult("standard", 9999));
     let booking = made(house.submit(acting(1, Action::Redeem(hold.clone()), "redeem")).unwrap()).booking_id().unwrap();
     let booking = &house.state.bookings[&booking];
     assert_eq!((booking.total().to_string(), booking.seats.clone()), ("25.00".into(), kept.seats));
@@ -547,7 +547,7 @@ fn a_booking_is_given_as_many_other_seats_at_the_price_it_was_sold() {
     assert_eq!(house.claims(), [(5, 1, "booked"), (6, 1, "booked"), (7, 2, "booked"), (8, 1, "held")]);
     assert!(house.submit(command(3, OPEN, &[95], "k")).is_ok());
     // Prices have risen: what it keeps is no dearer, and the same seats again change nothing.
-    house.show().prices.insert("standard".into(), 5000);
+    house.show().prices.set(CategoryPrice::adult("standard", 5000));
     assert!(matches!(house.ask(1, change(&[5, 9])), Err(Refusal::PriceDiffers { .. })));
     let before = house.state.bookings.clone();
     assert!(house.ask(1, change(&[5, 6])).is_ok());
@@ -616,7 +616,7 @@ fn commands_of(asked: &[(i64, u8, Ask)]) -> Vec<PreparedCommand> {
         };
         let booking = |which| ShowBooking { show_id: ShowId(OPEN), booking_id: earlier(which) };
         let action = match ask {
-            Ask::Book(ids) => Action::Book(BookSeats { show_id: ShowId(OPEN), seats: selection(ids) }),
+            Ask::Book(ids) => Action::Book(BookSeats { show_id: ShowId(OPEN), seats: selection(ids).into() }),
             Ask::Hold(show, ids) => hold_seats_of(*show, ids),
             Ask::Best(quantity) => best(*quantity),
             Ask::OnHold(0, which) => Action::Redeem(hold_of(*which)),

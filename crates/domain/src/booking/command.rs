@@ -6,7 +6,7 @@ use super::types::HoldId;
 use crate::identity::Bearer;
 use crate::ids::{BookingId, ShowId, UserId};
 use crate::random::{OperationId, Random, Reference};
-use crate::seating::{SeatSelection, SeatWish};
+use crate::seating::{SeatSelection, SeatWish, TicketSelection};
 
 /// A client's idempotency key: 1 to 255 visible ASCII characters (IETF httpapi draft "The Idempotency-Key HTTP
 /// Header Field").
@@ -85,14 +85,14 @@ pub struct Fingerprint(pub [u8; 32]);
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BookSeats {
     pub show_id: ShowId,
-    pub seats: SeatSelection,
+    pub seats: TicketSelection,
 }
 
 /// The seats to hold.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum WantedSeats {
-    These(SeatSelection),
-    /// The best free seats.
+    These(TicketSelection),
+    /// The best free seats, for adults.
     Best(SeatWish),
 }
 
@@ -115,8 +115,10 @@ pub struct ShowBooking {
 pub enum Action {
     Book(BookSeats),
     Hold(HoldSeats),
-    /// Book the seats of a hold.
+    /// Book the seats of a hold, as they are held.
     Redeem(HoldId),
+    /// Book the seats of a hold with other ticket types.
+    RedeemAs(HoldId, TicketSelection),
     /// Extend a hold.
     Extend(HoldId),
     /// Release the seats of a hold.
@@ -136,7 +138,7 @@ impl Action {
         match self {
             Self::Book(_) => "book",
             Self::Hold(_) => "hold",
-            Self::Redeem(_) => "redeem",
+            Self::Redeem(_) | Self::RedeemAs(..) => "redeem",
             Self::Extend(_) => "extend",
             Self::Release(_) => "release",
             Self::Cancel(_) => "cancel",
@@ -149,7 +151,9 @@ impl Action {
         match self {
             Self::Book(book) => book.show_id,
             Self::Hold(hold) => hold.show_id,
-            Self::Redeem(hold_id) | Self::Extend(hold_id) | Self::Release(hold_id) => hold_id.show_id(),
+            Self::Redeem(hold_id) | Self::RedeemAs(hold_id, _) | Self::Extend(hold_id) | Self::Release(hold_id) => {
+                hold_id.show_id()
+            }
             Self::Cancel(booking) | Self::Change(booking, _) => booking.show_id,
         }
     }

@@ -19,6 +19,7 @@ use super::*;
 use crate::clock::Timer;
 use crate::error::StoreError;
 use crate::ids::ShowId;
+use crate::pricing::ShowPrices;
 use crate::random::{OperationId, Random};
 use crate::seating::MockLayoutStore;
 
@@ -432,7 +433,7 @@ fn after_an_unknown_outcome_only_what_a_rival_has_is_refused() {
         ("unknown", |state, _| state.now += TimeDelta::hours(2)),
         ("unknown", |state, _| state.users.clear()),
         ("unknown", |state, _| state.shows.clear()),
-        ("unknown", |state, _| state.shows.values_mut().for_each(|show| show.prices.clear())),
+        ("unknown", |state, _| state.shows.values_mut().for_each(|show| show.prices = ShowPrices::default())),
         ("taken", |state, _| _ = state.claims.insert(place(1), booked_claim())),
         ("refused", |state, changes| {
             let mut rivals = changes.clone();

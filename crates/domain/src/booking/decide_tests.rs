@@ -12,7 +12,7 @@ use crate::identity::{Bearer, Caller, Role};
 use crate::ids::{BookingId, LayoutId, SeatId, SessionId, ShowId, UserId};
 use crate::money::Currency;
 use crate::random::{OperationId, Random, Reference};
-use crate::seating::{Layout, Seat, SeatSelection};
+use crate::seating::{CategoryPrice, Layout, Seat, SeatSelection};
 
 /// A show that is for sale.
 pub(super) const OPEN: i64 = 1;
@@ -79,7 +79,7 @@ pub(super) fn new_state() -> Snapshot {
         sales_open_at: None,
         sales_close_at: None,
         currency: Currency::parse("EUR").unwrap(),
-        prices: [("standard".into(), 1250), ("premium".into(), 1600)].into(),
+        prices: [CategoryPrice::adult("standard", 1250), CategoryPrice::adult("premium", 1600)].into_iter().collect(),
         movie_title: format!("Movie {id}"),
         theatre_name: "Theatre".into(),
         hall_name: "Hall".into(),
@@ -97,7 +97,7 @@ pub(super) fn command(user: i64, show: i64, seats: &[i64], key: &str) -> Command
     for (place, value) in fingerprint.iter_mut().zip(std::iter::once(&show).chain(seats)) {
         *place = u8::try_from(*value).unwrap();
     }
-    let action = Action::Book(BookSeats { show_id: ShowId(show), seats: selection(seats) });
+    let action = Action::Book(BookSeats { show_id: ShowId(show), seats: selection(seats).into() });
     Command { fingerprint: Fingerprint(fingerprint), ..acting(user, action, key) }
 }
 

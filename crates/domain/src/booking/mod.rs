@@ -29,6 +29,8 @@ mod committer_tests;
 mod decide_tests;
 #[cfg(test)]
 mod service_tests;
+#[cfg(test)]
+mod ticket_type_tests;
 
 pub use command::{
     Action, BookSeats, Command, Fingerprint, GeneratedIds, HoldSeats, IdempotencyKey, IdempotencyKeyError, KeyName,

@@ -25,6 +25,18 @@ pub enum Refusal {
         /// In the order of the request.
         seat_ids: Vec<SeatId>,
     },
+    /// Some tickets are not sold: the show has no price for the category of the seat and the ticket type.
+    #[error("some ticket types are not sold for these seats")]
+    TicketTypeNotSold {
+        /// In the order of the request.
+        seat_ids: Vec<SeatId>,
+    },
+    /// The ticket types of a hold's seats were given, but not for exactly these seats.
+    #[error("the hold has other seats")]
+    NotTheHeldSeats {
+        /// The seats of the hold.
+        seat_ids: Vec<SeatId>,
+    },
     /// The hold does not exist, belongs to another user, or was released or redeemed.
     #[error("there is no such hold")]
     HoldNotFound,

@@ -188,7 +188,7 @@ impl BookingService {
                 let gone = || StoreError::internal(format!("booking {id} of a used key is gone"));
                 let booking = booking.ok_or_else(gone).map_err(CommandError::Store)?;
                 Ok(match action {
-                    Action::Book(_) | Action::Redeem(_) => self.encoder.encode_booked(&booking),
+                    Action::Book(_) | Action::Redeem(_) | Action::RedeemAs(..) => self.encoder.encode_booked(&booking),
                     _ => self.encoder.encode_booking(&booking),
                 })
             }

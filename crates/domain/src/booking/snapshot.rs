@@ -13,6 +13,7 @@ use super::types::{Booking, Hold, HoldId, Tenure};
 use crate::catalog::ShowStatus;
 use crate::ids::{BookingId, LayoutId, SeatId, SessionId, ShowId, UserId};
 use crate::money::Currency;
+use crate::pricing::ShowPrices;
 use crate::random::OperationId;
 use crate::seating::ClaimStatus;
 
@@ -52,19 +53,22 @@ impl ReadSet {
             let show_id = command.show_id();
             named.shows.insert(show_id);
             let chosen = match &command.action {
-                Action::Book(BookSeats { seats, .. }) => Some(seats),
+                Action::Book(BookSeats { seats, .. }) => Some(seats.selection()),
                 Action::Hold(HoldSeats { seats, .. }) => {
                     named.holders.insert(user_id);
                     named.tenants.insert((show_id, user_id));
                     match seats {
-                        WantedSeats::These(seats) => Some(seats),
+                        WantedSeats::These(seats) => Some(seats.selection()),
                         WantedSeats::Best(_) => {
                             named.whole_shows.insert(show_id);
                             None
                         }
                     }
                 }
-                Action::Redeem(hold_id) | Action::Extend(hold_id) | Action::Release(hold_id) => {
+                Action::Redeem(hold_id)
+                | Action::RedeemAs(hold_id, _)
+                | Action::Extend(hold_id)
+                | Action::Release(hold_id) => {
                     named.holds.insert(hold_id.clone());
                     named.tenants.insert((show_id, user_id));
                     None
@@ -156,8 +160,8 @@ pub struct ShowOffer {
     /// When sales close, if that is before the show begins.
     pub sales_close_at: Option<DateTime<Utc>>,
     pub currency: Currency,
-    /// The price of each category in minor units. A seat without a price is not sold.
-    pub prices: HashMap<String, i64>,
+    /// A seat without a price is not sold.
+    pub prices: ShowPrices,
     pub movie_title: String,
     pub theatre_name: String,
     pub hall_name: String,

@@ -8,6 +8,7 @@ use thiserror::Error;
 use super::state::{BookingState, BookingStatus};
 use crate::ids::{BookingId, SeatId, ShowId, UserId};
 use crate::money::{Currency, Money};
+use crate::pricing::TicketTypeCode;
 use crate::random::{Random, Reference, draw_crockford, is_crockford};
 
 /// A part of a history.
@@ -19,13 +20,14 @@ pub enum When {
     Past,
 }
 
-/// A seat of a hold or booking, with its price at that time.
+/// A seat of a hold or booking, with its ticket type and its price at that time.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SoldSeat {
     pub id: SeatId,
     pub row: String,
     pub number: i32,
     pub category: String,
+    pub ticket_type: TicketTypeCode,
     /// In minor units of the show's currency.
     pub price_minor: i64,
 }

@@ -2,6 +2,7 @@
 
 mod details;
 mod ports;
+mod programme;
 mod service;
 mod types;
 
@@ -16,5 +17,6 @@ pub use ports::{
     CatalogStore, DayWindow, HallCursor, HallFilter, MovieCursor, MovieFilter, ShowCursor, ShowFilter, TheatreCursor,
     TheatreFilter,
 };
+pub use programme::{Programme, ProgrammeError, ProgrammeStart};
 pub use service::{CatalogService, MovieQuery, MovieShowsError, ShowQuery};
 pub use types::{Hall, HallSummary, Movie, Show, ShowStatus, ShowStatusError, Theatre, day_in};

@@ -16,5 +16,5 @@ pub use ports::{MockLayoutStore, MockSeatingStore};
 pub use service::{SeatMap, SeatMapError, SeatOnMap, SeatingService};
 pub use types::{
     CategoryPrice, ClaimStatus, ClaimStatusError, Layout, LayoutError, Seat, SeatAvailability, SeatClaim,
-    SeatSelection, SeatSelectionError, ShowSeating,
+    SeatSelection, SeatSelectionError, ShowSeating, TicketSelection,
 };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::{Layout, LayoutStore, Seat, SeatAvailability, SeatingStore, ShowSeating, alternatives};
+use super::{CategoryPrice, Layout, LayoutStore, Seat, SeatAvailability, SeatingStore, ShowSeating, alternatives};
 use crate::error::StoreError;
 use crate::ids::{SeatId, ShowId, UserId};
 use crate::money::{Currency, Money};
@@ -37,9 +37,12 @@ pub struct SeatOnMap<'map> {
 }
 
 impl SeatMap {
-    /// Returns the seat map of a show's seating and layout. `None` if a seat's category has no price, or the layout is not the show's.
+    /// Returns the seat map of a show's seating and layout. `None` if a seat's category has no price for adults, or the layout is not the
+    /// show's.
     pub fn new(layout: Arc<Layout>, seating: ShowSeating) -> Option<Self> {
-        let priced = |seat: &Seat| seating.prices.iter().any(|price| price.category == seat.category);
+        let is_price =
+            |price: &CategoryPrice, seat: &Seat| price.ticket_type.is_adult() && price.category == seat.category;
+        let priced = |seat: &Seat| seating.prices.iter().any(|price| is_price(price, seat));
         (layout.id() == seating.layout_id && layout.seats().iter().all(priced)).then_some(Self { layout, seating })
     }
 
@@ -57,8 +60,9 @@ impl SeatMap {
     /// Returns the seats as `caller` sees them, ordered by row, then number.
     pub fn seats_for(&self, caller: Option<UserId>) -> impl Iterator<Item = SeatOnMap<'_>> {
         let claims: HashMap<_, _> = self.seating.claims.iter().map(|claim| (claim.seat_id, claim)).collect();
-        let prices: HashMap<_, _> =
-            self.seating.prices.iter().map(|price| (price.category.as_str(), price.minor)).collect();
+        // The map shows prices for adults.
+        let adult = self.seating.prices.iter().filter(|price| price.ticket_type.is_adult());
+        let prices: HashMap<_, _> = adult.map(|price| (price.category.as_str(), price.minor)).collect();
         let currency = self.seating.currency;
         self.layout.seats().iter().map(move |seat| {
             let claim = claims.get(&seat.id);
@@ -103,7 +107,8 @@ impl SeatingService {
 mod tests {
     use super::*;
     use crate::ids::LayoutId;
-    use crate::seating::{CategoryPrice, ClaimStatus, SeatClaim};
+    use crate::pricing::TicketTypeCode;
+    use crate::seating::{ClaimStatus, SeatClaim};
 
     fn map(claims: Vec<SeatClaim>) -> SeatMap {
         let seat = |number: i32| Seat {
@@ -120,7 +125,7 @@ mod tests {
             show_id: ShowId(1),
             layout_id: LayoutId(1),
             currency: Currency::parse("EUR").unwrap(),
-            prices: vec![CategoryPrice { category: "standard".into(), minor: 1250 }],
+            prices: vec![CategoryPrice::adult("standard", 1250)],
             claims,
         };
         SeatMap::new(layout, seating).unwrap()
@@ -146,8 +151,22 @@ mod tests {
     }
 
     #[test]
-    fn a_seat_without_a_price_is_no_seat_map() {
+    fn a_seat_map_shows_prices_for_adults() {
         let mut map = map(Vec::new());
+        let child = CategoryPrice {
+            ticket_type: TicketTypeCode::parse("child").unwrap(),
+            ..CategoryPrice::adult("standard", 800)
+        };
+        map.seating.prices.push(child);
+        let map = SeatMap::new(map.layout.clone(), map.seating.clone()).unwrap();
+        assert!(map.seats_for(None).all(|seat| seat.price.minor == 1250));
+    }
+
+    #[test]
+    fn a_seat_without_a_price_for_adults_is_no_seat_map() {
+        let mut map = map(Vec::new());
+        map.seating.prices[0].ticket_type = TicketTypeCode::parse("child").unwrap();
+        assert_eq!(SeatMap::new(map.layout.clone(), map.seating.clone()), None);
         map.seating.prices.clear();
         assert_eq!(SeatMap::new(map.layout.clone(), map.seating.clone()), None);
     }

@@ -6,6 +6,7 @@ use thiserror::Error;
 
 use crate::ids::{LayoutId, SeatId, ShowId, UserId};
 use crate::money::Currency;
+use crate::pricing::TicketTypeCode;
 
 /// A seat of a hall's layout.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -92,11 +93,19 @@ impl Layout {
     }
 }
 
-/// The price of a category at a show, in minor units of the show's currency.
+/// The price of a seat category for a ticket type, in minor units of the currency of its show or price list.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CategoryPrice {
     pub category: String,
+    pub ticket_type: TicketTypeCode,
     pub minor: i64,
+}
+
+impl CategoryPrice {
+    /// Returns the price of a category for adults.
+    pub fn adult(category: impl Into<String>, minor: i64) -> Self {
+        Self { category: category.into(), ticket_type: TicketTypeCode::ADULT, minor }
+    }
 }
 
 /// The reason why a seat is not free.
@@ -151,7 +160,7 @@ pub struct ShowSeating {
     /// The show's layout.
     pub layout_id: LayoutId,
     pub currency: Currency,
-    /// The price of each category.
+    /// The price of each category and ticket type.
     pub prices: Vec<CategoryPrice>,
     /// The live claims.
     pub claims: Vec<SeatClaim>,
@@ -233,6 +242,45 @@ impl SeatSelection {
     }
 }
 
+/// The seats of one request, each with its ticket type.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TicketSelection {
+    seats: SeatSelection,
+    /// One for each seat, in their order.
+    ticket_types: Vec<TicketTypeCode>,
+}
+
+impl TicketSelection {
+    /// Parses the seats of a request. `max` is the maximum for a booking.
+    pub fn parse(tickets: Vec<(SeatId, TicketTypeCode)>, max: usize) -> Result<Self, SeatSelectionError> {
+        let (seats, ticket_types) = tickets.into_iter().unzip();
+        Ok(Self { seats: SeatSelection::parse(seats, max)?, ticket_types })
+    }
+
+    /// Returns the seats in the order of the request.
+    pub fn seats(&self) -> &[SeatId] {
+        self.seats.seats()
+    }
+
+    /// Returns the seats without their ticket types.
+    pub fn selection(&self) -> &SeatSelection {
+        &self.seats
+    }
+
+    /// Returns the seats with their ticket types, in the order of the request.
+    pub fn tickets(&self) -> impl Iterator<Item = (SeatId, &TicketTypeCode)> {
+        self.seats.seats().iter().copied().zip(&self.ticket_types)
+    }
+}
+
+impl From<SeatSelection> for TicketSelection {
+    /// Returns tickets for adults.
+    fn from(seats: SeatSelection) -> Self {
+        let ticket_types = vec![TicketTypeCode::ADULT; seats.seats().len()];
+        Self { seats, ticket_types }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -296,6 +344,21 @@ mod tests {
         assert_eq!(parse(&[3, 1, 3, 1], 10), Err(SeatSelectionError::Repeated { seat_id: SeatId(3) }));
         assert_eq!(parse(&[1, 2, 3], 2), Err(SeatSelectionError::TooMany { asked: 3, max: 2 }));
         assert!(parse(&[1, 2], 2).is_ok());
+    }
+
+    #[test]
+    fn tickets_keep_the_order_of_their_seats() {
+        let child = TicketTypeCode::parse("child").unwrap();
+        let parse = |tickets: &[(i64, &TicketTypeCode)]| {
+            TicketSelection::parse(tickets.iter().map(|(id, code)| (SeatId(*id), (*code).clone())).collect(), 2)
+        };
+        let tickets = parse(&[(2, &child), (1, &TicketTypeCode::ADULT)]).unwrap();
+        assert_eq!(tickets.seats(), [SeatId(2), SeatId(1)]);
+        let listed: Vec<_> = tickets.tickets().collect();
+        assert_eq!(listed, [(SeatId(2), &child), (SeatId(1), &TicketTypeCode::ADULT)]);
+        assert_eq!(parse(&[(2, &child), (2, &child)]), Err(SeatSelectionError::Repeated { seat_id: SeatId(2) }));
+        let adults = TicketSelection::from(tickets.selection().clone());
+        assert!(adults.tickets().all(|(_, code)| code.is_adult()) && adults.seats() == tickets.seats());
     }
 
     proptest! {

@@ -23,7 +23,7 @@ async fn submit_all(fixture: &dyn Fixture, mode: Mode, commands: Vec<Command>) -
 }
 
 fn hold_these(caller: Caller, show_id: ShowId, seats: &[SeatId]) -> Command {
-    command(caller, Action::Hold(HoldSeats { show_id, seats: WantedSeats::These(selection(seats)) }), "")
+    command(caller, Action::Hold(HoldSeats { show_id, seats: WantedSeats::These(selection(seats).into()) }), "")
 }
 
 fn on_hold(caller: Caller, action: fn(HoldId) -> Action, id: &HoldId) -> Command {

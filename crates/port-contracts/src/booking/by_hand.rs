@@ -8,6 +8,7 @@ use domain::catalog::ShowStatus;
 use domain::identity::{Caller, Email};
 use domain::ids::{BookingId, SeatId, ShowId, UserId};
 use domain::money::Currency;
+use domain::seating::CategoryPrice;
 use futures::future::join_all;
 
 use crate::Fixture;
@@ -82,7 +83,7 @@ pub async fn read_returns_exactly_the_named_rows(fixture: &dyn Fixture) {
         sales_open_at: None,
         sales_close_at: None,
         currency: Currency::parse("EUR").unwrap(),
-        prices: [("standard".into(), 1250), ("premium".into(), 1600)].into(),
+        prices: [CategoryPrice::adult("standard", 1250), CategoryPrice::adult("premium", 1600)].into_iter().collect(),
         movie_title: STALKER.into(),
         theatre_name: ALPHA.into(),
         hall_name: "Main".into(),

@@ -25,7 +25,7 @@ async fn submit_by(fixture: &dyn Fixture, mode: Mode, command: Command) -> Outco
 
 /// A command, without a key, to hold these seats.
 fn hold_these(caller: Caller, show_id: ShowId, seats: &[SeatId]) -> Command {
-    command(caller, Action::Hold(HoldSeats { show_id, seats: WantedSeats::These(selection(seats)) }), "")
+    command(caller, Action::Hold(HoldSeats { show_id, seats: WantedSeats::These(selection(seats).into()) }), "")
 }
 
 fn hold_best(caller: Caller, show_id: ShowId, wish: SeatWish) -> Command {

@@ -7,6 +7,7 @@ mod holds;
 mod races;
 mod rules;
 mod tables;
+mod ticket_types;
 
 pub use account_limits::*;
 pub use by_hand::*;
@@ -15,3 +16,4 @@ pub use holds::*;
 pub use races::*;
 pub use rules::*;
 pub use tables::*;
+pub use ticket_types::*;

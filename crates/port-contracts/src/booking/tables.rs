@@ -1,10 +1,10 @@
 //! The rows that commands leave, compared table by table with one list for every store.
 
-use domain::booking::{Action, HoldSeats, ShowBooking, WantedSeats};
+use domain::booking::{Action, BookSeats, HoldSeats, ShowBooking, WantedSeats};
 
 use crate::Fixture;
-use crate::tools::{SIMPLE, book, booked, command, held, selection, sell};
-use crate::world::{World, customers};
+use crate::tools::{SIMPLE, booked, command, held, selection, sell, tickets};
+use crate::world::{World, customers, sell_to};
 
 /// The tables with the columns to compare. Instants are compared with other instants of the row. Users, bookings and holds are numbered
 /// from 0 in the order of their creation, and a seat is given by its row and number.
@@ -30,6 +30,7 @@ const TABLES: [(&str, &str, &[&str]); 8] = [
             "seats.row_label",
             "seats.number",
             "t.category",
+            "t.ticket_type",
             "t.price_minor",
         ],
     ),
@@ -44,7 +45,7 @@ const TABLES: [(&str, &str, &[&str]); 8] = [
     (
         "hold_seats",
         "hold_seats AS t JOIN seats ON seats.id = t.seat_id",
-        &["t.position", "seats.row_label", "seats.number", "t.category", "t.price_minor"],
+        &["t.position", "seats.row_label", "seats.number", "t.category", "t.ticket_type", "t.price_minor"],
     ),
     (
         "seat_claims",
@@ -100,9 +101,14 @@ const TABLES: [(&str, &str, &[&str]); 8] = [
 /// The rows of each table after the commands, in the format of [`TABLES`].
 const EXPECTED: [&[&str]; 8] = [
     &["0 confirmed EUR kept does not count 10", "1 cancelled EUR cancelled later counts 10"],
-    &["0 0 A 6 standard 1250", "0 1 A 1 standard 1250", "1 0 A 3 standard 1250", "1 1 A 4 standard 1250"],
+    &[
+        "0 0 A 6 standard adult 1250",
+        "0 1 A 1 standard child 800",
+        "1 0 A 3 standard child 800",
+        "1 1 A 4 standard adult 1250",
+    ],
     &["0 ends later"],
-    &["0 A 9 standard 1250", "1 A 7 standard 1250"],
+    &["0 A 9 standard child 800", "1 A 7 standard adult 1250"],
     &[
         "A 1 booked its layout 0 0 no hold for good",
         "A 6 booked its layout 0 0 no hold for good",
@@ -137,14 +143,20 @@ pub async fn same_commands_leave_the_same_rows_on_every_store(fixture: &dyn Fixt
     let world = World::build(fixture).await;
     let callers = customers(fixture, 2).await;
     let (row, show_id) = (world.row(0), world.soon);
-    let hold = |seats: &[_]| Action::Hold(HoldSeats { show_id, seats: WantedSeats::These(selection(seats)) });
+    sell_to(fixture, show_id, "standard", "child", 800).await;
+    let hold = |seats: &[_]| Action::Hold(HoldSeats { show_id, seats: WantedSeats::These(tickets(seats)) });
+    let book = |seats: &[_]| Action::Book(BookSeats { show_id, seats: tickets(seats) });
+    let redeem = |id| Action::RedeemAs(id, tickets(&[(row[3], "adult"), (row[2], "child")]));
     sell(fixture.stores(), SIMPLE, async |sellers| {
-        let (kept, ..) = booked(&sellers.submit(book(callers[0], show_id, &row[..2], "first")).await);
-        let (redeemed, ..) = held(&sellers.submit(command(callers[1], hold(&row[2..4]), "")).await);
-        let (sold, ..) = booked(&sellers.submit(command(callers[1], Action::Redeem(redeemed), "second")).await);
-        let (released, ..) = held(&sellers.submit(command(callers[1], hold(&row[6..8]), "third")).await);
+        let (kept, ..) =
+            booked(&sellers.submit(command(callers[0], book(&[(row[0], "child"), (row[1], "adult")]), "first")).await);
+        let (redeemed, ..) =
+            held(&sellers.submit(command(callers[1], hold(&[(row[2], "adult"), (row[3], "adult")]), "")).await);
+        let (sold, ..) = booked(&sellers.submit(command(callers[1], redeem(redeemed), "second")).await);
+        let (released, ..) =
+            held(&sellers.submit(command(callers[1], hold(&[(row[6], "adult"), (row[7], "child")]), "third")).await);
         sellers.submit(command(callers[1], Action::Release(released), "")).await.unwrap();
-        held(&sellers.submit(command(callers[0], hold(&[row[8], row[6]]), "")).await);
+        held(&sellers.submit(command(callers[0], hold(&[(row[8], "child"), (row[6], "adult")]), "")).await);
         let booking = |booking_id| ShowBooking { show_id, booking_id };
         let other_seats = selection(&[row[5], row[0]]);
         booked(&sellers.submit(command(callers[0], Action::Change(booking(kept), other_seats), "fourth")).await);

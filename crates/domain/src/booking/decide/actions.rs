@@ -1,6 +1,6 @@
 //! The rules of each action.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -17,7 +17,8 @@ use crate::booking::write_set::{HeldGuard, OutboxKind, ShowGuard, UserGuard};
 use crate::catalog::ShowStatus;
 use crate::identity::Bearer;
 use crate::ids::{BookingId, SeatId, ShowId, UserId};
-use crate::seating::{Layout, SeatSelection, SeatWish, best_seats, forbidden_gaps};
+use crate::pricing::TicketTypeCode;
+use crate::seating::{Layout, Seat, SeatSelection, SeatWish, TicketSelection, best_seats, forbidden_gaps};
 
 impl<'policy> WorkingState<'policy> {
     pub(super) fn serve(&mut self, prepared: &PreparedCommand) -> Result<Success, Refusal> {
@@ -42,7 +43,8 @@ impl<'policy> WorkingState<'policy> {
         let answer = match &command.action {
             Action::Book(book) => self.book(prepared, book)?,
             Action::Hold(hold) => self.hold(prepared, hold)?,
-            Action::Redeem(hold_id) => self.redeem(prepared, hold_id)?,
+            Action::Redeem(hold_id) => self.redeem(prepared, hold_id, None)?,
+            Action::RedeemAs(hold_id, tickets) => self.redeem(prepared, hold_id, Some(tickets))?,
             Action::Extend(hold_id) => self.extend(user_id, hold_id)?,
             Action::Release(hold_id) => self.release(user_id, hold_id)?,
             Action::Cancel(booking) => self.cancel(user_id, booking)?,
@@ -67,7 +69,7 @@ impl<'policy> WorkingState<'policy> {
     fn book(&mut self, prepared: &PreparedCommand, book: &BookSeats) -> Result<Answer, Refusal> {
         let show_id = book.show_id;
         let (show, layout) = self.show(show_id)?;
-        let seats = priced(&show, layout, book.seats.seats())?;
+        let seats = priced(&show, layout, book.seats.tickets())?;
         self.check_on_sale(&show)?;
         let user_id = prepared.command.bearer.caller.user_id;
         self.check_free(show_id, book.seats.seats(), user_id, None)?;
@@ -83,7 +85,7 @@ impl<'policy> WorkingState<'policy> {
         let longest = (self.state.now + self.policy.rules.hold_ttl).min(sale_ends(&show));
         let seats = match &hold.seats {
             WantedSeats::These(wanted) => {
-                let seats = priced(&show, layout, wanted.seats())?;
+                let seats = priced(&show, layout, wanted.tickets())?;
                 self.check_on_sale(&show)?;
                 self.check_held(show_id, user_id, seats.len())?;
                 self.check_free(show_id, wanted.seats(), user_id, None)?;
@@ -94,7 +96,7 @@ impl<'policy> WorkingState<'policy> {
                 self.check_on_sale(&show)?;
                 self.check_held(show_id, user_id, wish.quantity)?;
                 let best = self.best(show_id, &show, layout, wish, &hold_times, longest)?;
-                priced(&show, layout, &best)?
+                priced(&show, layout, best.into_iter().map(|seat| (seat, &TicketTypeCode::ADULT)))?
             }
         };
         // The account's limits come last, so that they refuse only seats that are available.
@@ -119,9 +121,18 @@ impl<'policy> WorkingState<'policy> {
         Ok(answer)
     }
 
-    fn redeem(&mut self, prepared: &PreparedCommand, hold_id: &HoldId) -> Result<Answer, Refusal> {
-        let hold = self.live_hold(prepared.command.bearer.caller.user_id, hold_id)?;
+    /// Books the seats of a hold. Without `tickets`, they are booked as they are held.
+    fn redeem(
+        &mut self,
+        prepared: &PreparedCommand,
+        hold_id: &HoldId,
+        tickets: Option<&TicketSelection>,
+    ) -> Result<Answer, Refusal> {
+        let mut hold = self.live_hold(prepared.command.bearer.caller.user_id, hold_id)?;
         let (show, _) = self.show(hold.show_id)?;
+        if let Some(tickets) = tickets {
+            choose_ticket_types(&mut hold, tickets, &show)?;
+        }
         self.check_on_sale(&show)?;
         self.end_hold_tenures(&hold);
         self.remove_hold(hold_id);
@@ -189,7 +200,14 @@ impl<'policy> WorkingState<'policy> {
             return Err(Refusal::WrongSeatCount { seats: booking.seats.len() });
         }
         let (show, layout) = self.show(booking.show_id)?;
-        let mut chosen = priced(&show, layout, seats.seats())?;
+        // A seat that the booking keeps stays as it was sold. A new seat gets the ticket type of the seat that it replaces, in their order.
+        let kept = |id: &SeatId| booking.seats.iter().find(|old| old.id == *id);
+        let given_up = booking.seats.iter().filter(|old| !seats.seats().contains(&old.id));
+        let new_seats = seats.seats().iter().copied().filter(|id| kept(id).is_none());
+        let new_tickets = new_seats.zip(given_up).map(|(id, old)| (id, &old.ticket_type));
+        let mut new_seats = priced(&show, layout, new_tickets)?.into_iter();
+        let chosen = seats.seats().iter().filter_map(|id| kept(id).cloned().or_else(|| new_seats.next()));
+        let mut chosen: Vec<SoldSeat> = chosen.collect();
         if !matches!(booking.state, BookingState::Confirmed(_)) {
             return Err(Refusal::NotChangeable);
         }
@@ -199,12 +217,6 @@ impl<'policy> WorkingState<'policy> {
         self.check_on_sale(&show)?;
         self.check_free(booking.show_id, seats.seats(), user_id, Some(&booking))?;
         self.check_gaps(booking.show_id, layout, seats.seats(), Some(&booking))?;
-        // A seat that the booking keeps has the price that was paid.
-        for seat in &mut chosen {
-            if let Some(old) = booking.seats.iter().find(|old| old.id == seat.id) {
-                seat.price_minor = old.price_minor;
-            }
-        }
         let (sold, asked) = (booking.total(), Booking { seats: chosen.clone(), ..booking.clone() }.total());
         if asked.minor > sold.minor {
             return Err(Refusal::PriceDiffers { sold, asked });
@@ -348,9 +360,9 @@ impl<'policy> WorkingState<'policy> {
         longest: DateTime<Utc>,
     ) -> Result<Vec<SeatId>, Refusal> {
         let now = self.state.now;
+        let is_sold = |seat: &Seat| show.prices.get(&seat.category, &TicketTypeCode::ADULT).is_some();
         let mut taken = self.taken(show_id);
-        taken
-            .extend(layout.seats().iter().filter(|seat| !show.prices.contains_key(&seat.category)).map(|seat| seat.id));
+        taken.extend(layout.seats().iter().filter(|seat| !is_sold(seat)).map(|seat| seat.id));
         let best_without = |too_short: &dyn Fn(DateTime<Utc>) -> bool| {
             let mut taken = taken.clone();
             taken.extend(hold_times.seats().filter(|seat| too_short(hold_times.ends(*seat, now))));
@@ -430,20 +442,55 @@ fn sale_ends(show: &ShowOffer) -> DateTime<Utc> {
     show.sales_close_at.map_or(show.start_time, |close_at| close_at.min(show.start_time))
 }
 
-/// Returns the seats with their prices, or a refusal with those that are not in the hall or have no price.
-fn priced(show: &ShowOffer, layout: &Layout, seats: &[SeatId]) -> Result<Vec<SoldSeat>, Refusal> {
-    let sold = |id: &SeatId| {
-        let seat = layout.seat(*id)?;
-        let price_minor = *show.prices.get(&seat.category)?;
+/// Returns the seats with their prices. Refuses seats that are not in the hall or have no price at all, then ticket types without a price.
+fn priced<'a>(
+    show: &ShowOffer,
+    layout: &Layout,
+    tickets: impl IntoIterator<Item = (SeatId, &'a TicketTypeCode)>,
+) -> Result<Vec<SoldSeat>, Refusal> {
+    let (mut sold, mut missing, mut not_sold) = (Vec::new(), Vec::new(), Vec::new());
+    for (id, ticket_type) in tickets {
+        let Some(seat) = layout.seat(id).filter(|seat| show.prices.has_category(&seat.category)) else {
+            missing.push(id);
+            continue;
+        };
+        let Some(price_minor) = show.prices.get(&seat.category, ticket_type) else {
+            not_sold.push(id);
+            continue;
+        };
         let (row, category) = (seat.row.clone(), seat.category.clone());
-        Some(SoldSeat { id: *id, row, number: seat.number, category, price_minor })
-    };
-    let offers: Vec<Option<SoldSeat>> = seats.iter().map(sold).collect();
-    let missing = seats.iter().zip(&offers).filter(|(_, offer)| offer.is_none()).map(|(seat, _)| *seat);
-    let seat_ids: Vec<SeatId> = missing.collect();
-    if seat_ids.is_empty() {
-        Ok(offers.into_iter().flatten().collect())
-    } else {
-        Err(Refusal::SeatNotFound { seat_ids })
+        let ticket_type = ticket_type.clone();
+        sold.push(SoldSeat { id, row, number: seat.number, category, ticket_type, price_minor });
     }
+    if !missing.is_empty() {
+        return Err(Refusal::SeatNotFound { seat_ids: missing });
+    }
+    if not_sold.is_empty() { Ok(sold) } else { Err(Refusal::TicketTypeNotSold { seat_ids: not_sold }) }
+}
+
+/// Gives the seats of a hold other ticket types. A seat that keeps its type keeps the price of the hold; another one has today's price.
+fn choose_ticket_types(hold: &mut Hold, tickets: &TicketSelection, show: &ShowOffer) -> Result<(), Refusal> {
+    let chosen: HashMap<SeatId, &TicketTypeCode> = tickets.tickets().collect();
+    if chosen.len() != hold.seats.len() || hold.seats.iter().any(|seat| !chosen.contains_key(&seat.id)) {
+        return Err(Refusal::NotTheHeldSeats { seat_ids: hold.seats.iter().map(|seat| seat.id).collect() });
+    }
+    let mut not_sold = HashSet::new();
+    for seat in &mut hold.seats {
+        let Some(ticket_type) = chosen.get(&seat.id).filter(|chosen| ***chosen != seat.ticket_type) else { continue };
+        match show.prices.get(&seat.category, ticket_type) {
+            Some(price_minor) => {
+                seat.price_minor = price_minor;
+                seat.ticket_type = (*ticket_type).clone();
+            }
+            None => {
+                not_sold.insert(seat.id);
+            }
+        }
+    }
+    if not_sold.is_empty() {
+        return Ok(());
+    }
+    Err(Refusal::TicketTypeNotSold {
+        seat_ids: tickets.seats().iter().copied().filter(|id| not_sold.contains(id)).collect(),
+    })
 }
