@@ -12,7 +12,7 @@ use crate::identity::{Bearer, Caller, Role};
 use crate::ids::{BookingId, LayoutId, SeatId, SessionId, ShowId, UserId};
 use crate::money::Currency;
 use crate::random::{OperationId, Random, Reference};
-use crate::seating::{Layout, Seat, SeatSelection};
+use crate::seating::{Layout, RowName, Seat, SeatSelection};
 
 /// A show that is for sale.
 pub(super) const OPEN: i64 = 1;
@@ -45,12 +45,14 @@ pub(super) fn layouts() -> HashMap<LayoutId, Arc<Layout>> {
 pub(super) fn layout(show: i64) -> Layout {
     let seat = |id: i64| Seat {
         id: SeatId(id),
-        row: "A".into(),
+        row: RowName::letters(0),
         number: i32::try_from(id).unwrap(),
         category: if id > 90 { "premium".into() } else { "standard".into() },
         accessible: false,
         x: i32::try_from(id).unwrap(),
         y: 1,
+        section: String::new(),
+        pair: None,
     };
     Layout::new(LayoutId(show * 10), (1..=SEATS).map(seat).collect()).unwrap()
 }

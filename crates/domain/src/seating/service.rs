@@ -103,17 +103,19 @@ impl SeatingService {
 mod tests {
     use super::*;
     use crate::ids::LayoutId;
-    use crate::seating::{CategoryPrice, ClaimStatus, SeatClaim};
+    use crate::seating::{CategoryPrice, ClaimStatus, RowName, SeatClaim};
 
     fn map(claims: Vec<SeatClaim>) -> SeatMap {
         let seat = |number: i32| Seat {
             id: SeatId(i64::from(number)),
-            row: "A".into(),
+            row: RowName::letters(0),
             number,
             category: "standard".into(),
             accessible: false,
             x: number,
             y: 1,
+            section: String::new(),
+            pair: None,
         };
         let layout = Arc::new(Layout::new(LayoutId(1), (1..=4).map(seat).collect()).unwrap());
         let seating = ShowSeating {

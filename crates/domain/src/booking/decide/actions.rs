@@ -435,7 +435,7 @@ fn priced(show: &ShowOffer, layout: &Layout, seats: &[SeatId]) -> Result<Vec<Sol
     let sold = |id: &SeatId| {
         let seat = layout.seat(*id)?;
         let price_minor = *show.prices.get(&seat.category)?;
-        let (row, category) = (seat.row.clone(), seat.category.clone());
+        let (row, category) = (seat.row.to_string(), seat.category.clone());
         Some(SoldSeat { id: *id, row, number: seat.number, category, price_minor })
     };
     let offers: Vec<Option<SoldSeat>> = seats.iter().map(sold).collect();
