@@ -4,6 +4,7 @@
 
 mod choice;
 mod layout;
+mod plan;
 mod ports;
 mod row_name;
 mod service;
@@ -13,6 +14,7 @@ mod types;
 pub(crate) use choice::tests::gaps_left;
 pub use choice::{QUANTITY_MAX, SeatWish, alternatives, best_seats, forbidden_gaps};
 pub use layout::{FocalPoint, Layout, LayoutError, Seat, SeatSeed, Section};
+pub use plan::{LayoutPlan, PlanMistake, PlanPlace, PlanProblem, PlannedLayout, RowPlan, SectionPlan};
 pub use ports::{LayoutStore, SeatingStore};
 #[cfg(feature = "mock")]
 pub use ports::{MockLayoutStore, MockSeatingStore};
