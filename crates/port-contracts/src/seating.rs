@@ -2,11 +2,12 @@
 
 use domain::ids::{LayoutId, SeatId, ShowId};
 use domain::money::Currency;
-use domain::seating::{CategoryPrice, ClaimStatus, SeatClaim, ShowSeating};
+use domain::seating::{CategoryPrice, ClaimStatus, LayoutPlan, PlannedLayout, SeatClaim, ShowSeating};
+use domain::seed::{HallSeed, SeedPlan};
 
 use crate::Fixture;
 use crate::tools::{SIMPLE, book, booked, sell};
-use crate::world::{ROW, ROWS, World, block, customer, hold, layout_id};
+use crate::world::{ROW, ROWS, World, block, customer, hold, layout_id, theatre};
 
 async fn seating(fixture: &dyn Fixture, show: ShowId) -> ShowSeating {
     fixture.stores().seating.seating(show).await.unwrap().unwrap()
@@ -86,6 +87,29 @@ pub async fn a_layout_has_its_seats_in_order(fixture: &dyn Fixture) {
     ids.sort_unstable();
     ids.dedup();
     assert_eq!((seats, ids.len()), (125, 125), "ids are unique over all layouts");
+}
+
+/// A layout of a plan is read as it was seeded: natural order of the rows, numbers from the right, sections with and without a focal point,
+/// love seats. A hall without sections has only the main one, without a focal point.
+pub async fn a_layout_has_its_rows_sections_and_love_seats(fixture: &dyn Fixture) {
+    let world = World::build(fixture).await;
+    let text = "category s = standard\ncategory p = premium\nlove l = premium\nfocus 4,2\n\
+        10 [from right] | sS_spp\n2 | ssssss\nAA [numbers 1-3 14] | llss\nsection Balcony\nfocus 3,9\n\
+        Loge 10 | ll_ll\nLoge 2 | Ll\nsection Gallery\nЛожа 1 [depth 20] | s\n";
+    let planned = LayoutPlan::Text(text.into()).seats().unwrap();
+    let PlannedLayout { seats, sections } = planned.clone();
+    let hall = HallSeed { name: "Real".into(), seats, sections };
+    let theatres = vec![theatre("Gamma", chrono_tz::UTC, vec![hall])];
+    fixture.stores().seeder.seed(&SeedPlan { theatres, ..SeedPlan::default() }).await.unwrap();
+    let id = fixture.count("SELECT l.id FROM layouts l JOIN halls h ON h.id = l.hall_id WHERE h.name = 'Real'").await;
+    let layout = fixture.stores().layouts.layout(LayoutId(id)).await.unwrap().unwrap();
+    assert_eq!(PlannedLayout::from(&*layout), planned);
+    let rows: Vec<_> = layout.rows().filter_map(|row| row.first()).map(|seat| seat.row.as_str()).collect();
+    assert_eq!(rows, ["2", "10", "AA", "Loge 2", "Loge 10", "Ложа 1"]);
+    assert_eq!(layout.seats().iter().filter(|seat| layout.partner(seat.id).is_some()).count(), 8);
+    let former = fixture.stores().layouts.layout(layout_id(fixture, world.soon).await).await.unwrap().unwrap();
+    assert_eq!(PlannedLayout::from(&*former).sections, []);
+    assert!(former.seats().iter().all(|seat| seat.section.is_empty() && seat.pair.is_none()));
 }
 
 /// An unknown show has no seating, and an unknown layout is not found.

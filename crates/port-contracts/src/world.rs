@@ -8,7 +8,7 @@ use domain::booking::HoldId;
 use domain::identity::{Bearer, Caller, Email, Name, NewRefreshToken, NewUser, PasswordHash, RefreshTokenHash, Role};
 use domain::ids::{LayoutId, SeatId, ShowId};
 use domain::money::Currency;
-use domain::seating::{CategoryPrice, Seat};
+use domain::seating::{CategoryPrice, RowName, Seat};
 use domain::seed::{HallSeed, MovieSeed, SeatSeed, SeedPlan, ShowSeed, TheatreSeed};
 
 use crate::Fixture;
@@ -225,7 +225,16 @@ pub fn theatre(name: &str, timezone: chrono_tz::Tz, halls: Vec<HallSeed>) -> The
 fn seat(row: &str, number: i32, y: i32, category: &str) -> SeatSeed {
     let aisle = i32::from(number > 5);
     let accessible = row == "A" && number == 1;
-    SeatSeed { row: row.into(), number, category: category.into(), accessible, x: number + aisle, y }
+    SeatSeed {
+        row: RowName::parse(row).unwrap(),
+        number,
+        category: category.into(),
+        accessible,
+        x: number + aisle,
+        y,
+        section: String::new(),
+        pair: None,
+    }
 }
 
 /// A hall of six rows of ten seats, listed in reverse order.
@@ -237,12 +246,13 @@ pub fn main_hall() -> HallSeed {
         let category = if row.starts_with('Z') || row.len() > 1 { "premium" } else { "standard" };
         seats.extend((1..=10).rev().map(|number| seat(row, number, y, category)));
     }
-    HallSeed { name: "Main".into(), seats }
+    HallSeed { name: "Main".into(), seats, sections: Vec::new() }
 }
 
 /// A hall with one row of five seats.
 pub fn small_hall(name: &str) -> HallSeed {
-    HallSeed { name: name.into(), seats: (1..=5).map(|number| seat("A", number, 1, "standard")).collect() }
+    let seats = (1..=5).map(|number| seat("A", number, 1, "standard")).collect();
+    HallSeed { name: name.into(), seats, sections: Vec::new() }
 }
 
 /// A show that begins `hours` after `base`, takes two hours, and is followed by half an hour of cleaning. Beta charges yen, Alpha euros.

@@ -50,6 +50,11 @@ impl RowName {
         Self(letters.into_iter().rev().collect())
     }
 
+    /// Returns the number of a row as its name.
+    pub fn number(number: u16) -> Self {
+        Self(number.to_string())
+    }
+
     /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -196,6 +201,7 @@ mod tests {
         assert_eq!(now.iter().map(RowName::as_str).collect::<Vec<_>>(), before);
         let some = [0, 25, 26, 27, 701, 702].map(|index| RowName::letters(index).to_string());
         assert_eq!(some, ["A", "Z", "AA", "AB", "ZZ", "AAA"]);
+        assert_eq!(RowName::number(12), name("12"));
     }
 
     #[test]
