@@ -109,6 +109,8 @@ codes! {
     TooManySeats = 422, "too_many_seats", "Too many seats";
     /// The selection leaves single empty seats. `seat_ids` lists them, and `alternatives` has groups of free seats.
     SeatsLeaveGap = 422, "seats_leave_gap", "Seats leave a gap";
+    /// The selection has half a love seat, which is sold whole. `seat_ids` lists the missing halves.
+    SeatsSplitPair = 422, "seats_split_pair", "Seats split a love seat";
     /// The new seats cost more than the old ones.
     PriceDiffers = 422, "price_differs", "Price differs";
     /// Too many requests, or too many failed logins.
@@ -654,6 +656,11 @@ impl From<Refusal> for Problem {
             Refusal::SeatsLeaveGap { seat_ids } => Self::new(
                 Code::SeatsLeaveGap,
                 "This selection leaves a single empty seat. Choose seats that leave no single empty seat.",
+            )
+            .with("seat_ids", seat_list(&seat_ids)),
+            Refusal::SeatsSplitPair { seat_ids } => Self::new(
+                Code::SeatsSplitPair,
+                "A love seat is sold whole. Add its other half, or choose other seats.",
             )
             .with("seat_ids", seat_list(&seat_ids)),
             Refusal::NotCancellable => {

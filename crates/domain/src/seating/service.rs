@@ -34,6 +34,8 @@ pub struct SeatOnMap<'map> {
     pub price: Money,
     /// Whether the caller has the claim of the seat.
     pub mine: bool,
+    /// The other half, if the seat is half a love seat.
+    pub partner: Option<SeatId>,
 }
 
 impl SeatMap {
@@ -66,6 +68,7 @@ impl SeatMap {
                 seat,
                 availability: claim.map_or(SeatAvailability::Available, |claim| claim.status.into()),
                 price: Money::new(prices.get(seat.category.as_str()).copied().unwrap_or_default(), currency),
+                partner: self.layout.partner(seat.id),
                 mine: caller.is_some() && claim.is_some_and(|claim| claim.user_id == caller),
             }
         })

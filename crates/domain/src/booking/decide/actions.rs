@@ -69,6 +69,7 @@ impl<'policy> WorkingState<'policy> {
         let (show, layout) = self.show(show_id)?;
         let seats = priced(&show, layout, book.seats.seats())?;
         self.check_on_sale(&show)?;
+        check_pairs(layout, book.seats.seats())?;
         let user_id = prepared.command.bearer.caller.user_id;
         self.check_free(show_id, book.seats.seats(), user_id, None)?;
         self.check_gaps(show_id, layout, book.seats.seats(), None)?;
@@ -85,6 +86,7 @@ impl<'policy> WorkingState<'policy> {
             WantedSeats::These(wanted) => {
                 let seats = priced(&show, layout, wanted.seats())?;
                 self.check_on_sale(&show)?;
+                check_pairs(layout, wanted.seats())?;
                 self.check_held(show_id, user_id, seats.len())?;
                 self.check_free(show_id, wanted.seats(), user_id, None)?;
                 self.check_gaps(show_id, layout, wanted.seats(), None)?;
@@ -197,6 +199,7 @@ impl<'policy> WorkingState<'policy> {
             return Ok(self.booking_answer(&booking));
         }
         self.check_on_sale(&show)?;
+        check_pairs(layout, seats.seats())?;
         self.check_free(booking.show_id, seats.seats(), user_id, Some(&booking))?;
         self.check_gaps(booking.show_id, layout, seats.seats(), Some(&booking))?;
         // A seat that the booking keeps has the price that was paid.
@@ -428,6 +431,12 @@ fn stored_answer(key: &StoredKey, replayed: bool) -> Success {
 /// Returns the end of a show's sale: its beginning, or `sales_close_at` if that is earlier. At this time the sale is over.
 fn sale_ends(show: &ShowOffer) -> DateTime<Utc> {
     show.sales_close_at.map_or(show.start_time, |close_at| close_at.min(show.start_time))
+}
+
+/// Checks that a selection has both halves of each of its love seats.
+fn check_pairs(layout: &Layout, seats: &[SeatId]) -> Result<(), Refusal> {
+    let seat_ids = layout.missing_halves(seats);
+    if seat_ids.is_empty() { Ok(()) } else { Err(Refusal::SeatsSplitPair { seat_ids }) }
 }
 
 /// Returns the seats with their prices, or a refusal with those that are not in the hall or have no price.
