@@ -2,12 +2,12 @@
 
 use domain::ids::{LayoutId, SeatId, ShowId};
 use domain::money::Currency;
-use domain::seating::{CategoryPrice, ClaimStatus, LayoutPlan, PlannedLayout, SeatClaim, ShowSeating};
-use domain::seed::{HallSeed, SeedPlan};
+use domain::seating::{CategoryPrice, ClaimStatus, PlannedLayout, SeatClaim, ShowSeating};
+use domain::seed::SeedPlan;
 
 use crate::Fixture;
 use crate::tools::{SIMPLE, book, booked, sell};
-use crate::world::{ROW, ROWS, World, block, customer, hold, layout_id, theatre};
+use crate::world::{ROW, ROWS, World, block, customer, hold, layout_id, real_hall, theatre};
 
 async fn seating(fixture: &dyn Fixture, show: ShowId) -> ShowSeating {
     fixture.stores().seating.seating(show).await.unwrap().unwrap()
@@ -93,12 +93,8 @@ pub async fn a_layout_has_its_seats_in_order(fixture: &dyn Fixture) {
 /// love seats. A hall without sections has only the main one, without a focal point.
 pub async fn a_layout_has_its_rows_sections_and_love_seats(fixture: &dyn Fixture) {
     let world = World::build(fixture).await;
-    let text = "category s = standard\ncategory p = premium\nlove l = premium\nfocus 4,2\n\
-        10 [from right] | sS_spp\n2 | ssssss\nAA [numbers 1-3 14] | llss\nsection Balcony\nfocus 3,9\n\
-        Loge 10 | ll_ll\nLoge 2 | Ll\nsection Gallery\nЛожа 1 [depth 20] | s\n";
-    let planned = LayoutPlan::Text(text.into()).seats().unwrap();
-    let PlannedLayout { seats, sections } = planned.clone();
-    let hall = HallSeed { name: "Real".into(), seats, sections };
+    let hall = real_hall();
+    let planned = PlannedLayout { seats: hall.seats.clone(), sections: hall.sections.clone() };
     let theatres = vec![theatre("Gamma", chrono_tz::UTC, vec![hall])];
     fixture.stores().seeder.seed(&SeedPlan { theatres, ..SeedPlan::default() }).await.unwrap();
     let id = fixture.count("SELECT l.id FROM layouts l JOIN halls h ON h.id = l.hall_id WHERE h.name = 'Real'").await;

@@ -8,7 +8,7 @@ use domain::booking::HoldId;
 use domain::identity::{Bearer, Caller, Email, Name, NewRefreshToken, NewUser, PasswordHash, RefreshTokenHash, Role};
 use domain::ids::{LayoutId, SeatId, ShowId};
 use domain::money::Currency;
-use domain::seating::{CategoryPrice, RowName, Seat};
+use domain::seating::{CategoryPrice, LayoutPlan, PlannedLayout, RowName, Seat};
 use domain::seed::{HallSeed, MovieSeed, SeatSeed, SeedPlan, ShowSeed, TheatreSeed};
 
 use crate::Fixture;
@@ -253,6 +253,15 @@ pub fn main_hall() -> HallSeed {
 pub fn small_hall(name: &str) -> HallSeed {
     let seats = (1..=5).map(|number| seat("A", number, 1, "standard")).collect();
     HallSeed { name: name.into(), seats, sections: Vec::new() }
+}
+
+/// A hall with numbered and named rows, numbers from the right, love seats, and sections with and without a focal point.
+pub fn real_hall() -> HallSeed {
+    let text = "category s = standard\ncategory p = premium\nlove l = premium\nfocus 4,2\n\
+        10 [from right] | sS_spp\n2 | ssssss\nAA [numbers 1-3 14] | llss\nsection Balcony\nfocus 3,9\n\
+        Loge 10 | ll_ll\nLoge 2 | Ll\nsection Gallery\nЛожа 1 [depth 20] | s\n";
+    let PlannedLayout { seats, sections } = LayoutPlan::Text(text.into()).seats().unwrap();
+    HallSeed { name: "Real".into(), seats, sections }
 }
 
 /// A show that begins `hours` after `base`, takes two hours, and is followed by half an hour of cleaning. Beta charges yen, Alpha euros.

@@ -4,7 +4,7 @@
 
 mod choice;
 mod layout;
-mod plan;
+pub mod plan;
 mod ports;
 mod row_name;
 mod service;
