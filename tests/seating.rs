@@ -1,6 +1,9 @@
 //! Seat maps.
 
-use port_contracts::world::{ROWS, block, hold};
+use domain::ids::{SeatId, ShowId};
+use domain::seed::SeedPlan;
+use port_contracts::Fixture as _;
+use port_contracts::world::{AMELIE, ROWS, block, hold, real_hall, show, show_id, theatre};
 use serde_json::{Value, json};
 
 use crate::harness::{NOBODY, TestApp, User};
@@ -16,6 +19,9 @@ on_both_stores!(
     matching_tag_returns_not_modified,
     tag_depends_on_content_and_caller,
     a_large_map_is_compressed_and_a_small_one_is_not,
+    a_real_hall_has_its_rows_sections_and_love_seats,
+    a_love_seat_is_sold_whole,
+    best_seats_split_no_love_seat_and_no_section,
 );
 
 fn path(show: impl std::fmt::Display) -> String {
@@ -175,4 +181,79 @@ async fn a_large_map_is_compressed_and_a_small_one_is_not(app: &TestApp) {
     let small = app.get(&path(app.world.beside)).header("accept-encoding", "gzip, br").send().await.ok(200);
     assert_eq!(small.header("content-encoding"), None);
     assert_eq!(small.column("status"), ["available"; 5]);
+}
+
+/// Adds a show in a hall with rows of any name, sections and love seats. Returns it with the ids of its seats by row and number.
+async fn show_in_a_real_hall(app: &TestApp) -> (ShowId, impl Fn(&str, i64) -> i64) {
+    let plan = SeedPlan {
+        theatres: vec![theatre("Gamma", chrono_tz::Europe::Berlin, vec![real_hall()])],
+        shows: vec![show(app.world.base, "real", AMELIE, "Gamma", "Real", 72)],
+        ..SeedPlan::default()
+    };
+    assert_eq!(app.backend.stores().seeder.seed(&plan).await.unwrap().shows, 1);
+    let show = show_id(&app.backend, "real").await;
+    let seats = app.seats(show.0, None).await;
+    let seat = move |row: &str, number: i64| {
+        let found = seats.iter().find(|seat| seat["row"] == row && seat["number"] == number);
+        found.and_then(|seat| seat["id"].as_i64()).unwrap()
+    };
+    (show, seat)
+}
+
+async fn a_real_hall_has_its_rows_sections_and_love_seats(app: &TestApp) {
+    let (show, seat) = show_in_a_real_hall(app).await;
+    let seats = app.seats(show.0, None).await;
+    let mut rows: Vec<_> = seats.iter().map(|seat| seat["row"].as_str().unwrap()).collect();
+    rows.dedup();
+    assert_eq!(rows, ["2", "10", "AA", "Loge 2", "Loge 10", "Ложа 1"]);
+    let of = |row: &str, number| app.seat(show.0, seat(row, number), None);
+    let half = of("Loge 10", 4).await;
+    assert_eq!((&half["section"], &half["pair_seat_id"]), (&json!("Balcony"), &json!(seat("Loge 10", 3))));
+    assert_eq!(of("Loge 10", 3).await["pair_seat_id"], seat("Loge 10", 4));
+    assert_eq!(of("Ложа 1", 1).await["section"], "Gallery");
+    let first = of("10", 1).await;
+    assert_eq!((&first["x"], first.get("section"), first.get("pair_seat_id")), (&json!(6), None, None));
+}
+
+async fn a_love_seat_is_sold_whole(app: &TestApp) {
+    let (show, seat) = show_in_a_real_hall(app).await;
+    let user = app.sign_up().await;
+    let path = format!("/api/shows/{show}/holds");
+    let half = json!({ "show_id": show.0, "seat_id": seat("Loge 2", 1) });
+    let refused = app.book(&user, "k", &half).await.problem(422, "seats_split_pair").snapshot("seats_split_pair");
+    assert_eq!(refused.json()["seat_ids"], json!([seat("Loge 2", 2)]));
+    let halves = json!({ "seat_ids": [seat("Loge 10", 2), seat("AA", 3), seat("AA", 1)] });
+    let refused = app.post(&path).by(&user).key("h").json(&halves).send().await.problem(422, "seats_split_pair");
+    assert_eq!(refused.json()["seat_ids"], json!([seat("Loge 10", 1), seat("AA", 2)]));
+    // The keys are free, and the whole love seats can be sold.
+    let whole = json!({ "show_id": show.0, "seat_ids": [seat("Loge 2", 1), seat("Loge 2", 2)] });
+    let booking = app.book(&user, "k", &whole).await.ok(201).json()["booking"].clone();
+    let change = async |seats: [i64; 2]| {
+        let path = format!("/api/bookings/{}/seats", booking["id"]);
+        app.post(&path).by(&user).json(&json!({ "seat_ids": seats })).send().await
+    };
+    let refused = change([seat("Loge 10", 1), seat("AA", 3)]).await.problem(422, "seats_split_pair").json();
+    assert_eq!(refused["seat_ids"], json!([seat("Loge 10", 2)]));
+    change([seat("Loge 10", 2), seat("Loge 10", 1)]).await.ok(200);
+    assert_eq!(app.seat(show.0, seat("Loge 2", 1), None).await["status"], "available");
+}
+
+async fn best_seats_split_no_love_seat_and_no_section(app: &TestApp) {
+    let (show, seat) = show_in_a_real_hall(app).await;
+    let user = app.sign_up().await;
+    let path = format!("/api/shows/{show}/holds");
+    let best = async |key: &str, body: Value| app.post(&path).by(&user).key(key).json(&body).send().await;
+    // The two love seats in the middle of the balcony, which has no other seats.
+    for row in ["2", "10"] {
+        for number in 1..=6 {
+            if row == "2" || number < 6 {
+                block(&app.backend, show, SeatId(seat(row, number))).await;
+            }
+        }
+    }
+    let held = best("four", json!({ "quantity": 4, "category": "premium" })).await.ok(201).json();
+    let ids: Vec<_> = held["seats"].as_array().unwrap().iter().map(|seat| seat["id"].as_i64().unwrap()).collect();
+    assert_eq!(ids, [1, 2, 3, 4].map(|number| seat("Loge 10", number)));
+    // The other premium seats are halves of love seats: none is sold alone.
+    best("one", json!({ "quantity": 1, "category": "premium" })).await.problem(409, "seat_unavailable");
 }

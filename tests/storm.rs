@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use domain::seating::RowName;
 use domain::seed::{HallSeed, SeatSeed, SeedPlan};
 use futures::FutureExt as _;
 use port_contracts::Fixture as _;
@@ -528,17 +529,19 @@ async fn ride_out(mut client: Client) -> (Client, Result<(), Box<dyn Any + Send>
 
 /// Returns a show in three days, in a hall of a hundred seats: ten rows of ten, an aisle in the middle, three rows premium.
 async fn hot_show(app: &TestApp) -> (i64, BTreeMap<i64, Seat>) {
-    let seat = |row: char, y: i32, number: i32| SeatSeed {
-        row: row.into(),
+    let seat = |row: u16, y: i32, number: i32| SeatSeed {
+        row: RowName::letters(row),
         number,
         category: if (6..9).contains(&y) { "premium" } else { "standard" }.into(),
         accessible: y == 1 && number <= 2,
         x: number + i32::from(number > 5),
         y,
+        section: String::new(),
+        pair: None,
     };
-    let rows = ('A'..='J').zip(1..);
+    let rows = (0..10).zip(1..);
     let seats = rows.flat_map(|(row, y)| (1..=10).map(move |number| seat(row, y, number))).collect();
-    let hall = HallSeed { name: "Storm".into(), seats };
+    let hall = HallSeed { name: "Storm".into(), seats, sections: Vec::new() };
     let plan = SeedPlan {
         theatres: vec![theatre("Storm", chrono_tz::Europe::Berlin, vec![hall])],
         shows: vec![show(app.world.base, "storm", STALKER, "Storm", "Storm", 72)],

@@ -482,7 +482,9 @@ impl Client {
     /// Returns the free seats of a show.
     pub async fn free_seats(&self, show: i64) -> Vec<Place> {
         let seats = self.get(&format!("/api/shows/{show}/seats")).await.expect(200);
-        let free = seats.as_array().unwrap().iter().filter(|seat| seat["status"] == "available");
+        // Half a love seat is not sold alone.
+        let is_free = |seat: &&Value| seat["status"] == "available" && seat["pair_seat_id"].is_null();
+        let free = seats.as_array().unwrap().iter().filter(is_free);
         free.map(|seat| (show, seat["id"].as_i64().unwrap())).collect()
     }
 

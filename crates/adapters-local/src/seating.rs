@@ -57,7 +57,11 @@ impl LayoutStore for CachedLayouts {
 
 /// Returns the approximate size of a layout in bytes.
 fn bytes(layout: &Layout) -> u32 {
-    let seat = |seat: &Seat| size_of::<Seat>() + seat.row.len() + seat.category.len() + 2 * TEXT_BYTES;
+    let seat = |seat: &Seat| {
+        // An empty text has no memory of its own.
+        let section = if seat.section.is_empty() { 0 } else { seat.section.len() + TEXT_BYTES };
+        size_of::<Seat>() + seat.row.as_str().len() + seat.category.len() + 2 * TEXT_BYTES + section
+    };
     let seats: usize = layout.seats().iter().map(seat).sum();
     u32::try_from(seats + ENTRY_BYTES).unwrap_or(u32::MAX)
 }
@@ -69,6 +73,7 @@ mod tests {
     use std::time::Duration;
 
     use domain::ids::SeatId;
+    use domain::seating::RowName;
 
     use super::*;
 
@@ -99,12 +104,14 @@ mod tests {
     fn layout(id: LayoutId) -> Layout {
         let seat = |number| Seat {
             id: SeatId(id.0 * 1_000 + i64::from(number)),
-            row: "A".into(),
+            row: RowName::letters(0),
             number,
             category: "standard".into(),
             accessible: false,
             x: number,
             y: 1,
+            section: String::new(),
+            pair: None,
         };
         Layout::new(id, (1..=100).map(seat).collect()).unwrap()
     }

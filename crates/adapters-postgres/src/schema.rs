@@ -96,6 +96,15 @@ diesel::table! {
 }
 
 diesel::table! {
+    layout_sections (layout_id, name) {
+        layout_id -> BigInt,
+        name -> Text,
+        focus_x -> Nullable<Integer>,
+        focus_y -> Nullable<Integer>,
+    }
+}
+
+diesel::table! {
     layouts (id) {
         id -> BigInt,
         hall_id -> BigInt,
@@ -180,6 +189,8 @@ diesel::table! {
         accessible -> Bool,
         x -> Integer,
         y -> Integer,
+        section -> Text,
+        pair -> Nullable<Integer>,
     }
 }
 

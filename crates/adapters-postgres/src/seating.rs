@@ -7,11 +7,13 @@ use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Nullable, Text, Untyped};
 use domain::StoreError;
 use domain::ids::{LayoutId, SeatId, ShowId, UserId};
-use domain::seating::{ClaimStatus, Layout, LayoutStore, Seat, SeatClaim, SeatingStore, ShowSeating};
+use domain::seating::{
+    ClaimStatus, FocalPoint, Layout, LayoutStore, RowName, Seat, SeatClaim, SeatingStore, Section, ShowSeating,
+};
 
 use crate::error::bad_row;
 use crate::rows::{category_prices, claim_is_live, currency, parse_all};
-use crate::schema::{seats, shows};
+use crate::schema::{layout_sections, seats, shows};
 use crate::statement::{bind, statement};
 use crate::store::PostgresStore;
 
@@ -60,6 +62,8 @@ struct SeatRow {
     accessible: bool,
     x: i32,
     y: i32,
+    section: String,
+    pair: Option<i32>,
 }
 
 #[async_trait]
@@ -78,16 +82,32 @@ impl LayoutStore for PostgresStore {
         if rows.is_empty() {
             return Ok(None);
         }
-        let seats = rows.into_iter().map(|row| Seat {
-            id: SeatId(row.id),
-            row: row.row_label,
-            number: row.number,
-            category: row.category,
-            accessible: row.accessible,
-            x: row.x,
-            y: row.y,
-        });
-        Ok(Some(Arc::new(Layout::new(id, seats.collect()).map_err(bad_row)?)))
+        let seats = parse_all(rows, |row| {
+            Ok(Seat {
+                id: SeatId(row.id),
+                row: RowName::parse(&row.row_label).map_err(bad_row)?,
+                number: row.number,
+                category: row.category,
+                accessible: row.accessible,
+                x: row.x,
+                y: row.y,
+                section: row.section,
+                pair: row.pair,
+            })
+        })?;
+        // Read after the seats, which are written in the same transaction and do not change.
+        let sections = layout_sections::table.filter(layout_sections::layout_id.eq(id.0)).select((
+            layout_sections::name,
+            layout_sections::focus_x,
+            layout_sections::focus_y,
+        ));
+        let sections: Vec<(String, Option<i32>, Option<i32>)> = self.load(sections).await?;
+        let section = |(name, x, y): (String, Option<i32>, Option<i32>)| Section {
+            name,
+            focus: x.zip(y).map(|(x, y)| FocalPoint { x, y }),
+        };
+        let sections = sections.into_iter().map(section).collect();
+        Ok(Some(Arc::new(Layout::with_sections(id, seats, sections).map_err(bad_row)?)))
     }
 }
 

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
 use diesel::prelude::*;
-use diesel::sql_types::{Array, BigInt, Bool, Integer, Text, Timestamptz, Untyped};
+use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, Text, Timestamptz, Untyped};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use domain::StoreError;
 use domain::catalog::movie_search_folded;
@@ -24,8 +24,12 @@ use crate::store::{PostgresStore, WriteFailure};
 
 statement!(IsUsed: Bool = "SELECT EXISTS (SELECT 1 FROM movies) OR EXISTS (SELECT 1 FROM theatres)");
 statement!(InsertSeats: () = "
-    INSERT INTO seats (layout_id, row_label, number, category, accessible, x, y)
-    SELECT $1, * FROM unnest($2::text[], $3::integer[], $4::text[], $5::boolean[], $6::integer[], $7::integer[])");
+    INSERT INTO seats (layout_id, row_label, number, category, accessible, x, y, section, pair)
+    SELECT $1, * FROM unnest($2::text[], $3::integer[], $4::text[], $5::boolean[], $6::integer[], $7::integer[], $8::text[],
+        $9::integer[])");
+statement!(InsertSections: () = "
+    INSERT INTO layout_sections (layout_id, name, focus_x, focus_y)
+    SELECT $1, * FROM unnest($2::text[], $3::integer[], $4::integer[])");
 statement!(ReadHalls: Untyped = "
     SELECT t.name AS theatre_name, h.name AS hall_name, t.id AS theatre_id, h.id AS hall_id, l.id AS layout_id,
         array(SELECT DISTINCT s.category FROM seats s WHERE s.layout_id = l.id) AS categories
@@ -172,6 +176,20 @@ async fn insert_layout(connection: &mut AsyncPgConnection, hall_id: i64, hall: &
         Array<Bool> = seats.iter().map(|seat| seat.accessible).collect::<Vec<_>>(),
         Array<Integer> = seats.iter().map(|seat| seat.x).collect::<Vec<_>>(),
         Array<Integer> = seats.iter().map(|seat| seat.y).collect::<Vec<_>>(),
+        Array<Text> = seats.iter().map(|seat| seat.section.as_str()).collect::<Vec<_>>(),
+        Array<Nullable<Integer>> = seats.iter().map(|seat| seat.pair).collect::<Vec<_>>(),
+    )
+    .execute(connection)
+    .await?;
+    if hall.sections.is_empty() {
+        return Ok(());
+    }
+    bind!(
+        InsertSections,
+        BigInt = layout_id,
+        Array<Text> = hall.sections.iter().map(|section| section.name.as_str()).collect::<Vec<_>>(),
+        Array<Nullable<Integer>> = hall.sections.iter().map(|section| section.focus.map(|focus| focus.x)).collect::<Vec<_>>(),
+        Array<Nullable<Integer>> = hall.sections.iter().map(|section| section.focus.map(|focus| focus.y)).collect::<Vec<_>>(),
     )
     .execute(connection)
     .await?;

@@ -104,6 +104,15 @@ diesel::table! {
 }
 
 diesel::table! {
+    layout_sections (layout_id, name) {
+        layout_id -> BigInt,
+        name -> Text,
+        focus_x -> Nullable<BigInt>,
+        focus_y -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
     layouts (id) {
         id -> BigInt,
         hall_id -> BigInt,
@@ -187,6 +196,8 @@ diesel::table! {
         accessible -> BigInt,
         x -> BigInt,
         y -> BigInt,
+        section -> Text,
+        pair -> Nullable<BigInt>,
     }
 }
 
@@ -304,6 +315,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     holds,
     id_blocks,
     idempotency_keys,
+    layout_sections,
     layouts,
     movies,
     outbox,

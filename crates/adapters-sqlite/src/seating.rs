@@ -6,12 +6,14 @@ use async_trait::async_trait;
 use diesel::prelude::*;
 use domain::StoreError;
 use domain::ids::{LayoutId, SeatId, ShowId, UserId};
-use domain::seating::{ClaimStatus, Layout, LayoutStore, Seat, SeatClaim, SeatingStore, ShowSeating};
+use domain::seating::{
+    ClaimStatus, FocalPoint, Layout, LayoutStore, RowName, Seat, SeatClaim, SeatingStore, Section, ShowSeating,
+};
 
 use crate::failure::Failure;
 use crate::pricing::prices_of;
 use crate::row::{claim_is_live, currency, listed, parsed, small};
-use crate::schema::{seat_claims, seats, shows};
+use crate::schema::{layout_sections, seat_claims, seats, shows};
 use crate::store::SqliteStore;
 
 #[async_trait]
@@ -55,6 +57,8 @@ struct SeatRow {
     accessible: i64,
     x: i64,
     y: i64,
+    section: String,
+    pair: Option<i64>,
 }
 
 impl TryFrom<SeatRow> for Seat {
@@ -63,14 +67,32 @@ impl TryFrom<SeatRow> for Seat {
     fn try_from(row: SeatRow) -> Result<Self, Failure> {
         Ok(Self {
             id: SeatId(row.id),
-            row: row.row_label,
+            row: parsed(RowName::parse(&row.row_label), "row_label")?,
             number: small(row.number, "number")?,
             category: row.category,
             accessible: row.accessible != 0,
             x: small(row.x, "x")?,
             y: small(row.y, "y")?,
+            section: row.section,
+            pair: row.pair.map(|pair| small(pair, "pair")).transpose()?,
         })
     }
+}
+
+/// Returns the sections of a layout that are stored: those with a focal point.
+fn sections(connection: &mut SqliteConnection, id: LayoutId) -> Result<Vec<Section>, Failure> {
+    let rows: Vec<(String, Option<i64>, Option<i64>)> = layout_sections::table
+        .filter(layout_sections::layout_id.eq(id.0))
+        .select((layout_sections::name, layout_sections::focus_x, layout_sections::focus_y))
+        .load(connection)?;
+    let section = |(name, x, y): (String, Option<i64>, Option<i64>)| {
+        let focus = match x.zip(y) {
+            Some((x, y)) => Some(FocalPoint { x: small(x, "focus_x")?, y: small(y, "focus_y")? }),
+            None => None,
+        };
+        Ok(Section { name, focus })
+    };
+    rows.into_iter().map(section).collect()
 }
 
 #[async_trait]
@@ -85,7 +107,8 @@ impl LayoutStore for SqliteStore {
             }
             // A bad seat is left out of the layout, so it cannot be sold.
             let seats = rows.into_iter().filter_map(|row| listed("seats", row.id, Seat::try_from(row))).collect();
-            Ok(Some(Arc::new(parsed(Layout::new(id, seats), "layout_id")?)))
+            let sections = sections(connection, id)?;
+            Ok(Some(Arc::new(parsed(Layout::with_sections(id, seats, sections), "layout_id")?)))
         });
         Ok(found.await?)
     }

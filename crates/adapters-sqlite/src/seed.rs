@@ -17,7 +17,9 @@ use crate::failure::Failure;
 use crate::identity::insert_user;
 use crate::pricing::stored_names;
 use crate::row::micros;
-use crate::schema::{halls, layouts, movies, seats, show_prices, shows, theatres, ticket_types, users};
+use crate::schema::{
+    halls, layout_sections, layouts, movies, seats, show_prices, shows, theatres, ticket_types, users,
+};
 use crate::store::SqliteStore;
 
 #[async_trait]
@@ -154,6 +156,16 @@ fn add_hall(connection: &mut SqliteConnection, theatre_id: i64, hall: &HallSeed,
         .returning(layouts::id)
         .get_result(connection)?;
     add_seats(connection, layout_id, &hall.seats)?;
+    for section in &hall.sections {
+        diesel::insert_into(layout_sections::table)
+            .values((
+                layout_sections::layout_id.eq(layout_id),
+                layout_sections::name.eq(&section.name),
+                layout_sections::focus_x.eq(section.focus.map(|focus| i64::from(focus.x))),
+                layout_sections::focus_y.eq(section.focus.map(|focus| i64::from(focus.y))),
+            ))
+            .execute(connection)?;
+    }
     Ok(1)
 }
 
@@ -161,12 +173,16 @@ fn add_hall(connection: &mut SqliteConnection, theatre_id: i64, hall: &HallSeed,
 fn add_seats(connection: &mut SqliteConnection, layout_id: i64, seats: &[SeatSeed]) -> Result<(), Failure> {
     let rows: Vec<_> = seats
         .iter()
-        .map(|seat| (&seat.row, seat.number, &seat.category, i32::from(seat.accessible), seat.x, seat.y))
+        .map(|seat| {
+            let accessible = i32::from(seat.accessible);
+            (seat.row.as_str(), seat.number, &seat.category, accessible, seat.x, seat.y, &seat.section, seat.pair)
+        })
         .collect();
     diesel::sql_query(
-        "INSERT INTO seats (layout_id, row_label, number, category, accessible, x, y) \
+        "INSERT INTO seats (layout_id, row_label, number, category, accessible, x, y, section, pair) \
          SELECT ?, json_extract(seat.value, '$[0]'), json_extract(seat.value, '$[1]'), json_extract(seat.value, '$[2]'), \
-             json_extract(seat.value, '$[3]'), json_extract(seat.value, '$[4]'), json_extract(seat.value, '$[5]') \
+             json_extract(seat.value, '$[3]'), json_extract(seat.value, '$[4]'), json_extract(seat.value, '$[5]'), \
+             json_extract(seat.value, '$[6]'), json_extract(seat.value, '$[7]') \
          FROM json_each(?) AS seat ORDER BY seat.key",
     )
     .bind::<BigInt, _>(layout_id)

@@ -11,7 +11,8 @@ use crate::error::StoreError;
 use crate::identity::NewUser;
 use crate::money::{Currency, TaxRate};
 use crate::pricing::TicketType;
-use crate::seating::CategoryPrice;
+pub use crate::seating::SeatSeed;
+use crate::seating::{CategoryPrice, Section};
 
 /// A movie of a plan. Identified by its title.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -48,23 +49,8 @@ pub struct TheatreSeed {
 pub struct HallSeed {
     pub name: String,
     pub seats: Vec<SeatSeed>,
-}
-
-/// A seat of a hall of a plan.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct SeatSeed {
-    /// The letters of the row.
-    pub row: String,
-    /// The number in the row.
-    pub number: i32,
-    /// The price depends on it.
-    pub category: String,
-    /// Whether it is intended for people in a wheelchair.
-    pub accessible: bool,
-    /// The position from the left, in seat widths.
-    pub x: i32,
-    /// The position from the screen, in seat depths.
-    pub y: i32,
+    /// The focal points of its sections. A section of seats that is missing here has none.
+    pub sections: Vec<Section>,
 }
 
 /// A show of a plan. Identified by its hall and start.

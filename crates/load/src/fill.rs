@@ -11,7 +11,7 @@ use domain::error::with_sources;
 use domain::identity::{Email, Name, NewRefreshToken, NewUser, PasswordHash, RefreshTokens as _, Role};
 use domain::ids::{SessionId, UserId};
 use domain::money::{Currency, TaxRate};
-use domain::seating::CategoryPrice;
+use domain::seating::{CategoryPrice, RowName};
 use domain::seed::{HallSeed, MovieSeed, SeatSeed, SeedPlan, ShowSeed, TheatreSeed};
 
 use crate::Failure;
@@ -98,19 +98,21 @@ fn user(number: u64) -> Result<NewUser, Failure> {
 }
 
 fn hall(number: u64) -> HallSeed {
-    let rows = (1..).zip('A'..='Z').take(usize::try_from(ROWS).unwrap_or_default());
+    let rows = (1..).zip((0..).map(RowName::letters)).take(usize::try_from(ROWS).unwrap_or_default());
     let seats = rows.flat_map(|(y, row)| {
         let numbers = (1..).take(usize::try_from(SEATS_OF_ROW).unwrap_or_default());
         numbers.map(move |number| SeatSeed {
-            row: row.to_string(),
+            row: row.clone(),
             number,
             category: CATEGORY.to_owned(),
             accessible: false,
             x: number,
             y,
+            section: String::new(),
+            pair: None,
         })
     });
-    HallSeed { name: hall_name(number), seats: seats.collect() }
+    HallSeed { name: hall_name(number), seats: seats.collect(), sections: Vec::new() }
 }
 
 fn hall_name(number: u64) -> String {

@@ -160,6 +160,7 @@ macro_rules! contract_tests {
                 blocked_seat_has_no_owner,
                 claims_belong_to_one_show,
                 a_layout_has_its_seats_in_order,
+                a_layout_has_its_rows_sections_and_love_seats,
                 unknown_show_and_layout_are_not_found,
             }
             pricing {

@@ -3,11 +3,12 @@
 use domain::ids::{LayoutId, SeatId, ShowId};
 use domain::money::Currency;
 use domain::pricing::TicketTypeCode;
-use domain::seating::{CategoryPrice, ClaimStatus, SeatClaim, ShowSeating};
+use domain::seating::{CategoryPrice, ClaimStatus, PlannedLayout, SeatClaim, ShowSeating};
+use domain::seed::SeedPlan;
 
 use crate::Fixture;
 use crate::tools::{SIMPLE, book, booked, sell};
-use crate::world::{ROW, ROWS, World, block, customer, hold, layout_id, sell_to};
+use crate::world::{ROW, ROWS, World, block, customer, hold, layout_id, real_hall, sell_to, theatre};
 
 async fn seating(fixture: &dyn Fixture, show: ShowId) -> ShowSeating {
     fixture.stores().seating.seating(show).await.unwrap().unwrap()
@@ -91,6 +92,25 @@ pub async fn a_layout_has_its_seats_in_order(fixture: &dyn Fixture) {
     ids.sort_unstable();
     ids.dedup();
     assert_eq!((seats, ids.len()), (125, 125), "ids are unique over all layouts");
+}
+
+/// A layout of a plan is read as it was seeded: natural order of the rows, numbers from the right, sections with and without a focal point,
+/// love seats. A hall without sections has only the main one, without a focal point.
+pub async fn a_layout_has_its_rows_sections_and_love_seats(fixture: &dyn Fixture) {
+    let world = World::build(fixture).await;
+    let hall = real_hall();
+    let planned = PlannedLayout { seats: hall.seats.clone(), sections: hall.sections.clone() };
+    let theatres = vec![theatre("Gamma", chrono_tz::UTC, vec![hall])];
+    fixture.stores().seeder.seed(&SeedPlan { theatres, ..SeedPlan::default() }).await.unwrap();
+    let id = fixture.count("SELECT l.id FROM layouts l JOIN halls h ON h.id = l.hall_id WHERE h.name = 'Real'").await;
+    let layout = fixture.stores().layouts.layout(LayoutId(id)).await.unwrap().unwrap();
+    assert_eq!(PlannedLayout::from(&*layout), planned);
+    let rows: Vec<_> = layout.rows().filter_map(|row| row.first()).map(|seat| seat.row.as_str()).collect();
+    assert_eq!(rows, ["2", "10", "AA", "Loge 2", "Loge 10", "Ложа 1"]);
+    assert_eq!(layout.seats().iter().filter(|seat| layout.partner(seat.id).is_some()).count(), 8);
+    let former = fixture.stores().layouts.layout(layout_id(fixture, world.soon).await).await.unwrap().unwrap();
+    assert_eq!(PlannedLayout::from(&*former).sections, []);
+    assert!(former.seats().iter().all(|seat| seat.section.is_empty() && seat.pair.is_none()));
 }
 
 /// An unknown show has no seating, and an unknown layout is not found.

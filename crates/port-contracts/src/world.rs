@@ -9,7 +9,7 @@ use domain::identity::{Bearer, Caller, Email, Name, NewRefreshToken, NewUser, Pa
 use domain::ids::{LayoutId, SeatId, ShowId};
 use domain::money::{Currency, TaxRate};
 use domain::pricing::{TicketType, TicketTypeCode, TicketTypeNames};
-use domain::seating::{CategoryPrice, Seat};
+use domain::seating::{CategoryPrice, LayoutPlan, PlannedLayout, RowName, Seat};
 use domain::seed::{HallSeed, MovieSeed, SeatSeed, SeedPlan, ShowSeed, TheatreSeed};
 
 use crate::Fixture;
@@ -255,7 +255,16 @@ pub fn theatre(name: &str, timezone: chrono_tz::Tz, halls: Vec<HallSeed>) -> The
 fn seat(row: &str, number: i32, y: i32, category: &str) -> SeatSeed {
     let aisle = i32::from(number > 5);
     let accessible = row == "A" && number == 1;
-    SeatSeed { row: row.into(), number, category: category.into(), accessible, x: number + aisle, y }
+    SeatSeed {
+        row: RowName::parse(row).unwrap(),
+        number,
+        category: category.into(),
+        accessible,
+        x: number + aisle,
+        y,
+        section: String::new(),
+        pair: None,
+    }
 }
 
 /// A hall of six rows of ten seats, listed in reverse order.
@@ -267,12 +276,22 @@ pub fn main_hall() -> HallSeed {
         let category = if row.starts_with('Z') || row.len() > 1 { "premium" } else { "standard" };
         seats.extend((1..=10).rev().map(|number| seat(row, number, y, category)));
     }
-    HallSeed { name: "Main".into(), seats }
+    HallSeed { name: "Main".into(), seats, sections: Vec::new() }
 }
 
 /// A hall with one row of five seats.
 pub fn small_hall(name: &str) -> HallSeed {
-    HallSeed { name: name.into(), seats: (1..=5).map(|number| seat("A", number, 1, "standard")).collect() }
+    let seats = (1..=5).map(|number| seat("A", number, 1, "standard")).collect();
+    HallSeed { name: name.into(), seats, sections: Vec::new() }
+}
+
+/// A hall with numbered and named rows, numbers from the right, love seats, and sections with and without a focal point.
+pub fn real_hall() -> HallSeed {
+    let text = "category s = standard\ncategory p = premium\nlove l = premium\nfocus 4,2\n\
+        10 [from right] | sS_spp\n2 | ssssss\nAA [numbers 1-3 14] | llss\nsection Balcony\nfocus 3,9\n\
+        Loge 10 | ll_ll\nLoge 2 | Ll\nsection Gallery\nЛожа 1 [depth 20] | s\n";
+    let PlannedLayout { seats, sections } = LayoutPlan::Text(text.into()).seats().unwrap();
+    HallSeed { name: "Real".into(), seats, sections }
 }
 
 /// A show that begins `hours` after `base`, takes two hours, and is followed by half an hour of cleaning. Beta charges yen, Alpha euros.

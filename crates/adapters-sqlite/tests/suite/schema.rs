@@ -23,6 +23,64 @@ async fn up_down_and_up_again_is_the_same() {
     assert_eq!(database.texts(DUMP), dump);
 }
 
+/// Returns the SQL of all migrations before the one of this name, in their order.
+fn migrations_before(name: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../migrations/sqlite");
+    let mut folders: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    folders.retain(|folder| folder.file_name().unwrap().to_str().unwrap() < name);
+    folders.sort();
+    folders.iter().map(|folder| std::fs::read_to_string(folder.join("up.sql")).unwrap()).collect()
+}
+
+/// The table of seats is made again, because SQLite changes no CHECK.
+#[tokio::test]
+async fn seats_keep_their_ids_claims_and_sequence_when_their_table_is_made_again() {
+    let name = "2026-11-28-000001_real_halls";
+    let up = include_str!("../../../../migrations/sqlite/2026-11-28-000001_real_halls/up.sql");
+    let down = include_str!("../../../../migrations/sqlite/2026-11-28-000001_real_halls/down.sql");
+    let database = Database::new();
+    std::fs::File::create(database.file()).unwrap();
+    database.execute(&migrations_before(name));
+    database.execute(
+        "INSERT INTO movies (title, description, duration_minutes, genres, language, certificate, release_date, \
+             search_folded, genres_folded, language_folded, created_at, updated_at) \
+         VALUES ('M', '', 90, '[]', 'English', '12', '2026-01-01', 'm', '[]', 'english', 0, 0); \
+         INSERT INTO theatres (name, location, timezone, created_at) VALUES ('T', '', 'UTC', 0); \
+         INSERT INTO halls (theatre_id, name, created_at) VALUES (1, 'A', 0); \
+         INSERT INTO layouts (hall_id, version, seats_total, created_at) VALUES (1, 1, 2, 0); \
+         INSERT INTO seats (id, layout_id, row_label, number, category, accessible, x, y) \
+         VALUES (7, 1, 'AA', 1, 'standard', 1, 1, 2), (3, 1, 'A', 1, 'premium', 0, 1, 1), (99, 1, 'B', 1, 'standard', 0, 5, 5); \
+         DELETE FROM seats WHERE id = 99; \
+         INSERT INTO shows (movie_id, theatre_id, hall_id, layout_id, start_time, end_time, hall_free_at, format, \
+             language, currency, status, created_at) \
+         VALUES (1, 1, 1, 1, 100, 199, 200, '2D', 'English', 'EUR', 'scheduled', 0); \
+         INSERT INTO seat_claims (show_id, seat_id, layout_id, status) VALUES (1, 7, 1, 'blocked');",
+    );
+    let columns = "id || ' ' || layout_id || row_label || number || category || accessible || x || y";
+    let rows = format!("SELECT {columns} FROM seats ORDER BY id");
+    let sequence = "SELECT seq FROM sqlite_sequence WHERE name = 'seats'";
+    let (seats, schema) = (database.texts(&rows), database.texts(DUMP));
+    assert_eq!((seats.len(), database.count(sequence)), (2, 99));
+    let in_transaction = |sql: &str| database.try_execute(&format!("BEGIN IMMEDIATE; {sql} COMMIT;"));
+    for _ in 0..2 {
+        in_transaction(up).unwrap();
+        assert_eq!((database.texts(&rows), database.count(sequence)), (seats.clone(), 99));
+        assert_eq!(database.texts("SELECT \"table\" FROM pragma_foreign_key_check"), Vec::<String>::new());
+        assert!(database.try_execute("DELETE FROM seats WHERE id = 7").is_err(), "the claim refers to it");
+        in_transaction(down).unwrap();
+        assert_eq!((database.texts(&rows), database.count(sequence)), (seats.clone(), 99));
+        assert_eq!(database.texts(DUMP), schema);
+    }
+    in_transaction(up).unwrap();
+    // What the release before writes, then what only this one can.
+    let insert = "INSERT INTO seats (layout_id, row_label, number, category, accessible, x, y) VALUES";
+    database.execute(&format!("{insert} (1, 'B', 1, 'standard', 0, 1, 3)"));
+    assert_eq!(database.count("SELECT max(id) FROM seats WHERE section = '' AND pair IS NULL"), 100);
+    database.execute(&format!("{insert} (1, 'Loge 3', 1, 'standard', 0, 1, 4)"));
+    assert!(database.try_execute(&format!("{insert} (1, '', 1, 'standard', 0, 1, 5)")).is_err());
+    assert!(in_transaction(down).is_err(), "the former schema has no such row");
+}
+
 #[tokio::test]
 async fn a_store_is_older_then_current_then_newer_and_a_newer_one_is_refused() {
     let database = Database::new();

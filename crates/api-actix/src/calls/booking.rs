@@ -26,7 +26,7 @@ calls! { "booking"
     ///
     /// A retry with the same key books nothing more, and gets the same answer.
     POST "/api/bookings" => book: "The booking",
-        or [ShowNotFound, SeatNotFound, HoldNotFound, SalesClosed, HoldExpired, SeatUnavailable, SeatsLeaveGap, TooManySeats,
+        or [ShowNotFound, SeatNotFound, HoldNotFound, SalesClosed, HoldExpired, SeatUnavailable, SeatsLeaveGap, SeatsSplitPair, TooManySeats,
             TicketTypeNotSold, Overloaded, OutcomeUnknown, Unavailable];
 
     /// List your bookings, newest first.
@@ -46,7 +46,7 @@ calls! { "booking"
     /// As many seats as before; the old ones are free in the same moment. Ticket types and prices stay as sold, and seats that cost more
     /// are refused.
     POST "/api/bookings/{booking_id}/seats" => change_seats: "The booking on its new seats",
-        or [BookingNotFound, SeatNotFound, SalesClosed, Conflict, SeatUnavailable, SeatsLeaveGap, TooManySeats, TicketTypeNotSold,
+        or [BookingNotFound, SeatNotFound, SalesClosed, Conflict, SeatUnavailable, SeatsLeaveGap, SeatsSplitPair, TooManySeats, TicketTypeNotSold,
             PriceDiffers, Overloaded, OutcomeUnknown, Unavailable];
 }
 

@@ -25,7 +25,7 @@ calls! { "booking"
     ///
     /// Either the given seats, or the best seats together, which are for adults. Until the hold expires, no other caller can hold or book them.
     POST "/api/shows/{show_id}/holds" => make: "The hold",
-        or [ShowNotFound, SeatNotFound, SalesClosed, SeatUnavailable, SeatsLeaveGap, TooManySeats, TicketTypeNotSold,
+        or [ShowNotFound, SeatNotFound, SalesClosed, SeatUnavailable, SeatsLeaveGap, SeatsSplitPair, TooManySeats, TicketTypeNotSold,
             HeldSeatsLimit, SeatHoldTimeUsed, Overloaded, OutcomeUnknown, Unavailable];
 
     /// List your live holds.

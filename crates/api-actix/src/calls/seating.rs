@@ -45,8 +45,18 @@ pub struct SeatView<'map> {
     currency: &'map str,
     category: &'map str,
     accessible: bool,
+    /// The position from the left, in seat widths.
     x: i32,
+    /// The position from the screen, in seat depths.
     y: i32,
+    /// The section of the hall, such as a balcony. Absent in the main section.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    section: Option<&'map str>,
+    /// The other half of a love seat: both are booked together only. Absent on other seats.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pair_seat_id: Option<i64>,
     /// Only on the caller's own seats.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -63,7 +73,7 @@ impl<'map> SeatView<'map> {
         let seat = on_map.seat;
         Self {
             id: seat.id.0,
-            row: &seat.row,
+            row: seat.row.as_str(),
             number: seat.number,
             status: on_map.availability.as_str(),
             price,
@@ -72,6 +82,8 @@ impl<'map> SeatView<'map> {
             accessible: seat.accessible,
             x: seat.x,
             y: seat.y,
+            section: Some(seat.section.as_str()).filter(|section| !section.is_empty()),
+            pair_seat_id: on_map.partner.map(|partner| partner.0),
             mine: on_map.mine.then_some(true),
             user_id: caller.filter(|_| on_map.mine),
         }

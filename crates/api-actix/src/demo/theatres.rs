@@ -1,10 +1,10 @@
 //! The theatres, their halls and their prices.
 
 use std::collections::BTreeSet;
-use std::iter;
 
 use chrono_tz::Tz;
 use domain::money::{Currency, CurrencyError, TaxRate};
+use domain::seating::{RowName, Section};
 use domain::seed::{HallSeed, SeatSeed, TheatreSeed};
 
 /// A theatre, and what the schedule has to know about it.
@@ -55,9 +55,22 @@ pub(super) struct Hall {
     /// How rows bend around the screen: this many seats from the middle, a seat stands one depth nearer to it; twice as
     /// many, two depths. 0 for straight rows.
     bend: i32,
+    /// The names of its rows.
+    names: Names,
+    /// The number of rows before the balcony, if there is one.
+    stalls: Option<u16>,
     /// The seats, a line for each row from the screen backwards, a character for each seat width from the left:
     /// `.` for no seat, and the letters of [`kind`]. An empty line is an aisle across the hall.
     seats: &'static str,
+}
+
+/// How rows are named.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Names {
+    /// `A` … `Z`, `AA` …
+    Letters,
+    /// `1`, `2` …
+    Numbers,
 }
 
 /// What can be shown in a hall besides 2D.
@@ -137,20 +150,28 @@ impl Hall {
         // Doubled: the middle may be between two seats.
         let nearer = |x: i32| (2 * x - middle).abs().checked_div(2 * self.bend).unwrap_or_default();
         let furthest = nearer(1);
-        let seats =
-            self.rows().filter(|(_, row)| !row.is_empty()).zip(letters()).flat_map(|((depth, row), letters)| {
-                let places = (1..).zip(row.chars()).filter_map(|(x, symbol)| Some((x, kind(symbol)?)));
-                (1..).zip(places).map(move |(number, (x, (category, accessible)))| SeatSeed {
-                    row: letters.clone(),
-                    number,
-                    category: category.as_str().into(),
-                    accessible,
-                    x,
-                    // Never below 1. All seats of the same `x` are moved alike: none stands on another.
-                    y: depth + furthest - nearer(x),
-                })
-            });
-        HallSeed { name: self.name.into(), seats: seats.collect() }
+        let seats = self.rows().filter(|(_, row)| !row.is_empty()).zip(0..).flat_map(|((depth, row), index)| {
+            let places = (1..).zip(row.chars()).filter_map(|(x, symbol)| Some((x, symbol, kind(symbol)?)));
+            (1..).zip(places).map(move |(number, (x, symbol, (category, accessible)))| SeatSeed {
+                row: self.names.row(index),
+                number,
+                category: category.as_str().into(),
+                accessible,
+                x,
+                // Never below 1. All seats of the same `x` are moved alike: none stands on another.
+                y: depth + furthest - nearer(x),
+                section: self.section(index).into(),
+                // The seats of a row are at most 26, and love seats begin at odd numbers.
+                pair: (symbol == LOVE_SEAT).then(|| i32::from(index) * 13 + (number + 1) / 2),
+            })
+        });
+        let balcony = self.stalls.map(|_| Section { name: BALCONY.into(), focus: None });
+        HallSeed { name: self.name.into(), seats: seats.collect(), sections: balcony.into_iter().collect() }
+    }
+
+    /// Returns the section of the row with this index.
+    fn section(&self, index: u16) -> &'static str {
+        if self.stalls.is_some_and(|stalls| index >= stalls) { BALCONY } else { "" }
     }
 
     /// Returns the categories of its seats.
@@ -164,6 +185,22 @@ impl Hall {
     }
 }
 
+impl Names {
+    /// Returns the name of the row with this index.
+    fn row(self, index: u16) -> RowName {
+        match self {
+            Self::Letters => RowName::letters(index),
+            Self::Numbers => RowName::number(index.saturating_add(1)),
+        }
+    }
+}
+
+/// The name of the section upstairs.
+const BALCONY: &str = "Balcony";
+
+/// The letter of half a love seat. Two of them stand side by side.
+const LOVE_SEAT: char = 'c';
+
 /// Returns the category of the seat that a letter stands for, and whether it is accessible.
 fn kind(letter: char) -> Option<(Category, bool)> {
     match letter {
@@ -171,17 +208,10 @@ fn kind(letter: char) -> Option<(Category, bool)> {
         'w' => Some((Category::Standard, true)),
         'p' => Some((Category::Premium, false)),
         'l' => Some((Category::Loge, false)),
-        'r' => Some((Category::Recliner, false)),
+        'r' | LOVE_SEAT => Some((Category::Recliner, false)),
         'W' => Some((Category::Recliner, true)),
         _ => None,
     }
-}
-
-/// Returns the letters of rows: `A` … `Z`, `AA` … `ZZ`.
-fn letters() -> impl Iterator<Item = String> {
-    iter::once(String::new())
-        .chain(('A'..='Z').map(String::from))
-        .flat_map(|first| ('A'..='Z').map(move |last| format!("{first}{last}")))
 }
 
 /// Four shows a day.
@@ -211,12 +241,14 @@ pub(super) static THEATRES: [Theatre; 3] = [
             imax: 4_00,
         },
         halls: &[
-            // Stalls from A to T, and a balcony from U to AB.
+            // Stalls from A to T, and a balcony from U to AB with a best view of its own.
             Hall {
                 name: "Großer Saal",
                 screen: Screen::ThreeD,
                 slots: FOUR,
                 bend: 6,
+                names: Names::Letters,
+                stalls: Some(20),
                 seats: "
                     ....ss..ssssssss..ss....
                     ....ss..ssssssss..ss....
@@ -256,6 +288,8 @@ pub(super) static THEATRES: [Theatre; 3] = [
                 screen: Screen::Flat,
                 slots: FIVE,
                 bend: 0,
+                names: Names::Letters,
+                stalls: None,
                 seats: "
                     ww...ssssss..
                     ww..sssssss..
@@ -274,11 +308,13 @@ pub(super) static THEATRES: [Theatre; 3] = [
                 screen: Screen::Flat,
                 slots: UNHURRIED,
                 bend: 0,
+                names: Names::Numbers,
+                stalls: None,
                 seats: "
                     rr.rr.WW
                     rr.rr.rr
-                    rr.rr.rr
-                    rr.rr.rr
+                    cc.cc.cc
+                    cc.cc.cc
                 ",
             },
         ],
@@ -306,6 +342,8 @@ pub(super) static THEATRES: [Theatre; 3] = [
                 screen: Screen::Imax,
                 slots: FOUR,
                 bend: 4,
+                names: Names::Letters,
+                stalls: None,
                 seats: "
                     ........ssssssssss........
                     .......ssssssssssss.......
@@ -329,6 +367,8 @@ pub(super) static THEATRES: [Theatre; 3] = [
                 screen: Screen::ThreeD,
                 slots: FIVE,
                 bend: 4,
+                names: Names::Letters,
+                stalls: None,
                 seats: "
                     .ss..ssss..ss.
                     .ss.ssssss.ss.
@@ -364,6 +404,8 @@ pub(super) static THEATRES: [Theatre; 3] = [
                 screen: Screen::ThreeD,
                 slots: FIVE,
                 bend: 6,
+                names: Names::Letters,
+                stalls: None,
                 seats: "
                     ..ss..sssssss..ss..
                     .sss.sssssssss.sss.
@@ -387,6 +429,8 @@ pub(super) static THEATRES: [Theatre; 3] = [
                 screen: Screen::Flat,
                 slots: FOUR,
                 bend: 0,
+                names: Names::Letters,
+                stalls: None,
                 seats: "
                     ...sssss.
                     ...ssssss
@@ -406,6 +450,8 @@ pub(super) static THEATRES: [Theatre; 3] = [
 mod tests {
     use std::collections::BTreeMap;
 
+    use domain::ids::{LayoutId, SeatId};
+    use domain::seating::{Layout, Seat};
     use domain::text::shown_line;
 
     use super::*;
@@ -462,14 +508,11 @@ mod tests {
             assert_eq!(places.len(), hall.seats.len(), "{}", hall.name);
             assert!(places.iter().all(|(x, y)| *x >= 1 && *y >= 1), "{}", hall.name);
 
-            let mut rows: BTreeMap<(usize, &str), Vec<&SeatSeed>> = BTreeMap::new();
+            let mut rows: BTreeMap<&RowName, Vec<&SeatSeed>> = BTreeMap::new();
             for seat in &hall.seats {
-                assert!(
-                    (1..=3).contains(&seat.row.len()) && seat.row.bytes().all(|letter| letter.is_ascii_uppercase())
-                );
-                rows.entry((seat.row.len(), &seat.row)).or_default().push(seat);
+                rows.entry(&seat.row).or_default().push(seat);
             }
-            // By letters, then number, as they come.
+            // By row, then number, as they come.
             assert!(rows.values().flatten().copied().eq(&hall.seats), "{}", hall.name);
             for seats in rows.values() {
                 assert!((1..).zip(seats).all(|(number, seat)| seat.number == number), "{}", hall.name);
@@ -496,11 +539,33 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_lettered_like_columns_of_a_spreadsheet() {
-        let letters: Vec<_> = letters().collect();
-        assert_eq!(letters.len(), 26 + 26 * 26);
-        assert_eq!(&letters[..2], ["A", "B"]);
-        assert_eq!(&letters[25..28], ["Z", "AA", "AB"]);
-        assert_eq!(&letters[51..53], ["AZ", "BA"]);
+    fn every_hall_is_a_layout_with_its_love_seats_and_sections() {
+        let mut pairs = 0;
+        let mut sections = BTreeSet::new();
+        for hall in halls() {
+            let seats = (1..).zip(&hall.seats).map(|(id, seat)| Seat {
+                id: SeatId(id),
+                row: seat.row.clone(),
+                number: seat.number,
+                category: seat.category.clone(),
+                accessible: seat.accessible,
+                x: seat.x,
+                y: seat.y,
+                section: seat.section.clone(),
+                pair: seat.pair,
+            });
+            let layout = Layout::with_sections(LayoutId(1), seats.collect(), hall.sections.clone()).unwrap();
+            pairs += layout.seats().iter().filter(|seat| layout.partner(seat.id).is_some()).count();
+            sections.extend(layout.sections().iter().map(|section| section.name.clone()));
+        }
+        assert_eq!(pairs, 12);
+        assert_eq!(sections, BTreeSet::from([String::new(), BALCONY.into()]));
+    }
+
+    #[test]
+    fn rows_of_one_hall_are_numbered() {
+        let numbered = halls().into_iter().find(|hall| hall.seats.len() == 24).unwrap();
+        let rows: BTreeSet<_> = numbered.seats.iter().map(|seat| seat.row.as_str()).collect();
+        assert_eq!(rows, BTreeSet::from(["1", "2", "3", "4"]));
     }
 }

@@ -127,6 +127,8 @@ codes! {
     TooManySeats = 422, "too_many_seats", "Too many seats";
     /// The selection leaves single empty seats. `seat_ids` lists them, and `alternatives` has groups of free seats.
     SeatsLeaveGap = 422, "seats_leave_gap", "Seats leave a gap";
+    /// The selection has half a love seat, which is sold whole. `seat_ids` lists the missing halves.
+    SeatsSplitPair = 422, "seats_split_pair", "Seats split a love seat";
     /// The show does not sell some of the ticket types for the category of their seats. `seat_ids` lists these seats.
     TicketTypeNotSold = 422, "ticket_type_not_sold", "Ticket type not sold";
     /// The new seats cost more than the old ones.
@@ -760,6 +762,11 @@ impl From<Refusal> for Problem {
             Refusal::SeatsLeaveGap { seat_ids } => Self::new(
                 Code::SeatsLeaveGap,
                 "This selection leaves a single empty seat. Choose seats that leave no single empty seat.",
+            )
+            .with("seat_ids", seat_list(&seat_ids)),
+            Refusal::SeatsSplitPair { seat_ids } => Self::new(
+                Code::SeatsSplitPair,
+                "A love seat is sold whole. Add its other half, or choose other seats.",
             )
             .with("seat_ids", seat_list(&seat_ids)),
             Refusal::NotCancellable => {

@@ -1,27 +1,34 @@
 //! Holds, what becomes of them, and what becomes of bookings afterwards: by the rules, and all mixed.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use chrono::TimeDelta;
 use proptest::prelude::*;
 
 use super::decide_tests::{
-    OPEN, OTHER, acting, command, commit, decide_by, layout, new_state, now, place, prepare_nth, selection,
+    OPEN, OTHER, acting, command, commit, decide_by, decide_in, layout, layouts, layouts_with_love_seats, new_state,
+    now, place, prepare_nth, selection,
 };
 use super::*;
-use crate::ids::{BookingId, SeatId, ShowId, UserId};
-use crate::seating::{CategoryPrice, SeatWish, gaps_left};
+use crate::ids::{BookingId, LayoutId, SeatId, ShowId, UserId};
+use crate::seating::{CategoryPrice, Layout, SeatWish, gaps_left};
 
 /// A store that commits each command by itself, on a clock that the test moves.
 pub(super) struct House {
     rules: Rules,
+    layouts: HashMap<LayoutId, Arc<Layout>>,
     pub(super) state: Snapshot,
     next: i64,
 }
 
 impl House {
     pub(super) fn new() -> Self {
-        Self { rules: Rules::default(), state: new_state(), next: 0 }
+        Self { rules: Rules::default(), layouts: layouts(), state: new_state(), next: 0 }
+    }
+
+    fn with_love_seats() -> Self {
+        Self { layouts: layouts_with_love_seats(), ..Self::new() }
     }
 
     fn forbidding_gaps() -> Self {
@@ -36,7 +43,7 @@ impl House {
     pub(super) fn submit(&mut self, command: Command) -> Result<Success, Refusal> {
         self.next += 1;
         let prepared = [prepare_nth(command, self.next)];
-        let Decision { changes, mut outcomes } = decide_by(&self.rules, &self.state, &prepared);
+        let Decision { changes, mut outcomes } = decide_in(&self.layouts, &self.rules, &self.state, &prepared);
         assert!(outcomes[0].is_ok() || changes.is_empty());
         commit(&changes, &mut self.state);
         outcomes.remove(0)
@@ -470,6 +477,46 @@ fn a_selection_that_leaves_a_single_seat_is_refused_where_the_house_forbids_it()
 }
 
 #[test]
+fn a_love_seat_is_booked_held_and_changed_to_whole_or_not_at_all() {
+    let split = |ids: &[i64]| Err(Refusal::SeatsSplitPair { seat_ids: seats(ids) });
+    let mut house = House::with_love_seats();
+    assert_eq!(house.submit(command(1, OPEN, &[1], "k")).map(|_| ()), split(&[2]));
+    // The missing halves come in the order of the request.
+    assert_eq!(house.hold(1, &[6, 20, 4, 3, 1]).map(|_| ()), split(&[5, 2]));
+    // Complete is found before taken: the selection is wrong whatever is taken.
+    house.state.claims.insert(place(2), Claim::Blocked);
+    assert_eq!(house.submit(command(1, OPEN, &[1], "k")).map(|_| ()), split(&[2]));
+    assert_eq!(house.submit(command(1, OPEN, &[1, 2], "k")).map(|_| ()), Err(unavailable(&[2], None)));
+    let hold = house.hold(1, &[4, 3]).unwrap();
+    assert!(house.ask(1, Action::Redeem(hold)).is_ok());
+    let booking = house.book(2, &[20, 21]);
+    let change = |ids: &[i64]| Action::Change(booking, selection(ids));
+    assert_eq!(house.ask(2, change(&[5, 20])).map(|_| ()), split(&[6]));
+    assert!(house.ask(2, change(&[5, 6])).is_ok());
+    assert_eq!(house.ask(2, change(&[5, 22])).map(|_| ()), split(&[6]));
+    assert!(house.ask(2, change(&[22, 23])).is_ok());
+    assert_eq!(
+        house.claims(),
+        [(2, 0, "blocked"), (3, 1, "booked"), (4, 1, "booked"), (22, 2, "booked"), (23, 2, "booked")]
+    );
+}
+
+#[test]
+fn the_best_seats_split_no_love_seat() {
+    let mut house = House::with_love_seats();
+    for seat in 1..=100 {
+        if !(7..=11).contains(&seat) {
+            house.state.claims.insert(place(seat), Claim::Blocked);
+        }
+    }
+    let hold = made(house.ask(1, best(1)).unwrap()).hold_id().cloned().unwrap();
+    assert_eq!(house.state.holds[&hold].seats.iter().map(|seat| seat.id).collect::<Vec<_>>(), seats(&[11]));
+    assert_eq!(house.ask(2, best(1)).map(|_| ()), Err(unavailable(&[], None)));
+    let hold = made(house.ask(2, best(4)).unwrap()).hold_id().cloned().unwrap();
+    assert_eq!(house.state.holds[&hold].seats.len(), 4);
+}
+
+#[test]
 fn rows_are_guarded_as_they_were_read() {
     let mut state = new_state();
     state.claims.insert(place(50), Claim::Blocked);
@@ -690,6 +737,25 @@ impl Watch {
             let is_held = state.claims[&(place.0, place.2)].expires_at().is_some();
             assert!(!is_held || tenure.until - tenure.since <= Hold::LIFE_MAX, "{place:?}: {tenure:?}");
             self.0.insert(place, tenure);
+        }
+    }
+}
+
+proptest! {
+    /// Whatever is asked in whatever order, no hold and no booking has half a love seat.
+    #[test]
+    fn no_love_seat_has_two_owners(asked in prop::collection::vec(any_ask(), 1..12)) {
+        let (layouts, mut state) = (layouts_with_love_seats(), new_state());
+        for prepared in commands_of(&asked) {
+            let decision = decide_in(&layouts, &Rules::default(), &state, &[prepared]);
+            commit(&decision.changes, &mut state);
+        }
+        let live = state.bookings.values().filter(|booking| booking.state.is_live());
+        let bookings = live.map(|booking| (booking.show_id, &booking.seats));
+        for (show_id, sold) in bookings.chain(state.holds.values().map(|hold| (hold.show_id, &hold.seats))) {
+            let ids: Vec<SeatId> = sold.iter().map(|seat| seat.id).collect();
+            let layout = &layouts[&state.shows[&show_id].layout_id];
+            prop_assert_eq!(layout.missing_halves(&ids), []);
         }
     }
 }

@@ -138,13 +138,12 @@ impl<'policy> WorkingState<'policy> {
 
     /// Requires that the rows of a selection have the same seats taken when the batch is written.
     fn guard_rows(&mut self, show_id: ShowId, layout: &Layout, seats: &[SeatId]) {
-        let rows: BTreeSet<&str> =
-            seats.iter().filter_map(|seat| layout.seat(*seat)).map(|seat| seat.row.as_str()).collect();
+        let rows: BTreeSet<_> = seats.iter().filter_map(|seat| layout.seat(*seat)).map(|seat| &seat.row).collect();
         for row in rows {
-            let in_row = layout.seats().iter().filter(|seat| seat.row == row).map(|seat| seat.id);
+            let in_row = layout.seats().iter().filter(|seat| seat.row == *row).map(|seat| seat.id);
             let mut taken: Vec<SeatId> = in_row.filter(|seat| self.was_taken((show_id, *seat))).collect();
             taken.sort_unstable();
-            self.rows_guarded.insert(RowGuard { show_id, layout_id: layout.id(), row: row.to_owned(), taken });
+            self.rows_guarded.insert(RowGuard { show_id, layout_id: layout.id(), row: row.to_string(), taken });
         }
     }
 

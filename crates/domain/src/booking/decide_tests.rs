@@ -12,7 +12,7 @@ use crate::identity::{Bearer, Caller, Role};
 use crate::ids::{BookingId, LayoutId, SeatId, SessionId, ShowId, UserId};
 use crate::money::Currency;
 use crate::random::{OperationId, Random, Reference};
-use crate::seating::{CategoryPrice, Layout, Seat, SeatSelection};
+use crate::seating::{CategoryPrice, Layout, RowName, Seat, SeatSelection};
 
 /// A show that is for sale.
 pub(super) const OPEN: i64 = 1;
@@ -42,15 +42,29 @@ pub(super) fn layouts() -> HashMap<LayoutId, Arc<Layout>> {
     [OPEN, OTHER, CANCELLED, STARTED].map(|show| (LayoutId(show * 10), Arc::new(layout(show)))).into()
 }
 
+/// Returns the same layouts, with love seats of the seats 1 and 2, 3 and 4 … 9 and 10 of each.
+pub(super) fn layouts_with_love_seats() -> HashMap<LayoutId, Arc<Layout>> {
+    let with_pairs = |(id, layout): (LayoutId, Arc<Layout>)| {
+        let mut seats = layout.seats().to_vec();
+        for seat in seats.iter_mut().filter(|seat| seat.number <= 10) {
+            seat.pair = Some((seat.number + 1) / 2);
+        }
+        (id, Arc::new(Layout::new(id, seats).unwrap()))
+    };
+    layouts().into_iter().map(with_pairs).collect()
+}
+
 pub(super) fn layout(show: i64) -> Layout {
     let seat = |id: i64| Seat {
         id: SeatId(id),
-        row: "A".into(),
+        row: RowName::letters(0),
         number: i32::try_from(id).unwrap(),
         category: if id > 90 { "premium".into() } else { "standard".into() },
         accessible: false,
         x: i32::try_from(id).unwrap(),
         y: 1,
+        section: String::new(),
+        pair: None,
     };
     Layout::new(LayoutId(show * 10), (1..=SEATS).map(seat).collect()).unwrap()
 }
@@ -139,7 +153,17 @@ pub(super) fn prepare_nth(command: Command, id: i64) -> PreparedCommand {
 
 /// Decides by these rules.
 pub(super) fn decide_by(rules: &Rules, state: &Snapshot, prepared: &[PreparedCommand]) -> Decision {
-    decide(state.clone(), prepared, Policy { rules, layouts: &layouts(), encoder: &TestEncoder })
+    decide_in(&layouts(), rules, state, prepared)
+}
+
+/// Decides by these rules, in these layouts.
+pub(super) fn decide_in(
+    layouts: &HashMap<LayoutId, Arc<Layout>>,
+    rules: &Rules,
+    state: &Snapshot,
+    prepared: &[PreparedCommand],
+) -> Decision {
+    decide(state.clone(), prepared, Policy { rules, layouts, encoder: &TestEncoder })
 }
 
 fn decide_prepared(state: &Snapshot, prepared: &[PreparedCommand]) -> Decision {

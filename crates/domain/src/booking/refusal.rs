@@ -97,6 +97,12 @@ pub enum Refusal {
     /// The selection leaves single seats empty, which the rules forbid.
     #[error("the selection leaves single seats empty")]
     SeatsLeaveGap { seat_ids: Vec<SeatId> },
+    /// Some seats are halves of love seats, which are sold whole.
+    #[error("some seats are halves of love seats")]
+    SeatsSplitPair {
+        /// The other halves, in the order of the request.
+        seat_ids: Vec<SeatId>,
+    },
     /// The booking cannot be cancelled, or not any more.
     #[error("the booking cannot be cancelled")]
     NotCancellable,

@@ -2,11 +2,14 @@
 //!
 //! All functions are pure and exact. They run in the committer, between two commits, so they must also be fast: a row is scanned once,
 //! whatever its seats are, and rows are combined only if no single row has enough seats.
+//!
+//! A love seat is taken whole or not at all. A half whose other half is taken cannot be sold, so it counts as taken.
 
+use std::borrow::Cow;
 use std::cmp::{Ordering, Reverse};
 use std::collections::HashSet;
 
-use super::{Layout, Seat};
+use super::{FocalPoint, Layout, Seat, Section};
 use crate::ids::SeatId;
 
 /// The most seats that [`best_seats`] and [`alternatives`] search for. The cost of a search grows with this number.
@@ -34,11 +37,12 @@ impl SeatWish {
     }
 }
 
-/// Returns the best free seats that fit `wish`, by row, then number; `None` if there are not enough of them.
+/// Returns the best free seats that fit `wish`, by row, then number; `None` if no section has enough of them. All are in one section, and no
+/// love seat is split.
 ///
 /// Of two selections the better one is spread over fewer rows; if equal, leaves fewer single seats; then has fewer groups of neighbours;
-/// then uses fewer accessible seats, because those who need one cannot take another; then is nearer to the best view; then has the smaller
-/// ids.
+/// then uses fewer accessible seats, because those who need one cannot take another; then is nearer to the best view
+/// of its section; then has the smaller ids.
 ///
 /// If the wish excludes seats of a row, the result may leave a gap that [`forbidden_gaps`] refuses, because other seats of that row would
 /// have left none.
@@ -47,37 +51,24 @@ pub fn best_seats(layout: &Layout, taken: &HashSet<SeatId>, wish: &SeatWish) -> 
     if !(1..=QUANTITY_MAX).contains(&quantity) {
         return None;
     }
-    let wanted = |seat: &Seat| wish.fits(seat);
-    // The rows with the most seats first.
-    let mut rows: Vec<(usize, &[Seat])> = Vec::new();
-    for row in layout.rows() {
-        let free = row.iter().filter(|seat| wanted(seat) && !taken.contains(&seat.id)).count();
-        rows.push((free, row));
-    }
-    rows.sort_by_key(|(free, _)| Reverse(*free));
-    let mut found = 0;
-    let rows_before = rows.iter().take_while(|(free, _)| {
-        found += free;
-        found < quantity
-    });
-    let rows_needed = rows_before.count() + 1;
-    if rows_needed > rows.len() {
-        return None;
-    }
-
-    let mut search = Search::new(layout, taken);
-    let best = if rows_needed == 1 {
-        let mut best = None;
-        for (_, row) in rows.into_iter().take_while(|(free, _)| *free >= quantity) {
-            let picks = search.row(row, quantity, wanted).pop().flatten();
-            best = search.better(best, picks);
-        }
-        best
-    } else {
-        let rows: Vec<_> = rows.into_iter().map(|(_, row)| search.row(row, quantity, wanted)).collect();
-        search.combined(&rows, rows_needed, quantity)
+    let taken = unavailable(layout, taken);
+    let wanted = |seat: &Seat| {
+        let partner = layout.partner(seat.id).and_then(|partner| layout.seat(partner));
+        wish.fits(seat) && partner.is_none_or(|partner| wish.fits(partner))
     };
-    let best: HashSet<SeatId> = search.seats(best?.last).into_iter().collect();
+    let mut search = Search::new(layout, &taken);
+    let mut best: Option<(usize, Picks)> = None;
+    for section in layout.sections() {
+        search.focus = Focus::of(layout, section);
+        let Some((rows, picks)) = search.section(&section.name, quantity, wanted) else { continue };
+        best = match best {
+            Some((fewer, best)) if fewer < rows => Some((fewer, best)),
+            Some((same, best)) if same == rows => search.better(Some(best), Some(picks)).map(|better| (same, better)),
+            _ => Some((rows, picks)),
+        };
+    }
+    let (_, best) = best?;
+    let best: HashSet<SeatId> = search.seats(best.last).into_iter().collect();
     Some(layout.seats().iter().map(|seat| seat.id).filter(|id| best.contains(id)).collect())
 }
 
@@ -85,25 +76,28 @@ pub fn best_seats(layout: &Layout, taken: &HashSet<SeatId>, wish: &SeatWish) -> 
 ///
 /// Each row is judged separately. The gaps of a row are excused if every choice of the same number of free seats in this row, together or
 /// apart, leaves a gap. Otherwise the last seats of a row could not be sold. So if a selection is refused, another selection of the same
-/// size is always allowed.
+/// size is always allowed. Choices that split a love seat do not count, and a love seat is never a gap.
 pub fn forbidden_gaps(layout: &Layout, taken: &HashSet<SeatId>, seats: &[SeatId]) -> Vec<SeatId> {
+    let taken = unavailable(layout, taken);
     let chosen: HashSet<SeatId> = seats.iter().copied().collect();
     let mut forbidden = Vec::new();
-    for row in layout.rows() {
-        let gaps = row_gaps(row, taken, &chosen);
+    for row in layout.rows().filter(|row| row.iter().any(|seat| chosen.contains(&seat.id))) {
+        let row = line(row);
+        let gaps = row_gaps(&row, &taken, &chosen);
         let quantity = row.iter().filter(|seat| chosen.contains(&seat.id) && !taken.contains(&seat.id)).count();
-        if !gaps.is_empty() && can_leave_no_gap(layout, taken, row, quantity) {
+        if !gaps.is_empty() && can_leave_no_gap(layout, &taken, &row, quantity) {
             forbidden.extend(gaps);
         }
     }
     forbidden
 }
 
-/// Returns up to three disjoint groups of `quantity` free neighbours, the best first. If `forbid_gaps` is set, [`forbidden_gaps`] allows
-/// each of them.
+/// Returns up to three disjoint groups of `quantity` free neighbours, the best first, each by number. No love seat is split. If `forbid_gaps`
+/// is set, [`forbidden_gaps`] allows each of them.
 ///
 /// `near` are the requested seats. The better group leaves fewer gaps; if equal, its number of accessible seats is closer to that of
-/// `near`; then it is nearer to the centre of `near` (or to the best view if `near` is empty); then it has the smaller ids.
+/// `near`; then it is nearer to the centre of `near` (or to the best view of its section if `near` is
+/// empty); then it has the smaller ids.
 pub fn alternatives(
     layout: &Layout,
     taken: &HashSet<SeatId>,
@@ -116,26 +110,38 @@ pub fn alternatives(
     }
     let near: Vec<&Seat> = near.iter().filter_map(|id| layout.seat(*id)).collect();
     let accessible_wanted = accessible(near.iter().copied());
-    let focus = Focus::amid(&near).unwrap_or_else(|| Focus::of(layout));
+    let taken = unavailable(layout, taken);
+    let amid = Focus::amid(&near);
+    let views: Vec<_> = layout.sections().iter().map(|section| (section, Focus::of(layout, section))).collect();
     let mut groups = Vec::new();
     for row in layout.rows() {
+        let of_row = |(section, _): &&(&Section, Focus)| row.first().is_some_and(|seat| seat.section == section.name);
+        let view = || views.iter().find(of_row).map(|(_, focus)| focus);
+        let Some(focus) = amid.as_ref().or_else(view) else { continue };
+        let row = line(row);
         let mut gap_is_excused = None;
-        for group in blocks(row).flat_map(|block| block.windows(quantity)) {
+        for group in blocks(&row).flat_map(|block| block.windows(quantity)) {
             if group.iter().any(|seat| taken.contains(&seat.id)) {
                 continue;
             }
-            let mut seats: Vec<SeatId> = group.iter().map(|seat| seat.id).collect();
-            let gaps = row_gaps(row, taken, &seats.iter().copied().collect()).len();
+            let mut by_number: Vec<&Seat> = group.to_vec();
+            by_number.sort_by_key(|seat| seat.number);
+            let group_ids: Vec<SeatId> = by_number.iter().map(|seat| seat.id).collect();
+            if !layout.missing_halves(&group_ids).is_empty() {
+                continue;
+            }
+            let gaps = row_gaps(&row, &taken, &group_ids.iter().copied().collect()).len();
             if gaps > 0
                 && forbid_gaps
-                && !*gap_is_excused.get_or_insert_with(|| !can_leave_no_gap(layout, taken, row, quantity))
+                && !*gap_is_excused.get_or_insert_with(|| !can_leave_no_gap(layout, &taken, &row, quantity))
             {
                 continue;
             }
-            let accessible_off = accessible(group).abs_diff(accessible_wanted);
+            let accessible_off = accessible(group.iter().copied()).abs_diff(accessible_wanted);
             let distance = group.iter().fold(0_i64, |sum, seat| sum.saturating_add(focus.distance(seat)));
+            let mut seats = group_ids.clone();
             seats.sort_unstable();
-            groups.push((gaps, accessible_off, distance, seats, group));
+            groups.push((gaps, accessible_off, distance, seats, group_ids));
         }
     }
     groups.sort_unstable_by(|a, b| (a.0, a.1, a.2, &a.3).cmp(&(b.0, b.1, b.2, &b.3)));
@@ -144,7 +150,7 @@ pub fn alternatives(
     for (_, _, _, seats, group) in groups {
         if found.len() < ALTERNATIVES_MAX && seats.iter().all(|id| !offered.contains(id)) {
             offered.extend(seats);
-            found.push(group.iter().map(|seat| seat.id).collect());
+            found.push(group);
         }
     }
     found
@@ -155,13 +161,32 @@ fn accessible<'seat>(seats: impl IntoIterator<Item = &'seat Seat>) -> usize {
     seats.into_iter().filter(|seat| seat.accessible).count()
 }
 
+/// Returns the taken seats, and the halves of love seats whose other half is taken.
+fn unavailable<'taken>(layout: &Layout, taken: &'taken HashSet<SeatId>) -> Cow<'taken, HashSet<SeatId>> {
+    let halves: Vec<SeatId> = taken.iter().filter_map(|seat| layout.partner(*seat)).collect();
+    if halves.iter().all(|half| taken.contains(half)) {
+        return Cow::Borrowed(taken);
+    }
+    Cow::Owned(taken.iter().copied().chain(halves).collect())
+}
+
+/// Returns the seats of a row as they stand, from the left. Their numbers may be in another order.
+fn line(row: &[Seat]) -> Vec<&Seat> {
+    let mut line: Vec<&Seat> = row.iter().collect();
+    line.sort_by_key(|seat| (seat.x, seat.y));
+    line
+}
+
 /// Returns the blocks of a row: its seats between aisles.
-fn blocks(row: &[Seat]) -> impl Iterator<Item = &[Seat]> {
-    row.chunk_by(Seat::is_beside)
+fn blocks<'row, 'seat>(row: &'row [&'seat Seat]) -> impl Iterator<Item = &'row [&'seat Seat]> {
+    row.chunk_by(|a, b| a.is_beside(b))
 }
 
 /// Splits neighbours at the borders between seats `within` a set and other seats. Each part is returned with whether it is in the set.
-fn parts<'row>(seats: &'row [Seat], within: &HashSet<SeatId>) -> impl Iterator<Item = (&'row [Seat], bool)> {
+fn parts<'row, 'seat>(
+    seats: &'row [&'seat Seat],
+    within: &HashSet<SeatId>,
+) -> impl Iterator<Item = (&'row [&'seat Seat], bool)> {
     seats
         .chunk_by(|a, b| within.contains(&a.id) == within.contains(&b.id))
         .map(|part| (part, part.first().is_some_and(|seat| within.contains(&seat.id))))
@@ -169,7 +194,7 @@ fn parts<'row>(seats: &'row [Seat], within: &HashSet<SeatId>) -> impl Iterator<I
 
 /// Returns the single seats of a row that a selection newly leaves: free seats with no free neighbour on either side (a taken or selected
 /// seat, an aisle or the end of the row is not free) that had one before.
-fn row_gaps(row: &[Seat], taken: &HashSet<SeatId>, chosen: &HashSet<SeatId>) -> Vec<SeatId> {
+fn row_gaps(row: &[&Seat], taken: &HashSet<SeatId>, chosen: &HashSet<SeatId>) -> Vec<SeatId> {
     if !row.iter().any(|seat| chosen.contains(&seat.id)) {
         return Vec::new();
     }
@@ -187,8 +212,8 @@ fn row_gaps(row: &[Seat], taken: &HashSet<SeatId>, chosen: &HashSet<SeatId>) -> 
     gaps
 }
 
-/// Returns whether `quantity` free seats of a row can be chosen so that no single seat is newly left.
-fn can_leave_no_gap(layout: &Layout, taken: &HashSet<SeatId>, row: &[Seat], quantity: usize) -> bool {
+/// Returns whether `quantity` free seats of a row can be chosen so that no single seat is newly left and no love seat is split.
+fn can_leave_no_gap(layout: &Layout, taken: &HashSet<SeatId>, row: &[&Seat], quantity: usize) -> bool {
     let best = Search::new(layout, taken).row(row, quantity, |_| true).pop().flatten();
     best.is_some_and(|picks| picks.gaps == 0)
 }
@@ -202,15 +227,26 @@ struct Focus {
 }
 
 impl Focus {
-    /// Returns the point with the best view: the middle of the hall's width, and two thirds of the way to the last row.
-    fn of(layout: &Layout) -> Self {
+    /// The factor of the points of best view: the middle between two seats and thirds of a row are integers.
+    const VIEW_SCALE: i64 = 6;
+
+    /// Returns the point with the best view of a section: its focal point, or the middle of its width, and two thirds of the way to its last
+    /// row.
+    fn of(layout: &Layout, section: &Section) -> Self {
+        if let Some(FocalPoint { x, y }) = section.focus {
+            return Self {
+                scale: Self::VIEW_SCALE,
+                x: Self::VIEW_SCALE * i64::from(x),
+                y: Self::VIEW_SCALE * i64::from(y),
+            };
+        }
         let bounds = |of: fn(&Seat) -> i32| {
-            let all = || layout.seats().iter().map(of);
+            let all = || layout.seats().iter().filter(|seat| seat.section == section.name).map(of);
             (i64::from(all().min().unwrap_or_default()), i64::from(all().max().unwrap_or_default()))
         };
         let (left, right) = bounds(|seat| seat.x);
         let (front, back) = bounds(|seat| seat.y);
-        Self { scale: 6, x: 3 * (left + right), y: 2 * front + 4 * back }
+        Self { scale: Self::VIEW_SCALE, x: 3 * (left + right), y: 2 * front + 4 * back }
     }
 
     /// Returns the centre of some seats; `None` if there are none.
@@ -279,26 +315,74 @@ struct Link {
 
 /// A search for the best seats.
 struct Search<'show> {
+    layout: &'show Layout,
+    /// Without lone halves of love seats, see [`unavailable`].
     taken: &'show HashSet<SeatId>,
     focus: Focus,
     links: Vec<Link>,
 }
 
 impl<'show> Search<'show> {
-    fn new(layout: &Layout, taken: &'show HashSet<SeatId>) -> Self {
-        Self { taken, focus: Focus::of(layout), links: Vec::new() }
+    fn new(layout: &'show Layout, taken: &'show HashSet<SeatId>) -> Self {
+        Self { layout, taken, focus: Focus { scale: 1, x: 0, y: 0 }, links: Vec::new() }
     }
 
-    /// Returns the best choices of 0, 1, … `most` free seats of a row that are `wanted`.
-    fn row(&mut self, row: &[Seat], most: usize, wanted: impl Fn(&Seat) -> bool) -> Vec<Option<Picks>> {
+    /// Returns the best choice of `quantity` seats of a section that are `wanted`, with its number of rows.
+    fn section(
+        &mut self,
+        name: &str,
+        quantity: usize,
+        wanted: impl Fn(&Seat) -> bool + Copy,
+    ) -> Option<(usize, Picks)> {
+        // The rows with the most seats first.
+        let mut rows: Vec<(usize, Vec<&Seat>)> = Vec::new();
+        for row in self.layout.rows().filter(|row| row.first().is_some_and(|seat| seat.section == name)) {
+            let free = row.iter().filter(|seat| wanted(seat) && !self.taken.contains(&seat.id)).count();
+            rows.push((free, line(row)));
+        }
+        rows.sort_by_key(|(free, _)| Reverse(*free));
+        let mut found = 0;
+        let rows_before = rows.iter().take_while(|(free, _)| {
+            found += free;
+            found < quantity
+        });
+        let rows_needed = rows_before.count() + 1;
+        if rows_needed > rows.len() {
+            return None;
+        }
+        if rows_needed == 1 {
+            let mut best = None;
+            for (_, row) in rows.iter().take_while(|(free, _)| *free >= quantity) {
+                let picks = self.row(row, quantity, wanted).pop().flatten();
+                best = self.better(best, picks);
+            }
+            if let Some(best) = best {
+                return Some((1, best));
+            }
+        }
+        let rows: Vec<_> = rows.into_iter().map(|(_, row)| self.row(&row, quantity, wanted)).collect();
+        let best = self.combined(&rows, rows_needed, quantity).map(|picks| (rows_needed, picks));
+        // An odd number of seats may need one row more, because love seats are even: three of `(oo)(oo)` and `o` are in two rows.
+        best.or_else(|| self.combined(&rows, rows_needed + 1, quantity).map(|picks| (rows_needed + 1, picks)))
+    }
+
+    /// Returns the best choices of 0, 1, … `most` free seats of a row, as they stand, that are `wanted`.
+    fn row(&mut self, row: &[&Seat], most: usize, wanted: impl Fn(&Seat) -> bool) -> Vec<Option<Picks>> {
         let mut counts = vec![Ends::default(); most + 1];
         if let Some(none) = counts.first_mut() {
             none.wall = Some(Picks::default());
         }
         for block in blocks(row) {
-            for seat in block {
+            let mut rest = block.iter();
+            while let Some(seat) = rest.next() {
                 if self.taken.contains(&seat.id) {
                     self.wall(&mut counts);
+                } else if let Some(partner) = self.layout.partner(seat.id) {
+                    // The halves are neighbours, and both or neither are taken.
+                    match rest.next().filter(|other| other.id == partner) {
+                        Some(other) => self.free_pair(&mut counts, [seat, other], wanted(seat)),
+                        None => self.wall(&mut counts),
+                    }
                 } else {
                     self.free(&mut counts, seat, wanted(seat));
                 }
@@ -332,6 +416,24 @@ impl<'show> Search<'show> {
                 room: self.better(left.room, self.better(left.single_by_wall, left.single_by_chosen)),
             };
             fewer = left;
+        }
+    }
+
+    /// Extends all choices by a free love seat, which is left free or, if it is wanted, chosen whole.
+    fn free_pair(&mut self, counts: &mut [Ends], [first, second]: [&Seat; 2], wanted: bool) {
+        let distances = [first, second].map(|seat| self.focus.distance(seat));
+        // The choices of two seats fewer, and of one seat fewer.
+        let mut fewer = [Ends::default(); 2];
+        for ends in counts {
+            let left = *ends;
+            let [two_fewer, one_fewer] = fewer;
+            let [of_first, of_second] = distances;
+            let chosen = if wanted { self.chosen(&two_fewer, first, of_first) } else { None };
+            let chosen = self.chosen(&Ends { chosen, ..Ends::default() }, second, of_second);
+            let any = [left.wall, left.chosen, left.single_by_wall, left.single_by_chosen, left.room];
+            let room = any.into_iter().fold(None, |best, other| self.better(best, other));
+            *ends = Ends { chosen, room, ..Ends::default() };
+            fewer = [one_fewer, left];
         }
     }
 

@@ -34,6 +34,8 @@ pub struct SeatOnMap<'map> {
     pub price: Money,
     /// Whether the caller has the claim of the seat.
     pub mine: bool,
+    /// The other half, if the seat is half a love seat.
+    pub partner: Option<SeatId>,
 }
 
 impl SeatMap {
@@ -70,6 +72,7 @@ impl SeatMap {
                 seat,
                 availability: claim.map_or(SeatAvailability::Available, |claim| claim.status.into()),
                 price: Money::new(prices.get(seat.category.as_str()).copied().unwrap_or_default(), currency),
+                partner: self.layout.partner(seat.id),
                 mine: caller.is_some() && claim.is_some_and(|claim| claim.user_id == caller),
             }
         })
@@ -108,17 +111,19 @@ mod tests {
     use super::*;
     use crate::ids::LayoutId;
     use crate::pricing::TicketTypeCode;
-    use crate::seating::{ClaimStatus, SeatClaim};
+    use crate::seating::{CategoryPrice, ClaimStatus, RowName, SeatClaim};
 
     fn map(claims: Vec<SeatClaim>) -> SeatMap {
         let seat = |number: i32| Seat {
             id: SeatId(i64::from(number)),
-            row: "A".into(),
+            row: RowName::letters(0),
             number,
             category: "standard".into(),
             accessible: false,
             x: number,
             y: 1,
+            section: String::new(),
+            pair: None,
         };
         let layout = Arc::new(Layout::new(LayoutId(1), (1..=4).map(seat).collect()).unwrap());
         let seating = ShowSeating {

@@ -1,97 +1,12 @@
-//! The types of layouts, seats, claims and selections.
+//! The types of claims and selections.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use thiserror::Error;
 
 use crate::ids::{LayoutId, SeatId, ShowId, UserId};
 use crate::money::Currency;
 use crate::pricing::TicketTypeCode;
-
-/// A seat of a hall's layout.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Seat {
-    pub id: SeatId,
-    /// The letters of the row: `A` … `Z`, `AA` …
-    pub row: String,
-    /// The number in the row. [`Seat::is_beside`] defines which seats are neighbours.
-    pub number: i32,
-    /// The price depends on it: `standard`, `premium`, …
-    pub category: String,
-    /// Whether it is intended for people in a wheelchair and their companions.
-    pub accessible: bool,
-    /// The position from the left, in seat widths. A gap is an aisle.
-    pub x: i32,
-    /// The position from the screen, in seat depths.
-    pub y: i32,
-}
-
-impl Seat {
-    /// Returns whether two seats are neighbours: consecutive numbers of one row, one seat width apart. A wider step in `x` is an aisle,
-    /// across which the numbers continue.
-    pub fn is_beside(&self, other: &Self) -> bool {
-        self.row == other.row && self.number.abs_diff(other.number) == 1 && self.x.abs_diff(other.x) == 1
-    }
-}
-
-/// One version of a hall's seats, ordered by row (`A` … `Z`, `AA` …), then number.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Layout {
-    id: LayoutId,
-    seats: Vec<Seat>,
-    /// The index of each seat in `seats`.
-    places: HashMap<SeatId, usize>,
-}
-
-/// The reason why seats are not a valid layout.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum LayoutError {
-    /// There are no seats.
-    #[error("a layout has at least one seat")]
-    Empty,
-    #[error("seat {row}{number} is there twice")]
-    Repeated { row: String, number: i32 },
-}
-
-impl Layout {
-    /// Returns a layout of these seats, which may be in any order.
-    pub fn new(id: LayoutId, mut seats: Vec<Seat>) -> Result<Self, LayoutError> {
-        if seats.is_empty() {
-            return Err(LayoutError::Empty);
-        }
-        // Shorter names come first: Z before AA.
-        seats.sort_by(|a, b| (a.row.len(), &a.row, a.number).cmp(&(b.row.len(), &b.row, b.number)));
-        for pair in seats.windows(2) {
-            if let [a, b] = pair
-                && (&a.row, a.number) == (&b.row, b.number)
-            {
-                return Err(LayoutError::Repeated { row: a.row.clone(), number: a.number });
-            }
-        }
-        let places = seats.iter().enumerate().map(|(place, seat)| (seat.id, place)).collect();
-        Ok(Self { id, seats, places })
-    }
-
-    /// Returns the layout's id.
-    pub fn id(&self) -> LayoutId {
-        self.id
-    }
-
-    /// Returns the seats, ordered by row, then number.
-    pub fn seats(&self) -> &[Seat] {
-        &self.seats
-    }
-
-    /// Returns a seat by its id; `None` if this layout does not have it.
-    pub fn seat(&self, id: SeatId) -> Option<&Seat> {
-        self.places.get(&id).and_then(|place| self.seats.get(*place))
-    }
-
-    /// Returns the rows, the nearest to the screen first, each with its seats ordered by number.
-    pub fn rows(&self) -> impl Iterator<Item = &[Seat]> {
-        self.seats.chunk_by(|a, b| a.row == b.row)
-    }
-}
 
 /// The price of a seat category for a ticket type, in minor units of the currency of its show or price list.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -286,56 +201,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    fn seat(id: i64, row: &str, number: i32) -> Seat {
-        Seat {
-            id: SeatId(id),
-            row: row.into(),
-            number,
-            category: "standard".into(),
-            accessible: false,
-            x: number,
-            y: 1,
-        }
-    }
-
-    #[test]
-    fn seats_are_ordered_by_row_then_number() {
-        let seats = vec![seat(1, "AA", 1), seat(2, "B", 10), seat(3, "B", 9), seat(4, "A", 2)];
-        let layout = Layout::new(LayoutId(1), seats).unwrap();
-        let order: Vec<_> = layout.seats().iter().map(|seat| seat.id.0).collect();
-        assert_eq!(order, [4, 3, 2, 1]);
-        let rows: Vec<_> = layout.rows().map(<[Seat]>::len).collect();
-        assert_eq!(rows, [1, 2, 1]);
-    }
-
-    #[test]
-    fn a_seat_is_found_by_its_id() {
-        let layout = Layout::new(LayoutId(1), vec![seat(7, "B", 1), seat(8, "A", 1), seat(9, "A", 2)]).unwrap();
-        let name = |id| layout.seat(SeatId(id)).map(|seat| format!("{}{}", seat.row, seat.number));
-        assert_eq!([name(7), name(8), name(9)], ["B1", "A1", "A2"].map(|name| Some(name.into())));
-        assert_eq!(name(10), None);
-    }
-
-    #[test]
-    fn neighbours_are_in_one_row_with_consecutive_numbers_and_no_aisle_between() {
-        let at = |row, number, x| Seat { x, ..seat(1, row, number) };
-        assert!(at("A", 1, 1).is_beside(&at("A", 2, 2)));
-        assert!(at("A", 2, 2).is_beside(&at("A", 1, 1)));
-        // Numbered from the right.
-        assert!(at("A", 1, 9).is_beside(&at("A", 2, 8)));
-        assert!(!at("A", 1, 1).is_beside(&at("A", 2, 3)));
-        assert!(!at("A", 1, 1).is_beside(&at("A", 3, 2)));
-        assert!(!at("A", 1, 1).is_beside(&at("B", 2, 2)));
-        assert!(!at("A", 1, 1).is_beside(&at("A", 1, 1)));
-    }
-
-    #[test]
-    fn a_layout_has_seats_and_each_once() {
-        assert_eq!(Layout::new(LayoutId(1), Vec::new()), Err(LayoutError::Empty));
-        let twice = vec![seat(1, "A", 1), seat(2, "A", 1)];
-        assert_eq!(Layout::new(LayoutId(1), twice), Err(LayoutError::Repeated { row: "A".into(), number: 1 }));
-    }
 
     #[test]
     fn a_selection_refuses_none_twice_and_too_many() {

@@ -71,6 +71,7 @@ impl<'policy> WorkingState<'policy> {
         let (show, layout) = self.show(show_id)?;
         let seats = priced(&show, layout, book.seats.tickets())?;
         self.check_on_sale(&show)?;
+        check_pairs(layout, book.seats.seats())?;
         let user_id = prepared.command.bearer.caller.user_id;
         self.check_free(show_id, book.seats.seats(), user_id, None)?;
         self.check_gaps(show_id, layout, book.seats.seats(), None)?;
@@ -87,6 +88,7 @@ impl<'policy> WorkingState<'policy> {
             WantedSeats::These(wanted) => {
                 let seats = priced(&show, layout, wanted.tickets())?;
                 self.check_on_sale(&show)?;
+                check_pairs(layout, wanted.seats())?;
                 self.check_held(show_id, user_id, seats.len())?;
                 self.check_free(show_id, wanted.seats(), user_id, None)?;
                 self.check_gaps(show_id, layout, wanted.seats(), None)?;
@@ -215,6 +217,7 @@ impl<'policy> WorkingState<'policy> {
             return Ok(self.booking_answer(&booking));
         }
         self.check_on_sale(&show)?;
+        check_pairs(layout, seats.seats())?;
         self.check_free(booking.show_id, seats.seats(), user_id, Some(&booking))?;
         self.check_gaps(booking.show_id, layout, seats.seats(), Some(&booking))?;
         let (sold, asked) = (booking.total(), Booking { seats: chosen.clone(), ..booking.clone() }.total());
@@ -442,6 +445,12 @@ fn sale_ends(show: &ShowOffer) -> DateTime<Utc> {
     show.sales_close_at.map_or(show.start_time, |close_at| close_at.min(show.start_time))
 }
 
+/// Checks that a selection has both halves of each of its love seats.
+fn check_pairs(layout: &Layout, seats: &[SeatId]) -> Result<(), Refusal> {
+    let seat_ids = layout.missing_halves(seats);
+    if seat_ids.is_empty() { Ok(()) } else { Err(Refusal::SeatsSplitPair { seat_ids }) }
+}
+
 /// Returns the seats with their prices. Refuses seats that are not in the hall or have no price at all, then ticket types without a price.
 fn priced<'a>(
     show: &ShowOffer,
@@ -458,7 +467,7 @@ fn priced<'a>(
             not_sold.push(id);
             continue;
         };
-        let (row, category) = (seat.row.clone(), seat.category.clone());
+        let (row, category) = (seat.row.to_string(), seat.category.clone());
         let ticket_type = ticket_type.clone();
         sold.push(SoldSeat { id, row, number: seat.number, category, ticket_type, price_minor });
     }

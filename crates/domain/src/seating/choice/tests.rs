@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::ids::LayoutId;
+use crate::seating::RowName;
 
 /// The rank of a selection: smaller is better. The first difference decides.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -18,18 +19,22 @@ struct SelectionRank {
     groups: usize,
     /// The number of accessible seats that it uses: those who need one cannot take another.
     accessible: usize,
-    /// The sum of the squares of its seats' distances, in sixths of a seat, from the best view: the middle of the hall's width, and two
-    /// thirds of the way to the last row, where a screen fills the view and its edges are still visible.
+    /// The sum of the squares of its seats' distances, in sixths of a seat, from the best view of its section: its focal
+    /// point, or the middle of its width, and two thirds of the way to its last row, where a screen fills the view and its edges are still visible.
     distance: i64,
     /// Its seats in ascending order, so that two selections are never equal.
     seats: Vec<SeatId>,
 }
 
 /// The oracle of the search: returns the rank of a selection of free seats, with the `taken` seats unavailable. `None` if a seat is not in
-/// the layout.
+/// the layout, a love seat is split, or the seats are in several sections.
 fn rank(layout: &Layout, taken: &HashSet<SeatId>, seats: &[SeatId]) -> Option<SelectionRank> {
     let chosen: HashSet<SeatId> = seats.iter().copied().collect();
-    let focus = Focus::of(layout);
+    if chosen.iter().any(|seat| layout.partner(*seat).is_some_and(|partner| !chosen.contains(&partner))) {
+        return None;
+    }
+    let name = &layout.seat(*seats.first()?)?.section;
+    let focus = Focus::of(layout, layout.sections().iter().find(|section| section.name == *name)?);
     let mut rank = SelectionRank {
         rows: 0,
         single_gaps: gaps_left(layout, taken, seats).len(),
@@ -40,12 +45,13 @@ fn rank(layout: &Layout, taken: &HashSet<SeatId>, seats: &[SeatId]) -> Option<Se
     };
     rank.seats.sort_unstable();
     for id in &rank.seats {
-        let seat = layout.seat(*id)?;
+        let seat = layout.seat(*id).filter(|seat| seat.section == *name)?;
         rank.accessible += usize::from(seat.accessible);
         rank.distance = rank.distance.saturating_add(focus.distance(seat));
     }
     for row in layout.rows() {
-        let groups = blocks(row).flat_map(|block| parts(block, &chosen)).filter(|(_, is_chosen)| *is_chosen).count();
+        let row = line(row);
+        let groups = blocks(&row).flat_map(|block| parts(block, &chosen)).filter(|(_, is_chosen)| *is_chosen).count();
         rank.rows += usize::from(groups > 0);
         rank.groups += groups;
     }
@@ -56,11 +62,13 @@ fn rank(layout: &Layout, taken: &HashSet<SeatId>, seats: &[SeatId]) -> Option<Se
 /// taken or selected seat, an aisle or the end of the row is not free) that had one before.
 pub(crate) fn gaps_left(layout: &Layout, taken: &HashSet<SeatId>, seats: &[SeatId]) -> Vec<SeatId> {
     let chosen: HashSet<SeatId> = seats.iter().copied().collect();
-    layout.rows().flat_map(|row| row_gaps(row, taken, &chosen)).collect()
+    let taken = unavailable(layout, taken);
+    layout.rows().flat_map(|row| row_gaps(&line(row), &taken, &chosen)).collect()
 }
 
 /// A hall from a drawing, one line for each row, the nearest to the screen first: `o` and `p` are free seats (standard, premium), `w` is
-/// accessible, `x` is taken, `.` is no seat. Upper-case letters are free seats that are chosen. Seats have the ids 1, 2, …
+/// accessible, `x` is taken, `.` is no seat. `l` is a half of a free love seat, `t` a taken half: the letters of a row `lltl` are two love
+/// seats. Upper-case letters are free seats that are chosen. Seats have the ids 1, 2, … The lines after `=` are another section.
 struct Hall {
     drawing: Vec<String>,
     layout: Layout,
@@ -70,13 +78,23 @@ struct Hall {
 
 impl Hall {
     fn draw(drawing: &[&str]) -> Self {
-        let mut seats = Vec::new();
+        Self::draw_focused(drawing, Vec::new())
+    }
+
+    fn draw_focused(drawing: &[&str], sections: Vec<Section>) -> Self {
+        let mut seats: Vec<Seat> = Vec::new();
         let (mut taken, mut chosen) = (HashSet::new(), Vec::new());
-        for ((row, y), line) in ('A'..).zip(1..).zip(drawing) {
+        let mut section = String::new();
+        let mut halves = 0;
+        for ((row, y), line) in (0..).map(RowName::letters).zip(1..).zip(drawing) {
+            if *line == "=" {
+                section.push('B');
+                continue;
+            }
             let places = (1..).zip(line.chars()).filter(|(_, symbol)| *symbol != '.');
             for (number, (x, symbol)) in (1..).zip(places) {
                 let id = SeatId(i64::try_from(seats.len()).unwrap() + 1);
-                if symbol == 'x' {
+                if matches!(symbol, 'x' | 't') {
                     taken.insert(id);
                 }
                 if symbol.is_ascii_uppercase() {
@@ -84,19 +102,27 @@ impl Hall {
                 }
                 let symbol = symbol.to_ascii_lowercase();
                 let category = if symbol == 'p' { "premium" } else { "standard" }.into();
-                seats.push(Seat { id, row: row.into(), number, category, accessible: symbol == 'w', x, y });
+                let pair = matches!(symbol, 'l' | 't').then(|| {
+                    halves += 1;
+                    (halves + 1) / 2
+                });
+                let accessible = symbol == 'w';
+                let (row, section) = (row.clone(), section.clone());
+                seats.push(Seat { id, row, number, category, accessible, x, y, section, pair });
             }
         }
         let drawing = drawing.iter().map(ToString::to_string).collect();
-        Self { drawing, layout: Layout::new(LayoutId(1), seats).unwrap(), taken, chosen }
+        let layout = Layout::with_sections(LayoutId(1), seats, sections).unwrap();
+        Self { drawing, layout, taken, chosen }
     }
 
     /// Returns the drawing with an asterisk on each of these seats.
     fn marked(&self, seats: &[SeatId]) -> Vec<String> {
         let mut id = 0;
         let mut mark = |symbol: char| {
-            id += i64::from(symbol != '.');
-            if symbol != '.' && seats.contains(&SeatId(id)) { '*' } else { symbol }
+            let is_seat = !matches!(symbol, '.' | '=');
+            id += i64::from(is_seat);
+            if is_seat && seats.contains(&SeatId(id)) { '*' } else { symbol }
         };
         self.drawing.iter().map(|line| line.chars().map(&mut mark).collect()).collect()
     }
@@ -119,7 +145,15 @@ impl Hall {
     }
 
     fn free(&self) -> impl Iterator<Item = &Seat> {
-        self.layout.seats().iter().filter(|seat| !self.taken.contains(&seat.id))
+        let taken = unavailable(&self.layout, &self.taken).into_owned();
+        self.layout.seats().iter().filter(move |seat| !taken.contains(&seat.id))
+    }
+
+    /// Returns these seats without lone halves of love seats.
+    fn whole(&self, seats: impl Iterator<Item = SeatId>) -> Vec<SeatId> {
+        let seats: Vec<_> = seats.collect();
+        let is_whole = |seat: &SeatId| self.layout.partner(*seat).is_none_or(|partner| seats.contains(&partner));
+        seats.iter().copied().filter(is_whole).collect()
     }
 }
 
@@ -306,14 +340,92 @@ fn alternatives_are_as_accessible_as_what_was_wanted() {
     assert_eq!(Hall::draw(&["oo", "WW", "oo", "oo", "ww"]).alternatives(2, false)[1], ["oo", "WW", "oo", "oo", "**"]);
 }
 
-/// A hall of at most twelve seats, with rows of any length.
+#[test]
+fn a_love_seat_is_chosen_whole_or_not_at_all() {
+    // One person gets the worse seat.
+    best(&["ll.o"], &wish(1), &["ll.*"]);
+    assert_eq!(Hall::draw(&["llll"]).best(&wish(1)), None);
+    assert_eq!(Hall::draw(&["llll"]).best(&wish(3)), None);
+    best(&["oollo"], &wish(2), &["**llo"]);
+    best(&["oollo"], &wish(3), &["oo***"]);
+    best(&["ollo"], &wish(3), &["***o"]);
+    // The half that is left of a love seat is not sold.
+    assert_eq!(Hall::draw(&["ltxo"]).best(&wish(2)), None);
+    best(&["ltxo", "lltt"], &wish(2), &["ltxo", "**tt"]);
+    // Three are in two rows, although one row has four seats.
+    best(&["llll", "o"], &wish(3), &["**ll", "*"]);
+    // A love seat fits only as a whole.
+    let mut hall = Hall::draw(&["ll.oo"]);
+    let mut seats = hall.layout.seats().to_vec();
+    seats[0].category = "premium".into();
+    hall.layout = Layout::new(LayoutId(1), seats).unwrap();
+    let standard = SeatWish { category: Some("standard".into()), ..wish(2) };
+    assert_eq!(hall.best(&standard).unwrap(), ["ll.**"]);
+}
+
+#[test]
+fn a_love_seat_is_no_gap() {
+    let gaps = |line| Hall::draw(&[line]).gaps().concat();
+    assert_eq!(gaps("OllO"), "OllO");
+    assert_eq!(gaps("oLLo"), "*LL*");
+    // The left half of a love seat that is half taken is no free neighbour.
+    assert_eq!(gaps("oltO"), "oltO");
+    let forbidden = |line| Hall::draw(&[line]).forbidden().concat();
+    // Two other seats would have left none.
+    assert_eq!(forbidden("oLLo"), "*LL*");
+    // Any choice of two leaves the single seat alone, because love seats are not split.
+    assert_eq!(forbidden("oLL"), "oLL");
+}
+
+#[test]
+fn alternatives_split_no_love_seat() {
+    assert_eq!(Hall::draw(&["oLLo.oo"]).alternatives(2, false), [["oLLo.**"], ["o**o.oo"]]);
+    assert_eq!(Hall::draw(&["OOO", "llo"]).alternatives(3, false), [["***", "llo"], ["OOO", "***"]]);
+    let none: Vec<Vec<String>> = Vec::new();
+    assert_eq!(Hall::draw(&["llll"]).alternatives(1, false), none);
+}
+
+#[test]
+fn the_best_seats_are_in_one_section_near_to_its_focal_point() {
+    // The balcony has the best view in its own middle, two thirds back.
+    best(&["xxx", "xxx", "=", "ooooo", "ooooo"], &wish(1), &["xxx", "xxx", "=", "ooooo", "oo*oo"]);
+    // Two seats of one row, although both sections have three.
+    best(&["ox", "=", "oo"], &wish(2), &["ox", "=", "**"]);
+    assert_eq!(Hall::draw(&["oo", "=", "oo"]).best(&wish(3)), None);
+    let focus = |name: &str, x, y| Section { name: name.into(), focus: Some(FocalPoint { x, y }) };
+    let drawing = ["xxxx", "xxxx", "=", "oooo", "oooo"];
+    let hall = Hall::draw_focused(&drawing, vec![focus("B", 4, 4), focus("", 1, 1)]);
+    assert_eq!(hall.best(&wish(1)).unwrap(), ["xxxx", "xxxx", "=", "ooo*", "oooo"]);
+    assert_eq!(hall.alternatives(1, false)[0], ["xxxx", "xxxx", "=", "ooo*", "oooo"]);
+}
+
+#[test]
+fn seats_are_together_as_they_stand() {
+    // The odd numbers are on the left of the aisle, the even ones on the right.
+    let mut seats = Hall::draw(&["ooo.ooo"]).layout.seats().to_vec();
+    for (seat, number) in seats.iter_mut().zip([5, 3, 1, 2, 4, 6]) {
+        seat.number = number;
+    }
+    let layout = Layout::new(LayoutId(1), seats).unwrap();
+    let taken = HashSet::from([SeatId(1), SeatId(6)]);
+    assert_eq!(best_seats(&layout, &taken, &wish(2)).unwrap(), [3, 2].map(SeatId));
+    assert_eq!(alternatives(&layout, &taken, 2, &[], false), [[3, 2].map(SeatId), [4, 5].map(SeatId)]);
+    assert_eq!(gaps_left(&layout, &taken, &[SeatId(3)]), [SeatId(2)]);
+}
+
+/// A hall of at most twelve seats, with rows of any length, love seats, and up to three sections with or without a focal point.
 fn halls() -> impl Strategy<Value = Hall> {
-    let places = prop::collection::vec(prop::sample::select(&['o', 'o', 'o', 'o', 'p', 'w', 'x', 'x', '.'][..]), 1..9);
-    prop::collection::vec(places, 1..5).prop_filter_map("no seats, or too many", |rows| {
-        let seats = rows.iter().flatten().filter(|symbol| **symbol != '.').count();
-        let rows: Vec<String> = rows.into_iter().map(String::from_iter).collect();
+    let symbols = &["o", "o", "o", "o", "p", "w", "x", "x", ".", "ll", "ll", "lt", "tt"][..];
+    let places = prop::collection::vec(prop::sample::select(symbols), 1..8).prop_map(|symbols| symbols.concat());
+    let line = prop_oneof![8 => places, 1 => Just("=".to_owned())];
+    let focus = prop::option::of((0..9, 0..6).prop_map(|(x, y)| FocalPoint { x, y }));
+    let halls = (prop::collection::vec(line, 1..5), prop::array::uniform3(focus));
+    halls.prop_filter_map("no seats, or too many", |(rows, [main, balcony, gallery])| {
+        let seats = rows.iter().flat_map(|row| row.chars()).filter(|symbol| !matches!(symbol, '.' | '=')).count();
         let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
-        (1..=12).contains(&seats).then(|| Hall::draw(&rows))
+        let names = ["", "B", "BB"].map(String::from).into_iter();
+        let sections = names.zip([main, balcony, gallery]).map(|(name, focus)| Section { name, focus }).collect();
+        (1..=12).contains(&seats).then(|| Hall::draw_focused(&rows, sections))
     })
 }
 
@@ -344,17 +456,17 @@ fn choices(seats: &[SeatId], quantity: usize) -> Vec<Vec<SeatId>> {
     }
 }
 
-/// Returns the same hall with numbers counted from the right and shuffled ids, so that no result depends on their order.
+/// Returns the same hall with other numbers and shuffled ids, so that no result depends on their order.
 fn mixed(hall: &Hall, factor: i64) -> Hall {
     let id = |id: SeatId| SeatId(id.0 * factor % 101);
     let mut seats = hall.layout.seats().to_vec();
     for seat in &mut seats {
         seat.id = id(seat.id);
-        seat.number = 100 - seat.number;
+        seat.number = seat.number * 37 % 101;
     }
     Hall {
         drawing: hall.drawing.clone(),
-        layout: Layout::new(LayoutId(1), seats).unwrap(),
+        layout: Layout::with_sections(LayoutId(1), seats, hall.layout.sections().to_vec()).unwrap(),
         taken: hall.taken.iter().copied().map(id).collect(),
         chosen: hall.chosen.iter().copied().map(id).collect(),
     }
@@ -366,7 +478,8 @@ fn gaps_by_the_words(hall: &Hall, chosen: &[SeatId]) -> BTreeSet<SeatId> {
     let single = |seat: &Seat, is_free: &dyn Fn(SeatId) -> bool| {
         is_free(seat.id) && !seats.iter().any(|other| other.is_beside(seat) && is_free(other.id))
     };
-    let before = |id: SeatId| !hall.taken.contains(&id);
+    let half_taken = |id| hall.layout.partner(id).is_some_and(|partner| hall.taken.contains(&partner));
+    let before = |id: SeatId| !hall.taken.contains(&id) && !half_taken(id);
     let after = |id: SeatId| before(id) && !chosen.contains(&id);
     seats.iter().filter(|seat| single(seat, &after) && !single(seat, &before)).map(|seat| seat.id).collect()
 }
@@ -379,27 +492,28 @@ proptest! {
         let hall = mixed(&hall, factor);
         let fitting: Vec<_> = hall.free().filter(|seat| wish.fits(seat)).map(|seat| seat.id).collect();
         let ranked = choices(&fitting, wish.quantity).into_iter();
-        let expected = ranked.map(|seats| rank(&hall.layout, &hall.taken, &seats).unwrap()).min();
+        let expected = ranked.filter_map(|seats| rank(&hall.layout, &hall.taken, &seats)).min();
         let best = best_seats(&hall.layout, &hall.taken, &wish);
         prop_assert_eq!(best.map(|seats| rank(&hall.layout, &hall.taken, &seats).unwrap()), expected);
     }
 
     #[test]
     fn gaps_are_what_the_words_say(hall in halls(), mask in any::<u16>()) {
-        let chosen: Vec<_> = hall.free().map(|seat| seat.id).filter(|id| mask >> id.0 & 1 == 1).collect();
+        let chosen = hall.whole(hall.free().map(|seat| seat.id).filter(|id| mask >> id.0 & 1 == 1));
         let gaps: BTreeSet<_> = gaps_left(&hall.layout, &hall.taken, &chosen).into_iter().collect();
         prop_assert_eq!(gaps, gaps_by_the_words(&hall, &chosen));
     }
 
     #[test]
     fn a_gap_is_forbidden_exactly_where_its_row_has_a_selection_without(hall in halls(), mask in any::<u16>()) {
-        let chosen: Vec<_> = hall.free().map(|seat| seat.id).filter(|id| mask >> id.0 & 1 == 1).collect();
+        let chosen = hall.whole(hall.free().map(|seat| seat.id).filter(|id| mask >> id.0 & 1 == 1));
         let mut expected = BTreeSet::new();
         for row in hall.layout.rows() {
-            let free: Vec<_> = row.iter().map(|seat| seat.id).filter(|id| !hall.taken.contains(id)).collect();
+            let free: Vec<_> = hall.free().filter(|seat| row.contains(seat)).map(|seat| seat.id).collect();
             let of_row: Vec<_> = free.iter().copied().filter(|id| chosen.contains(id)).collect();
             let others = choices(&free, of_row.len());
-            if let Some(other) = others.iter().find(|other| gaps_by_the_words(&hall, other).is_empty()) {
+            let mut others = others.iter().filter(|other| hall.layout.missing_halves(other).is_empty());
+            if let Some(other) = others.find(|other| gaps_by_the_words(&hall, other).is_empty()) {
                 expected.extend(gaps_by_the_words(&hall, &of_row));
                 // The alternative selection is itself allowed.
                 prop_assert_eq!(forbidden_gaps(&hall.layout, &hall.taken, other), []);
