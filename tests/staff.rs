@@ -1,5 +1,6 @@
 //! The work of the cinema's staff: who may do what, movies, theatres, halls, users, and the audit log.
 
+use port_contracts::Fixture as _;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -20,6 +21,8 @@ on_both_stores!(
     users_get_roles_and_theatres,
     disabled_user_is_out_at_once_on_every_server,
     last_administrator_cannot_be_demoted_or_disabled,
+    bookings_are_found_by_staff_of_their_theatre,
+    staff_cancel_for_a_customer_beyond_the_cutoff,
     audit_log_shows_changes_without_secrets,
     lists_are_searched_and_paged,
 );
@@ -59,6 +62,7 @@ fn valid(operation: &Operation, app: &TestApp, ids: &Ids<'_>) -> Call {
         ("POST", "/api/admin/halls") => {
             json!({ "theatre_id": ids["theatre_id"].parse::<i64>().unwrap(), "name": "New" })
         }
+        ("POST", path) if path.ends_with("/cancel") => json!({ "reason": "The projector is broken" }),
         _ => json!({}),
     };
     operation.call_with(app, ids, &body).header("if-match", "*")
@@ -90,7 +94,7 @@ async fn every_staff_operation_requires_its_role(app: &TestApp) {
         assert!(!matches!(answer.status, 401 | 403 | 404 | 500), "{answer:?}");
         checked += 1;
     }
-    assert!(checked >= 19, "{checked}");
+    assert!(checked >= 22, "{checked}");
 }
 
 async fn staff_of_another_theatre_are_refused(app: &TestApp) {
@@ -100,7 +104,9 @@ async fn staff_of_another_theatre_are_refused(app: &TestApp) {
     let (elsewhere, nowhere) = (app.sign_up_staff(&others).await, app.sign_up_staff(&[]).await);
     let of_theatre = operations().iter().filter(|operation| {
         let names_it = operation.path_parameters().iter().any(|name| ["theatre_id", "hall_id"].contains(name));
-        operation.session == Session::Staff && (names_it || operation.method == Method::POST)
+        // Bookings of other theatres are not found.
+        let is_bookings = operation.path.contains("/bookings");
+        operation.session == Session::Staff && !is_bookings && (names_it || operation.method == Method::POST)
     });
     let mut checked = 0;
     for operation in of_theatre {
@@ -491,4 +497,83 @@ async fn lists_are_searched_and_paged(app: &TestApp) {
     assert_eq!(users(&format!("search={}", admin.email)).await, 1);
     assert_eq!(app.get("/api/admin/users?role=root").by(&admin).send().await.mistakes(), ["role invalid"]);
     assert_eq!(app.get("/api/admin/users?cursor=x").by(&admin).send().await.mistakes(), ["cursor invalid"]);
+}
+
+async fn bookings_are_found_by_staff_of_their_theatre(app: &TestApp) {
+    let (ana, admin) = (app.sign_up().await, app.sign_up_admin().await);
+    let seat = |at: usize| json!({ "show_id": app.world.soon.0, "seat_id": app.world.main[at].id.0 });
+    let first = app.book(&ana, "first", &seat(0)).await.booking();
+    let second = app.book(&ana, "second", &seat(1)).await.booking();
+    let later = json!({ "show_id": app.world.later.0, "seat_id": app.world.beta[0].id.0 });
+    let elsewhere = app.book(&app.sign_up().await, "later", &later).await.booking();
+    let show = app.get(&format!("/api/shows/{}", app.world.soon)).send().await.ok(200).json();
+    let theatre = show["theatre_id"].as_i64().unwrap();
+    let staff = app.sign_up_staff(&[theatre]).await;
+    let found = async |query: &str, user: &User| {
+        app.get(&format!("/api/admin/bookings?{query}")).by(user).send().await.ok(200).column("id")
+    };
+    let (first_id, second_id, elsewhere_id) = (&first["id"], &second["id"], &elsewhere["id"]);
+    assert_eq!(found("", &admin).await, [elsewhere_id, second_id, first_id].map(Clone::clone));
+    assert_eq!(found("", &staff).await, [second_id.clone(), first_id.clone()]);
+    let reference = first["reference"].as_str().unwrap().to_lowercase();
+    assert_eq!(found(&format!("search={reference}"), &staff).await, std::slice::from_ref(first_id));
+    assert_eq!(found(&format!("search={}", ana.email.to_uppercase()), &admin).await.len(), 2);
+    assert_eq!(found("search=n%C3%BA%C3%91ez", &admin).await.len(), 3);
+    assert_eq!(found(&format!("show_id={}", app.world.later), &admin).await, std::slice::from_ref(elsewhere_id));
+    assert_eq!(found(&format!("show_id={}", app.world.later), &staff).await, [Value::Null; 0]);
+    assert_eq!(found("status=cancelled", &admin).await, [Value::Null; 0]);
+    let day = show["start_time"].as_str().unwrap().parse::<chrono::DateTime<chrono::Utc>>().unwrap();
+    let day = day.with_timezone(&chrono_tz::Europe::Berlin).date_naive();
+    assert_eq!(found(&format!("date={day}"), &staff).await.len(), 2);
+    assert_eq!(found("date=2001-01-01", &admin).await, [Value::Null; 0]);
+    let page = app.get("/api/admin/bookings?limit=2").by(&admin).send().await.ok(200);
+    let rest = app.get(&page.next_page().unwrap()).by(&admin).send().await.ok(200).column("id");
+    assert_eq!(rest, std::slice::from_ref(first_id));
+    let one = app.get(&format!("/api/admin/bookings/{first_id}")).by(&staff).send().await.ok(200).json();
+    assert_eq!((&one["customer_email"], &one["customer_name"]), (&json!(ana.email), &json!("Ana Núñez")));
+    assert_eq!((&one["theatre_id"], &one["reference"]), (&json!(theatre), &first["reference"]));
+    let path = format!("/api/admin/bookings/{elsewhere_id}");
+    app.get(&path).by(&staff).send().await.problem(404, "booking_not_found");
+    let reason = json!({ "reason": "A mistake" });
+    app.post(&format!("{path}/cancel")).by(&staff).json(&reason).send().await.problem(404, "booking_not_found");
+    app.get("/api/admin/bookings/987654").by(&admin).send().await.problem(404, "booking_not_found");
+    app.get(&path).by(&admin).send().await.ok(200);
+}
+
+async fn staff_cancel_for_a_customer_beyond_the_cutoff(app: &TestApp) {
+    let ana = app.sign_up().await;
+    let show = app.get(&format!("/api/shows/{}", app.world.soon)).send().await.ok(200).json();
+    let theatre = show["theatre_id"].as_i64().unwrap();
+    let staff = app.sign_up_staff(&[theatre]).await;
+    let seat = json!({ "show_id": app.world.soon.0, "seat_id": app.world.main[0].id.0 });
+    let booking = app.book(&ana, "k", &seat).await.booking();
+    // The show begins in some minutes.
+    let (start, end) = (app.backend.instant(600), app.backend.instant(7_200));
+    let times = format!("start_time = {start}, end_time = {end}, hall_free_at = {end}");
+    app.backend.execute("UPDATE shows SET status = 'cancelled' WHERE format = 'started'").await;
+    app.backend.execute(&format!("UPDATE shows SET {times} WHERE id = {}", app.world.soon)).await;
+    let own = app.post(&format!("/api/bookings/{}/cancel", booking["id"]));
+    own.by(&ana).send().await.problem(409, "booking_not_cancellable");
+    let path = format!("/api/admin/bookings/{}/cancel", booking["id"]);
+    let cancel = || app.post(&path).by(&staff).key("c").json(&json!({ "reason": "The projector is broken" }));
+    assert_eq!(app.post(&path).by(&staff).json(&json!({})).send().await.mistakes(), ["reason required"]);
+    assert_eq!(
+        app.post(&path).by(&staff).json(&json!({ "reason": " " })).send().await.mistakes(),
+        ["reason too_short"]
+    );
+    let cancelled = cancel().send().await.ok(200);
+    assert_eq!((&cancelled.json()["status"], &cancelled.json()["id"]), (&json!("cancelled"), &booking["id"]));
+    let again = cancel().send().await.ok(200);
+    assert_eq!((&again.bytes, again.header("idempotent-replayed")), (&cancelled.bytes, Some("true")));
+    app.post(&path).by(&staff).json(&json!({ "reason": "Again" })).send().await.ok(200);
+    assert_eq!(app.seat(app.world.soon.0, app.world.main[0].id.0, None).await["status"], "available");
+    let entries = app.get("/api/admin/audit?object=booking").by(&staff).send().await.ok(200).list();
+    let [entry] = &entries[..] else { panic!("one entry: {entries:?}") };
+    let facts = (&entry["action"], &entry["object_id"], &entry["theatre_id"]);
+    assert_eq!(facts, (&json!("cancel"), &booking["id"], &json!(theatre)));
+    assert_eq!((&entry["before"], &entry["actor_id"]), (&json!({ "status": "confirmed" }), &json!(staff.id)));
+    assert_eq!(entry["after"], json!({ "status": "cancelled", "reason": "The projector is broken" }));
+    let is_true = if app.is_on_postgres() { "true" } else { "1" };
+    assert_eq!(app.rows(&format!("bookings WHERE counts_as_cancellation = {is_true}")).await, 0);
+    assert_eq!(app.rows("outbox WHERE kind = 'booking_cancelled'").await, 1);
 }

@@ -3,15 +3,17 @@
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
-use diesel::sql_types::{BigInt, Bool, Nullable, Text, Timestamptz, Untyped};
+use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text, Timestamptz, Untyped};
 use domain::StoreError;
+use domain::admin::{StaffBooking, StaffBookingFilter, StaffBookingStore};
 use domain::booking::{
     Booking, BookingCursor, BookingFilter, BookingStore, HOLDS_LISTED_MAX, Hold, HoldId, HoldStore, When,
 };
-use domain::ids::{BookingId, ShowId, UserId};
+use domain::ids::{BookingId, ShowId, TheatreId, UserId};
 use domain::page::{Filling, PageRequest};
 use domain::random::Reference;
 
+use crate::catalog::window_columns;
 use crate::error::bad_row;
 use crate::rows::{SoldSeatColumns, booking_state, currency, hold_id, listed, sold_seat_columns};
 use crate::schema::{bookings, holds};
@@ -23,6 +25,7 @@ use crate::store::PostgresStore;
 struct BookingRow {
     id: i64,
     reference: String,
+    user_id: i64,
     show_id: i64,
     status: String,
     currency: String,
@@ -46,7 +49,7 @@ macro_rules! booking_columns {
             "WITH page AS (SELECT b.* FROM bookings b JOIN shows s ON s.id = b.show_id ",
             $page,
             ")
-            SELECT b.id, b.reference, b.show_id, b.status, b.currency, b.booked_at, b.cancelled_at,
+            SELECT b.id, b.reference, b.user_id, b.show_id, b.status, b.currency, b.booked_at, b.cancelled_at,
                 m.title AS movie_title, t.name AS theatre_name, h.name AS hall_name, s.start_time, sold.*
             FROM page b
             JOIN shows s ON s.id = b.show_id
@@ -92,22 +95,22 @@ impl BookingStore for PostgresStore {
                 ))
                 .await?;
             let place = |row: &BookingRow| BookingCursor { booked_at: row.booked_at, id: BookingId(row.id) };
-            filling.add(rows, place, |row| listed("bookings", row.id, booking(user_id, row)));
+            filling.add(rows, place, |row| listed("bookings", row.id, booking(row)));
         }
         Ok(filling.into_items())
     }
 
     async fn booking(&self, user_id: UserId, id: BookingId) -> Result<Option<Booking>, StoreError> {
         let rows: Vec<BookingRow> = self.load(bind!(OneBooking, BigInt = user_id.0, BigInt = id.0)).await?;
-        rows.into_iter().next().map(|row| booking(user_id, row)).transpose()
+        rows.into_iter().next().map(booking).transpose()
     }
 }
 
-fn booking(user_id: UserId, row: BookingRow) -> Result<Booking, StoreError> {
+fn booking(row: BookingRow) -> Result<Booking, StoreError> {
     Ok(Booking {
         id: BookingId(row.id),
         reference: Reference::parse(&row.reference).map_err(bad_row)?,
-        user_id,
+        user_id: UserId(row.user_id),
         show_id: ShowId(row.show_id),
         seats: row.seats.seats()?,
         state: booking_state(&row.status, row.cancelled_at)?,
@@ -118,6 +121,98 @@ fn booking(user_id: UserId, row: BookingRow) -> Result<Booking, StoreError> {
         hall_name: row.hall_name,
         start_time: row.start_time,
     })
+}
+
+// The customer and the theatre of a booking.
+macro_rules! staff_booking_columns {
+    ($page:literal) => {
+        concat!(
+            "SELECT found.*, u.name AS customer_name, u.email AS customer_email, s.theatre_id FROM (",
+            booking_columns!($page),
+            ") found JOIN users u ON u.id = found.user_id JOIN shows s ON s.id = found.show_id
+            ORDER BY found.booked_at DESC, found.id DESC"
+        )
+    };
+}
+
+statement!(ListStaffBookings: Untyped = staff_booking_columns!("
+    JOIN users u ON u.id = b.user_id
+    WHERE ($1::text IS NULL OR position($1 IN coalesce(u.name_folded, lower(u.name))) > 0
+        OR position($1 IN u.email_folded) > 0 OR b.reference = $2)
+      AND ($3::bigint IS NULL OR b.show_id = $3)
+      AND ($4::text IS NULL OR b.status = $4)
+      AND ($5::bigint[] IS NULL OR s.theatre_id = ANY ($5))
+      AND ($6::bigint[] IS NULL OR EXISTS (
+            SELECT 1 FROM unnest($6, $7::timestamptz[], $8::timestamptz[]) AS during (theatre_id, from_time, to_time)
+            WHERE during.theatre_id = s.theatre_id
+                AND s.start_time >= during.from_time AND s.start_time < during.to_time))
+      AND ($9::timestamptz IS NULL OR (b.booked_at, b.id) < ($9, $10::bigint))
+    ORDER BY b.booked_at DESC, b.id DESC
+    LIMIT $11"));
+statement!(OneStaffBooking: Untyped = staff_booking_columns!("WHERE b.id = $1"));
+
+#[derive(QueryableByName)]
+struct StaffBookingRow {
+    #[diesel(embed)]
+    booking: BookingRow,
+    #[diesel(sql_type = Text)]
+    customer_name: String,
+    #[diesel(sql_type = Text)]
+    customer_email: String,
+    #[diesel(sql_type = BigInt)]
+    theatre_id: i64,
+}
+
+fn staff_booking(row: StaffBookingRow) -> Result<StaffBooking, StoreError> {
+    Ok(StaffBooking {
+        booking: booking(row.booking)?,
+        theatre_id: TheatreId(row.theatre_id),
+        customer_name: row.customer_name,
+        customer_email: row.customer_email,
+    })
+}
+
+#[async_trait]
+impl StaffBookingStore for PostgresStore {
+    async fn staff_bookings(
+        &self,
+        filter: &StaffBookingFilter,
+        page: &PageRequest<BookingCursor>,
+    ) -> Result<Vec<StaffBooking>, StoreError> {
+        let StaffBookingFilter { search, reference, show_id, during, status, theatres } = filter;
+        let theatres = theatres.as_ref().map(|ids| ids.iter().map(|id| id.0).collect::<Vec<_>>());
+        let (window_theatres, from, to) = window_columns(during.as_deref());
+        let mut filling = Filling::of(page);
+        while let Some(page) = filling.next() {
+            let rows: Vec<StaffBookingRow> = self
+                .load(bind!(
+                    ListStaffBookings,
+                    Nullable<Text> = search.clone(),
+                    Nullable<Text> = reference.clone(),
+                    Nullable<BigInt> = show_id.map(|id| id.0),
+                    Nullable<Text> = status.map(|status| status.as_str().to_owned()),
+                    Nullable<Array<BigInt>> = theatres.clone(),
+                    Nullable<Array<BigInt>> = window_theatres.clone(),
+                    Nullable<Array<Timestamptz>> = from.clone(),
+                    Nullable<Array<Timestamptz>> = to.clone(),
+                    Nullable<Timestamptz> = page.after.map(|place| place.booked_at),
+                    Nullable<BigInt> = page.after.map(|place| place.id.0),
+                    BigInt = page.rows(),
+                ))
+                .await?;
+            let place = |row: &StaffBookingRow| BookingCursor {
+                booked_at: row.booking.booked_at,
+                id: BookingId(row.booking.id),
+            };
+            filling.add(rows, place, |row| listed("bookings", row.booking.id, staff_booking(row)));
+        }
+        Ok(filling.into_items())
+    }
+
+    async fn staff_booking(&self, id: BookingId) -> Result<Option<StaffBooking>, StoreError> {
+        let row: Option<StaffBookingRow> = self.first(bind!(OneStaffBooking, BigInt = id.0)).await?;
+        row.map(staff_booking).transpose()
+    }
 }
 
 statement!(ListHolds: Untyped = concat!("

@@ -237,7 +237,7 @@ pub(crate) async fn hall_by_id(connection: &mut AsyncPgConnection, id: i64) -> R
 #[async_trait]
 impl CatalogStore for PostgresStore {
     async fn movies(&self, filter: &MovieFilter, page: &PageRequest<MovieCursor>) -> Result<Vec<Movie>, StoreError> {
-        let (theatres, from, to) = columns_of(filter.shown_during.as_deref());
+        let (theatres, from, to) = window_columns(filter.shown_during.as_deref());
         let mut filling = Filling::of(page);
         while let Some(page) = filling.next() {
             let rows: Vec<MovieRow> = self
@@ -268,7 +268,7 @@ impl CatalogStore for PostgresStore {
     }
 
     async fn shows(&self, filter: &ShowFilter, page: &PageRequest<ShowCursor>) -> Result<Vec<Show>, StoreError> {
-        let (theatres, from, to) = columns_of(filter.during.as_deref());
+        let (theatres, from, to) = window_columns(filter.during.as_deref());
         let mut filling = Filling::of(page);
         while let Some(page) = filling.next() {
             let rows: Vec<ShowRow> = self
@@ -362,9 +362,10 @@ fn hall(row: HallRow) -> Hall {
     }
 }
 
-type WindowColumns = (Option<Vec<i64>>, Option<Vec<DateTime<Utc>>>, Option<Vec<DateTime<Utc>>>);
+pub(crate) type WindowColumns = (Option<Vec<i64>>, Option<Vec<DateTime<Utc>>>, Option<Vec<DateTime<Utc>>>);
 
-fn columns_of(windows: Option<&[DayWindow]>) -> WindowColumns {
+/// Returns the windows as columns.
+pub(crate) fn window_columns(windows: Option<&[DayWindow]>) -> WindowColumns {
     let Some(windows) = windows else { return (None, None, None) };
     (
         Some(windows.iter().map(|window| window.theatre_id.0).collect()),

@@ -316,12 +316,7 @@ fn shows_with_names(connection: &mut SqliteConnection, which: Which, now: i64) -
                 query = query.filter(shows::theatre_id.eq(theatre.0));
             }
             if let Some(windows) = filter.during {
-                let during = sql::<Bool>("EXISTS (SELECT 1 FROM json_each(")
-                    .bind::<Text, _>(windows_json(&windows))
-                    .sql(") AS during WHERE shows.theatre_id = json_extract(during.value, '$[0]')")
-                    .sql(" AND shows.start_time >= json_extract(during.value, '$[1]')")
-                    .sql(" AND shows.start_time < json_extract(during.value, '$[2]'))");
-                query = query.filter(during);
+                query = query.filter(starts_during(&windows));
             }
             if let Some(ShowCursor { start_time, id }) = page.after {
                 let start = micros(start_time);
@@ -332,6 +327,16 @@ fn shows_with_names(connection: &mut SqliteConnection, which: Which, now: i64) -
         }
     }
     Ok(query.load(connection)?)
+}
+
+/// Returns the condition that a show starts in one of the windows.
+pub(crate) fn starts_during(windows: &[DayWindow]) -> SqlLiteral<Bool> {
+    // The JSON has numbers only, so it can be a part of the text.
+    let windows = windows_json(windows);
+    sql(&format!(
+        "EXISTS (SELECT 1 FROM json_each('{windows}') AS during WHERE shows.theatre_id = json_extract(during.value, '$[0]') \
+          AND shows.start_time >= json_extract(during.value, '$[1]') AND shows.start_time < json_extract(during.value, '$[2]'))"
+    ))
 }
 
 /// Returns the interval in which the shows of the page can start, given all filters. The index can use it.

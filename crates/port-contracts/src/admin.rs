@@ -7,17 +7,19 @@ use std::time::Duration;
 
 use domain::admin::{
     AuditCursor, AuditEntry, AuditFilter, Change, ChangeAnswer, ChangeEncoder, ChangeError, ChangeKey, ChangeOrigin,
-    ChangeRefusal, ChangeRequest, Changed, Edit, ManagedUser, ObjectKind, UserAccess, UserAccessChange, UserCursor,
-    UserFilter,
+    ChangeRefusal, ChangeRequest, Changed, Edit, ManagedUser, ObjectKind, StaffBookingFilter, UserAccess,
+    UserAccessChange, UserCursor, UserFilter,
 };
-use domain::booking::{Fingerprint, IdempotencyKey, KeyName, Scope};
+use domain::booking::{
+    Action, CommandError, Fingerprint, IdempotencyKey, KeyName, Refusal, Scope, ShowBooking, StaffAct,
+};
 use domain::catalog::{
     Certificate, CleaningTime, Description, Genres, Hall, HallChange, HallCursor, HallDetails, HallFilter,
     LanguageName, Location, Movie, MovieChange, MovieDetails, MovieFilter, PlaceName, PosterUrl, ReleaseDate, Theatre,
     TheatreChange, TheatreCursor, TheatreDetails, TheatreFilter, Title,
 };
 use domain::identity::{Bearer, Role};
-use domain::ids::{HallId, MovieId, TheatreId, UserId};
+use domain::ids::{BookingId, HallId, MovieId, TheatreId, UserId};
 use domain::money::{Currency, TaxRate};
 use domain::retention::RetentionRule;
 use domain::text::fold;
@@ -25,7 +27,7 @@ use futures::FutureExt as _;
 use futures::future::join_all;
 
 use crate::Fixture;
-use crate::tools::{first_page, paged};
+use crate::tools::{SIMPLE, book, booked, command, first_page, paged, sell};
 use crate::world::{ALPHA, AMELIE, BETA, STALKER, World, customer, in_session, new_user};
 
 /// Encodes an object as its debug text.
@@ -604,6 +606,41 @@ pub async fn last_administrator_stays(fixture: &dyn Fixture) {
     assert_eq!(fixture.count(left).await, 1);
 }
 
+/// A cancellation by staff is written with its audit entry, and one that changes nothing writes none.
+pub async fn cancellation_by_staff_is_audited(fixture: &dyn Fixture) {
+    let world = World::build(fixture).await;
+    let (ana, staff) = (customer(fixture).await, admin(fixture).await);
+    let alpha = TheatreId(id_of(fixture, "theatres", "name", ALPHA).await);
+    let act = StaffAct {
+        origin: request(staff, "", 0).origin,
+        theatre_id: alpha,
+        customer: ana.user_id,
+        reason: "The projector is broken".into(),
+    };
+    let cancel = |booking_id| {
+        let booking = ShowBooking { show_id: world.soon, booking_id };
+        command(staff.caller, Action::CancelFor(booking, act.clone()), "")
+    };
+    sell(fixture.stores(), SIMPLE, async |sellers| {
+        let (id, ..) = booked(&sellers.submit(book(ana, world.soon, &[world.main[0].id], "k")).await);
+        let one = fixture.stores().staff_bookings.staff_booking(id).await.unwrap().unwrap();
+        assert_eq!((one.theatre_id, one.booking.user_id, one.booking.id), (alpha, ana.user_id, id));
+        sellers.submit(cancel(id)).await.unwrap();
+        sellers.submit(cancel(id)).await.unwrap();
+        let unknown = sellers.submit(cancel(BookingId(987_654))).await;
+        assert!(matches!(unknown, Err(CommandError::Refused(Refusal::BookingNotFound))), "{unknown:?}");
+    })
+    .await;
+    let all = entries(fixture, &AuditFilter::default()).await;
+    let [entry] = &all[..] else { panic!("one entry: {all:?}") };
+    let facts = (entry.actor_id, entry.object_kind.as_str(), entry.theatre_id);
+    assert_eq!(facts, (staff.caller.user_id, "booking", Some(alpha)));
+    assert_eq!(changed_field(entry, "status"), (Some("confirmed"), Some("cancelled")));
+    assert_eq!(changed_field(entry, "reason"), (None, Some("The projector is broken")));
+    assert_eq!(rows(fixture, "seat_claims").await, 0);
+    assert_eq!(fixture.stores().staff_bookings.staff_booking(BookingId(987_654)).await.unwrap(), None);
+}
+
 /// Every method of the staff's ports reports an unreachable store.
 pub async fn staff_ports_report_an_unreachable_store(fixture: &dyn Fixture) {
     use domain::StoreError;
@@ -621,6 +658,9 @@ pub async fn staff_ports_report_an_unreachable_store(fixture: &dyn Fixture) {
     unavailable(stores.staff.user(admin.caller.user_id).await.map(drop));
     unavailable(stores.audit.entries(&AuditFilter::default(), &first_page(1)).await.map(drop));
     unavailable(stores.changes.stored(&name).await.map(drop));
+    unavailable(stores.staff_bookings.staff_booking(BookingId(1)).await.map(drop));
+    let filter = StaffBookingFilter::default();
+    unavailable(stores.staff_bookings.staff_bookings(&filter, &first_page(1)).await.map(drop));
     unavailable(stores.catalog.halls(&HallFilter::default(), &first_page(1)).await.map(drop));
     unavailable(stores.catalog.hall(HallId(1)).await.map(drop));
     let applied = apply(fixture, admin, &change).await;

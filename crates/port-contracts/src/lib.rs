@@ -256,6 +256,7 @@ macro_rules! contract_tests {
                 users_are_listed_and_changed,
                 disabled_user_has_no_session,
                 last_administrator_stays,
+                cancellation_by_staff_is_audited,
                 staff_ports_report_an_unreachable_store,
             }
             retention {

@@ -7,7 +7,8 @@ use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Nullable, Text, Timestamptz, Untyped};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use domain::StoreError;
-use domain::admin::{AuditCursor, AuditEntry, AuditFilter, AuditRecord, AuditStore, ChangeRequest, Fields};
+use domain::admin::{AuditCursor, AuditEntry, AuditFilter, AuditRecord, AuditStore, Fields};
+use domain::booking::NewAuditEntry;
 use domain::ids::{AuditId, TheatreId, UserId};
 use domain::page::{Filling, PageRequest};
 
@@ -98,24 +99,26 @@ impl AuditStore for PostgresStore {
     }
 }
 
+/// Returns fields as they are stored.
+pub(crate) fn fields_json(fields: &Fields) -> String {
+    serde_json::json!(fields.0).to_string()
+}
+
 /// Writes an entry.
-pub(super) async fn insert_entry(
-    connection: &mut AsyncPgConnection,
-    request: &ChangeRequest,
-    record: &AuditRecord,
-) -> Result<(), Failure> {
+pub(super) async fn insert_entry(connection: &mut AsyncPgConnection, entry: &NewAuditEntry) -> Result<(), Failure> {
+    let NewAuditEntry { actor_id, origin, record } = entry;
     let AuditRecord { action, object_kind, object_id, theatre_id, before, after } = record;
     diesel::insert_into(audit_log::table)
         .values((
-            audit_log::actor_id.eq(request.bearer.caller.user_id.0),
+            audit_log::actor_id.eq(actor_id.0),
             audit_log::action.eq(action.as_str()),
             audit_log::object_kind.eq(object_kind.as_str()),
             audit_log::object_id.eq(object_id),
             audit_log::theatre_id.eq(theatre_id.map(|id| id.0)),
-            audit_log::before.eq(serde_json::json!(before.0).to_string()),
-            audit_log::after.eq(serde_json::json!(after.0).to_string()),
-            audit_log::request_id.eq(&request.origin.request_id),
-            audit_log::address.eq(&request.origin.address),
+            audit_log::before.eq(fields_json(before)),
+            audit_log::after.eq(fields_json(after)),
+            audit_log::request_id.eq(&origin.request_id),
+            audit_log::address.eq(&origin.address),
         ))
         .execute(connection)
         .await?;

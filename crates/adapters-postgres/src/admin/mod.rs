@@ -19,6 +19,7 @@ use domain::admin::{
 };
 use domain::booking::{Fingerprint, KeyName};
 
+pub(crate) use self::audit::fields_json;
 use self::audit::insert_entry;
 use self::users::{lock_member, set_access};
 use crate::error::bad_row;
@@ -98,7 +99,7 @@ impl ChangeStore for PostgresStore {
                 Change::Hall(edit) => Changed::Hall(catalog::edit_hall(connection, edit).await?),
                 Change::User { before, after } => Changed::User(set_access(connection, before, after, &admins).await?),
             };
-            insert_entry(connection, request, &change.record(&changed)).await?;
+            insert_entry(connection, &request.entry(change.record(&changed))).await?;
             let (object_id, version, body) = (changed.id(), changed.version(), encoder.encode(&changed));
             if let Some(ChangeKey { name, .. }) = &request.key {
                 diesel::update(staff_keys::table.find((name.user_id.0, &name.scope.0, name.key.as_str())))

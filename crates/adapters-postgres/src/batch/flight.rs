@@ -2,13 +2,15 @@
 
 use chrono::{DateTime, Utc};
 use domain::booking::{
-    Booking, CancellationGuard, ChangedBooking, ChangedHold, EndedTenure, HeldGuard, Hold, HoldId, KeyName, NewClaim,
-    NewOutboxEvent, RemovedClaim, RowGuard, Rules, ShowGuard, SoldSeat, StoredKey, UserGuard, WriteSet,
+    Booking, CancellationGuard, ChangedBooking, ChangedHold, EndedTenure, HeldGuard, Hold, HoldId, KeyName,
+    NewAuditEntry, NewClaim, NewOutboxEvent, RemovedClaim, RowGuard, Rules, ShowGuard, SoldSeat, StoredKey, UserGuard,
+    WriteSet,
 };
 use domain::ids::SessionId;
 
 use super::link::{Bound, Parameters, parameters};
 use super::statements::Statement::*;
+use crate::admin::fields_json;
 
 /// Returns the statements between `BEGIN` and `COMMIT` that write these changes, in the order in which they are sent.
 pub(super) fn script(changes: &WriteSet) -> Vec<Bound<'_>> {
@@ -31,6 +33,7 @@ pub(super) fn script(changes: &WriteSet) -> Vec<Bound<'_>> {
         claims,
         tenures,
         outbox,
+        audit,
     } = changes;
     let mut script = Vec::with_capacity(16);
     if !held.is_empty() || !cancellations.is_empty() || !rows.is_empty() {
@@ -82,6 +85,9 @@ pub(super) fn script(changes: &WriteSet) -> Vec<Bound<'_>> {
     }
     if !outbox.is_empty() {
         script.push(insert_outbox(outbox, at));
+    }
+    if !audit.is_empty() {
+        script.push(insert_audit(audit, at));
     }
     script
 }
@@ -292,4 +298,20 @@ fn insert_outbox<'a>(outbox: &'a [NewOutboxEvent], at: &'a DateTime<Utc>) -> Bou
         at,
     ];
     (InsertOutbox, parameters)
+}
+
+fn insert_audit<'a>(audit: &'a [NewAuditEntry], at: &'a DateTime<Utc>) -> Bound<'a> {
+    let parameters = parameters![
+        column(audit, |entry| entry.actor_id.0),
+        column(audit, |entry| entry.record.action.as_str()),
+        column(audit, |entry| entry.record.object_kind.as_str()),
+        column(audit, |entry| entry.record.object_id),
+        column(audit, |entry| entry.record.theatre_id.map(|id| id.0)),
+        column(audit, |entry| fields_json(&entry.record.before)),
+        column(audit, |entry| fields_json(&entry.record.after)),
+        column(audit, |entry| entry.origin.request_id.as_str()),
+        column(audit, |entry| entry.origin.address.as_str()),
+        at,
+    ];
+    (InsertAudit, parameters)
 }

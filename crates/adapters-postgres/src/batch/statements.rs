@@ -303,4 +303,10 @@ statements! {
     SELECT kind, show_id, booking_id, $4
     FROM unnest($1::text[], $2::bigint[], $3::bigint[]) WITH ORDINALITY AS new (kind, show_id, booking_id, position)
     ORDER BY position";
+    InsertAudit = "
+    INSERT INTO audit_log (at, actor_id, action, object_kind, object_id, theatre_id, before, after, request_id, address)
+    SELECT $10, actor_id, action, object_kind, object_id, theatre_id, before, after, request_id, address
+    FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::text[], $8::text[], $9::text[])
+        WITH ORDINALITY AS new (actor_id, action, object_kind, object_id, theatre_id, before, after, request_id, address, position)
+    ORDER BY position";
 }

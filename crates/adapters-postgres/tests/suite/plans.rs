@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use adapters_postgres::testing::{BOOKING_STATEMENTS, TestDatabase};
 use adapters_postgres::{PostgresBatchStore, PostgresSettings, PostgresStore};
-use domain::booking::{Action, BatchStore as _, HoldSeats, ReadSet, Rules, SeatGapRule, ShowBooking, WantedSeats};
+use domain::admin::ChangeOrigin;
+use domain::booking::{
+    Action, BatchStore as _, HoldSeats, ReadSet, Rules, SeatGapRule, ShowBooking, StaffAct, WantedSeats,
+};
 use domain::identity::Caller;
-use domain::ids::SessionId;
+use domain::ids::{SessionId, TheatreId};
 use domain::seating::SeatWish;
 use port_contracts::tools::{Mode, RULES, SIMPLE, book, booked, command, held, selection, sell};
 use port_contracts::world::{World, customer, hold};
@@ -80,7 +83,7 @@ async fn after_sale(stores: &Stores, world: &World, caller: Caller) {
     let row: Vec<_> = world.small.iter().map(|seat| seat.id).collect();
     let show_id = world.tomorrow;
     sell(stores, mode, async |sellers| {
-        for _ in 0..3 {
+        for round in 0..3 {
             let hold = async |seats| {
                 held(&sellers.submit(command(caller, Action::Hold(HoldSeats { show_id, seats }), "")).await).0
             };
@@ -94,6 +97,16 @@ async fn after_sale(stores: &Stores, world: &World, caller: Caller) {
             let other = row.iter().find(|seat| **seat != sold).unwrap();
             sellers.submit(command(caller, Action::Change(booking, selection(&[*other])), "")).await.unwrap();
             sellers.submit(command(caller, Action::Cancel(booking), "")).await.unwrap();
+            let again = book(caller, show_id, &row[..1], &format!("again {round}"));
+            let (booking_id, ..) = booked(&sellers.submit(again).await);
+            let act = StaffAct {
+                origin: ChangeOrigin { request_id: "request".into(), address: "192.0.2.7".into() },
+                theatre_id: TheatreId(1),
+                customer: caller.user_id,
+                reason: "The projector is broken".into(),
+            };
+            let cancel = Action::CancelFor(ShowBooking { show_id, booking_id }, act);
+            sellers.submit(command(caller, cancel, "")).await.unwrap();
         }
     })
     .await;

@@ -4,7 +4,8 @@ use async_trait::async_trait;
 use diesel::prelude::*;
 use diesel::sqlite::Sqlite;
 use domain::StoreError;
-use domain::admin::{AuditCursor, AuditEntry, AuditFilter, AuditRecord, AuditStore, ChangeRequest, Fields};
+use domain::admin::{AuditCursor, AuditEntry, AuditFilter, AuditRecord, AuditStore, Fields};
+use domain::booking::NewAuditEntry;
 use domain::ids::{AuditId, TheatreId, UserId};
 use domain::page::{Filling, PageRequest};
 
@@ -101,25 +102,21 @@ fn entries_page(
 }
 
 /// Writes an entry.
-pub(super) fn insert_entry(
-    connection: &mut SqliteConnection,
-    request: &ChangeRequest,
-    record: &AuditRecord,
-    now: i64,
-) -> Result<(), Failure> {
+pub(crate) fn insert_entry(connection: &mut SqliteConnection, entry: &NewAuditEntry, now: i64) -> Result<(), Failure> {
+    let NewAuditEntry { actor_id, origin, record } = entry;
     let AuditRecord { action, object_kind, object_id, theatre_id, before, after } = record;
     diesel::insert_into(audit_log::table)
         .values((
             audit_log::at.eq(now),
-            audit_log::actor_id.eq(request.bearer.caller.user_id.0),
+            audit_log::actor_id.eq(actor_id.0),
             audit_log::action.eq(action.as_str()),
             audit_log::object_kind.eq(object_kind.as_str()),
             audit_log::object_id.eq(object_id),
             audit_log::theatre_id.eq(theatre_id.map(|id| id.0)),
             audit_log::before.eq(serde_json::json!(before.0).to_string()),
             audit_log::after.eq(serde_json::json!(after.0).to_string()),
-            audit_log::request_id.eq(&request.origin.request_id),
-            audit_log::address.eq(&request.origin.address),
+            audit_log::request_id.eq(&origin.request_id),
+            audit_log::address.eq(&origin.address),
         ))
         .execute(connection)?;
     Ok(())

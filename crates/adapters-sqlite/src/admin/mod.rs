@@ -15,7 +15,7 @@ use domain::admin::{
 };
 use domain::booking::{Fingerprint, KeyName};
 
-use self::audit::insert_entry;
+pub(crate) use self::audit::insert_entry;
 use self::users::member;
 use crate::failure::Failure;
 use crate::row::parsed;
@@ -103,7 +103,7 @@ fn applied(
         Change::Hall(edit) => Changed::Hall(catalog::edit_hall(connection, edit, now)?),
         Change::User { before, after } => Changed::User(users::set_access(connection, before, after, now)?),
     };
-    insert_entry(connection, request, &change.record(&changed), now)?;
+    insert_entry(connection, &request.entry(change.record(&changed)), now)?;
     let (object_id, version, body) = (changed.id(), changed.version(), encoder.encode(&changed));
     if let Some(ChangeKey { name, fingerprint }) = &request.key {
         diesel::insert_into(staff_keys::table)

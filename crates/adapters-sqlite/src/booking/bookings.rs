@@ -4,19 +4,23 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use diesel::dsl::sql;
 use diesel::prelude::*;
+use diesel::sql_types::{Bool, Nullable, Text};
 use diesel::sqlite::Sqlite;
 use domain::StoreError;
+use domain::admin::{StaffBooking, StaffBookingFilter, StaffBookingStore};
 use domain::booking::{
     Booking, BookingCursor, BookingFilter, BookingState, BookingStatus, BookingStore, SoldSeat, When,
 };
-use domain::ids::{BookingId, SeatId, ShowId, UserId};
+use domain::ids::{BookingId, SeatId, ShowId, TheatreId, UserId};
 use domain::page::{Filling, PageRequest};
 use domain::random::Reference;
 
+use crate::catalog::starts_during;
 use crate::failure::Failure;
 use crate::row::{currency, instant, listed, micros, parsed, small, ticket_type};
-use crate::schema::{booking_seats, bookings, halls, movies, seats, shows, theatres};
+use crate::schema::{booking_seats, bookings, halls, movies, seats, shows, theatres, users};
 use crate::store::SqliteStore;
 
 #[async_trait]
@@ -47,10 +51,71 @@ impl BookingStore for SqliteStore {
     }
 }
 
+#[async_trait]
+impl StaffBookingStore for SqliteStore {
+    async fn staff_bookings(
+        &self,
+        filter: &StaffBookingFilter,
+        page: &PageRequest<BookingCursor>,
+    ) -> Result<Vec<StaffBooking>, StoreError> {
+        let (filter, mut filling, clock) = (filter.clone(), Filling::of(page), self.clock());
+        let found = self.read(move |connection| {
+            let now = clock.now();
+            while let Some(page) = filling.next() {
+                let rows = bookings_of(connection, None, Which::OfStaff(filter.clone(), page), now)?;
+                let mut seats_of = seats_of(connection, &rows)?;
+                let mut customers = customers_of(connection, &rows)?;
+                filling.add(rows, BookingRow::place, |row| {
+                    listed("bookings", row.booking.0, staff_booking(row, &mut seats_of, &mut customers))
+                });
+            }
+            Ok(filling.into_items())
+        });
+        Ok(found.await?)
+    }
+
+    async fn staff_booking(&self, id: BookingId) -> Result<Option<StaffBooking>, StoreError> {
+        let clock = self.clock();
+        let found = self.read(move |connection| {
+            let rows = bookings_of(connection, None, Which::One(id), clock.now())?;
+            let mut seats_of = seats_of(connection, &rows)?;
+            let mut customers = customers_of(connection, &rows)?;
+            rows.into_iter().next().map(|row| staff_booking(row, &mut seats_of, &mut customers)).transpose()
+        });
+        Ok(found.await?)
+    }
+}
+
+/// The theatre of each booking, and the name and the address of its customer.
+type CustomersOf = HashMap<i64, (i64, String, String)>;
+
+fn customers_of(connection: &mut SqliteConnection, rows: &[BookingRow]) -> Result<CustomersOf, Failure> {
+    let ids: Vec<i64> = rows.iter().map(|row| row.booking.0).collect();
+    let found: Vec<(i64, (i64, String, String))> = bookings::table
+        .inner_join(users::table.on(users::id.eq(bookings::user_id)))
+        .inner_join(shows::table.on(shows::id.eq(bookings::show_id)))
+        .filter(bookings::id.eq_any(ids))
+        .select((bookings::id, (shows::theatre_id, users::name, users::email)))
+        .load(connection)?;
+    Ok(found.into_iter().collect())
+}
+
+fn staff_booking(
+    row: BookingRow,
+    seats_of: &mut SeatsOf,
+    customers: &mut CustomersOf,
+) -> Result<StaffBooking, Failure> {
+    let customer = customers.remove(&row.booking.0).ok_or(Failure::BadRow("user_id"))?;
+    let (theatre_id, customer_name, customer_email) = customer;
+    let booking = booking(row, seats_of)?;
+    Ok(StaffBooking { booking, theatre_id: TheatreId(theatre_id), customer_name, customer_email })
+}
+
 /// Selects the bookings to read.
 enum Which {
     One(BookingId),
     Page(BookingFilter, PageRequest<BookingCursor>),
+    OfStaff(StaffBookingFilter, PageRequest<BookingCursor>),
 }
 
 /// A booking without its seats, with its columns in the order of [`bookings_of`].
@@ -101,8 +166,11 @@ fn bookings_of(
     if let Some(user_id) = user_id {
         query = query.filter(bookings::user_id.eq(user_id.0));
     }
-    match which {
-        Which::One(id) => query = query.filter(bookings::id.eq(id.0)),
+    let page = match which {
+        Which::One(id) => {
+            query = query.filter(bookings::id.eq(id.0));
+            None
+        }
         Which::Page(BookingFilter { when, status }, page) => {
             match when {
                 Some(When::Upcoming) => query = query.filter(shows::start_time.gt(now)),
@@ -112,13 +180,42 @@ fn bookings_of(
             if let Some(status) = status {
                 query = query.filter(bookings::status.eq(status.as_str()));
             }
-            if let Some(BookingCursor { booked_at, id }) = page.after {
-                let at = micros(booked_at);
-                let behind = bookings::booked_at.eq(at).and(bookings::id.lt(id.0));
-                query = query.filter(bookings::booked_at.lt(at).or(behind));
-            }
-            query = query.order((bookings::booked_at.desc(), bookings::id.desc())).limit(page.rows());
+            Some(page)
         }
+        Which::OfStaff(filter, page) => {
+            let StaffBookingFilter { search, reference, show_id, during, status, theatres } = filter;
+            if let Some(part) = search {
+                let found = sql::<Bool>("(EXISTS (SELECT 1 FROM users WHERE users.id = bookings.user_id AND (instr(coalesce(users.name_folded, lower(users.name)), ")
+                    .bind::<Text, _>(part.clone())
+                    .sql(") > 0 OR instr(users.email_folded, ")
+                    .bind::<Text, _>(part)
+                    .sql(") > 0)) OR bookings.reference = ")
+                    .bind::<Nullable<Text>, _>(reference)
+                    .sql(")");
+                query = query.filter(found);
+            }
+            if let Some(show) = show_id {
+                query = query.filter(bookings::show_id.eq(show.0));
+            }
+            if let Some(status) = status {
+                query = query.filter(bookings::status.eq(status.as_str()));
+            }
+            if let Some(theatres) = theatres {
+                query = query.filter(shows::theatre_id.eq_any(theatres.into_iter().map(|id| id.0)));
+            }
+            if let Some(windows) = during {
+                query = query.filter(starts_during(&windows));
+            }
+            Some(page)
+        }
+    };
+    if let Some(page) = page {
+        if let Some(BookingCursor { booked_at, id }) = page.after {
+            let at = micros(booked_at);
+            let behind = bookings::booked_at.eq(at).and(bookings::id.lt(id.0));
+            query = query.filter(bookings::booked_at.lt(at).or(behind));
+        }
+        query = query.order((bookings::booked_at.desc(), bookings::id.desc())).limit(page.rows());
     }
     Ok(query.load(connection)?)
 }

@@ -9,6 +9,7 @@ use domain::catalog::ShowStatus;
 use domain::ids::{BookingId, SessionId};
 
 use super::read::{counted_cancellations, lasting_session};
+use crate::admin::insert_entry;
 use crate::failure::Failure;
 use crate::row::{claim_is_live, micros};
 use crate::schema::{
@@ -37,6 +38,7 @@ pub(super) fn write_changes(connection: &mut SqliteConnection, changes: &WriteSe
         claims,
         tenures,
         outbox,
+        audit,
     } = changes;
     let at = micros(*at);
     shows.iter().try_for_each(|guard| check_show(connection, guard))?;
@@ -54,7 +56,8 @@ pub(super) fn write_changes(connection: &mut SqliteConnection, changes: &WriteSe
     removed_claims.iter().try_for_each(|removed| delete_claim(connection, removed))?;
     claims.iter().try_for_each(|claim| insert_claim(connection, claim))?;
     tenures.iter().try_for_each(|ended| put_tenure(connection, ended))?;
-    outbox.iter().try_for_each(|event| insert_event(connection, event, at))
+    outbox.iter().try_for_each(|event| insert_event(connection, event, at))?;
+    audit.iter().try_for_each(|entry| insert_entry(connection, entry, at))
 }
 
 /// Fails as stale unless exactly the expected number of rows was found.

@@ -451,7 +451,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use domain::ids::{LayoutId, SeatId};
-    use domain::seating::{Layout, Seat};
+    use domain::seating::Layout;
     use domain::text::shown_line;
 
     use super::*;
@@ -543,17 +543,7 @@ mod tests {
         let mut pairs = 0;
         let mut sections = BTreeSet::new();
         for hall in halls() {
-            let seats = (1..).zip(&hall.seats).map(|(id, seat)| Seat {
-                id: SeatId(id),
-                row: seat.row.clone(),
-                number: seat.number,
-                category: seat.category.clone(),
-                accessible: seat.accessible,
-                x: seat.x,
-                y: seat.y,
-                section: seat.section.clone(),
-                pair: seat.pair,
-            });
+            let seats = (1..).zip(&hall.seats).map(|(id, seat)| seat.with_id(SeatId(id)));
             let layout = Layout::with_sections(LayoutId(1), seats.collect(), hall.sections.clone()).unwrap();
             pairs += layout.seats().iter().filter(|seat| layout.partner(seat.id).is_some()).count();
             sections.extend(layout.sections().iter().map(|section| section.name.clone()));

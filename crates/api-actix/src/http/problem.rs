@@ -576,6 +576,7 @@ impl From<ChangeError> for Problem {
                 ObjectKind::Movie => Self::new(Code::MovieNotFound, "This movie does not exist."),
                 ObjectKind::Theatre => Self::new(Code::TheatreNotFound, "This theatre does not exist."),
                 ObjectKind::Hall => Self::new(Code::HallNotFound, "This hall does not exist."),
+                ObjectKind::Booking => Refusal::BookingNotFound.into(),
                 ObjectKind::User => {
                     Self::new(Code::UserNotFound, "This user does not exist, or the account was deleted.")
                 }
@@ -603,6 +604,7 @@ impl From<ChangeRefusal> for Problem {
                     ObjectKind::Theatre => (Code::TheatreInUse, "theatre"),
                     ObjectKind::Hall => (Code::HallInUse, "hall"),
                     ObjectKind::User => (Code::Conflict, "user"),
+                    ObjectKind::Booking => (Code::Conflict, "booking"),
                 };
                 Self::new(code, format!("This {what} has upcoming shows. Cancel them, or wait until they have ended."))
             }

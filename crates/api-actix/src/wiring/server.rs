@@ -265,6 +265,7 @@ fn wire(
             staff: store.ports.staff.clone(),
             changes: store.ports.changes.clone(),
             audit: store.ports.audit.clone(),
+            bookings: store.ports.staff_bookings.clone(),
             catalog: store.ports.catalog.clone(),
             guard: guard.clone(),
             encoder: Arc::new(JsonObjects),

@@ -14,6 +14,7 @@ pub enum ObjectKind {
     Theatre,
     Hall,
     User,
+    Booking,
 }
 
 /// The error of a text that is not a kind of object.
@@ -23,7 +24,7 @@ pub struct ObjectKindError;
 
 impl ObjectKind {
     /// All kinds.
-    pub const ALL: [Self; 4] = [Self::Movie, Self::Theatre, Self::Hall, Self::User];
+    pub const ALL: [Self; 5] = [Self::Movie, Self::Theatre, Self::Hall, Self::User, Self::Booking];
 
     /// Returns the name in the store and in responses.
     pub fn as_str(self) -> &'static str {
@@ -32,6 +33,7 @@ impl ObjectKind {
             Self::Theatre => "theatre",
             Self::Hall => "hall",
             Self::User => "user",
+            Self::Booking => "booking",
         }
     }
 
@@ -47,6 +49,7 @@ pub enum AuditAction {
     Create,
     Update,
     Retire,
+    Cancel,
 }
 
 impl AuditAction {
@@ -56,6 +59,7 @@ impl AuditAction {
             Self::Create => "create",
             Self::Update => "update",
             Self::Retire => "retire",
+            Self::Cancel => "cancel",
         }
     }
 }

@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::audit::{AuditAction, Fields, ObjectKind};
 use super::staff::{Authority, ManagedUser, UserAccess};
-use crate::booking::{Fingerprint, KeyName};
+use crate::booking::{CommandRequest, Fingerprint, KeyName, NewAuditEntry, Scope};
 use crate::catalog::{Hall, HallDetails, Movie, MovieDetails, Theatre, TheatreDetails};
 use crate::error::StoreError;
 use crate::identity::Bearer;
@@ -204,6 +204,31 @@ pub struct ChangeRequest {
     pub bearer: Bearer,
     pub key: Option<ChangeKey>,
     pub origin: ChangeOrigin,
+}
+
+impl ChangeRequest {
+    /// Returns the entry for the audit log.
+    pub fn entry(&self, record: AuditRecord) -> NewAuditEntry {
+        NewAuditEntry { actor_id: self.bearer.caller.user_id, origin: self.origin.clone(), record }
+    }
+
+    /// Returns the request for a command on claims.
+    pub fn command<Asked>(self, action: Asked) -> CommandRequest<Asked> {
+        let bearer = self.bearer;
+        match self.key {
+            Some(ChangeKey { name, fingerprint }) => {
+                CommandRequest { bearer, scope: name.scope, key: Some(name.key), fingerprint, action }
+            }
+            // Without a key, neither scope nor fingerprint is compared with anything.
+            None => CommandRequest {
+                bearer,
+                scope: Scope(String::new()),
+                key: None,
+                fingerprint: Fingerprint([0; 32]),
+                action,
+            },
+        }
+    }
 }
 
 /// The versions of the object for which a request is meant.

@@ -7,18 +7,20 @@
 //! was computed from; the store refuses it as stale if the object has another version by then.
 
 mod audit;
+mod bookings;
 mod change;
 mod ports;
 mod service;
 mod staff;
 
 pub use audit::{AuditAction, AuditCursor, AuditEntry, AuditFilter, Fields, ObjectKind, ObjectKindError};
+pub use bookings::{StaffBooking, StaffBookingFilter, StaffBookingQuery};
 pub use change::{
     AuditRecord, Change, ChangeAnswer, ChangeError, ChangeKey, ChangeOrigin, ChangeRefusal, ChangeRequest, Changed,
     Edit, Precondition, StoredChange,
 };
-pub use ports::{AuditStore, ChangeEncoder, ChangeStore, StaffStore};
+pub use ports::{AuditStore, ChangeEncoder, ChangeStore, StaffBookingStore, StaffStore};
 #[cfg(feature = "mock")]
-pub use ports::{MockAuditStore, MockChangeEncoder, MockChangeStore, MockStaffStore};
+pub use ports::{MockAuditStore, MockChangeEncoder, MockChangeStore, MockStaffBookingStore, MockStaffStore};
 pub use service::AdminService;
 pub use staff::{Authority, ManagedUser, StaffMember, UserAccess, UserAccessChange, UserCursor, UserFilter};

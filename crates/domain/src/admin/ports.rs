@@ -6,12 +6,12 @@ use async_trait::async_trait;
 
 use super::{
     AuditCursor, AuditEntry, AuditFilter, Change, ChangeAnswer, ChangeError, ChangeRequest, Changed, ManagedUser,
-    StaffMember, StoredChange, UserCursor, UserFilter,
+    StaffBooking, StaffBookingFilter, StaffMember, StoredChange, UserCursor, UserFilter,
 };
-use crate::booking::KeyName;
+use crate::booking::{BookingCursor, KeyName};
 use crate::error::StoreError;
 use crate::identity::Bearer;
-use crate::ids::UserId;
+use crate::ids::{BookingId, UserId};
 use crate::page::PageRequest;
 
 /// Reads the rights of users.
@@ -28,6 +28,21 @@ pub trait StaffStore: Send + Sync {
 
     /// Returns one user, unless the account was deleted.
     async fn user(&self, id: UserId) -> Result<Option<ManagedUser>, StoreError>;
+}
+
+/// Reads the bookings of all customers.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait StaffBookingStore: Send + Sync {
+    /// Returns bookings, newest first: at most [`PageRequest::rows`] after the cursor.
+    async fn staff_bookings(
+        &self,
+        filter: &StaffBookingFilter,
+        page: &PageRequest<BookingCursor>,
+    ) -> Result<Vec<StaffBooking>, StoreError>;
+
+    /// Returns one booking of any customer.
+    async fn staff_booking(&self, id: BookingId) -> Result<Option<StaffBooking>, StoreError>;
 }
 
 /// Encodes an object for the response. Pure.

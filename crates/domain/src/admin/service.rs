@@ -3,18 +3,20 @@
 use std::sync::Arc;
 
 use super::{
-    AuditCursor, AuditEntry, AuditFilter, AuditStore, Change, ChangeAnswer, ChangeEncoder, ChangeError, ChangeRequest,
-    ChangeStore, Edit, ManagedUser, ObjectKind, Precondition, StaffMember, StaffStore, UserAccessChange, UserCursor,
-    UserFilter,
+    AuditCursor, AuditEntry, AuditFilter, AuditStore, Authority, Change, ChangeAnswer, ChangeEncoder, ChangeError,
+    ChangeRequest, ChangeStore, Edit, ManagedUser, ObjectKind, Precondition, StaffBooking, StaffBookingFilter,
+    StaffBookingQuery, StaffBookingStore, StaffMember, StaffStore, UserAccessChange, UserCursor, UserFilter,
 };
+use crate::booking::BookingCursor;
 use crate::catalog::{
     CatalogStore, Hall, HallChange, HallCursor, HallDetails, HallFilter, Movie, MovieChange, MovieCursor, MovieDetails,
-    MovieFilter, Theatre, TheatreChange, TheatreCursor, TheatreDetails, TheatreFilter,
+    MovieFilter, Theatre, TheatreChange, TheatreCursor, TheatreDetails, TheatreFilter, windows_of,
 };
 use crate::error::StoreError;
 use crate::identity::{Bearer, SessionGuard};
-use crate::ids::{HallId, MovieId, TheatreId, UserId};
+use crate::ids::{BookingId, HallId, MovieId, TheatreId, UserId};
 use crate::page::{Page, PageRequest};
+use crate::random::Reference;
 use crate::text::fold;
 
 /// How often a change is computed again after a concurrent change of the same object.
@@ -25,6 +27,7 @@ pub struct AdminService {
     pub staff: Arc<dyn StaffStore>,
     pub changes: Arc<dyn ChangeStore>,
     pub audit: Arc<dyn AuditStore>,
+    pub bookings: Arc<dyn StaffBookingStore>,
     pub catalog: Arc<dyn CatalogStore>,
     pub guard: Arc<dyn SessionGuard>,
     pub encoder: Arc<dyn ChangeEncoder>,
@@ -263,6 +266,37 @@ impl AdminService {
         Ok(answer)
     }
 
+    /// Returns a page of the bookings of the theatres that this member of staff works for, newest first.
+    pub async fn bookings(
+        &self,
+        member: &StaffMember,
+        query: StaffBookingQuery,
+        page: &PageRequest<BookingCursor>,
+    ) -> Result<Page<StaffBooking, BookingCursor>, StoreError> {
+        let during = match query.date {
+            Some(date) => Some(windows_of(self.catalog.as_ref(), date, None).await?),
+            None => None,
+        };
+        let reference = query.search.as_deref().and_then(|text| Reference::parse(&text.trim().to_uppercase()).ok());
+        let filter = StaffBookingFilter {
+            search: query.search.as_deref().map(fold),
+            reference: reference.map(|reference| reference.as_str().to_owned()),
+            show_id: query.show_id,
+            during,
+            status: query.status,
+            theatres: member.limited_to(),
+        };
+        let rows = self.bookings.staff_bookings(&filter, page).await?;
+        Ok(page.cut(rows, |row| BookingCursor { booked_at: row.booking.booked_at, id: row.booking.id }))
+    }
+
+    /// Returns one booking. A booking of a theatre that this member of staff does not work for is not found.
+    pub async fn booking(&self, member: &StaffMember, id: BookingId) -> Result<StaffBooking, ChangeError> {
+        let found = self.bookings.staff_booking(id).await?;
+        let visible = found.filter(|booking| member.has(Authority::Theatre(booking.theatre_id)));
+        visible.ok_or(ChangeError::NotFound(ObjectKind::Booking))
+    }
+
     /// Returns a page of the audit log, limited to the theatres of this member of staff.
     pub async fn audit(
         &self,
@@ -300,5 +334,8 @@ impl AdminService {
 
 /// Checks that a member of staff works for this theatre.
 fn check(member: &StaffMember, theatre: TheatreId) -> Result<(), ChangeError> {
-    if member.has(super::Authority::Theatre(theatre)) { Ok(()) } else { Err(ChangeError::Forbidden) }
+    if member.has(Authority::Theatre(theatre)) { Ok(()) } else { Err(ChangeError::Forbidden) }
 }
+
+#[cfg(test)]
+mod tests;

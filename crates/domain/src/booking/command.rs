@@ -3,8 +3,9 @@
 use thiserror::Error;
 
 use super::types::HoldId;
+use crate::admin::ChangeOrigin;
 use crate::identity::Bearer;
-use crate::ids::{BookingId, ShowId, UserId};
+use crate::ids::{BookingId, ShowId, TheatreId, UserId};
 use crate::random::{OperationId, Random, Reference};
 use crate::seating::{SeatSelection, SeatWish, TicketSelection};
 
@@ -110,6 +111,19 @@ pub struct ShowBooking {
     pub booking_id: BookingId,
 }
 
+/// What the audit log records of an action by staff, whose rights were checked before: a member of staff who loses a right also loses the
+/// session, which is checked in the transaction of the command.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StaffAct {
+    pub origin: ChangeOrigin,
+    /// The theatre of the show.
+    pub theatre_id: TheatreId,
+    /// The owner of the booking.
+    pub customer: UserId,
+    /// Why, for the audit log and the customer.
+    pub reason: String,
+}
+
 /// An action on claims.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Action {
@@ -125,13 +139,16 @@ pub enum Action {
     Release(HoldId),
     /// Cancel a booking.
     Cancel(ShowBooking),
+    /// Cancel the booking of a customer, by staff.
+    CancelFor(ShowBooking, StaffAct),
     /// Exchange the seats of a booking for the same number of other seats.
     Change(ShowBooking, SeatSelection),
 }
 
 impl Action {
     /// All names.
-    pub const NAMES: [&'static str; 7] = ["book", "hold", "redeem", "extend", "release", "cancel", "change"];
+    pub const NAMES: [&'static str; 8] =
+        ["book", "hold", "redeem", "extend", "release", "cancel", "change", "cancel_by_staff"];
 
     /// Returns the name for metrics and logs.
     pub fn name(&self) -> &'static str {
@@ -142,6 +159,7 @@ impl Action {
             Self::Extend(_) => "extend",
             Self::Release(_) => "release",
             Self::Cancel(_) => "cancel",
+            Self::CancelFor(..) => "cancel_by_staff",
             Self::Change(..) => "change",
         }
     }
@@ -154,7 +172,7 @@ impl Action {
             Self::Redeem(hold_id) | Self::RedeemAs(hold_id, _) | Self::Extend(hold_id) | Self::Release(hold_id) => {
                 hold_id.show_id()
             }
-            Self::Cancel(booking) | Self::Change(booking, _) => booking.show_id,
+            Self::Cancel(booking) | Self::CancelFor(booking, _) | Self::Change(booking, _) => booking.show_id,
         }
     }
 }

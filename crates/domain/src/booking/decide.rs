@@ -17,8 +17,8 @@ use super::rules::Rules;
 use super::snapshot::{Claim, ShowOffer, Snapshot, StoredKey, Subject, TenureKey};
 use super::types::{Booking, Hold, HoldId, SoldSeat, Tenure};
 use super::write_set::{
-    CancellationGuard, ChangedBooking, ChangedHold, EndedTenure, HeldGuard, NewClaim, NewOutboxEvent, OutboxKind,
-    RemovedClaim, RowGuard, ShowGuard, UserGuard, WriteSet,
+    CancellationGuard, ChangedBooking, ChangedHold, EndedTenure, HeldGuard, NewAuditEntry, NewClaim, NewOutboxEvent,
+    OutboxKind, RemovedClaim, RowGuard, ShowGuard, UserGuard, WriteSet,
 };
 use crate::ids::{BookingId, LayoutId, SeatId, SessionId, ShowId, UserId};
 use crate::seating::Layout;
@@ -93,6 +93,7 @@ struct WorkingState<'policy> {
     sessions_guarded: BTreeSet<SessionId>,
     keys: Vec<(KeyName, StoredKey)>,
     outbox: Vec<NewOutboxEvent>,
+    audit: Vec<NewAuditEntry>,
 }
 
 impl<'policy> WorkingState<'policy> {
@@ -129,6 +130,7 @@ impl<'policy> WorkingState<'policy> {
             sessions_guarded: BTreeSet::new(),
             keys: Vec::new(),
             outbox: Vec::new(),
+            audit: Vec::new(),
         }
     }
 
@@ -256,6 +258,7 @@ impl<'policy> WorkingState<'policy> {
             sessions: self.sessions_guarded.into_iter().collect(),
             keys,
             outbox: self.outbox,
+            audit: self.audit,
             ..WriteSet::default()
         };
         for (id, before) in self.old_holds {

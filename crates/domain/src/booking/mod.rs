@@ -34,7 +34,7 @@ mod ticket_type_tests;
 
 pub use command::{
     Action, BookSeats, Command, Fingerprint, GeneratedIds, HoldSeats, IdempotencyKey, IdempotencyKeyError, KeyName,
-    PreparedCommand, Scope, ShowBooking, WantedSeats,
+    PreparedCommand, Scope, ShowBooking, StaffAct, WantedSeats,
 };
 pub use committer::{Committer, CommitterParts, command_queue};
 pub use decide::{Answer, Decision, Policy, Success, decide};
@@ -61,6 +61,6 @@ pub use state::{
 };
 pub use types::{Booking, HOLDS_LISTED_MAX, Hold, HoldId, HoldIdError, SoldSeat, Tenure, When};
 pub use write_set::{
-    CancellationGuard, ChangedBooking, ChangedHold, EndedTenure, HeldGuard, NewClaim, NewOutboxEvent, OutboxKind,
-    RemovedClaim, RowGuard, ShowGuard, UserGuard, WriteSet,
+    CancellationGuard, ChangedBooking, ChangedHold, EndedTenure, HeldGuard, NewAuditEntry, NewClaim, NewOutboxEvent,
+    OutboxKind, RemovedClaim, RowGuard, ShowGuard, UserGuard, WriteSet,
 };

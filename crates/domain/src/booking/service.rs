@@ -176,6 +176,10 @@ impl BookingService {
 
     /// Returns the response to an action whose stored response is deleted: the booking or hold as it is now.
     async fn body_of(&self, user_id: UserId, action: &Action, subject: &Subject) -> Result<Vec<u8>, CommandError> {
+        let user_id = match action {
+            Action::CancelFor(_, act) => act.customer,
+            _ => user_id,
+        };
         match (subject, action) {
             (Subject::Hold(_), Action::Release(_)) => Ok(Vec::new()),
             (Subject::Hold(id), _) => {

@@ -79,6 +79,11 @@ impl ReadSet {
                     named.cancellers.insert(user_id);
                     None
                 }
+                Action::CancelFor(booking, act) => {
+                    named.bookings.insert(booking.booking_id);
+                    named.tenants.insert((show_id, act.customer));
+                    None
+                }
                 Action::Change(booking, seats) => {
                     named.bookings.insert(booking.booking_id);
                     named.tenants.insert((show_id, user_id));

@@ -6,6 +6,7 @@ use super::command::KeyName;
 use super::snapshot::{Claim, StoredKey, TenureKey};
 use super::state::BookingStatus;
 use super::types::{Booking, Hold, HoldId, Tenure};
+use crate::admin::{AuditRecord, ChangeOrigin};
 use crate::ids::{BookingId, LayoutId, SeatId, SessionId, ShowId, UserId};
 
 /// Requires that a show is still scheduled.
@@ -126,6 +127,15 @@ pub struct NewOutboxEvent {
     pub booking_id: Option<BookingId>,
 }
 
+/// An entry for the audit log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NewAuditEntry {
+    /// The member of staff.
+    pub actor_id: UserId,
+    pub origin: ChangeOrigin,
+    pub record: AuditRecord,
+}
+
 /// The changes of a batch, written all or none. Each list is in lock order.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct WriteSet {
@@ -163,6 +173,8 @@ pub struct WriteSet {
     pub tenures: Vec<EndedTenure>,
     /// In the order of the commands.
     pub outbox: Vec<NewOutboxEvent>,
+    /// In the order of the commands.
+    pub audit: Vec<NewAuditEntry>,
 }
 
 impl WriteSet {

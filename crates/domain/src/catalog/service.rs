@@ -134,42 +134,55 @@ impl CatalogService {
         self.store.theatre(id).await
     }
 
-    /// Returns the window of `date` in each theatre of the query. A day begins and ends at different instants in different time zones.
     async fn windows(
         &self,
         date: Option<NaiveDate>,
         theatre: Option<TheatreId>,
     ) -> Result<Option<Vec<DayWindow>>, StoreError> {
-        let Some(date) = date else { return Ok(None) };
-        let theatres = match theatre {
-            Some(id) => match self.store.theatre(id).await {
-                Ok(found) => found.into_iter().collect(),
-                // The row may be invalid. Lists leave such a theatre out, so it is left out here too; if the store itself failed, the list
-                // fails as well.
-                Err(StoreError::Internal(_)) => {
-                    self.all_theatres().await?.into_iter().filter(|theatre| theatre.id == id).collect()
-                }
-                Err(error) => return Err(error),
-            },
-            None => self.all_theatres().await?,
-        };
-        let window = |theatre: &Theatre| {
-            day_in(theatre.timezone, date).map(|(from, to)| DayWindow { theatre_id: theatre.id, from, to })
-        };
-        Ok(Some(theatres.iter().filter_map(window).collect()))
+        match date {
+            Some(date) => windows_of(self.store.as_ref(), date, theatre).await.map(Some),
+            None => Ok(None),
+        }
     }
+}
 
-    async fn all_theatres(&self) -> Result<Vec<Theatre>, StoreError> {
-        let limit = PageLimit::parse(i64::from(PageLimit::MAX)).unwrap_or(PageLimit::DEFAULT);
-        let mut page = PageRequest { limit, after: None };
-        let mut all = Vec::new();
-        loop {
-            let found = self.theatres(&page).await?;
-            all.extend(found.items);
-            match found.next {
-                Some(next) => page.after = Some(next),
-                None => return Ok(all),
+/// Returns the window of `date` in each theatre, or in one of them. A day begins and ends at different instants in different time zones.
+pub async fn windows_of(
+    store: &dyn CatalogStore,
+    date: NaiveDate,
+    theatre: Option<TheatreId>,
+) -> Result<Vec<DayWindow>, StoreError> {
+    let theatres = match theatre {
+        Some(id) => match store.theatre(id).await {
+            Ok(found) => found.into_iter().collect(),
+            // The row may be invalid. Lists leave such a theatre out, so it is left out here too; if the store itself failed, the list
+            // fails as well.
+            Err(StoreError::Internal(_)) => {
+                all_theatres(store).await?.into_iter().filter(|theatre| theatre.id == id).collect()
             }
+            Err(error) => return Err(error),
+        },
+        None => all_theatres(store).await?,
+    };
+    let window = |theatre: &Theatre| {
+        day_in(theatre.timezone, date).map(|(from, to)| DayWindow { theatre_id: theatre.id, from, to })
+    };
+    Ok(theatres.iter().filter_map(window).collect())
+}
+
+/// Returns all theatres. Retired ones are included, because their past shows stay.
+async fn all_theatres(store: &dyn CatalogStore) -> Result<Vec<Theatre>, StoreError> {
+    let limit = PageLimit::parse(i64::from(PageLimit::MAX)).unwrap_or(PageLimit::DEFAULT);
+    let mut page = PageRequest { limit, after: None };
+    let filter = TheatreFilter { retired: true, ..TheatreFilter::default() };
+    let mut all = Vec::new();
+    loop {
+        let rows = store.theatres(&filter, &page).await?;
+        let found = page.cut(rows, |theatre| TheatreCursor { name: theatre.name.clone(), id: theatre.id });
+        all.extend(found.items);
+        match found.next {
+            Some(next) => page.after = Some(next),
+            None => return Ok(all),
         }
     }
 }

@@ -29,6 +29,23 @@ pub struct Seat {
     pub pair: Option<i32>,
 }
 
+impl SeatSeed {
+    /// Returns the seat with this id.
+    pub fn with_id(&self, id: SeatId) -> Seat {
+        Seat {
+            id,
+            row: self.row.clone(),
+            number: self.number,
+            category: self.category.clone(),
+            accessible: self.accessible,
+            x: self.x,
+            y: self.y,
+            section: self.section.clone(),
+            pair: self.pair,
+        }
+    }
+}
+
 impl Seat {
     /// Returns whether two seats are neighbours: in one row, one seat width apart. A wider step in `x` is an aisle. In a curved row,
     /// neighbours may be one depth apart. Numbers do not matter: where a row has the odd numbers on the left, 1 and 3 are neighbours.

@@ -1,6 +1,7 @@
 //! The calls of the cinema's staff. Each states the role that it needs by its first argument.
 
 mod audit;
+mod bookings;
 mod halls;
 mod movies;
 mod theatres;
@@ -19,7 +20,8 @@ use crate::http::values::FilterText;
 
 /// Returns the calls of this feature.
 pub fn calls() -> Vec<Call> {
-    let objects = [movies::calls(), theatres::calls(), halls::calls(), users::calls(), audit::calls()];
+    let objects =
+        [bookings::calls(), movies::calls(), theatres::calls(), halls::calls(), users::calls(), audit::calls()];
     objects.into_iter().flatten().collect()
 }
 

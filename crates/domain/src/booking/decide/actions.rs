@@ -7,13 +7,14 @@ use chrono::{DateTime, Utc};
 
 use super::hold_times::HoldTimes;
 use super::{Answer, Success, WorkingState, booked_claim, held_claim};
-use crate::booking::command::{Action, BookSeats, HoldSeats, PreparedCommand, ShowBooking, WantedSeats};
+use crate::admin::{AuditAction, AuditRecord, Fields, ObjectKind};
+use crate::booking::command::{Action, BookSeats, HoldSeats, PreparedCommand, ShowBooking, StaffAct, WantedSeats};
 use crate::booking::refusal::Refusal;
 use crate::booking::rules::{Rules, SeatGapRule};
 use crate::booking::snapshot::{ShowOffer, StoredKey, Subject};
-use crate::booking::state::{BookingState, Confirmed};
+use crate::booking::state::{BookingState, BookingStatus, Cancelled, Confirmed};
 use crate::booking::types::{Booking, Hold, HoldId, SoldSeat};
-use crate::booking::write_set::{HeldGuard, OutboxKind, ShowGuard, UserGuard};
+use crate::booking::write_set::{HeldGuard, NewAuditEntry, OutboxKind, ShowGuard, UserGuard};
 use crate::catalog::ShowStatus;
 use crate::identity::Bearer;
 use crate::ids::{BookingId, SeatId, ShowId, UserId};
@@ -48,6 +49,7 @@ impl<'policy> WorkingState<'policy> {
             Action::Extend(hold_id) => self.extend(user_id, hold_id)?,
             Action::Release(hold_id) => self.release(user_id, hold_id)?,
             Action::Cancel(booking) => self.cancel(user_id, booking)?,
+            Action::CancelFor(booking, act) => self.cancel_for(user_id, booking, act)?,
             Action::Change(booking, seats) => self.change(user_id, booking, seats)?,
         };
         // A command without an effect has no event. Its key is stored only if the client sent one.
@@ -173,12 +175,7 @@ impl<'policy> WorkingState<'policy> {
     fn cancel(&mut self, user_id: UserId, asked: &ShowBooking) -> Result<Answer, Refusal> {
         let booking = self.booking(user_id, asked)?;
         let now = self.state.now;
-        let cancelled = match booking.state {
-            BookingState::Cancelled(_) => return Ok(self.booking_answer(&booking)),
-            BookingState::Expired(_) | BookingState::Refunded(_) => return Err(Refusal::NotCancellable),
-            BookingState::PendingPayment(pending) => pending.cancel(now),
-            BookingState::Confirmed(confirmed) => confirmed.cancel(now),
-        };
+        let Some(cancelled) = self.cancelled(&booking)? else { return Ok(self.booking_answer(&booking)) };
         // A cancelled show has no cutoff.
         let takes_place = self.shows.get(&booking.show_id).is_some_and(|show| show.status == ShowStatus::Scheduled);
         if takes_place && booking.start_time - self.policy.rules.cancellation_cutoff <= now {
@@ -187,13 +184,46 @@ impl<'policy> WorkingState<'policy> {
         if takes_place {
             self.count_cancellation(user_id, booking.id)?;
         }
+        Ok(self.free(booking, cancelled))
+    }
+
+    /// Cancels the booking of a customer: at any time, without counting towards the customer's limit.
+    fn cancel_for(&mut self, staff: UserId, asked: &ShowBooking, act: &StaffAct) -> Result<Answer, Refusal> {
+        let booking = self.booking(act.customer, asked)?;
+        let Some(cancelled) = self.cancelled(&booking)? else { return Ok(self.booking_answer(&booking)) };
+        let status = |status: BookingStatus| Fields::default().with("status", status.as_str());
+        let record = AuditRecord {
+            action: AuditAction::Cancel,
+            object_kind: ObjectKind::Booking,
+            object_id: booking.id.0,
+            theatre_id: Some(act.theatre_id),
+            before: status(booking.status()),
+            after: status(BookingStatus::Cancelled).with("reason", &act.reason),
+        };
+        self.audit.push(NewAuditEntry { actor_id: staff, origin: act.origin.clone(), record });
+        Ok(self.free(booking, cancelled))
+    }
+
+    /// Returns the cancelled state of a booking; `None` if it is cancelled already.
+    fn cancelled(&self, booking: &Booking) -> Result<Option<Cancelled>, Refusal> {
+        let now = self.state.now;
+        match booking.state {
+            BookingState::Cancelled(_) => Ok(None),
+            BookingState::Expired(_) | BookingState::Refunded(_) => Err(Refusal::NotCancellable),
+            BookingState::PendingPayment(pending) => Ok(Some(pending.cancel(now))),
+            BookingState::Confirmed(confirmed) => Ok(Some(confirmed.cancel(now))),
+        }
+    }
+
+    /// Cancels a booking and frees its seats.
+    fn free(&mut self, booking: Booking, cancelled: Cancelled) -> Answer {
         self.end_booking_tenures(&booking, booking.seats.iter().map(|seat| seat.id));
         let booking = Booking { state: BookingState::Cancelled(cancelled), ..booking };
         self.remove_claims(booking.show_id, booking.seats.iter().map(|seat| seat.id));
         self.publish(OutboxKind::BookingCancelled, booking.show_id, Some(booking.id));
         let answer = self.booking_answer(&booking);
         self.put_booking(booking);
-        Ok(answer)
+        answer
     }
 
     fn change(&mut self, user_id: UserId, asked: &ShowBooking, seats: &SeatSelection) -> Result<Answer, Refusal> {

@@ -2,7 +2,6 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::ids::{LayoutId, SeatId};
-use crate::seating::Seat;
 
 /// The first example of the document.
 fn example() -> &'static str {
@@ -65,17 +64,7 @@ fn place(name: &str, x: i32, y: i32) -> (String, i32, i32) {
 
 /// Returns the layout of a plan, as a store would read it.
 fn stored(planned: &PlannedLayout) -> Layout {
-    let seats = (1..).map(SeatId).zip(&planned.seats).map(|(id, seat)| Seat {
-        id,
-        row: seat.row.clone(),
-        number: seat.number,
-        category: seat.category.clone(),
-        accessible: seat.accessible,
-        x: seat.x,
-        y: seat.y,
-        section: seat.section.clone(),
-        pair: seat.pair,
-    });
+    let seats = (1..).map(SeatId).zip(&planned.seats).map(|(id, seat)| seat.with_id(id));
     Layout::with_sections(LayoutId(1), seats.collect(), planned.sections.clone()).unwrap()
 }
 
