@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::admin::{AuditStore, ChangeStore, StaffStore};
+use crate::admin::{AuditStore, ChangeStore, LayoutVersionStore, StaffStore};
 use crate::booking::{BatchStore, BookingStore, HistorySource, HoldStore};
 use crate::catalog::CatalogStore;
 use crate::health::Dependency;
@@ -20,6 +20,7 @@ pub struct Stores {
     pub staff: Arc<dyn StaffStore>,
     pub changes: Arc<dyn ChangeStore>,
     pub audit: Arc<dyn AuditStore>,
+    pub layout_versions: Arc<dyn LayoutVersionStore>,
     pub catalog: Arc<dyn CatalogStore>,
     pub prices: Arc<dyn PriceStore>,
     pub seating: Arc<dyn SeatingStore>,
@@ -43,6 +44,7 @@ impl Stores {
             + StaffStore
             + ChangeStore
             + AuditStore
+            + LayoutVersionStore
             + CatalogStore
             + PriceStore
             + SeatingStore
@@ -61,6 +63,7 @@ impl Stores {
             staff: store.clone(),
             changes: store.clone(),
             audit: store.clone(),
+            layout_versions: store.clone(),
             catalog: store.clone(),
             prices: store.clone(),
             seating: store.clone(),

@@ -266,6 +266,8 @@ fn wire(
             changes: store.ports.changes.clone(),
             audit: store.ports.audit.clone(),
             catalog: store.ports.catalog.clone(),
+            layout_versions: store.ports.layout_versions.clone(),
+            layouts: store.ports.layouts.clone(),
             guard: guard.clone(),
             encoder: Arc::new(JsonObjects),
         },

@@ -13,6 +13,7 @@ pub enum ObjectKind {
     Movie,
     Theatre,
     Hall,
+    Layout,
     User,
 }
 
@@ -23,7 +24,7 @@ pub struct ObjectKindError;
 
 impl ObjectKind {
     /// All kinds.
-    pub const ALL: [Self; 4] = [Self::Movie, Self::Theatre, Self::Hall, Self::User];
+    pub const ALL: [Self; 5] = [Self::Movie, Self::Theatre, Self::Hall, Self::Layout, Self::User];
 
     /// Returns the name in the store and in responses.
     pub fn as_str(self) -> &'static str {
@@ -31,6 +32,7 @@ impl ObjectKind {
             Self::Movie => "movie",
             Self::Theatre => "theatre",
             Self::Hall => "hall",
+            Self::Layout => "layout",
             Self::User => "user",
         }
     }

@@ -8,6 +8,7 @@
 
 mod audit;
 mod change;
+mod layouts;
 mod ports;
 mod service;
 mod staff;
@@ -17,8 +18,9 @@ pub use change::{
     AuditRecord, Change, ChangeAnswer, ChangeError, ChangeKey, ChangeOrigin, ChangeRefusal, ChangeRequest, Changed,
     Edit, Precondition, StoredChange,
 };
-pub use ports::{AuditStore, ChangeEncoder, ChangeStore, StaffStore};
+pub use layouts::{AddedLayout, LayoutCursor, LayoutUse, LayoutVersion, NewLayout, UpcomingShow};
+pub use ports::{AuditStore, ChangeEncoder, ChangeStore, LayoutVersionStore, StaffStore};
 #[cfg(feature = "mock")]
-pub use ports::{MockAuditStore, MockChangeEncoder, MockChangeStore, MockStaffStore};
+pub use ports::{MockAuditStore, MockChangeEncoder, MockChangeStore, MockLayoutVersionStore, MockStaffStore};
 pub use service::AdminService;
 pub use staff::{Authority, ManagedUser, StaffMember, UserAccess, UserAccessChange, UserCursor, UserFilter};
