@@ -262,7 +262,7 @@ pub async fn ids(app: &TestApp, user: &User) -> Ids<'static> {
     app.login(&user.email, PASSWORD).await.ok(200);
     let sessions = app.get("/api/me/sessions").by(user).send().await.column("id");
     let hall = app.get("/api/theatres").send().await.list()[0]["halls"][0]["id"].clone();
-    let layout = app.database().count(&format!("SELECT max(id) FROM layouts WHERE hall_id = {hall}")).await;
+    let layout = app.backend.count(&format!("SELECT max(id) FROM layouts WHERE hall_id = {hall}")).await;
     let other = app.sign_up().await;
     let hold = app.post(&holds).by(user).key("a-hold").json(&json!({ "quantity": 1 })).send().await.ok(201).json();
     BTreeMap::from([
