@@ -5,7 +5,7 @@ use std::panic::AssertUnwindSafe;
 use domain::admin::{
     AuditFilter, Change, ChangeAnswer, ChangeRefusal, Edit, Fields, LayoutCursor, LayoutVersion, NewLayout, ObjectKind,
 };
-use domain::booking::{CommandError, Refusal};
+use domain::booking::{CommandError, Refusal, WriteError};
 use domain::identity::Bearer;
 use domain::ids::{HallId, LayoutId, SeatId, ShowId};
 use domain::seating::{LayoutPlan, PlannedLayout};
@@ -15,7 +15,7 @@ use futures::future::{join, join_all};
 
 use crate::Fixture;
 use crate::admin::{admin, apply, entries, hall, refused};
-use crate::tools::{MODES, SIMPLE, book, booked, first_page, paged, sell};
+use crate::tools::{MODES, RULES, SIMPLE, UniqueRandom, book, booked, decided, first_page, paged, sell};
 use crate::world::{ALPHA, AMELIE, World, block, customer, customers, hold, layout_id, sell_to, show, show_id};
 
 /// Six standard seats, two of them a love seat, and a focal point.
@@ -207,6 +207,21 @@ pub async fn sales_and_layouts_exclude_each_other(fixture: &dyn Fixture) {
     let astray = "SELECT count(*) FROM seat_claims c JOIN shows s ON s.id = c.show_id JOIN seats p ON p.id = c.seat_id \
         WHERE c.layout_id <> s.layout_id OR p.layout_id <> s.layout_id";
     assert_eq!(fixture.count(astray).await, 0);
+}
+
+/// A sale of a seat of the former layout that was decided before the layout changed, and is written after it, is stale.
+pub async fn sale_decided_before_a_new_layout_is_stale(fixture: &dyn Fixture) {
+    let world = World::build(fixture).await;
+    let (admin, ana, hall_id) = (admin(fixture).await, customer(fixture).await, small_hall(fixture).await);
+    let command = book(ana, world.tomorrow, &[world.small[0].id], "k");
+    let decision = decided(fixture.stores(), &RULES, &UniqueRandom::new(), &[command]).await;
+    let answer = add(fixture, admin, hall_id, PLAN).await;
+    assert!(listed(&answer, "updated").contains(&world.tomorrow));
+    let written = fixture.stores().batches[0].write(&decision.changes).await;
+    assert!(matches!(written, Err(WriteError::Stale(_))), "{written:?}");
+    for table in ["bookings", "seat_claims", "idempotency_keys"] {
+        assert_eq!(fixture.count(&format!("SELECT count(*) FROM {table}")).await, 0, "{table}");
+    }
 }
 
 /// The port of layout versions reports an unreachable store.

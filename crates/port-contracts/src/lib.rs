@@ -266,6 +266,7 @@ macro_rules! contract_tests {
                 retired_hall_gets_no_layout,
                 concurrent_layouts_of_a_hall_follow_each_other,
                 sales_and_layouts_exclude_each_other,
+                sale_decided_before_a_new_layout_is_stale,
                 layout_versions_report_an_unreachable_store,
             }
             retention {
