@@ -238,7 +238,7 @@ async fn server_serves_the_document(app: &TestApp) {
 /// Returns whether ids of this parameter belong to a user, so that other users must not find them.
 fn is_owned(parameter: &str) -> bool {
     match parameter {
-        "movie_id" | "theatre_id" | "show_id" | "hall_id" | "user_id" => false,
+        "movie_id" | "theatre_id" | "show_id" | "hall_id" | "layout_id" | "user_id" => false,
         "hold_id" | "booking_id" | "session_id" => true,
         other => panic!("say here whether what `{other}` names belongs to a user, and add an id of it to `ids`"),
     }
@@ -262,6 +262,7 @@ pub async fn ids(app: &TestApp, user: &User) -> Ids<'static> {
     app.login(&user.email, PASSWORD).await.ok(200);
     let sessions = app.get("/api/me/sessions").by(user).send().await.column("id");
     let hall = app.get("/api/theatres").send().await.list()[0]["halls"][0]["id"].clone();
+    let layout = app.backend.count(&format!("SELECT max(id) FROM layouts WHERE hall_id = {hall}")).await;
     let other = app.sign_up().await;
     let hold = app.post(&holds).by(user).key("a-hold").json(&json!({ "quantity": 1 })).send().await.ok(201).json();
     BTreeMap::from([
@@ -272,6 +273,7 @@ pub async fn ids(app: &TestApp, user: &User) -> Ids<'static> {
         ("booking_id", booking["id"].to_string()),
         ("session_id", sessions[0].to_string()),
         ("hall_id", hall.to_string()),
+        ("layout_id", layout.to_string()),
         ("user_id", other.id.to_string()),
     ])
 }

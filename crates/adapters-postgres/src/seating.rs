@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Nullable, Text, Untyped};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use domain::StoreError;
 use domain::ids::{LayoutId, SeatId, ShowId, UserId};
 use domain::seating::{
@@ -15,7 +16,7 @@ use crate::error::bad_row;
 use crate::rows::{category_prices, claim_is_live, currency, parse_all};
 use crate::schema::{layout_sections, seats, shows};
 use crate::statement::{bind, statement};
-use crate::store::PostgresStore;
+use crate::store::{PostgresStore, WriteFailure};
 
 // One statement, so prices and claims are of the same instant. The cost grows with the show's claims, not with its seats.
 statement!(ReadSeating: Untyped = concat!("
@@ -82,33 +83,52 @@ impl LayoutStore for PostgresStore {
         if rows.is_empty() {
             return Ok(None);
         }
-        let seats = parse_all(rows, |row| {
-            Ok(Seat {
-                id: SeatId(row.id),
-                row: RowName::parse(&row.row_label).map_err(bad_row)?,
-                number: row.number,
-                category: row.category,
-                accessible: row.accessible,
-                x: row.x,
-                y: row.y,
-                section: row.section,
-                pair: row.pair,
-            })
-        })?;
         // Read after the seats, which are written in the same transaction and do not change.
         let sections = layout_sections::table.filter(layout_sections::layout_id.eq(id.0)).select((
             layout_sections::name,
             layout_sections::focus_x,
             layout_sections::focus_y,
         ));
-        let sections: Vec<(String, Option<i32>, Option<i32>)> = self.load(sections).await?;
-        let section = |(name, x, y): (String, Option<i32>, Option<i32>)| Section {
-            name,
-            focus: x.zip(y).map(|(x, y)| FocalPoint { x, y }),
-        };
-        let sections = sections.into_iter().map(section).collect();
-        Ok(Some(Arc::new(Layout::with_sections(id, seats, sections).map_err(bad_row)?)))
+        let sections: Vec<SectionColumns> = self.load(sections).await?;
+        Ok(Some(Arc::new(layout(id, rows, sections)?)))
     }
+}
+
+/// Name and focal point of a section.
+type SectionColumns = (String, Option<i32>, Option<i32>);
+
+/// Reads one layout in a transaction. It must exist.
+pub(crate) async fn layout_by_id<E: From<StoreError>>(
+    connection: &mut AsyncPgConnection,
+    id: LayoutId,
+) -> Result<Layout, WriteFailure<E>> {
+    let query = seats::table.filter(seats::layout_id.eq(id.0)).select(SeatRow::as_select());
+    let rows: Vec<SeatRow> = RunQueryDsl::load(query, connection).await?;
+    let query = layout_sections::table.filter(layout_sections::layout_id.eq(id.0)).select((
+        layout_sections::name,
+        layout_sections::focus_x,
+        layout_sections::focus_y,
+    ));
+    let sections: Vec<SectionColumns> = RunQueryDsl::load(query, connection).await?;
+    Ok(layout(id, rows, sections)?)
+}
+
+fn layout(id: LayoutId, rows: Vec<SeatRow>, sections: Vec<SectionColumns>) -> Result<Layout, StoreError> {
+    let seats = parse_all(rows, |row| {
+        Ok(Seat {
+            id: SeatId(row.id),
+            row: RowName::parse(&row.row_label).map_err(bad_row)?,
+            number: row.number,
+            category: row.category,
+            accessible: row.accessible,
+            x: row.x,
+            y: row.y,
+            section: row.section,
+            pair: row.pair,
+        })
+    })?;
+    let section = |(name, x, y): SectionColumns| Section { name, focus: x.zip(y).map(|(x, y)| FocalPoint { x, y }) };
+    Layout::with_sections(id, seats, sections.into_iter().map(section).collect()).map_err(bad_row)
 }
 
 fn seating(show_id: ShowId, row: SeatingRow) -> Result<ShowSeating, StoreError> {

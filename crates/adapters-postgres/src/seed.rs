@@ -11,8 +11,8 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use domain::StoreError;
 use domain::catalog::movie_search_folded;
 use domain::pricing::TicketType;
-use domain::seating::CategoryPrice;
-use domain::seed::{HallSeed, MovieSeed, SeedPlan, Seeded, Seeder, ShowSeed, TheatreSeed};
+use domain::seating::{CategoryPrice, SeatSeed, Section};
+use domain::seed::{MovieSeed, SeedPlan, Seeded, Seeder, ShowSeed, TheatreSeed};
 use domain::text::fold;
 
 use crate::identity::insert_user_if_new;
@@ -152,18 +152,23 @@ async fn insert_theatre(connection: &mut AsyncPgConnection, theatre: &TheatreSee
             .await
             .optional()?;
         if let Some(hall_id) = hall_id {
-            insert_layout(connection, hall_id, hall).await?;
+            insert_layout(connection, (hall_id, 1), &hall.seats, &hall.sections).await?;
             new_halls += 1;
         }
     }
     Ok((inserted, new_halls))
 }
 
-async fn insert_layout(connection: &mut AsyncPgConnection, hall_id: i64, hall: &HallSeed) -> Result<(), Failure> {
-    let seats = &hall.seats;
-    let seats_total = i32::try_from(seats.len()).map_err(|error| Failure::Store(StoreError::internal(error)))?;
+/// Inserts a layout of a hall, with this version, and returns its id.
+pub(crate) async fn insert_layout<E: Send>(
+    connection: &mut AsyncPgConnection,
+    (hall_id, version): (i64, i32),
+    seats: &[SeatSeed],
+    sections: &[Section],
+) -> Result<i64, WriteFailure<E>> {
+    let seats_total = i32::try_from(seats.len()).map_err(|error| WriteFailure::Store(StoreError::internal(error)))?;
     let layout_id: i64 = diesel::insert_into(layouts::table)
-        .values((layouts::hall_id.eq(hall_id), layouts::version.eq(1), layouts::seats_total.eq(seats_total)))
+        .values((layouts::hall_id.eq(hall_id), layouts::version.eq(version), layouts::seats_total.eq(seats_total)))
         .returning(layouts::id)
         .get_result(connection)
         .await?;
@@ -181,19 +186,19 @@ async fn insert_layout(connection: &mut AsyncPgConnection, hall_id: i64, hall: &
     )
     .execute(connection)
     .await?;
-    if hall.sections.is_empty() {
-        return Ok(());
+    if sections.is_empty() {
+        return Ok(layout_id);
     }
     bind!(
         InsertSections,
         BigInt = layout_id,
-        Array<Text> = hall.sections.iter().map(|section| section.name.as_str()).collect::<Vec<_>>(),
-        Array<Nullable<Integer>> = hall.sections.iter().map(|section| section.focus.map(|focus| focus.x)).collect::<Vec<_>>(),
-        Array<Nullable<Integer>> = hall.sections.iter().map(|section| section.focus.map(|focus| focus.y)).collect::<Vec<_>>(),
+        Array<Text> = sections.iter().map(|section| section.name.as_str()).collect::<Vec<_>>(),
+        Array<Nullable<Integer>> = sections.iter().map(|section| section.focus.map(|focus| focus.x)).collect::<Vec<_>>(),
+        Array<Nullable<Integer>> = sections.iter().map(|section| section.focus.map(|focus| focus.y)).collect::<Vec<_>>(),
     )
     .execute(connection)
     .await?;
-    Ok(())
+    Ok(layout_id)
 }
 
 #[derive(QueryableByName)]

@@ -98,18 +98,20 @@ fn sections(connection: &mut SqliteConnection, id: LayoutId) -> Result<Vec<Secti
 #[async_trait]
 impl LayoutStore for SqliteStore {
     async fn layout(&self, id: LayoutId) -> Result<Option<Arc<Layout>>, StoreError> {
-        let found = self.read(move |connection| {
-            let rows: Vec<SeatRow> =
-                seats::table.filter(seats::layout_id.eq(id.0)).select(SeatRow::as_select()).load(connection)?;
-            // A layout has at least one seat, so one without seats does not exist.
-            if rows.is_empty() {
-                return Ok(None);
-            }
-            // A bad seat is left out of the layout, so it cannot be sold.
-            let seats = rows.into_iter().filter_map(|row| listed("seats", row.id, Seat::try_from(row))).collect();
-            let sections = sections(connection, id)?;
-            Ok(Some(Arc::new(parsed(Layout::with_sections(id, seats, sections), "layout_id")?)))
-        });
-        Ok(found.await?)
+        Ok(self.read(move |connection| layout(connection, id)).await?.map(Arc::new))
     }
+}
+
+/// Reads one layout.
+pub(crate) fn layout(connection: &mut SqliteConnection, id: LayoutId) -> Result<Option<Layout>, Failure> {
+    let rows: Vec<SeatRow> =
+        seats::table.filter(seats::layout_id.eq(id.0)).select(SeatRow::as_select()).load(connection)?;
+    // A layout has at least one seat, so one without seats does not exist.
+    if rows.is_empty() {
+        return Ok(None);
+    }
+    // A bad seat is left out of the layout, so it cannot be sold.
+    let seats = rows.into_iter().filter_map(|row| listed("seats", row.id, Seat::try_from(row))).collect();
+    let sections = sections(connection, id)?;
+    Ok(Some(parsed(Layout::with_sections(id, seats, sections), "layout_id")?))
 }

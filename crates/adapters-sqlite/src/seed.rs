@@ -9,7 +9,7 @@ use diesel::sql_types::{BigInt, Bool, Text};
 use domain::StoreError;
 use domain::catalog::movie_search_folded;
 use domain::pricing::TicketType;
-use domain::seating::CategoryPrice;
+use domain::seating::{CategoryPrice, Section};
 use domain::seed::{HallSeed, MovieSeed, SeatSeed, SeedPlan, Seeded, Seeder, ShowSeed, TheatreSeed};
 use domain::text::fold;
 
@@ -146,17 +146,29 @@ fn add_hall(connection: &mut SqliteConnection, theatre_id: i64, hall: &HallSeed,
         .get_result(connection)
         .optional()?;
     let Some(hall_id) = hall_id else { return Ok(0) };
+    add_layout(connection, (hall_id, 1), &hall.seats, &hall.sections, now)?;
+    Ok(1)
+}
+
+/// Inserts a layout of a hall, with this version, and returns its id.
+pub(crate) fn add_layout(
+    connection: &mut SqliteConnection,
+    (hall_id, version): (i64, i64),
+    seats: &[SeatSeed],
+    sections: &[Section],
+    now: i64,
+) -> Result<i64, Failure> {
     let layout_id: i64 = diesel::insert_into(layouts::table)
         .values((
             layouts::hall_id.eq(hall_id),
-            layouts::version.eq(1),
-            layouts::seats_total.eq(i64::try_from(hall.seats.len()).unwrap_or(i64::MAX)),
+            layouts::version.eq(version),
+            layouts::seats_total.eq(i64::try_from(seats.len()).unwrap_or(i64::MAX)),
             layouts::created_at.eq(now),
         ))
         .returning(layouts::id)
         .get_result(connection)?;
-    add_seats(connection, layout_id, &hall.seats)?;
-    for section in &hall.sections {
+    add_seats(connection, layout_id, seats)?;
+    for section in sections {
         diesel::insert_into(layout_sections::table)
             .values((
                 layout_sections::layout_id.eq(layout_id),
@@ -166,7 +178,7 @@ fn add_hall(connection: &mut SqliteConnection, theatre_id: i64, hall: &HallSeed,
             ))
             .execute(connection)?;
     }
-    Ok(1)
+    Ok(layout_id)
 }
 
 /// Inserts all seats of a layout in one statement with one parameter, regardless of their number.

@@ -50,7 +50,7 @@ async fn user_with(fixture: &dyn Fixture, role: Role, theatres: &[TheatreId]) ->
     Bearer { caller, session_id: None }
 }
 
-async fn admin(fixture: &dyn Fixture) -> Bearer {
+pub(crate) async fn admin(fixture: &dyn Fixture) -> Bearer {
     user_with(fixture, Role::Admin, &[]).await
 }
 
@@ -68,7 +68,7 @@ fn request(bearer: Bearer, key: &str, body: u8) -> ChangeRequest {
     ChangeRequest { bearer, key, origin }
 }
 
-async fn apply(fixture: &dyn Fixture, bearer: Bearer, change: &Change) -> Result<ChangeAnswer, ChangeError> {
+pub(crate) async fn apply(fixture: &dyn Fixture, bearer: Bearer, change: &Change) -> Result<ChangeAnswer, ChangeError> {
     apply_as(fixture, &request(bearer, "", 0), change).await
 }
 
@@ -81,7 +81,7 @@ async fn apply_as(
 }
 
 #[track_caller]
-fn refused(outcome: Result<ChangeAnswer, ChangeError>, expected: ChangeRefusal) {
+pub(crate) fn refused(outcome: Result<ChangeAnswer, ChangeError>, expected: ChangeRefusal) {
     assert!(matches!(&outcome, Err(ChangeError::Refused(refusal)) if *refusal == expected), "{outcome:?}");
 }
 
@@ -127,7 +127,7 @@ async fn theatre(fixture: &dyn Fixture, id: i64) -> Theatre {
     fixture.stores().catalog.theatre(TheatreId(id)).await.unwrap().unwrap()
 }
 
-async fn hall(fixture: &dyn Fixture, id: i64) -> Hall {
+pub(crate) async fn hall(fixture: &dyn Fixture, id: i64) -> Hall {
     fixture.stores().catalog.hall(HallId(id)).await.unwrap().unwrap()
 }
 
@@ -139,7 +139,7 @@ async fn id_of(fixture: &dyn Fixture, table: &str, column: &str, name: &str) -> 
     fixture.count(&format!("SELECT id FROM {table} WHERE {column} = '{name}'")).await
 }
 
-async fn entries(fixture: &dyn Fixture, filter: &AuditFilter) -> Vec<AuditEntry> {
+pub(crate) async fn entries(fixture: &dyn Fixture, filter: &AuditFilter) -> Vec<AuditEntry> {
     let list = async |page: &_| fixture.stores().audit.entries(filter, page).await.unwrap();
     paged(list, |entry| AuditCursor(entry.id)).await
 }

@@ -20,6 +20,7 @@ pub mod booking;
 pub mod catalog;
 pub mod health;
 pub mod identity;
+pub mod layouts;
 pub mod limits;
 pub mod pricing;
 pub mod replays;
@@ -258,6 +259,16 @@ macro_rules! contract_tests {
                 last_administrator_stays,
                 cancellation_by_staff_is_audited,
                 staff_ports_report_an_unreachable_store,
+            }
+            layouts {
+                a_layout_is_the_next_version_of_its_hall,
+                layouts_are_listed_newest_first_and_paged,
+                shows_without_sales_get_the_new_layout,
+                retired_hall_gets_no_layout,
+                concurrent_layouts_of_a_hall_follow_each_other,
+                sales_and_layouts_exclude_each_other,
+                sale_decided_before_a_new_layout_is_stale,
+                layout_versions_report_an_unreachable_store,
             }
             retention {
                 old_answers_are_deleted_and_their_keys_stay,

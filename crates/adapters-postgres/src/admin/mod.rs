@@ -2,6 +2,7 @@
 
 mod audit;
 mod catalog;
+mod layouts;
 mod users;
 
 use std::sync::Arc;
@@ -81,7 +82,7 @@ impl ChangeStore for PostgresStore {
             // In the order of `anonymise`: all administrators, then the own account.
             let admins = match change {
                 Change::User { .. } => lock_admins(connection).await?,
-                Change::Movie(_) | Change::Theatre(_) | Change::Hall(_) => Vec::new(),
+                Change::Movie(_) | Change::Theatre(_) | Change::Hall(_) | Change::Layout(_) => Vec::new(),
             };
             let member = lock_member(connection, &request.bearer).await?;
             let member = member.ok_or(WriteFailure::Refused(ChangeError::SessionEnded))?;
@@ -97,6 +98,7 @@ impl ChangeStore for PostgresStore {
                 Change::Movie(edit) => Changed::Movie(catalog::edit_movie(connection, edit).await?),
                 Change::Theatre(edit) => Changed::Theatre(catalog::edit_theatre(connection, edit).await?),
                 Change::Hall(edit) => Changed::Hall(catalog::edit_hall(connection, edit).await?),
+                Change::Layout(new) => Changed::Layout(layouts::add(connection, new).await?),
                 Change::User { before, after } => Changed::User(set_access(connection, before, after, &admins).await?),
             };
             insert_entry(connection, &request.entry(change.record(&changed))).await?;

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
-use domain::admin::{AuditCursor, UserCursor};
+use domain::admin::{AuditCursor, LayoutCursor, UserCursor};
 use domain::booking::BookingCursor;
 use domain::catalog::{HallCursor, MovieCursor, ShowCursor, TheatreCursor};
 use domain::identity::SessionCursor;
@@ -72,6 +72,16 @@ impl Cursor for HallCursor {
 
     fn decode(text: &str) -> Option<Self> {
         named(text, "halls").map(|(name, id)| Self { name, id: HallId(id) })
+    }
+}
+
+impl Cursor for LayoutCursor {
+    fn encode(&self) -> String {
+        pack(&json!(["layouts", null, self.version]))
+    }
+
+    fn decode(text: &str) -> Option<Self> {
+        unpack(text, "layouts").map(|(_, version)| Self { version })
     }
 }
 

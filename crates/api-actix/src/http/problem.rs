@@ -80,6 +80,8 @@ codes! {
     TheatreNotFound = 404, "theatre_not_found", "Theatre not found";
     /// The hall does not exist.
     HallNotFound = 404, "hall_not_found", "Hall not found";
+    /// The layout does not exist.
+    LayoutNotFound = 404, "layout_not_found", "Layout not found";
     /// The user does not exist, or the account was deleted.
     UserNotFound = 404, "user_not_found", "User not found";
     /// Some seats do not belong to the show's hall. `seat_ids` lists them.
@@ -577,6 +579,7 @@ impl From<ChangeError> for Problem {
                 ObjectKind::Theatre => Self::new(Code::TheatreNotFound, "This theatre does not exist."),
                 ObjectKind::Hall => Self::new(Code::HallNotFound, "This hall does not exist."),
                 ObjectKind::Booking => Refusal::BookingNotFound.into(),
+                ObjectKind::Layout => Self::new(Code::LayoutNotFound, "This layout does not exist."),
                 ObjectKind::User => {
                     Self::new(Code::UserNotFound, "This user does not exist, or the account was deleted.")
                 }
@@ -603,6 +606,7 @@ impl From<ChangeRefusal> for Problem {
                     ObjectKind::Movie => (Code::MovieInUse, "movie"),
                     ObjectKind::Theatre => (Code::TheatreInUse, "theatre"),
                     ObjectKind::Hall => (Code::HallInUse, "hall"),
+                    ObjectKind::Layout => (Code::Conflict, "layout"),
                     ObjectKind::User => (Code::Conflict, "user"),
                     ObjectKind::Booking => (Code::Conflict, "booking"),
                 };
@@ -610,6 +614,9 @@ impl From<ChangeRefusal> for Problem {
             }
             ChangeRefusal::TheatreNotFound => {
                 Self::new(Code::TheatreNotFound, "A theatre of the request does not exist, or it is retired.")
+            }
+            ChangeRefusal::HallRetired => {
+                Self::new(Code::Conflict, "This hall is retired and gets no layout. Add the layout to another hall.")
             }
             ChangeRefusal::LastAdmin => Self::new(
                 Code::Conflict,

@@ -342,6 +342,36 @@ impl Reply for RetiredByChange {
     }
 }
 
+/// 200 with a preview of an object, or 201 with the object that staff have created, and its path.
+pub enum PreviewedOrCreated<View> {
+    Previewed(View),
+    Created { answer: ChangeAnswer, location: String },
+}
+
+impl<View: Serialize + ToSchema> Reply for PreviewedOrCreated<View> {
+    fn describe(operation: &mut Operation) {
+        describe::<View>(operation, StatusCode::OK, |response| response);
+        describe::<View>(operation, StatusCode::CREATED, |response| {
+            replayed(response).header("Location", text_header("The path of what was created"))
+        });
+    }
+
+    fn render(self, _: &HttpRequest) -> Result<HttpResponse, Problem> {
+        match self {
+            Self::Previewed(view) => {
+                let mut response = HttpResponse::Ok();
+                Cache::Private.set(&mut response);
+                Ok(response.json(view))
+            }
+            Self::Created { answer, location } => {
+                let mut response = answered(StatusCode::CREATED, answer.replayed);
+                response.insert_header((header::LOCATION, location));
+                Ok(response.content_type(JSON).body(answer.body.to_vec()))
+            }
+        }
+    }
+}
+
 fn tagged(response: ResponseBuilder) -> ResponseBuilder {
     response.header("ETag", text_header("The tag of the object's version, for `If-Match`"))
 }

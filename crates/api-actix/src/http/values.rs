@@ -15,7 +15,7 @@ use domain::admin::ObjectKind;
 use domain::booking::{BookingStatus, HoldId, Refusal, When};
 use domain::catalog::{Genres, GenresError, Minutes, PosterUrl, ReleaseDate, time_zone};
 use domain::identity::{Email, Name, Password, RefreshToken, Role};
-use domain::ids::{BookingId, HallId, MovieId, SeatId, SessionId, ShowId, TheatreId, UserId};
+use domain::ids::{BookingId, HallId, LayoutId, MovieId, SeatId, SessionId, ShowId, TheatreId, UserId};
 use domain::money::{Currency, TaxRate};
 use domain::pricing::TicketTypeCode;
 use domain::seating::{SeatSelection, SeatSelectionError, TicketSelection};
@@ -89,7 +89,7 @@ fn read_id(value: &Value) -> Result<i64, Mistake> {
 }
 
 /// Returns the integer that a number stands for, or `Some(None)` if it does not fit. As in JSON Schema, `36.0` is the integer 36.
-fn integer(value: &Value) -> Option<Option<i64>> {
+pub fn integer(value: &Value) -> Option<Option<i64>> {
     match value.as_f64()? {
         _ if value.is_i64() || value.is_u64() => Some(value.as_i64()),
         float if float.fract() == 0.0 => Some(format!("{float:.0}").parse().ok()),
@@ -142,6 +142,7 @@ macro_rules! ids {
 ids! {
     BookingId in path as "booking_id",
     HallId in path as "hall_id",
+    LayoutId in path as "layout_id",
     MovieId in path as "movie_id",
     SeatId in path as "seat_id",
     SessionId in path as "session_id",

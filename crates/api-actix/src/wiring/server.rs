@@ -267,6 +267,8 @@ fn wire(
             audit: store.ports.audit.clone(),
             bookings: store.ports.staff_bookings.clone(),
             catalog: store.ports.catalog.clone(),
+            layout_versions: store.ports.layout_versions.clone(),
+            layouts: store.ports.layouts.clone(),
             guard: guard.clone(),
             encoder: Arc::new(JsonObjects),
         },

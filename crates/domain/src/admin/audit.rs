@@ -13,6 +13,7 @@ pub enum ObjectKind {
     Movie,
     Theatre,
     Hall,
+    Layout,
     User,
     Booking,
 }
@@ -24,7 +25,7 @@ pub struct ObjectKindError;
 
 impl ObjectKind {
     /// All kinds.
-    pub const ALL: [Self; 5] = [Self::Movie, Self::Theatre, Self::Hall, Self::User, Self::Booking];
+    pub const ALL: [Self; 6] = [Self::Movie, Self::Theatre, Self::Hall, Self::Layout, Self::User, Self::Booking];
 
     /// Returns the name in the store and in responses.
     pub fn as_str(self) -> &'static str {
@@ -32,6 +33,7 @@ impl ObjectKind {
             Self::Movie => "movie",
             Self::Theatre => "theatre",
             Self::Hall => "hall",
+            Self::Layout => "layout",
             Self::User => "user",
             Self::Booking => "booking",
         }

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::audit::{AuditAction, Fields, ObjectKind};
+use super::layouts::{AddedLayout, NewLayout};
 use super::staff::{Authority, ManagedUser, UserAccess};
 use crate::booking::{CommandRequest, Fingerprint, KeyName, NewAuditEntry, Scope};
 use crate::catalog::{Hall, HallDetails, Movie, MovieDetails, Theatre, TheatreDetails};
 use crate::error::StoreError;
 use crate::identity::Bearer;
 use crate::ids::TheatreId;
+use crate::seating::PlannedLayout;
 
 /// A change of an object that staff create, update and retire.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -31,6 +33,8 @@ pub enum Change {
     Movie(Edit<MovieDetails, Movie>),
     Theatre(Edit<TheatreDetails, Theatre>),
     Hall(Edit<HallDetails, Hall>),
+    /// Adds a layout to a hall. Layouts never change.
+    Layout(NewLayout),
     /// Sets what a user may do. The user must have the version of `before`.
     User {
         before: ManagedUser,
@@ -44,6 +48,7 @@ pub enum Changed {
     Movie(Movie),
     Theatre(Theatre),
     Hall(Hall),
+    Layout(AddedLayout),
     User(ManagedUser),
 }
 
@@ -54,6 +59,7 @@ impl Changed {
             Self::Movie(movie) => movie.id.0,
             Self::Theatre(theatre) => theatre.id.0,
             Self::Hall(hall) => hall.id.0,
+            Self::Layout(added) => added.version.id.0,
             Self::User(user) => user.id.0,
         }
     }
@@ -64,6 +70,7 @@ impl Changed {
             Self::Movie(movie) => movie.version,
             Self::Theatre(theatre) => theatre.version,
             Self::Hall(hall) => hall.version,
+            Self::Layout(added) => added.version.version,
             Self::User(user) => user.version,
         }
     }
@@ -73,6 +80,7 @@ impl Changed {
             Self::Movie(_) => ObjectKind::Movie,
             Self::Theatre(_) => ObjectKind::Theatre,
             Self::Hall(_) => ObjectKind::Hall,
+            Self::Layout(_) => ObjectKind::Layout,
             Self::User(_) => ObjectKind::User,
         }
     }
@@ -83,6 +91,7 @@ impl Changed {
             Self::Movie(_) | Self::User(_) => None,
             Self::Theatre(theatre) => Some(theatre.id),
             Self::Hall(hall) => Some(hall.theatre_id),
+            Self::Layout(added) => Some(added.version.theatre_id),
         }
     }
 
@@ -118,6 +127,11 @@ impl Changed {
                 let fields = fields.with("theatre_id", hall.theatre_id.to_string()).with("name", &hall.name);
                 retired(fields, hall.retired_at.is_some())
             }
+            Self::Layout(added) => fields
+                .with("hall_id", added.version.hall_id.to_string())
+                .with("version", added.version.version.to_string())
+                .with("seats_total", added.version.seats_total.to_string())
+                .with_some("plan", PlannedLayout::from(&added.layout).to_text()),
             Self::User(user) => {
                 let theatres: Vec<_> = user.access.theatres.iter().map(ToString::to_string).collect();
                 fields
@@ -148,6 +162,7 @@ impl Change {
             Self::Theatre(Edit::Update { before, .. }) => Authority::Theatre(before.id),
             Self::Hall(Edit::Create(details)) => Authority::Theatre(details.theatre_id),
             Self::Hall(Edit::Update { before, .. } | Edit::Retire(before)) => Authority::Theatre(before.theatre_id),
+            Self::Layout(new) => Authority::Theatre(new.hall.theatre_id),
         }
     }
 
@@ -157,6 +172,7 @@ impl Change {
             Self::Movie(edit) => recorded(edit, Changed::Movie),
             Self::Theatre(edit) => recorded(edit, Changed::Theatre),
             Self::Hall(edit) => recorded(edit, Changed::Hall),
+            Self::Layout(_) => (AuditAction::Create, None),
             Self::User { before, .. } => (AuditAction::Update, Some(Changed::User(before.clone()))),
         };
         let before = before.as_ref().map(Changed::fields).unwrap_or_default();
@@ -294,6 +310,8 @@ pub enum ChangeRefusal {
     InUse(ObjectKind),
     #[error("there is no such theatre, or it is retired")]
     TheatreNotFound,
+    #[error("the hall is retired")]
+    HallRetired,
     #[error("the account is the only administrator's")]
     LastAdmin,
 }

@@ -9,6 +9,7 @@
 mod audit;
 mod bookings;
 mod change;
+mod layouts;
 mod ports;
 mod service;
 mod staff;
@@ -19,8 +20,11 @@ pub use change::{
     AuditRecord, Change, ChangeAnswer, ChangeError, ChangeKey, ChangeOrigin, ChangeRefusal, ChangeRequest, Changed,
     Edit, Precondition, StoredChange,
 };
-pub use ports::{AuditStore, ChangeEncoder, ChangeStore, StaffBookingStore, StaffStore};
+pub use layouts::{AddedLayout, LayoutCursor, LayoutUse, LayoutVersion, NewLayout, UpcomingShow};
+pub use ports::{AuditStore, ChangeEncoder, ChangeStore, LayoutVersionStore, StaffBookingStore, StaffStore};
 #[cfg(feature = "mock")]
-pub use ports::{MockAuditStore, MockChangeEncoder, MockChangeStore, MockStaffBookingStore, MockStaffStore};
+pub use ports::{
+    MockAuditStore, MockChangeEncoder, MockChangeStore, MockLayoutVersionStore, MockStaffBookingStore, MockStaffStore,
+};
 pub use service::AdminService;
 pub use staff::{Authority, ManagedUser, StaffMember, UserAccess, UserAccessChange, UserCursor, UserFilter};

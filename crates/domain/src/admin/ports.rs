@@ -5,13 +5,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::{
-    AuditCursor, AuditEntry, AuditFilter, Change, ChangeAnswer, ChangeError, ChangeRequest, Changed, ManagedUser,
-    StaffBooking, StaffBookingFilter, StaffMember, StoredChange, UserCursor, UserFilter,
+    AuditCursor, AuditEntry, AuditFilter, Change, ChangeAnswer, ChangeError, ChangeRequest, Changed, LayoutCursor,
+    LayoutVersion, ManagedUser, StaffBooking, StaffBookingFilter, StaffMember, StoredChange, UserCursor, UserFilter,
 };
 use crate::booking::{BookingCursor, KeyName};
 use crate::error::StoreError;
 use crate::identity::Bearer;
-use crate::ids::{BookingId, UserId};
+use crate::ids::{BookingId, HallId, LayoutId, UserId};
 use crate::page::PageRequest;
 
 /// Reads the rights of users.
@@ -68,13 +68,18 @@ pub trait ChangeStore: Send + Sync {
     ///   one key, one changes something;
     /// - `Stale` if the object does not have the version of the change's `before`;
     /// - `NameTaken` if another movie or theatre, or another hall of the theatre, has the name; `TheatreNotFound` if a hall's or a user's
-    ///   theatre does not exist, or if the theatre of a new hall is retired;
+    ///   theatre does not exist, or if the theatre of a new hall is retired; `HallRetired` if the hall of a new layout is retired;
     /// - `InUse` if the object to retire, or the theatre whose time zone or currency changes, has a scheduled show that has not ended;
     /// - `LastAdmin` if no administrator who is not disabled would be left, also under concurrent calls.
+    ///
+    /// A new layout has the next version of its hall, and increases the version of the hall. The shows that get it are decided by
+    /// [`NewLayout::shared_by`], from what is committed, also under concurrent sales: a seat of the former layout MUST NOT be sold in a show
+    /// that has the new one. Expired claims of these shows are removed.
     ///
     /// A retired object stays unchanged when it is retired again. If [`UserAccess::loses_rights`], all sessions of the user end, and the session
     /// generation is increased; otherwise the sessions continue.
     ///
+    /// [`NewLayout::shared_by`]: super::NewLayout::shared_by
     /// [`UserAccess::loses_rights`]: super::UserAccess::loses_rights
     async fn apply(
         &self,
@@ -82,6 +87,21 @@ pub trait ChangeStore: Send + Sync {
         change: &Change,
         encoder: Arc<dyn ChangeEncoder>,
     ) -> Result<ChangeAnswer, ChangeError>;
+}
+
+/// Reads the layouts of halls, without their seats.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait LayoutVersionStore: Send + Sync {
+    /// Returns the layouts of a hall, ordered by version, newest first.
+    async fn layout_versions(
+        &self,
+        hall: HallId,
+        page: &PageRequest<LayoutCursor>,
+    ) -> Result<Vec<LayoutVersion>, StoreError>;
+
+    /// Returns one layout.
+    async fn layout_version(&self, id: LayoutId) -> Result<Option<LayoutVersion>, StoreError>;
 }
 
 /// Reads the audit log.

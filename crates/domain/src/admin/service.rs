@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::{
     AuditCursor, AuditEntry, AuditFilter, AuditStore, Authority, Change, ChangeAnswer, ChangeEncoder, ChangeError,
-    ChangeRequest, ChangeStore, Edit, ManagedUser, ObjectKind, Precondition, StaffBooking, StaffBookingFilter,
-    StaffBookingQuery, StaffBookingStore, StaffMember, StaffStore, UserAccessChange, UserCursor, UserFilter,
+    ChangeRefusal, ChangeRequest, ChangeStore, Edit, LayoutCursor, LayoutVersion, LayoutVersionStore, ManagedUser,
+    NewLayout, ObjectKind, Precondition, StaffBooking, StaffBookingFilter, StaffBookingQuery, StaffBookingStore,
+    StaffMember, StaffStore, UserAccessChange, UserCursor, UserFilter,
 };
 use crate::booking::BookingCursor;
 use crate::catalog::{
@@ -14,9 +15,10 @@ use crate::catalog::{
 };
 use crate::error::StoreError;
 use crate::identity::{Bearer, SessionGuard};
-use crate::ids::{BookingId, HallId, MovieId, TheatreId, UserId};
+use crate::ids::{BookingId, HallId, LayoutId, MovieId, TheatreId, UserId};
 use crate::page::{Page, PageRequest};
 use crate::random::Reference;
+use crate::seating::{Layout, LayoutStore, PlannedLayout};
 use crate::text::fold;
 
 /// How often a change is computed again after a concurrent change of the same object.
@@ -29,6 +31,8 @@ pub struct AdminService {
     pub audit: Arc<dyn AuditStore>,
     pub bookings: Arc<dyn StaffBookingStore>,
     pub catalog: Arc<dyn CatalogStore>,
+    pub layout_versions: Arc<dyn LayoutVersionStore>,
+    pub layouts: Arc<dyn LayoutStore>,
     pub guard: Arc<dyn SessionGuard>,
     pub encoder: Arc<dyn ChangeEncoder>,
 }
@@ -226,6 +230,51 @@ impl AdminService {
             let before = self.hall(member, id).await?;
             precondition.check(before.version)?;
             Ok(Change::Hall(Edit::Retire(before)))
+        })
+        .await
+    }
+
+    /// Returns a page of the layouts of a hall, newest first.
+    pub async fn layouts(
+        &self,
+        member: &StaffMember,
+        hall: HallId,
+        page: &PageRequest<LayoutCursor>,
+    ) -> Result<Page<LayoutVersion, LayoutCursor>, ChangeError> {
+        let hall = self.hall(member, hall).await?;
+        let rows = self.layout_versions.layout_versions(hall.id, page).await?;
+        Ok(page.cut(rows, |layout| LayoutCursor { version: layout.version }))
+    }
+
+    /// Returns one layout with its seats.
+    pub async fn layout(
+        &self,
+        member: &StaffMember,
+        id: LayoutId,
+    ) -> Result<(LayoutVersion, Arc<Layout>), ChangeError> {
+        const UNKNOWN: ChangeError = ChangeError::NotFound(ObjectKind::Layout);
+        let version = self.layout_versions.layout_version(id).await?.ok_or(UNKNOWN)?;
+        check(member, version.theatre_id)?;
+        let layout = self.layouts.layout(id).await?.ok_or(UNKNOWN)?;
+        Ok((version, layout))
+    }
+
+    /// Returns the hall if it can get a layout.
+    pub async fn hall_for_layout(&self, member: &StaffMember, id: HallId) -> Result<Hall, ChangeError> {
+        let hall = self.hall(member, id).await?;
+        if hall.retired_at.is_some() { Err(ChangeRefusal::HallRetired.into()) } else { Ok(hall) }
+    }
+
+    /// Adds a layout to a hall as its newest version. Upcoming shows without sales get it at once.
+    pub async fn create_layout(
+        &self,
+        request: &ChangeRequest,
+        member: &StaffMember,
+        hall: HallId,
+        plan: PlannedLayout,
+    ) -> Result<ChangeAnswer, ChangeError> {
+        self.make(request, async || {
+            Ok(Change::Layout(NewLayout { hall: self.hall_for_layout(member, hall).await?, plan: plan.clone() }))
         })
         .await
     }

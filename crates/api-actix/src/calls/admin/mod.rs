@@ -3,6 +3,7 @@
 mod audit;
 mod bookings;
 mod halls;
+mod layouts;
 mod movies;
 mod theatres;
 mod users;
@@ -11,6 +12,7 @@ use domain::admin::{ChangeEncoder, Changed};
 use serde::Serialize;
 
 use self::halls::StaffHallView;
+use self::layouts::LayoutView;
 use self::movies::StaffMovieView;
 use self::theatres::StaffTheatreView;
 use self::users::StaffUserView;
@@ -20,8 +22,15 @@ use crate::http::values::FilterText;
 
 /// Returns the calls of this feature.
 pub fn calls() -> Vec<Call> {
-    let objects =
-        [bookings::calls(), movies::calls(), theatres::calls(), halls::calls(), users::calls(), audit::calls()];
+    let objects = [
+        bookings::calls(),
+        movies::calls(),
+        theatres::calls(),
+        halls::calls(),
+        layouts::calls(),
+        users::calls(),
+        audit::calls(),
+    ];
     objects.into_iter().flatten().collect()
 }
 
@@ -48,6 +57,7 @@ impl ChangeEncoder for JsonObjects {
             Changed::Movie(movie) => json(&StaffMovieView::from(movie)),
             Changed::Theatre(theatre) => json(&StaffTheatreView::from(theatre)),
             Changed::Hall(hall) => json(&StaffHallView::from(hall)),
+            Changed::Layout(added) => json(&LayoutView::from(added)),
             Changed::User(user) => json(&StaffUserView::from(user)),
         }
     }

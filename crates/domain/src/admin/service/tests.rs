@@ -6,12 +6,13 @@ use futures::executor::block_on;
 
 use super::*;
 use crate::admin::{
-    ChangeKey, ChangeOrigin, MockAuditStore, MockChangeEncoder, MockChangeStore, MockStaffBookingStore, MockStaffStore,
-    StoredChange, UserAccess,
+    ChangeKey, ChangeOrigin, MockAuditStore, MockChangeEncoder, MockChangeStore, MockLayoutVersionStore,
+    MockStaffBookingStore, MockStaffStore, StoredChange, UserAccess,
 };
 use crate::booking::{Fingerprint, IdempotencyKey, KeyName, Scope};
 use crate::catalog::MockCatalogStore;
 use crate::identity::{Caller, MockSessionGuard, Role};
+use crate::seating::MockLayoutStore;
 
 /// The ports of a service under test. A port without expectations panics if it is called.
 #[derive(Default)]
@@ -31,6 +32,8 @@ impl Parts {
             audit: Arc::new(MockAuditStore::new()),
             bookings: Arc::new(self.bookings),
             catalog: Arc::new(self.catalog),
+            layout_versions: Arc::new(MockLayoutVersionStore::new()),
+            layouts: Arc::new(MockLayoutStore::new()),
             guard: Arc::new(self.guard),
             encoder: Arc::new(MockChangeEncoder::new()),
         }
