@@ -238,7 +238,7 @@ async fn server_serves_the_document(app: &TestApp) {
 /// Returns whether ids of this parameter belong to a user, so that other users must not find them.
 fn is_owned(parameter: &str) -> bool {
     match parameter {
-        "movie_id" | "theatre_id" | "show_id" | "hall_id" | "user_id" => false,
+        "movie_id" | "theatre_id" | "show_id" | "hall_id" | "user_id" | "ticket_type_id" => false,
         "hold_id" | "booking_id" | "session_id" => true,
         other => panic!("say here whether what `{other}` names belongs to a user, and add an id of it to `ids`"),
     }
@@ -264,6 +264,7 @@ pub async fn ids(app: &TestApp, user: &User) -> Ids<'static> {
     let hall = app.get("/api/theatres").send().await.list()[0]["halls"][0]["id"].clone();
     let other = app.sign_up().await;
     let hold = app.post(&holds).by(user).key("a-hold").json(&json!({ "quantity": 1 })).send().await.ok(201).json();
+    let adult = app.backend.count("SELECT id FROM ticket_types WHERE code = 'adult'").await;
     BTreeMap::from([
         ("movie_id", first("/api/movies").await.to_string()),
         ("theatre_id", first("/api/theatres").await.to_string()),
@@ -273,6 +274,7 @@ pub async fn ids(app: &TestApp, user: &User) -> Ids<'static> {
         ("session_id", sessions[0].to_string()),
         ("hall_id", hall.to_string()),
         ("user_id", other.id.to_string()),
+        ("ticket_type_id", adult.to_string()),
     ])
 }
 

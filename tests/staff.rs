@@ -59,6 +59,7 @@ fn valid(operation: &Operation, app: &TestApp, ids: &Ids<'_>) -> Call {
         ("POST", "/api/admin/halls") => {
             json!({ "theatre_id": ids["theatre_id"].parse::<i64>().unwrap(), "name": "New" })
         }
+        ("POST", "/api/admin/ticket-types") => json!({ "code": "child", "names": { "en": "Child" } }),
         _ => json!({}),
     };
     operation.call_with(app, ids, &body).header("if-match", "*")

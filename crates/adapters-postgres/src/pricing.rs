@@ -3,16 +3,23 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text, Untyped};
+use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use domain::StoreError;
+use domain::admin::ChangeError;
 use domain::ids::{ShowId, TicketTypeId};
-use domain::pricing::{OfferedPrice, OfferedPrices, PriceStore, TicketType, TicketTypeNames};
+use domain::page::{Filling, PageRequest};
+use domain::pricing::{
+    ManagedTicketType, OfferedPrice, OfferedPrices, PriceStore, TicketType, TicketTypeCursor, TicketTypeNames,
+};
 
 use crate::error::bad_row;
-use crate::rows::{currency, ticket_type};
+use crate::rows::{currency, listed, ticket_type};
+use crate::schema::ticket_types;
 use crate::statement::{bind, statement};
-use crate::store::PostgresStore;
+use crate::store::{PostgresStore, WriteFailure};
 
 // A show without prices is one row without a price.
 statement!(ReadShowPrices: Untyped = "
@@ -23,6 +30,31 @@ statement!(ReadShowPrices: Untyped = "
         FROM show_prices p JOIN ticket_types t ON t.code = p.ticket_type
     ) p ON p.show_id = s.id
     WHERE s.id = $1");
+
+macro_rules! ticket_type_columns {
+    () => {
+        "SELECT id, code, names, needs_proof, position, retired_at, version FROM ticket_types "
+    };
+}
+
+statement!(ListTicketTypes: Untyped = concat!(ticket_type_columns!(), "
+    WHERE ($1::integer IS NULL OR (position, code) > ($1, $2 COLLATE \"C\"))
+      AND ($3::text IS NULL OR position($3 IN coalesce(search_folded, lower(code || chr(10) || names))) > 0)
+    ORDER BY position, code
+    LIMIT $4"));
+statement!(OneTicketType: Untyped = concat!(ticket_type_columns!(), "WHERE id = $1"));
+
+#[derive(QueryableByName)]
+#[diesel(table_name = ticket_types)]
+struct TicketTypeRow {
+    id: i64,
+    code: String,
+    names: String,
+    needs_proof: bool,
+    position: i32,
+    retired_at: Option<DateTime<Utc>>,
+    version: i64,
+}
 
 #[derive(QueryableByName)]
 struct PriceRow {
@@ -48,11 +80,62 @@ struct PriceRow {
 impl PriceStore for PostgresStore {
     async fn show_prices(&self, show_id: ShowId) -> Result<Option<OfferedPrices>, StoreError> {
         let rows: Vec<PriceRow> = self.load(bind!(ReadShowPrices, BigInt = show_id.0)).await?;
-        let Some(first) = rows.first() else { return Ok(None) };
+        let [first, ..] = rows.as_slice() else { return Ok(None) };
         let currency = currency(&first.currency)?;
         let prices = rows.into_iter().filter_map(|row| price(row).transpose()).collect::<Result<_, _>>()?;
         Ok(Some(OfferedPrices { currency, prices }))
     }
+
+    async fn ticket_types(
+        &self,
+        search: Option<String>,
+        page: &PageRequest<TicketTypeCursor>,
+    ) -> Result<Vec<ManagedTicketType>, StoreError> {
+        let mut filling = Filling::of(page);
+        while let Some(page) = filling.next() {
+            let rows: Vec<TicketTypeRow> = self
+                .load(bind!(
+                    ListTicketTypes,
+                    Nullable<Integer> = page.after.as_ref().map(|place| place.position),
+                    Nullable<Text> = page.after.as_ref().map(|place| place.code.as_str().to_owned()),
+                    Nullable<Text> = search.clone(),
+                    BigInt = page.rows(),
+                ))
+                .await?;
+            // Infallible: a constraint checks the form of codes.
+            let place = |row: &TicketTypeRow| TicketTypeCursor {
+                position: row.position,
+                code: ticket_type(&row.code).unwrap_or_default(),
+            };
+            filling.add(rows, place, |row| listed("ticket_types", row.id, managed(row)));
+        }
+        Ok(filling.into_items())
+    }
+
+    async fn ticket_type(&self, id: TicketTypeId) -> Result<Option<ManagedTicketType>, StoreError> {
+        let row: Option<TicketTypeRow> = self.first(bind!(OneTicketType, BigInt = id.0)).await?;
+        row.map(managed).transpose()
+    }
+}
+
+fn managed(row: TicketTypeRow) -> Result<ManagedTicketType, StoreError> {
+    Ok(ManagedTicketType {
+        id: TicketTypeId(row.id),
+        code: ticket_type(&row.code)?,
+        names: parsed_names(&row.names)?,
+        needs_proof: row.needs_proof,
+        position: row.position,
+        retired_at: row.retired_at,
+        version: row.version,
+    })
+}
+
+/// Reads one ticket type in a transaction.
+pub(crate) async fn ticket_type_by_id(
+    connection: &mut AsyncPgConnection,
+    id: i64,
+) -> Result<ManagedTicketType, WriteFailure<ChangeError>> {
+    Ok(managed(bind!(OneTicketType, BigInt = id).get_result(connection).await?)?)
 }
 
 /// Returns the price of a row, if it has one.

@@ -3,14 +3,20 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+use diesel::dsl::sql;
 use diesel::prelude::*;
+use diesel::sql_types::{Bool, Text};
+use diesel::sqlite::Sqlite;
 use domain::StoreError;
 use domain::ids::{ShowId, TicketTypeId};
-use domain::pricing::{OfferedPrice, OfferedPrices, PriceStore, TicketType, TicketTypeNames};
+use domain::page::{Filling, PageRequest};
+use domain::pricing::{
+    ManagedTicketType, OfferedPrice, OfferedPrices, PriceStore, TicketType, TicketTypeCursor, TicketTypeNames,
+};
 use domain::seating::CategoryPrice;
 
 use crate::failure::Failure;
-use crate::row::{currency, parsed, small, ticket_type};
+use crate::row::{currency, instant, listed, parsed, small, ticket_type};
 use crate::schema::{show_prices, shows, ticket_types};
 use crate::store::SqliteStore;
 
@@ -18,6 +24,28 @@ use crate::store::SqliteStore;
 impl PriceStore for SqliteStore {
     async fn show_prices(&self, show_id: ShowId) -> Result<Option<OfferedPrices>, StoreError> {
         Ok(self.read(move |connection| offered_prices(connection, show_id)).await?)
+    }
+
+    async fn ticket_types(
+        &self,
+        search: Option<String>,
+        page: &PageRequest<TicketTypeCursor>,
+    ) -> Result<Vec<ManagedTicketType>, StoreError> {
+        let mut filling = Filling::of(page);
+        let found = self.read(move |connection| {
+            while let Some(page) = filling.next() {
+                let rows = ticket_types_page(connection, search.clone(), page)?;
+                filling.add(rows, place_of, |row| {
+                    listed("ticket_types", row.ticket_type.id, ManagedTicketType::try_from(row))
+                });
+            }
+            Ok(filling.into_items())
+        });
+        Ok(found.await?)
+    }
+
+    async fn ticket_type(&self, id: TicketTypeId) -> Result<Option<ManagedTicketType>, StoreError> {
+        Ok(self.read(move |connection| managed_ticket_type(connection, id)).await?)
     }
 }
 
@@ -57,6 +85,64 @@ impl TryFrom<TicketTypeRow> for TicketType {
             position: small(row.position, "position")?,
         })
     }
+}
+
+/// A ticket type with what only staff see.
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = ticket_types)]
+struct ManagedTicketTypeRow {
+    #[diesel(embed)]
+    ticket_type: TicketTypeRow,
+    retired_at: Option<i64>,
+    version: i64,
+}
+
+impl TryFrom<ManagedTicketTypeRow> for ManagedTicketType {
+    type Error = Failure;
+
+    fn try_from(row: ManagedTicketTypeRow) -> Result<Self, Failure> {
+        let id = TicketTypeId(row.ticket_type.id);
+        let TicketType { id: _, code, names, needs_proof, position } = row.ticket_type.try_into()?;
+        let retired_at = row.retired_at.map(|at| instant(at, "retired_at")).transpose()?;
+        Ok(Self { id, code, names, needs_proof, position, retired_at, version: row.version })
+    }
+}
+
+/// Returns the place of a row in the list. Infallible: a constraint checks the form of codes, and
+/// positions have 32 bits.
+fn place_of(row: &ManagedTicketTypeRow) -> TicketTypeCursor {
+    TicketTypeCursor {
+        position: i32::try_from(row.ticket_type.position).unwrap_or(i32::MAX),
+        code: ticket_type(&row.ticket_type.code).unwrap_or_default(),
+    }
+}
+
+fn ticket_types_page(
+    connection: &mut SqliteConnection,
+    search: Option<String>,
+    page: PageRequest<TicketTypeCursor>,
+) -> Result<Vec<ManagedTicketTypeRow>, Failure> {
+    let limit = page.rows();
+    let mut query = ticket_types::table.select(ManagedTicketTypeRow::as_select()).into_boxed::<Sqlite>();
+    if let Some(part) = search {
+        let found = sql::<Bool>("instr(coalesce(ticket_types.search_folded, lower(code || char(10) || names)), ");
+        query = query.filter(found.bind::<Text, _>(part).sql(") > 0"));
+    }
+    if let Some(TicketTypeCursor { position, code }) = page.after {
+        let position = i64::from(position);
+        let behind = ticket_types::position.eq(position).and(ticket_types::code.gt(code.as_str().to_owned()));
+        query = query.filter(ticket_types::position.gt(position).or(behind));
+    }
+    Ok(query.order((ticket_types::position, ticket_types::code)).limit(limit).load(connection)?)
+}
+
+/// Reads one ticket type.
+pub(crate) fn managed_ticket_type(
+    connection: &mut SqliteConnection,
+    id: TicketTypeId,
+) -> Result<Option<ManagedTicketType>, Failure> {
+    let row = ticket_types::table.find(id.0).select(ManagedTicketTypeRow::as_select()).get_result(connection);
+    row.optional()?.map(ManagedTicketType::try_from).transpose()
 }
 
 /// Reads the prices of a show, ordered by category, then ticket type.

@@ -17,8 +17,11 @@ use domain::catalog::{
     TheatreChange, TheatreCursor, TheatreDetails, TheatreFilter, Title,
 };
 use domain::identity::{Bearer, Role};
-use domain::ids::{HallId, MovieId, TheatreId, UserId};
+use domain::ids::{HallId, MovieId, TheatreId, TicketTypeId, UserId};
 use domain::money::{Currency, TaxRate};
+use domain::pricing::{
+    ManagedTicketType, TicketTypeChange, TicketTypeCode, TicketTypeCursor, TicketTypeDetails, TicketTypeNames,
+};
 use domain::retention::RetentionRule;
 use domain::text::fold;
 use futures::FutureExt as _;
@@ -248,6 +251,65 @@ pub async fn halls_are_ordered_by_name_and_filtered(fixture: &dyn Fixture) {
     assert_eq!(theatres(None).await, [ALPHA, BETA]);
     assert_eq!(theatres(Some(vec![beta])).await, [BETA]);
     assert_eq!(theatres(Some(Vec::new())).await, [""; 0]);
+}
+
+fn ticket_type_details(code: &str, position: i32) -> TicketTypeDetails {
+    let names = [("de", "Ermäßigt"), ("en", code)].map(|(tag, name)| (tag.to_owned(), name.to_owned()));
+    TicketTypeDetails {
+        code: TicketTypeCode::parse(code).unwrap(),
+        names: TicketTypeNames::parse(names).unwrap(),
+        needs_proof: true,
+        position,
+    }
+}
+
+async fn ticket_type(fixture: &dyn Fixture, id: i64) -> ManagedTicketType {
+    fixture.stores().prices.ticket_type(TicketTypeId(id)).await.unwrap().unwrap()
+}
+
+/// A ticket type has what staff set. Its code is unique, also among retired ones.
+pub async fn ticket_type_is_created_changed_and_retired(fixture: &dyn Fixture) {
+    let admin = admin(fixture).await;
+    let create = Change::TicketType(Edit::Create(ticket_type_details("student", 5)));
+    let created = apply(fixture, admin, &create).await.unwrap();
+    let first = ticket_type(fixture, created.object_id).await;
+    assert_eq!((created.version, first.version, first.retired_at), (1, 1, None));
+    assert_eq!(TicketTypeChange::default().apply(&first), ticket_type_details("student", 5));
+    assert_eq!(created.body.as_ref(), format!("{:?}", Changed::TicketType(first.clone())).as_bytes());
+    let change = TicketTypeChange { needs_proof: Some(false), position: Some(7), ..TicketTypeChange::default() };
+    let after = change.apply(&first);
+    let update = Change::TicketType(Edit::Update { before: first.clone(), after: after.clone() });
+    apply(fixture, admin, &update).await.unwrap();
+    stale(apply(fixture, admin, &update).await);
+    let second = ticket_type(fixture, created.object_id).await;
+    assert_eq!((TicketTypeChange::default().apply(&second), second.version), (after, 2));
+    stale(apply(fixture, admin, &Change::TicketType(Edit::Retire(first))).await);
+    apply(fixture, admin, &Change::TicketType(Edit::Retire(second))).await.unwrap();
+    let retired = ticket_type(fixture, created.object_id).await;
+    assert!(retired.retired_at.is_some() && retired.version == 3);
+    apply(fixture, admin, &Change::TicketType(Edit::Retire(retired.clone()))).await.unwrap();
+    assert_eq!(ticket_type(fixture, created.object_id).await, retired);
+    refused(apply(fixture, admin, &create).await, ChangeRefusal::NameTaken);
+    let staff = user_with(fixture, Role::Staff, &[]).await;
+    forbidden(apply(fixture, staff, &Change::TicketType(Edit::Create(ticket_type_details("senior", 1)))).await);
+    assert_eq!(fixture.stores().prices.ticket_type(TicketTypeId(987_654)).await.unwrap(), None);
+}
+
+/// Ticket types are ordered by position, then code, paged, and found by code or name in any case.
+pub async fn ticket_types_are_ordered_and_searched(fixture: &dyn Fixture) {
+    let admin = admin(fixture).await;
+    for (code, position) in [("student", 5), ("child", 5), ("senior", 2)] {
+        apply(fixture, admin, &Change::TicketType(Edit::Create(ticket_type_details(code, position)))).await.unwrap();
+    }
+    let codes = async |search: Option<&str>| -> Vec<String> {
+        let list = async |page: &_| fixture.stores().prices.ticket_types(search.map(fold), page).await.unwrap();
+        let place = |found: &ManagedTicketType| TicketTypeCursor { position: found.position, code: found.code.clone() };
+        paged(list, place).await.into_iter().map(|found| found.code.as_str().to_owned()).collect()
+    };
+    assert_eq!(codes(None).await, ["adult", "senior", "child", "student"]);
+    assert_eq!(codes(Some("ERMÄSSIGT")).await, ["senior", "child", "student"]);
+    assert_eq!((codes(Some("STUD")).await, codes(Some("Adult")).await), (vec!["student".into()], vec!["adult".into()]));
+    assert_eq!(codes(Some("_")).await, [""; 0]);
 }
 
 /// A change of another version than the current one changes nothing, and writes no audit entry.

@@ -250,6 +250,8 @@ macro_rules! contract_tests {
                 rights_are_read_as_committed,
                 change_with_a_key_is_made_once,
                 concurrent_changes_with_one_key_are_one,
+                ticket_type_is_created_changed_and_retired,
+                ticket_types_are_ordered_and_searched,
                 audit_log_has_each_change,
                 audit_log_is_append_only,
                 old_entries_and_staff_keys_are_deleted,

@@ -2,6 +2,7 @@
 
 mod audit;
 mod catalog;
+mod pricing;
 mod users;
 
 use std::sync::Arc;
@@ -80,7 +81,7 @@ impl ChangeStore for PostgresStore {
             // In the order of `anonymise`: all administrators, then the own account.
             let admins = match change {
                 Change::User { .. } => lock_admins(connection).await?,
-                Change::Movie(_) | Change::Theatre(_) | Change::Hall(_) => Vec::new(),
+                Change::Movie(_) | Change::Theatre(_) | Change::Hall(_) | Change::TicketType(_) => Vec::new(),
             };
             let member = lock_member(connection, &request.bearer).await?;
             let member = member.ok_or(WriteFailure::Refused(ChangeError::SessionEnded))?;
@@ -96,6 +97,7 @@ impl ChangeStore for PostgresStore {
                 Change::Movie(edit) => Changed::Movie(catalog::edit_movie(connection, edit).await?),
                 Change::Theatre(edit) => Changed::Theatre(catalog::edit_theatre(connection, edit).await?),
                 Change::Hall(edit) => Changed::Hall(catalog::edit_hall(connection, edit).await?),
+                Change::TicketType(edit) => Changed::TicketType(pricing::edit_ticket_type(connection, edit).await?),
                 Change::User { before, after } => Changed::User(set_access(connection, before, after, &admins).await?),
             };
             insert_entry(connection, request, &change.record(&changed)).await?;

@@ -28,7 +28,7 @@ fn check_unused(connection: &mut SqliteConnection, kind: ObjectKind, id: i64, no
         ObjectKind::Movie => upcoming.filter(shows::movie_id.eq(id)),
         ObjectKind::Theatre => upcoming.filter(shows::theatre_id.eq(id)),
         ObjectKind::Hall => upcoming.filter(shows::hall_id.eq(id)),
-        ObjectKind::User => return Ok(()),
+        ObjectKind::User | ObjectKind::TicketType => return Ok(()),
     };
     let used: Option<i64> = of_object.first(connection).optional()?;
     if used.is_some() { Err(ChangeRefusal::InUse(kind).into()) } else { Ok(()) }

@@ -2,6 +2,7 @@
 
 mod audit;
 mod catalog;
+mod pricing;
 mod users;
 
 use std::sync::Arc;
@@ -101,6 +102,7 @@ fn applied(
         Change::Movie(edit) => Changed::Movie(catalog::edit_movie(connection, edit, now)?),
         Change::Theatre(edit) => Changed::Theatre(catalog::edit_theatre(connection, edit, now)?),
         Change::Hall(edit) => Changed::Hall(catalog::edit_hall(connection, edit, now)?),
+        Change::TicketType(edit) => Changed::TicketType(pricing::edit_ticket_type(connection, edit, now)?),
         Change::User { before, after } => Changed::User(users::set_access(connection, before, after, now)?),
     };
     insert_entry(connection, request, &change.record(&changed), now)?;

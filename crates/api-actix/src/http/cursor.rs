@@ -8,6 +8,7 @@ use domain::booking::BookingCursor;
 use domain::catalog::{HallCursor, MovieCursor, ShowCursor, TheatreCursor};
 use domain::identity::SessionCursor;
 use domain::ids::{AuditId, BookingId, HallId, MovieId, SessionId, ShowId, TheatreId, UserId};
+use domain::pricing::{TicketTypeCode, TicketTypeCursor};
 use serde_json::{Value, json};
 
 /// A place in a list that can be written as a cursor.
@@ -72,6 +73,17 @@ impl Cursor for HallCursor {
 
     fn decode(text: &str) -> Option<Self> {
         named(text, "halls").map(|(name, id)| Self { name, id: HallId(id) })
+    }
+}
+
+impl Cursor for TicketTypeCursor {
+    fn encode(&self) -> String {
+        pack(&json!(["ticket_types", self.code.as_str(), self.position]))
+    }
+
+    fn decode(text: &str) -> Option<Self> {
+        let (code, position) = named(text, "ticket_types")?;
+        Some(Self { position: i32::try_from(position).ok()?, code: TicketTypeCode::parse(&code).ok()? })
     }
 }
 

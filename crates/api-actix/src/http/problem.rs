@@ -80,6 +80,8 @@ codes! {
     TheatreNotFound = 404, "theatre_not_found", "Theatre not found";
     /// The hall does not exist.
     HallNotFound = 404, "hall_not_found", "Hall not found";
+    /// The ticket type does not exist.
+    TicketTypeNotFound = 404, "ticket_type_not_found", "Ticket type not found";
     /// The user does not exist, or the account was deleted.
     UserNotFound = 404, "user_not_found", "User not found";
     /// Some seats do not belong to the show's hall. `seat_ids` lists them.
@@ -576,6 +578,7 @@ impl From<ChangeError> for Problem {
                 ObjectKind::Movie => Self::new(Code::MovieNotFound, "This movie does not exist."),
                 ObjectKind::Theatre => Self::new(Code::TheatreNotFound, "This theatre does not exist."),
                 ObjectKind::Hall => Self::new(Code::HallNotFound, "This hall does not exist."),
+                ObjectKind::TicketType => Self::new(Code::TicketTypeNotFound, "This ticket type does not exist."),
                 ObjectKind::User => {
                     Self::new(Code::UserNotFound, "This user does not exist, or the account was deleted.")
                 }
@@ -603,12 +606,17 @@ impl From<ChangeRefusal> for Problem {
                     ObjectKind::Theatre => (Code::TheatreInUse, "theatre"),
                     ObjectKind::Hall => (Code::HallInUse, "hall"),
                     ObjectKind::User => (Code::Conflict, "user"),
+                    ObjectKind::TicketType => (Code::Conflict, "ticket type"),
                 };
                 Self::new(code, format!("This {what} has upcoming shows. Cancel them, or wait until they have ended."))
             }
             ChangeRefusal::TheatreNotFound => {
                 Self::new(Code::TheatreNotFound, "A theatre of the request does not exist, or it is retired.")
             }
+            ChangeRefusal::DefaultTicketType => Self::new(
+                Code::Conflict,
+                "adult is the ticket type of every seat for which a request names none. It can be changed, but not retired.",
+            ),
             ChangeRefusal::LastAdmin => Self::new(
                 Code::Conflict,
                 "This is the account of the only administrator. Make another user an administrator first.",

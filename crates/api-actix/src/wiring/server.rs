@@ -266,6 +266,7 @@ fn wire(
             changes: store.ports.changes.clone(),
             audit: store.ports.audit.clone(),
             catalog: store.ports.catalog.clone(),
+            prices: store.ports.prices.clone(),
             guard: guard.clone(),
             encoder: Arc::new(JsonObjects),
         },

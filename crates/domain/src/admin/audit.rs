@@ -14,6 +14,7 @@ pub enum ObjectKind {
     Theatre,
     Hall,
     User,
+    TicketType,
 }
 
 /// The error of a text that is not a kind of object.
@@ -23,7 +24,7 @@ pub struct ObjectKindError;
 
 impl ObjectKind {
     /// All kinds.
-    pub const ALL: [Self; 4] = [Self::Movie, Self::Theatre, Self::Hall, Self::User];
+    pub const ALL: [Self; 5] = [Self::Movie, Self::Theatre, Self::Hall, Self::User, Self::TicketType];
 
     /// Returns the name in the store and in responses.
     pub fn as_str(self) -> &'static str {
@@ -32,6 +33,7 @@ impl ObjectKind {
             Self::Theatre => "theatre",
             Self::Hall => "hall",
             Self::User => "user",
+            Self::TicketType => "ticket_type",
         }
     }
 

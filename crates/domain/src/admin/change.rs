@@ -11,6 +11,7 @@ use crate::catalog::{Hall, HallDetails, Movie, MovieDetails, Theatre, TheatreDet
 use crate::error::StoreError;
 use crate::identity::Bearer;
 use crate::ids::TheatreId;
+use crate::pricing::{ManagedTicketType, TicketTypeDetails};
 
 /// A change of an object that staff create, update and retire.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -31,6 +32,7 @@ pub enum Change {
     Movie(Edit<MovieDetails, Movie>),
     Theatre(Edit<TheatreDetails, Theatre>),
     Hall(Edit<HallDetails, Hall>),
+    TicketType(Edit<TicketTypeDetails, ManagedTicketType>),
     /// Sets what a user may do. The user must have the version of `before`.
     User {
         before: ManagedUser,
@@ -45,6 +47,7 @@ pub enum Changed {
     Theatre(Theatre),
     Hall(Hall),
     User(ManagedUser),
+    TicketType(ManagedTicketType),
 }
 
 impl Changed {
@@ -55,6 +58,7 @@ impl Changed {
             Self::Theatre(theatre) => theatre.id.0,
             Self::Hall(hall) => hall.id.0,
             Self::User(user) => user.id.0,
+            Self::TicketType(ticket_type) => ticket_type.id.0,
         }
     }
 
@@ -65,6 +69,7 @@ impl Changed {
             Self::Theatre(theatre) => theatre.version,
             Self::Hall(hall) => hall.version,
             Self::User(user) => user.version,
+            Self::TicketType(ticket_type) => ticket_type.version,
         }
     }
 
@@ -74,13 +79,14 @@ impl Changed {
             Self::Theatre(_) => ObjectKind::Theatre,
             Self::Hall(_) => ObjectKind::Hall,
             Self::User(_) => ObjectKind::User,
+            Self::TicketType(_) => ObjectKind::TicketType,
         }
     }
 
     /// Returns the theatre that the object belongs to.
     fn theatre_id(&self) -> Option<TheatreId> {
         match self {
-            Self::Movie(_) | Self::User(_) => None,
+            Self::Movie(_) | Self::User(_) | Self::TicketType(_) => None,
             Self::Theatre(theatre) => Some(theatre.id),
             Self::Hall(hall) => Some(hall.theatre_id),
         }
@@ -125,6 +131,15 @@ impl Changed {
                     .with("theatre_ids", theatres.join(", "))
                     .with("disabled", user.access.disabled.to_string())
             }
+            Self::TicketType(ticket_type) => {
+                let names: Vec<_> = ticket_type.names.iter().map(|(tag, name)| format!("{tag}: {name}")).collect();
+                let fields = fields
+                    .with("code", ticket_type.code.as_str())
+                    .with("names", names.join(", "))
+                    .with("needs_proof", ticket_type.needs_proof.to_string())
+                    .with("order", ticket_type.position.to_string());
+                retired(fields, ticket_type.retired_at.is_some())
+            }
         }
     }
 }
@@ -144,7 +159,10 @@ impl Change {
     /// Returns what the change requires of the member of staff.
     pub fn authority(&self) -> Authority {
         match self {
-            Self::Movie(_) | Self::User { .. } | Self::Theatre(Edit::Create(_) | Edit::Retire(_)) => Authority::Admin,
+            Self::Movie(_)
+            | Self::User { .. }
+            | Self::TicketType(_)
+            | Self::Theatre(Edit::Create(_) | Edit::Retire(_)) => Authority::Admin,
             Self::Theatre(Edit::Update { before, .. }) => Authority::Theatre(before.id),
             Self::Hall(Edit::Create(details)) => Authority::Theatre(details.theatre_id),
             Self::Hall(Edit::Update { before, .. } | Edit::Retire(before)) => Authority::Theatre(before.theatre_id),
@@ -157,6 +175,7 @@ impl Change {
             Self::Movie(edit) => recorded(edit, Changed::Movie),
             Self::Theatre(edit) => recorded(edit, Changed::Theatre),
             Self::Hall(edit) => recorded(edit, Changed::Hall),
+            Self::TicketType(edit) => recorded(edit, Changed::TicketType),
             Self::User { before, .. } => (AuditAction::Update, Some(Changed::User(before.clone()))),
         };
         let before = before.as_ref().map(Changed::fields).unwrap_or_default();
@@ -271,6 +290,8 @@ pub enum ChangeRefusal {
     TheatreNotFound,
     #[error("the account is the only administrator's")]
     LastAdmin,
+    #[error("the default ticket type is not retired")]
+    DefaultTicketType,
 }
 
 /// The reason why a change was not made.

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::{
-    AuditCursor, AuditEntry, AuditFilter, AuditStore, Change, ChangeAnswer, ChangeEncoder, ChangeError, ChangeRequest,
-    ChangeStore, Edit, ManagedUser, ObjectKind, Precondition, StaffMember, StaffStore, UserAccessChange, UserCursor,
-    UserFilter,
+    AuditCursor, AuditEntry, AuditFilter, AuditStore, Change, ChangeAnswer, ChangeEncoder, ChangeError, ChangeRefusal,
+    ChangeRequest, ChangeStore, Edit, ManagedUser, ObjectKind, Precondition, StaffMember, StaffStore, UserAccessChange,
+    UserCursor, UserFilter,
 };
 use crate::catalog::{
     CatalogStore, Hall, HallChange, HallCursor, HallDetails, HallFilter, Movie, MovieChange, MovieCursor, MovieDetails,
@@ -13,8 +13,9 @@ use crate::catalog::{
 };
 use crate::error::StoreError;
 use crate::identity::{Bearer, SessionGuard};
-use crate::ids::{HallId, MovieId, TheatreId, UserId};
+use crate::ids::{HallId, MovieId, TheatreId, TicketTypeId, UserId};
 use crate::page::{Page, PageRequest};
+use crate::pricing::{ManagedTicketType, PriceStore, TicketTypeChange, TicketTypeCursor, TicketTypeDetails};
 use crate::text::fold;
 
 /// How often a change is computed again after a concurrent change of the same object.
@@ -26,6 +27,7 @@ pub struct AdminService {
     pub changes: Arc<dyn ChangeStore>,
     pub audit: Arc<dyn AuditStore>,
     pub catalog: Arc<dyn CatalogStore>,
+    pub prices: Arc<dyn PriceStore>,
     pub guard: Arc<dyn SessionGuard>,
     pub encoder: Arc<dyn ChangeEncoder>,
 }
@@ -223,6 +225,64 @@ impl AdminService {
             let before = self.hall(member, id).await?;
             precondition.check(before.version)?;
             Ok(Change::Hall(Edit::Retire(before)))
+        })
+        .await
+    }
+
+    /// Returns a page of the ticket types, retired ones included. `search` is a substring of the code or a name; case is ignored.
+    pub async fn ticket_types(
+        &self,
+        search: Option<&str>,
+        page: &PageRequest<TicketTypeCursor>,
+    ) -> Result<Page<ManagedTicketType, TicketTypeCursor>, StoreError> {
+        let rows = self.prices.ticket_types(search.map(fold), page).await?;
+        Ok(page.cut(rows, |found| TicketTypeCursor { position: found.position, code: found.code.clone() }))
+    }
+
+    /// Returns one ticket type, retired or not.
+    pub async fn ticket_type(&self, id: TicketTypeId) -> Result<ManagedTicketType, ChangeError> {
+        self.prices.ticket_type(id).await?.ok_or(ChangeError::NotFound(ObjectKind::TicketType))
+    }
+
+    /// Creates a ticket type.
+    pub async fn create_ticket_type(
+        &self,
+        request: &ChangeRequest,
+        details: TicketTypeDetails,
+    ) -> Result<ChangeAnswer, ChangeError> {
+        self.make(request, async || Ok(Change::TicketType(Edit::Create(details.clone())))).await
+    }
+
+    /// Changes a ticket type.
+    pub async fn update_ticket_type(
+        &self,
+        request: &ChangeRequest,
+        id: TicketTypeId,
+        change: TicketTypeChange,
+        precondition: &Precondition,
+    ) -> Result<ChangeAnswer, ChangeError> {
+        self.make(request, async || {
+            let before = self.ticket_type(id).await?;
+            precondition.check(before.version)?;
+            Ok(Change::TicketType(Edit::Update { after: change.clone().apply(&before), before }))
+        })
+        .await
+    }
+
+    /// Retires a ticket type: it is sold at no new show. The default ticket type is not retired.
+    pub async fn retire_ticket_type(
+        &self,
+        request: &ChangeRequest,
+        id: TicketTypeId,
+        precondition: &Precondition,
+    ) -> Result<ChangeAnswer, ChangeError> {
+        self.make(request, async || {
+            let before = self.ticket_type(id).await?;
+            precondition.check(before.version)?;
+            if before.code.is_adult() {
+                return Err(ChangeRefusal::DefaultTicketType.into());
+            }
+            Ok(Change::TicketType(Edit::Retire(before)))
         })
         .await
     }

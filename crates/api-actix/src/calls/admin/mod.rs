@@ -4,6 +4,7 @@ mod audit;
 mod halls;
 mod movies;
 mod theatres;
+mod ticket_types;
 mod users;
 
 use domain::admin::{ChangeEncoder, Changed};
@@ -12,6 +13,7 @@ use serde::Serialize;
 use self::halls::StaffHallView;
 use self::movies::StaffMovieView;
 use self::theatres::StaffTheatreView;
+use self::ticket_types::StaffTicketTypeView;
 use self::users::StaffUserView;
 use crate::http::call::Call;
 use crate::http::query::parameters;
@@ -19,7 +21,8 @@ use crate::http::values::FilterText;
 
 /// Returns the calls of this feature.
 pub fn calls() -> Vec<Call> {
-    let objects = [movies::calls(), theatres::calls(), halls::calls(), users::calls(), audit::calls()];
+    let objects =
+        [movies::calls(), theatres::calls(), halls::calls(), ticket_types::calls(), users::calls(), audit::calls()];
     objects.into_iter().flatten().collect()
 }
 
@@ -47,6 +50,7 @@ impl ChangeEncoder for JsonObjects {
             Changed::Theatre(theatre) => json(&StaffTheatreView::from(theatre)),
             Changed::Hall(hall) => json(&StaffHallView::from(hall)),
             Changed::User(user) => json(&StaffUserView::from(user)),
+            Changed::TicketType(ticket_type) => json(&StaffTicketTypeView::from(ticket_type)),
         }
     }
 }
