@@ -60,6 +60,10 @@ fn valid(operation: &Operation, app: &TestApp, ids: &Ids<'_>) -> Call {
             json!({ "theatre_id": ids["theatre_id"].parse::<i64>().unwrap(), "name": "New" })
         }
         ("POST", "/api/admin/ticket-types") => json!({ "code": "child", "names": { "en": "Child" } }),
+        ("POST", "/api/admin/price-lists") => json!({
+            "theatre_id": ids["theatre_id"].parse::<i64>().unwrap(), "name": "New",
+            "prices": [{ "category": "standard", "ticket_type": "adult", "price": "9.00" }],
+        }),
         _ => json!({}),
     };
     operation.call_with(app, ids, &body).header("if-match", "*")
@@ -100,7 +104,8 @@ async fn staff_of_another_theatre_are_refused(app: &TestApp) {
     let others: Vec<i64> = theatre_ids(app).await.into_iter().filter(|id| *id != theatre).collect();
     let (elsewhere, nowhere) = (app.sign_up_staff(&others).await, app.sign_up_staff(&[]).await);
     let of_theatre = operations().iter().filter(|operation| {
-        let names_it = operation.path_parameters().iter().any(|name| ["theatre_id", "hall_id"].contains(name));
+        let names_it =
+            operation.path_parameters().iter().any(|name| ["theatre_id", "hall_id", "price_list_id"].contains(name));
         operation.session == Session::Staff && (names_it || operation.method == Method::POST)
     });
     let mut checked = 0;

@@ -5,19 +5,21 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
-use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text, Untyped};
+use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, Text, Untyped};
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use domain::StoreError;
 use domain::admin::ChangeError;
-use domain::ids::{ShowId, TicketTypeId};
+use domain::ids::{PriceListId, ShowId, TheatreId, TicketTypeId};
 use domain::page::{Filling, PageRequest};
 use domain::pricing::{
-    ManagedTicketType, OfferedPrice, OfferedPrices, PriceStore, TicketType, TicketTypeCursor, TicketTypeNames,
+    ManagedPriceList, ManagedTicketType, OfferedPrice, OfferedPrices, PriceListCursor, PriceListFilter, PriceStore,
+    TicketType, TicketTypeCursor, TicketTypeNames,
 };
 
 use crate::error::bad_row;
+use crate::price_document::parsed_content;
 use crate::rows::{currency, listed, ticket_type};
-use crate::schema::ticket_types;
+use crate::schema::{price_lists, ticket_types};
 use crate::statement::{bind, statement};
 use crate::store::{PostgresStore, WriteFailure};
 
@@ -52,6 +54,32 @@ struct TicketTypeRow {
     names: String,
     needs_proof: bool,
     position: i32,
+    retired_at: Option<DateTime<Utc>>,
+    version: i64,
+}
+
+macro_rules! price_list_columns {
+    () => {
+        "SELECT id, theatre_id, name, currency, content, retired_at, version FROM price_lists "
+    };
+}
+
+statement!(ListPriceLists: Untyped = concat!(price_list_columns!(), "
+    WHERE ($1::text IS NULL OR (name, id) > ($1 COLLATE \"C\", $2::bigint))
+      AND ($3::text IS NULL OR position($3 IN name_folded) > 0)
+      AND ($4::bigint[] IS NULL OR theatre_id = ANY ($4))
+    ORDER BY name, id
+    LIMIT $5"));
+statement!(OnePriceList: Untyped = concat!(price_list_columns!(), "WHERE id = $1"));
+
+#[derive(QueryableByName)]
+#[diesel(table_name = price_lists)]
+struct PriceListRow {
+    id: i64,
+    theatre_id: i64,
+    name: String,
+    currency: String,
+    content: String,
     retired_at: Option<DateTime<Utc>>,
     version: i64,
 }
@@ -116,6 +144,35 @@ impl PriceStore for PostgresStore {
         let row: Option<TicketTypeRow> = self.first(bind!(OneTicketType, BigInt = id.0)).await?;
         row.map(managed).transpose()
     }
+
+    async fn price_lists(
+        &self,
+        filter: &PriceListFilter,
+        page: &PageRequest<PriceListCursor>,
+    ) -> Result<Vec<ManagedPriceList>, StoreError> {
+        let theatres = filter.theatres.as_ref().map(|ids| ids.iter().map(|id| id.0).collect::<Vec<_>>());
+        let mut filling = Filling::of(page);
+        while let Some(page) = filling.next() {
+            let rows: Vec<PriceListRow> = self
+                .load(bind!(
+                    ListPriceLists,
+                    Nullable<Text> = page.after.as_ref().map(|place| place.name.clone()),
+                    Nullable<BigInt> = page.after.as_ref().map(|place| place.id.0),
+                    Nullable<Text> = filter.search.clone(),
+                    Nullable<Array<BigInt>> = theatres.clone(),
+                    BigInt = page.rows(),
+                ))
+                .await?;
+            let place = |row: &PriceListRow| PriceListCursor { name: row.name.clone(), id: PriceListId(row.id) };
+            filling.add(rows, place, |row| listed("price_lists", row.id, price_list(row)));
+        }
+        Ok(filling.into_items())
+    }
+
+    async fn price_list(&self, id: PriceListId) -> Result<Option<ManagedPriceList>, StoreError> {
+        let row: Option<PriceListRow> = self.first(bind!(OnePriceList, BigInt = id.0)).await?;
+        row.map(price_list).transpose()
+    }
 }
 
 fn managed(row: TicketTypeRow) -> Result<ManagedTicketType, StoreError> {
@@ -136,6 +193,25 @@ pub(crate) async fn ticket_type_by_id(
     id: i64,
 ) -> Result<ManagedTicketType, WriteFailure<ChangeError>> {
     Ok(managed(bind!(OneTicketType, BigInt = id).get_result(connection).await?)?)
+}
+
+fn price_list(row: PriceListRow) -> Result<ManagedPriceList, StoreError> {
+    let list = parsed_content(TheatreId(row.theatre_id), currency(&row.currency)?, &row.content).map_err(bad_row)?;
+    Ok(ManagedPriceList {
+        id: PriceListId(row.id),
+        name: row.name,
+        list,
+        retired_at: row.retired_at,
+        version: row.version,
+    })
+}
+
+/// Reads one price list in a transaction.
+pub(crate) async fn price_list_by_id(
+    connection: &mut AsyncPgConnection,
+    id: i64,
+) -> Result<ManagedPriceList, WriteFailure<ChangeError>> {
+    Ok(price_list(bind!(OnePriceList, BigInt = id).get_result(connection).await?)?)
 }
 
 /// Returns the price of a row, if it has one.

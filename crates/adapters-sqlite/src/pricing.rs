@@ -8,16 +8,18 @@ use diesel::prelude::*;
 use diesel::sql_types::{Bool, Text};
 use diesel::sqlite::Sqlite;
 use domain::StoreError;
-use domain::ids::{ShowId, TicketTypeId};
+use domain::ids::{PriceListId, ShowId, TheatreId, TicketTypeId};
 use domain::page::{Filling, PageRequest};
 use domain::pricing::{
-    ManagedTicketType, OfferedPrice, OfferedPrices, PriceStore, TicketType, TicketTypeCursor, TicketTypeNames,
+    ManagedPriceList, ManagedTicketType, OfferedPrice, OfferedPrices, PriceListCursor, PriceListFilter, PriceStore,
+    TicketType, TicketTypeCursor, TicketTypeNames,
 };
 use domain::seating::CategoryPrice;
 
 use crate::failure::Failure;
+use crate::price_document::parsed_content;
 use crate::row::{currency, instant, listed, parsed, small, ticket_type};
-use crate::schema::{show_prices, shows, ticket_types};
+use crate::schema::{price_lists, show_prices, shows, ticket_types};
 use crate::store::SqliteStore;
 
 #[async_trait]
@@ -46,6 +48,27 @@ impl PriceStore for SqliteStore {
 
     async fn ticket_type(&self, id: TicketTypeId) -> Result<Option<ManagedTicketType>, StoreError> {
         Ok(self.read(move |connection| managed_ticket_type(connection, id)).await?)
+    }
+
+    async fn price_lists(
+        &self,
+        filter: &PriceListFilter,
+        page: &PageRequest<PriceListCursor>,
+    ) -> Result<Vec<ManagedPriceList>, StoreError> {
+        let (filter, mut filling) = (filter.clone(), Filling::of(page));
+        let found = self.read(move |connection| {
+            while let Some(page) = filling.next() {
+                let rows = price_lists_page(connection, filter.clone(), page)?;
+                let place = |row: &PriceListRow| PriceListCursor { name: row.name.clone(), id: PriceListId(row.id) };
+                filling.add(rows, place, |row| listed("price_lists", row.id, ManagedPriceList::try_from(row)));
+            }
+            Ok(filling.into_items())
+        });
+        Ok(found.await?)
+    }
+
+    async fn price_list(&self, id: PriceListId) -> Result<Option<ManagedPriceList>, StoreError> {
+        Ok(self.read(move |connection| managed_price_list(connection, id)).await?)
     }
 }
 
@@ -143,6 +166,61 @@ pub(crate) fn managed_ticket_type(
 ) -> Result<Option<ManagedTicketType>, Failure> {
     let row = ticket_types::table.find(id.0).select(ManagedTicketTypeRow::as_select()).get_result(connection);
     row.optional()?.map(ManagedTicketType::try_from).transpose()
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = price_lists)]
+struct PriceListRow {
+    id: i64,
+    theatre_id: i64,
+    name: String,
+    currency: String,
+    content: String,
+    retired_at: Option<i64>,
+    version: i64,
+}
+
+impl TryFrom<PriceListRow> for ManagedPriceList {
+    type Error = Failure;
+
+    fn try_from(row: PriceListRow) -> Result<Self, Failure> {
+        let list = parsed_content(TheatreId(row.theatre_id), currency(&row.currency)?, &row.content);
+        let list = list.map_err(|error| {
+            tracing::error!(id = row.id, error, "price_list.unreadable");
+            Failure::BadRow("content")
+        })?;
+        let retired_at = row.retired_at.map(|at| instant(at, "retired_at")).transpose()?;
+        Ok(Self { id: PriceListId(row.id), name: row.name, list, retired_at, version: row.version })
+    }
+}
+
+fn price_lists_page(
+    connection: &mut SqliteConnection,
+    filter: PriceListFilter,
+    page: PageRequest<PriceListCursor>,
+) -> Result<Vec<PriceListRow>, Failure> {
+    let limit = page.rows();
+    let mut query = price_lists::table.select(PriceListRow::as_select()).into_boxed::<Sqlite>();
+    if let Some(theatres) = filter.theatres {
+        query = query.filter(price_lists::theatre_id.eq_any(theatres.into_iter().map(|id| id.0)));
+    }
+    if let Some(part) = filter.search {
+        query = query.filter(sql::<Bool>("instr(price_lists.name_folded, ").bind::<Text, _>(part).sql(") > 0"));
+    }
+    if let Some(PriceListCursor { name, id }) = page.after {
+        let behind = price_lists::name.eq(name.clone()).and(price_lists::id.gt(id.0));
+        query = query.filter(price_lists::name.gt(name).or(behind));
+    }
+    Ok(query.order((price_lists::name, price_lists::id)).limit(limit).load(connection)?)
+}
+
+/// Reads one price list.
+pub(crate) fn managed_price_list(
+    connection: &mut SqliteConnection,
+    id: PriceListId,
+) -> Result<Option<ManagedPriceList>, Failure> {
+    let row = price_lists::table.find(id.0).select(PriceListRow::as_select()).get_result(connection);
+    row.optional()?.map(ManagedPriceList::try_from).transpose()
 }
 
 /// Reads the prices of a show, ordered by category, then ticket type.

@@ -193,10 +193,15 @@ mod tests {
             assert_eq!(parse(text, currency), Ok(minor), "{text}");
         }
         let eur = Currency::parse("EUR").unwrap();
-        for text in ["", ".", "1.", ".5", "1,50", "1e2", "+1", "--1", "1.-5", " 1", "1 ", "１", "٣", "0x1", "NaN", "1.2.3"] {
+        for text in
+            ["", ".", "1.", ".5", "1,50", "1e2", "+1", "--1", "1.-5", " 1", "1 ", "１", "٣", "0x1", "NaN", "1.2.3"]
+        {
             assert_eq!(parse(text, "EUR"), Err(AmountError::Malformed { currency: eur }), "{text}");
         }
-        assert_eq!((parse("-1", "EUR"), parse("-0.01", "EUR")), (Err(AmountError::Negative), Err(AmountError::Negative)));
+        assert_eq!(
+            (parse("-1", "EUR"), parse("-0.01", "EUR")),
+            (Err(AmountError::Negative), Err(AmountError::Negative))
+        );
         assert_eq!(parse("12.505", "EUR"), Err(AmountError::TooManyDecimals { currency: eur }));
         assert!(parse("12.5", "JPY").is_err() && parse("1.2345", "KWD").is_err());
         assert_eq!(parse("92233720368547758.08", "EUR"), Err(AmountError::TooLarge));

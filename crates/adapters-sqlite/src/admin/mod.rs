@@ -103,6 +103,7 @@ fn applied(
         Change::Theatre(edit) => Changed::Theatre(catalog::edit_theatre(connection, edit, now)?),
         Change::Hall(edit) => Changed::Hall(catalog::edit_hall(connection, edit, now)?),
         Change::TicketType(edit) => Changed::TicketType(pricing::edit_ticket_type(connection, edit, now)?),
+        Change::PriceList(edit) => Changed::PriceList(pricing::edit_price_list(connection, edit, now)?),
         Change::User { before, after } => Changed::User(users::set_access(connection, before, after, now)?),
     };
     insert_entry(connection, request, &change.record(&changed), now)?;

@@ -7,8 +7,8 @@ use domain::admin::{AuditCursor, UserCursor};
 use domain::booking::BookingCursor;
 use domain::catalog::{HallCursor, MovieCursor, ShowCursor, TheatreCursor};
 use domain::identity::SessionCursor;
-use domain::ids::{AuditId, BookingId, HallId, MovieId, SessionId, ShowId, TheatreId, UserId};
-use domain::pricing::{TicketTypeCode, TicketTypeCursor};
+use domain::ids::{AuditId, BookingId, HallId, MovieId, PriceListId, SessionId, ShowId, TheatreId, UserId};
+use domain::pricing::{PriceListCursor, TicketTypeCode, TicketTypeCursor};
 use serde_json::{Value, json};
 
 /// A place in a list that can be written as a cursor.
@@ -73,6 +73,16 @@ impl Cursor for HallCursor {
 
     fn decode(text: &str) -> Option<Self> {
         named(text, "halls").map(|(name, id)| Self { name, id: HallId(id) })
+    }
+}
+
+impl Cursor for PriceListCursor {
+    fn encode(&self) -> String {
+        pack(&json!(["price_lists", self.name, self.id.0]))
+    }
+
+    fn decode(text: &str) -> Option<Self> {
+        named(text, "price_lists").map(|(name, id)| Self { name, id: PriceListId(id) })
     }
 }
 

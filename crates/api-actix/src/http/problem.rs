@@ -28,6 +28,8 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
+use super::prices::invalid_prices;
+
 /// Declares the codes: one table for the program, the OpenAPI document and the reference page.
 macro_rules! codes {
     ($($(#[doc = $doc:literal])+ $name:ident = $status:literal, $code:literal, $title:literal;)*) => {
@@ -80,6 +82,8 @@ codes! {
     TheatreNotFound = 404, "theatre_not_found", "Theatre not found";
     /// The hall does not exist.
     HallNotFound = 404, "hall_not_found", "Hall not found";
+    /// The price list does not exist.
+    PriceListNotFound = 404, "price_list_not_found", "Price list not found";
     /// The ticket type does not exist.
     TicketTypeNotFound = 404, "ticket_type_not_found", "Ticket type not found";
     /// The user does not exist, or the account was deleted.
@@ -111,7 +115,7 @@ codes! {
     BookingNotCancellable = 409, "booking_not_cancellable", "Booking not cancellable";
     /// The movie has upcoming shows.
     MovieInUse = 409, "movie_in_use", "Movie in use";
-    /// The theatre has upcoming shows.
+    /// The theatre has upcoming shows, or its currency cannot change because it has price lists.
     TheatreInUse = 409, "theatre_in_use", "Theatre in use";
     /// The hall has upcoming shows.
     HallInUse = 409, "hall_in_use", "Hall in use";
@@ -578,6 +582,7 @@ impl From<ChangeError> for Problem {
                 ObjectKind::Movie => Self::new(Code::MovieNotFound, "This movie does not exist."),
                 ObjectKind::Theatre => Self::new(Code::TheatreNotFound, "This theatre does not exist."),
                 ObjectKind::Hall => Self::new(Code::HallNotFound, "This hall does not exist."),
+                ObjectKind::PriceList => Self::new(Code::PriceListNotFound, "This price list does not exist."),
                 ObjectKind::TicketType => Self::new(Code::TicketTypeNotFound, "This ticket type does not exist."),
                 ObjectKind::User => {
                     Self::new(Code::UserNotFound, "This user does not exist, or the account was deleted.")
@@ -587,6 +592,7 @@ impl From<ChangeError> for Problem {
                 Code::PreconditionFailed,
                 "The object was changed since you read it, and nothing was changed now. Read it again, and send If-Match with its ETag.",
             ),
+            ChangeError::InvalidPrices(mistakes) => invalid_prices(mistakes),
             ChangeError::Refused(refusal) => refusal.into(),
             ChangeError::Store(error) => error.into(),
         }
@@ -607,12 +613,17 @@ impl From<ChangeRefusal> for Problem {
                     ObjectKind::Hall => (Code::HallInUse, "hall"),
                     ObjectKind::User => (Code::Conflict, "user"),
                     ObjectKind::TicketType => (Code::Conflict, "ticket type"),
+                    ObjectKind::PriceList => (Code::Conflict, "price list"),
                 };
                 Self::new(code, format!("This {what} has upcoming shows. Cancel them, or wait until they have ended."))
             }
             ChangeRefusal::TheatreNotFound => {
                 Self::new(Code::TheatreNotFound, "A theatre of the request does not exist, or it is retired.")
             }
+            ChangeRefusal::HasPriceLists => Self::new(
+                Code::TheatreInUse,
+                "This theatre has price lists in its currency. Retire them before you change the currency.",
+            ),
             ChangeRefusal::DefaultTicketType => Self::new(
                 Code::Conflict,
                 "adult is the ticket type of every seat for which a request names none. It can be changed, but not retired.",

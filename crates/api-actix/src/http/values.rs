@@ -15,7 +15,9 @@ use domain::admin::ObjectKind;
 use domain::booking::{BookingStatus, HoldId, Refusal, When};
 use domain::catalog::{Genres, GenresError, Minutes, PosterUrl, ReleaseDate, time_zone};
 use domain::identity::{Email, Name, Password, RefreshToken, Role};
-use domain::ids::{BookingId, HallId, MovieId, SeatId, SessionId, ShowId, TheatreId, TicketTypeId, UserId};
+use domain::ids::{
+    BookingId, HallId, MovieId, PriceListId, SeatId, SessionId, ShowId, TheatreId, TicketTypeId, UserId,
+};
 use domain::money::{Currency, TaxRate};
 use domain::pricing::{TicketTypeCode, TicketTypeError, TicketTypeNames, TicketTypePosition};
 use domain::seating::{SeatSelection, SeatSelectionError, TicketSelection};
@@ -37,11 +39,11 @@ const FILTER_MAX: usize = 200;
 const CATEGORY_MAX: usize = 100;
 const ID: &str = "must be an integer from 1 to 9223372036854775807";
 
-fn text() -> ObjectBuilder {
+pub(super) fn text() -> ObjectBuilder {
     ObjectBuilder::new().schema_type(Type::String)
 }
 
-fn known(format: KnownFormat) -> ObjectBuilder {
+pub(super) fn known(format: KnownFormat) -> ObjectBuilder {
     text().format(Some(SchemaFormat::KnownFormat(format)))
 }
 
@@ -70,7 +72,7 @@ fn id() -> Object {
 }
 
 /// Reads a string with a parser of the domain.
-fn read_text<T>(
+pub(super) fn read_text<T>(
     value: &Value,
     at: &str,
     findings: &mut Findings<'_>,
@@ -143,6 +145,7 @@ ids! {
     BookingId in path as "booking_id",
     HallId in path as "hall_id",
     MovieId in path as "movie_id",
+    PriceListId in path as "price_list_id",
     SeatId in path as "seat_id",
     SessionId in path as "session_id",
     ShowId in path as "show_id",

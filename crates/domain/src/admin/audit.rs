@@ -15,6 +15,7 @@ pub enum ObjectKind {
     Hall,
     User,
     TicketType,
+    PriceList,
 }
 
 /// The error of a text that is not a kind of object.
@@ -24,7 +25,7 @@ pub struct ObjectKindError;
 
 impl ObjectKind {
     /// All kinds.
-    pub const ALL: [Self; 5] = [Self::Movie, Self::Theatre, Self::Hall, Self::User, Self::TicketType];
+    pub const ALL: [Self; 6] = [Self::Movie, Self::Theatre, Self::Hall, Self::User, Self::TicketType, Self::PriceList];
 
     /// Returns the name in the store and in responses.
     pub fn as_str(self) -> &'static str {
@@ -34,6 +35,7 @@ impl ObjectKind {
             Self::Hall => "hall",
             Self::User => "user",
             Self::TicketType => "ticket_type",
+            Self::PriceList => "price_list",
         }
     }
 

@@ -1,6 +1,9 @@
 //! The service of the staff's work.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use chrono::{DateTime, NaiveDateTime, Utc};
 
 use super::{
     AuditCursor, AuditEntry, AuditFilter, AuditStore, Change, ChangeAnswer, ChangeEncoder, ChangeError, ChangeRefusal,
@@ -13,9 +16,13 @@ use crate::catalog::{
 };
 use crate::error::StoreError;
 use crate::identity::{Bearer, SessionGuard};
-use crate::ids::{HallId, MovieId, TheatreId, TicketTypeId, UserId};
-use crate::page::{Page, PageRequest};
-use crate::pricing::{ManagedTicketType, PriceStore, TicketTypeChange, TicketTypeCursor, TicketTypeDetails};
+use crate::ids::{HallId, MovieId, PriceListId, TheatreId, TicketTypeId, UserId};
+use crate::money::Currency;
+use crate::page::{Page, PageLimit, PageRequest};
+use crate::pricing::{
+    ManagedPriceList, ManagedTicketType, PriceListChange, PriceListCursor, PriceListDraft, PriceListFilter, PriceStore,
+    PriceTerms, PricesAt, TicketTypeChange, TicketTypeCursor, TicketTypeDetails,
+};
 use crate::text::fold;
 
 /// How often a change is computed again after a concurrent change of the same object.
@@ -285,6 +292,114 @@ impl AdminService {
             Ok(Change::TicketType(Edit::Retire(before)))
         })
         .await
+    }
+
+    /// Returns a page of the price lists of the theatres that this member of staff works for, retired ones included. With `theatre`, only
+    /// those of this theatre.
+    pub async fn price_lists(
+        &self,
+        member: &StaffMember,
+        theatre: Option<TheatreId>,
+        search: Option<&str>,
+        page: &PageRequest<PriceListCursor>,
+    ) -> Result<Page<ManagedPriceList, PriceListCursor>, ChangeError> {
+        if let Some(id) = theatre {
+            self.theatre(member, id).await?;
+        }
+        let theatres = theatre.map(|id| vec![id]).or_else(|| member.limited_to());
+        let rows = self.prices.price_lists(&PriceListFilter { theatres, search: search.map(fold) }, page).await?;
+        Ok(page.cut(rows, |list| PriceListCursor { name: list.name.clone(), id: list.id }))
+    }
+
+    /// Returns one price list, retired or not.
+    pub async fn price_list(&self, member: &StaffMember, id: PriceListId) -> Result<ManagedPriceList, ChangeError> {
+        let list = self.prices.price_list(id).await?.ok_or(ChangeError::NotFound(ObjectKind::PriceList))?;
+        check(member, list.list.theatre_id())?;
+        Ok(list)
+    }
+
+    /// Returns the prices of a list at a time that is local to its theatre; by default, at the time `now`.
+    pub async fn prices_at(
+        &self,
+        member: &StaffMember,
+        id: PriceListId,
+        at: Option<NaiveDateTime>,
+        now: DateTime<Utc>,
+    ) -> Result<PricesAt, ChangeError> {
+        let list = self.price_list(member, id).await?.list;
+        let at = match at {
+            Some(at) => at,
+            None => now.with_timezone(&self.any_theatre(list.theatre_id()).await?.timezone).naive_local(),
+        };
+        let name = |index: usize| list.rules().get(index).and_then(|rule| rule.name.clone());
+        let rule = list.rule_index_at(at).map(|index| (index, name(index)));
+        Ok(PricesAt { at, currency: list.currency(), rule, prices: list.prices_at(at) })
+    }
+
+    /// Creates a price list in the currency of its theatre.
+    pub async fn create_price_list(
+        &self,
+        request: &ChangeRequest,
+        member: &StaffMember,
+        draft: PriceListDraft,
+    ) -> Result<ChangeAnswer, ChangeError> {
+        self.make(request, async || {
+            let theatre = self.theatre(member, draft.theatre_id).await?;
+            let terms = self.price_terms(theatre.currency).await?;
+            let details = draft.clone().check(&terms).map_err(ChangeError::InvalidPrices)?;
+            Ok(Change::PriceList(Edit::Create(details)))
+        })
+        .await
+    }
+
+    /// Changes a price list. Its theatre never changes.
+    pub async fn update_price_list(
+        &self,
+        request: &ChangeRequest,
+        member: &StaffMember,
+        id: PriceListId,
+        change: PriceListChange,
+        precondition: &Precondition,
+    ) -> Result<ChangeAnswer, ChangeError> {
+        self.make(request, async || {
+            let before = self.price_list(member, id).await?;
+            precondition.check(before.version)?;
+            let terms = self.price_terms(before.list.currency()).await?;
+            let after = change.clone().apply(&before, &terms).map_err(ChangeError::InvalidPrices)?;
+            Ok(Change::PriceList(Edit::Update { before, after }))
+        })
+        .await
+    }
+
+    /// Retires a price list: no new show uses it.
+    pub async fn retire_price_list(
+        &self,
+        request: &ChangeRequest,
+        member: &StaffMember,
+        id: PriceListId,
+        precondition: &Precondition,
+    ) -> Result<ChangeAnswer, ChangeError> {
+        self.make(request, async || {
+            let before = self.price_list(member, id).await?;
+            precondition.check(before.version)?;
+            Ok(Change::PriceList(Edit::Retire(before)))
+        })
+        .await
+    }
+
+    /// Returns what price lists in this currency are checked against.
+    async fn price_terms(&self, currency: Currency) -> Result<PriceTerms, StoreError> {
+        let mut ticket_types = BTreeMap::new();
+        let mut page = PageRequest { limit: PageLimit::LARGEST, after: None };
+        loop {
+            let rows = self.prices.ticket_types(None, &page).await?;
+            let found = page.cut(rows, |found| TicketTypeCursor { position: found.position, code: found.code.clone() });
+            ticket_types.extend(found.items.into_iter().map(|found| (found.code, found.retired_at.is_some())));
+            match found.next {
+                Some(next) => page.after = Some(next),
+                None => return Ok(PriceTerms { currency, ticket_types }),
+            }
+        }
     }
 
     /// Returns a page of the users.

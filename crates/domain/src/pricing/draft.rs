@@ -153,11 +153,6 @@ impl PriceListDraft {
 }
 
 impl PriceListChange {
-    /// Returns whether it sets prices.
-    pub fn has_prices(&self) -> bool {
-        self.prices.is_some() || self.rules.is_some()
-    }
-
     /// Returns the details of the list after the change, or everything that is wrong with it. Prices that stay are not checked again: their
     /// ticket types may be retired by now.
     pub fn apply(
@@ -310,7 +305,8 @@ mod tests {
 
     #[test]
     fn amounts_are_in_the_currency_of_the_theatre() {
-        let found = list(vec![draft("a", "adult", "12.5")], vec![rule(vec![draft("a", "child", "100000.00")])]).unwrap();
+        let found =
+            list(vec![draft("a", "adult", "12.5")], vec![rule(vec![draft("a", "child", "100000.00")])]).unwrap();
         assert_eq!(found.list.base(), [CategoryPrice::adult("a", 1250)]);
         assert_eq!(found.list.rules()[0].prices[0].minor, PRICE_MAX_MINOR);
     }
@@ -370,8 +366,12 @@ mod tests {
         later.ticket_types.insert(code("child"), true);
         let change = PriceListChange { prices: Some(vec![draft("a", "adult", "2")]), ..PriceListChange::default() };
         let after = change.apply(&before, &later).unwrap();
-        assert_eq!((after.list.base(), after.list.rules()), (vec![CategoryPrice::adult("a", 200)], before.list.rules()));
-        let change = PriceListChange { rules: Some(vec![rule(vec![draft("a", "child", "1")])]), ..PriceListChange::default() };
+        assert_eq!(
+            (after.list.base(), after.list.rules()),
+            (vec![CategoryPrice::adult("a", 200)], before.list.rules())
+        );
+        let change =
+            PriceListChange { rules: Some(vec![rule(vec![draft("a", "child", "1")])]), ..PriceListChange::default() };
         assert_eq!(change.apply(&before, &later).unwrap_err().len(), 1);
     }
 }

@@ -21,7 +21,10 @@ pub use managed::{
 #[cfg(feature = "mock")]
 pub use ports::MockPriceStore;
 pub use ports::PriceStore;
-pub use price_list::{MissingPrices, PRICE_MAX_MINOR, PriceList, PriceListError, PricePlace, PriceRule, PriceRuleName, parse_weekday, weekday_name};
+pub use price_list::{
+    MissingPrices, PRICE_MAX_MINOR, PriceList, PriceListError, PricePlace, PriceRule, PriceRuleName, parse_weekday,
+    weekday_name,
+};
 pub use service::{PricingService, ShowPricesError};
 pub use show_prices::{OfferedPrice, OfferedPrices, ShowPrices};
 pub use tax::tax_included;

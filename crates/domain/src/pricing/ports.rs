@@ -2,9 +2,9 @@
 
 use async_trait::async_trait;
 
-use super::{ManagedTicketType, OfferedPrices, TicketTypeCursor};
+use super::{ManagedPriceList, ManagedTicketType, OfferedPrices, PriceListCursor, PriceListFilter, TicketTypeCursor};
 use crate::error::StoreError;
-use crate::ids::{ShowId, TicketTypeId};
+use crate::ids::{PriceListId, ShowId, TicketTypeId};
 use crate::page::PageRequest;
 
 /// Reads prices.
@@ -24,4 +24,15 @@ pub trait PriceStore: Send + Sync {
 
     /// Returns one ticket type, retired or not.
     async fn ticket_type(&self, id: TicketTypeId) -> Result<Option<ManagedTicketType>, StoreError>;
+
+    /// Returns the first [`PageRequest::rows`] price lists after the given position, retired or not, ordered by name, then id. Invalid rows are
+    /// left out and logged.
+    async fn price_lists(
+        &self,
+        filter: &PriceListFilter,
+        page: &PageRequest<PriceListCursor>,
+    ) -> Result<Vec<ManagedPriceList>, StoreError>;
+
+    /// Returns one price list, retired or not.
+    async fn price_list(&self, id: PriceListId) -> Result<Option<ManagedPriceList>, StoreError>;
 }

@@ -3,6 +3,7 @@
 mod audit;
 mod halls;
 mod movies;
+mod price_lists;
 mod theatres;
 mod ticket_types;
 mod users;
@@ -12,6 +13,7 @@ use serde::Serialize;
 
 use self::halls::StaffHallView;
 use self::movies::StaffMovieView;
+use self::price_lists::PriceListView;
 use self::theatres::StaffTheatreView;
 use self::ticket_types::StaffTicketTypeView;
 use self::users::StaffUserView;
@@ -21,8 +23,15 @@ use crate::http::values::FilterText;
 
 /// Returns the calls of this feature.
 pub fn calls() -> Vec<Call> {
-    let objects =
-        [movies::calls(), theatres::calls(), halls::calls(), ticket_types::calls(), users::calls(), audit::calls()];
+    let objects = [
+        movies::calls(),
+        theatres::calls(),
+        halls::calls(),
+        ticket_types::calls(),
+        price_lists::calls(),
+        users::calls(),
+        audit::calls(),
+    ];
     objects.into_iter().flatten().collect()
 }
 
@@ -50,6 +59,7 @@ impl ChangeEncoder for JsonObjects {
             Changed::Theatre(theatre) => json(&StaffTheatreView::from(theatre)),
             Changed::Hall(hall) => json(&StaffHallView::from(hall)),
             Changed::User(user) => json(&StaffUserView::from(user)),
+            Changed::PriceList(list) => json(&PriceListView::from(list)),
             Changed::TicketType(ticket_type) => json(&StaffTicketTypeView::from(ticket_type)),
         }
     }
