@@ -26,6 +26,7 @@ mod metrics;
 mod observability;
 mod openapi;
 mod outages;
+mod pricing;
 mod process;
 mod protocol;
 mod proxies;

@@ -238,7 +238,8 @@ async fn server_serves_the_document(app: &TestApp) {
 /// Returns whether ids of this parameter belong to a user, so that other users must not find them.
 fn is_owned(parameter: &str) -> bool {
     match parameter {
-        "movie_id" | "theatre_id" | "show_id" | "hall_id" | "layout_id" | "user_id" => false,
+        "movie_id" | "theatre_id" | "show_id" | "hall_id" | "layout_id" | "user_id" | "ticket_type_id"
+        | "price_list_id" => false,
         "hold_id" | "booking_id" | "session_id" => true,
         other => panic!("say here whether what `{other}` names belongs to a user, and add an id of it to `ids`"),
     }
@@ -265,9 +266,19 @@ pub async fn ids(app: &TestApp, user: &User) -> Ids<'static> {
     let layout = app.backend.count(&format!("SELECT max(id) FROM layouts WHERE hall_id = {hall}")).await;
     let other = app.sign_up().await;
     let hold = app.post(&holds).by(user).key("a-hold").json(&json!({ "quantity": 1 })).send().await.ok(201).json();
+    let adult = app.backend.count("SELECT id FROM ticket_types WHERE code = 'adult'").await;
+    let theatre = first("/api/theatres").await;
+    let (name, at) = (format!("List {}", app.rows("price_lists").await), app.backend.instant(0));
+    let content = json!({ "prices": [{ "category": "standard", "ticket_type": "adult", "minor": 900 }], "rules": [] });
+    let columns = "theatre_id, name, name_folded, currency, content, created_at, updated_at";
+    let insert = format!(
+        "INSERT INTO price_lists ({columns}) VALUES ({theatre}, '{name}', lower('{name}'), 'EUR', '{content}', {at}, {at})"
+    );
+    app.backend.execute(&insert).await;
+    let list = app.backend.count("SELECT max(id) FROM price_lists").await;
     BTreeMap::from([
         ("movie_id", first("/api/movies").await.to_string()),
-        ("theatre_id", first("/api/theatres").await.to_string()),
+        ("theatre_id", theatre.to_string()),
         ("show_id", app.world.soon.to_string()),
         ("hold_id", hold["id"].as_str().unwrap().to_owned()),
         ("booking_id", booking["id"].to_string()),
@@ -275,6 +286,8 @@ pub async fn ids(app: &TestApp, user: &User) -> Ids<'static> {
         ("hall_id", hall.to_string()),
         ("layout_id", layout.to_string()),
         ("user_id", other.id.to_string()),
+        ("ticket_type_id", adult.to_string()),
+        ("price_list_id", list.to_string()),
     ])
 }
 

@@ -64,6 +64,11 @@ fn valid(operation: &Operation, app: &TestApp, ids: &Ids<'_>) -> Call {
         }
         ("POST", path) if path.ends_with("/cancel") => json!({ "reason": "The projector is broken" }),
         ("POST", "/api/admin/halls/{hall_id}/layouts") => json!({ "plan": "category s = standard\nA | ss" }),
+        ("POST", "/api/admin/ticket-types") => json!({ "code": "child", "names": { "en": "Child" } }),
+        ("POST", "/api/admin/price-lists") => json!({
+            "theatre_id": ids["theatre_id"].parse::<i64>().unwrap(), "name": "New",
+            "prices": [{ "category": "standard", "ticket_type": "adult", "price": "9.00" }],
+        }),
         _ => json!({}),
     };
     operation.call_with(app, ids, &body).header("if-match", "*")
@@ -104,8 +109,10 @@ async fn staff_of_another_theatre_are_refused(app: &TestApp) {
     let others: Vec<i64> = theatre_ids(app).await.into_iter().filter(|id| *id != theatre).collect();
     let (elsewhere, nowhere) = (app.sign_up_staff(&others).await, app.sign_up_staff(&[]).await);
     let of_theatre = operations().iter().filter(|operation| {
-        let names_it =
-            operation.path_parameters().iter().any(|name| ["theatre_id", "hall_id", "layout_id"].contains(name));
+        let names_it = operation
+            .path_parameters()
+            .iter()
+            .any(|name| ["theatre_id", "hall_id", "layout_id", "price_list_id"].contains(name));
         // Bookings of other theatres are not found.
         let is_bookings = operation.path.contains("/bookings");
         operation.session == Session::Staff && !is_bookings && (names_it || operation.method == Method::POST)

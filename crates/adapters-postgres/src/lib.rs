@@ -14,6 +14,7 @@ mod error;
 mod identity;
 mod migrations;
 mod parameters;
+mod price_document;
 mod pricing;
 mod retention;
 mod rows;

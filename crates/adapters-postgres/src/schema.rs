@@ -147,6 +147,21 @@ diesel::table! {
 }
 
 diesel::table! {
+    price_lists (id) {
+        id -> BigInt,
+        theatre_id -> BigInt,
+        name -> Text,
+        name_folded -> Text,
+        currency -> Text,
+        content -> Text,
+        version -> BigInt,
+        retired_at -> Nullable<Timestamptz>,
+        created_at -> Timestamptz,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     refresh_tokens (token_hash) {
         token_hash -> Binary,
         session_id -> BigInt,
@@ -279,6 +294,7 @@ diesel::table! {
         retired_at -> Nullable<Timestamptz>,
         created_at -> Timestamptz,
         updated_at -> Timestamptz,
+        search_folded -> Nullable<Text>,
     }
 }
 

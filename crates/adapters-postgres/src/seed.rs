@@ -10,7 +10,7 @@ use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, Text, Timestampt
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use domain::StoreError;
 use domain::catalog::movie_search_folded;
-use domain::pricing::TicketType;
+use domain::pricing::{TicketType, search_folded};
 use domain::seating::{CategoryPrice, SeatSeed, Section};
 use domain::seed::{MovieSeed, SeedPlan, Seeded, Seeder, ShowSeed, TheatreSeed};
 use domain::text::fold;
@@ -115,6 +115,7 @@ async fn insert_ticket_type(connection: &mut AsyncPgConnection, new: &TicketType
             ticket_types::names.eq(stored_names(&new.names)),
             ticket_types::needs_proof.eq(new.needs_proof),
             ticket_types::position.eq(new.position),
+            ticket_types::search_folded.eq(search_folded(&new.code, &new.names)),
         ))
         .on_conflict_do_nothing()
         .execute(connection)

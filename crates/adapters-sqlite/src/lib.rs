@@ -14,6 +14,7 @@ mod failure;
 mod health;
 mod identity;
 mod migrations;
+mod price_document;
 mod pricing;
 mod retention;
 mod row;

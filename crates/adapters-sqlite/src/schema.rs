@@ -154,6 +154,21 @@ diesel::table! {
 }
 
 diesel::table! {
+    price_lists (id) {
+        id -> BigInt,
+        theatre_id -> BigInt,
+        name -> Text,
+        name_folded -> Text,
+        currency -> Text,
+        content -> Text,
+        version -> BigInt,
+        retired_at -> Nullable<BigInt>,
+        created_at -> BigInt,
+        updated_at -> BigInt,
+    }
+}
+
+diesel::table! {
     refresh_tokens (token_hash) {
         token_hash -> Binary,
         session_id -> BigInt,
@@ -286,6 +301,7 @@ diesel::table! {
         retired_at -> Nullable<BigInt>,
         created_at -> BigInt,
         updated_at -> BigInt,
+        search_folded -> Nullable<Text>,
     }
 }
 
@@ -319,6 +335,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     layouts,
     movies,
     outbox,
+    price_lists,
     refresh_tokens,
     seat_claims,
     seat_tenures,

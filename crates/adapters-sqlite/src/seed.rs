@@ -8,7 +8,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Text};
 use domain::StoreError;
 use domain::catalog::movie_search_folded;
-use domain::pricing::TicketType;
+use domain::pricing::{TicketType, search_folded};
 use domain::seating::{CategoryPrice, Section};
 use domain::seed::{HallSeed, MovieSeed, SeatSeed, SeedPlan, Seeded, Seeder, ShowSeed, TheatreSeed};
 use domain::text::fold;
@@ -72,6 +72,7 @@ fn add_ticket_type(connection: &mut SqliteConnection, new: &TicketType, now: i64
             ticket_types::names.eq(stored_names(&new.names)),
             ticket_types::needs_proof.eq(i64::from(new.needs_proof)),
             ticket_types::position.eq(i64::from(new.position)),
+            ticket_types::search_folded.eq(search_folded(&new.code, &new.names)),
             ticket_types::created_at.eq(now),
             ticket_types::updated_at.eq(now),
         ))

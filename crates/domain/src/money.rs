@@ -89,6 +89,19 @@ impl fmt::Display for TaxRate {
     }
 }
 
+/// The reason why a text is no amount: a predicate.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum AmountError {
+    #[error("must be an amount of {currency:?} in digits, like {example}", example = Money::new(1_250, *currency))]
+    Malformed { currency: Currency },
+    #[error("must not be negative")]
+    Negative,
+    #[error("must have at most {} decimals in {currency:?}", currency.digits())]
+    TooManyDecimals { currency: Currency },
+    #[error("must be smaller")]
+    TooLarge,
+}
+
 /// An amount of money, displayed in major units with the currency's digits: `15.00`, `1500` in JPY.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Money {
@@ -101,6 +114,27 @@ impl Money {
     /// Returns `minor` units of `currency`.
     pub fn new(minor: i64, currency: Currency) -> Self {
         Self { minor, currency }
+    }
+
+    /// Parses an amount in major units: ASCII digits, with a point and as many decimals as the currency has, or fewer. For example, in EUR
+    /// `12.5` is 1 250 cents; in JPY `12.5` is refused.
+    pub fn parse(text: &str, currency: Currency) -> Result<Self, AmountError> {
+        let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        let (whole, decimals) = match text.split_once('.') {
+            None => (text, ""),
+            Some((whole, decimals)) if is_number(decimals) => (whole, decimals),
+            Some(_) => return Err(AmountError::Malformed { currency }),
+        };
+        if !is_number(whole) {
+            let is_negative = whole.strip_prefix('-').is_some_and(is_number);
+            return Err(if is_negative { AmountError::Negative } else { AmountError::Malformed { currency } });
+        }
+        let digits = usize::try_from(currency.digits()).unwrap_or(2);
+        if decimals.len() > digits {
+            return Err(AmountError::TooManyDecimals { currency });
+        }
+        let minor = format!("{whole}{decimals:0<digits$}").parse().map_err(|_| AmountError::TooLarge)?;
+        Ok(Self { minor, currency })
     }
 }
 
@@ -138,6 +172,40 @@ mod tests {
             assert_eq!(TaxRate::parse(wrong), Err(TaxRateError), "{wrong}");
         }
         assert_eq!(TaxRate::from_basis_points(-1), Err(TaxRateError));
+    }
+
+    #[test]
+    fn amounts_are_parsed_without_rounding() {
+        let parse = |text: &str, currency: &str| {
+            Money::parse(text, Currency::parse(currency).unwrap()).map(|money| money.minor)
+        };
+        for (text, currency, minor) in [
+            ("12.50", "EUR", 1_250),
+            ("12.5", "EUR", 1_250),
+            ("12", "EUR", 1_200),
+            ("0", "EUR", 0),
+            ("0012.05", "EUR", 1_205),
+            ("0.29", "USD", 29),
+            ("1500", "JPY", 1_500),
+            ("1.234", "KWD", 1_234),
+            ("92233720368547758.07", "EUR", i64::MAX),
+        ] {
+            assert_eq!(parse(text, currency), Ok(minor), "{text}");
+        }
+        let eur = Currency::parse("EUR").unwrap();
+        for text in
+            ["", ".", "1.", ".5", "1,50", "1e2", "+1", "--1", "1.-5", " 1", "1 ", "１", "٣", "0x1", "NaN", "1.2.3"]
+        {
+            assert_eq!(parse(text, "EUR"), Err(AmountError::Malformed { currency: eur }), "{text}");
+        }
+        assert_eq!(
+            (parse("-1", "EUR"), parse("-0.01", "EUR")),
+            (Err(AmountError::Negative), Err(AmountError::Negative))
+        );
+        assert_eq!(parse("12.505", "EUR"), Err(AmountError::TooManyDecimals { currency: eur }));
+        assert!(parse("12.5", "JPY").is_err() && parse("1.2345", "KWD").is_err());
+        assert_eq!(parse("92233720368547758.08", "EUR"), Err(AmountError::TooLarge));
+        assert_eq!(parse(&"9".repeat(10_000), "EUR"), Err(AmountError::TooLarge));
     }
 
     #[test]

@@ -6,6 +6,8 @@ pub struct PageLimit(u8);
 
 impl PageLimit {
     pub const MAX: u8 = 100;
+    /// The largest limit.
+    pub const LARGEST: Self = Self(Self::MAX);
     /// The limit for a request without one.
     pub const DEFAULT: Self = Self(50);
 

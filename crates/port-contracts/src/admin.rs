@@ -19,9 +19,14 @@ use domain::catalog::{
     TheatreChange, TheatreCursor, TheatreDetails, TheatreFilter, Title,
 };
 use domain::identity::{Bearer, Role};
-use domain::ids::{BookingId, HallId, MovieId, TheatreId, UserId};
+use domain::ids::{BookingId, HallId, MovieId, PriceListId, TheatreId, TicketTypeId, UserId};
 use domain::money::{Currency, TaxRate};
+use domain::pricing::{
+    ManagedPriceList, ManagedTicketType, PriceList, PriceListCursor, PriceListDetails, PriceListFilter, PriceRule,
+    PriceRuleName, TicketTypeChange, TicketTypeCode, TicketTypeCursor, TicketTypeDetails, TicketTypeNames,
+};
 use domain::retention::RetentionRule;
+use domain::seating::CategoryPrice;
 use domain::text::fold;
 use futures::FutureExt as _;
 use futures::future::join_all;
@@ -250,6 +255,190 @@ pub async fn halls_are_ordered_by_name_and_filtered(fixture: &dyn Fixture) {
     assert_eq!(theatres(None).await, [ALPHA, BETA]);
     assert_eq!(theatres(Some(vec![beta])).await, [BETA]);
     assert_eq!(theatres(Some(Vec::new())).await, [""; 0]);
+}
+
+fn ticket_type_details(code: &str, position: i32) -> TicketTypeDetails {
+    let names = [("de", "Ermäßigt"), ("en", code)].map(|(tag, name)| (tag.to_owned(), name.to_owned()));
+    TicketTypeDetails {
+        code: TicketTypeCode::parse(code).unwrap(),
+        names: TicketTypeNames::parse(names).unwrap(),
+        needs_proof: true,
+        position,
+    }
+}
+
+async fn ticket_type(fixture: &dyn Fixture, id: i64) -> ManagedTicketType {
+    fixture.stores().prices.ticket_type(TicketTypeId(id)).await.unwrap().unwrap()
+}
+
+/// A ticket type has what staff set. Its code is unique, also among retired ones.
+pub async fn ticket_type_is_created_changed_and_retired(fixture: &dyn Fixture) {
+    let admin = admin(fixture).await;
+    let create = Change::TicketType(Edit::Create(ticket_type_details("student", 5)));
+    let created = apply(fixture, admin, &create).await.unwrap();
+    let first = ticket_type(fixture, created.object_id).await;
+    assert_eq!((created.version, first.version, first.retired_at), (1, 1, None));
+    assert_eq!(TicketTypeChange::default().apply(&first), ticket_type_details("student", 5));
+    assert_eq!(created.body.as_ref(), format!("{:?}", Changed::TicketType(first.clone())).as_bytes());
+    let change = TicketTypeChange { needs_proof: Some(false), position: Some(7), ..TicketTypeChange::default() };
+    let after = change.apply(&first);
+    let update = Change::TicketType(Edit::Update { before: first.clone(), after: after.clone() });
+    apply(fixture, admin, &update).await.unwrap();
+    stale(apply(fixture, admin, &update).await);
+    let second = ticket_type(fixture, created.object_id).await;
+    assert_eq!((TicketTypeChange::default().apply(&second), second.version), (after, 2));
+    stale(apply(fixture, admin, &Change::TicketType(Edit::Retire(first))).await);
+    apply(fixture, admin, &Change::TicketType(Edit::Retire(second))).await.unwrap();
+    let retired = ticket_type(fixture, created.object_id).await;
+    assert!(retired.retired_at.is_some() && retired.version == 3);
+    apply(fixture, admin, &Change::TicketType(Edit::Retire(retired.clone()))).await.unwrap();
+    assert_eq!(ticket_type(fixture, created.object_id).await, retired);
+    refused(apply(fixture, admin, &create).await, ChangeRefusal::NameTaken);
+    let staff = user_with(fixture, Role::Staff, &[]).await;
+    forbidden(apply(fixture, staff, &Change::TicketType(Edit::Create(ticket_type_details("senior", 1)))).await);
+    assert_eq!(fixture.stores().prices.ticket_type(TicketTypeId(987_654)).await.unwrap(), None);
+}
+
+/// Ticket types are ordered by position, then code, paged, and found by code or name in any case.
+pub async fn ticket_types_are_ordered_and_searched(fixture: &dyn Fixture) {
+    let admin = admin(fixture).await;
+    for (code, position) in [("student", 5), ("child", 5), ("senior", 2)] {
+        apply(fixture, admin, &Change::TicketType(Edit::Create(ticket_type_details(code, position)))).await.unwrap();
+    }
+    let codes = async |search: Option<&str>| -> Vec<String> {
+        let list = async |page: &_| fixture.stores().prices.ticket_types(search.map(fold), page).await.unwrap();
+        let place = |found: &ManagedTicketType| TicketTypeCursor { position: found.position, code: found.code.clone() };
+        paged(list, place).await.into_iter().map(|found| found.code.as_str().to_owned()).collect()
+    };
+    assert_eq!(codes(None).await, ["adult", "senior", "child", "student"]);
+    assert_eq!(codes(Some("ERMÄSSIGT")).await, ["senior", "child", "student"]);
+    assert_eq!((codes(Some("STUD")).await, codes(Some("Adult")).await), (vec!["student".into()], vec!["adult".into()]));
+    assert_eq!(codes(Some("_")).await, [""; 0]);
+}
+
+/// Returns a list with every kind of condition.
+fn price_list_details(theatre: TheatreId, name: &str) -> PriceListDetails {
+    let child =
+        CategoryPrice { category: "standard".into(), ticket_type: TicketTypeCode::parse("child").unwrap(), minor: 0 };
+    let whole = PriceRule {
+        name: Some(PriceRuleName::parse("Käfer \"1\"").unwrap()),
+        weekdays: [chrono::Weekday::Fri, chrono::Weekday::Sun].into_iter().collect(),
+        from_date: "2026-12-24".parse().ok(),
+        to_date: "2027-01-06".parse().ok(),
+        from_time: chrono::NaiveTime::from_hms_opt(22, 0, 0),
+        to_time: chrono::NaiveTime::from_hms_opt(2, 30, 0),
+        prices: vec![child, CategoryPrice::adult("Loge à deux", 10_000_000)],
+    };
+    let (from_date, to_date, from_time, to_time) = (None, None, None, None);
+    let weekdays = chrono::WeekdaySet::ALL;
+    let always = PriceRule { name: None, weekdays, from_date, to_date, from_time, to_time, prices: Vec::new() };
+    let base = vec![CategoryPrice::adult("standard", 1_250), CategoryPrice::adult("Loge à deux", 2_500)];
+    let list = PriceList::new(theatre, Currency::parse("EUR").unwrap(), base, vec![whole, always]).unwrap();
+    PriceListDetails { name: PlaceName::parse(name).unwrap(), list }
+}
+
+async fn price_list(fixture: &dyn Fixture, id: i64) -> ManagedPriceList {
+    fixture.stores().prices.price_list(PriceListId(id)).await.unwrap().unwrap()
+}
+
+async fn new_theatre(fixture: &dyn Fixture, name: &str) -> TheatreId {
+    let create = Change::Theatre(Edit::Create(theatre_details(name)));
+    TheatreId(apply(fixture, admin(fixture).await, &create).await.unwrap().object_id)
+}
+
+/// A price list has what staff set. Its name is unique in the theatre.
+pub async fn price_list_is_created_changed_and_retired(fixture: &dyn Fixture) {
+    let (rex, lux) = (new_theatre(fixture, "Rex").await, new_theatre(fixture, "Lux").await);
+    let (staff, elsewhere) =
+        (user_with(fixture, Role::Staff, &[rex]).await, user_with(fixture, Role::Staff, &[lux]).await);
+    let create = |theatre, name: &str| Change::PriceList(Edit::Create(price_list_details(theatre, name)));
+    let created = apply(fixture, staff, &create(rex, "Standard")).await.unwrap();
+    let first = price_list(fixture, created.object_id).await;
+    assert_eq!((created.version, first.version, first.retired_at), (1, 1, None));
+    assert_eq!((first.name.as_str(), &first.list), ("Standard", &price_list_details(rex, "Any").list));
+    assert_eq!(created.body.as_ref(), format!("{:?}", Changed::PriceList(first.clone())).as_bytes());
+    forbidden(apply(fixture, elsewhere, &create(rex, "Other")).await);
+    refused(apply(fixture, staff, &create(rex, "Standard")).await, ChangeRefusal::NameTaken);
+    apply(fixture, elsewhere, &create(lux, "Standard")).await.unwrap();
+    let second = apply(fixture, staff, &create(rex, "Second")).await.unwrap().object_id;
+    let cheap = PriceList::new(rex, first.list.currency(), vec![CategoryPrice::adult("standard", 1)], Vec::new());
+    let after = PriceListDetails { name: PlaceName::parse("Cheap").unwrap(), list: cheap.unwrap() };
+    let update = Change::PriceList(Edit::Update { before: first.clone(), after: after.clone() });
+    forbidden(apply(fixture, elsewhere, &update).await);
+    apply(fixture, staff, &update).await.unwrap();
+    stale(apply(fixture, staff, &update).await);
+    let changed = price_list(fixture, created.object_id).await;
+    assert_eq!((changed.name.as_str(), &changed.list, changed.version), ("Cheap", &after.list, 2));
+    let before = price_list(fixture, second).await;
+    refused(apply(fixture, staff, &Change::PriceList(Edit::Update { before, after })).await, ChangeRefusal::NameTaken);
+    stale(apply(fixture, staff, &Change::PriceList(Edit::Retire(first))).await);
+    apply(fixture, staff, &Change::PriceList(Edit::Retire(changed))).await.unwrap();
+    let retired = price_list(fixture, created.object_id).await;
+    assert!(retired.retired_at.is_some() && retired.version == 3);
+    apply(fixture, staff, &Change::PriceList(Edit::Retire(retired.clone()))).await.unwrap();
+    assert_eq!(price_list(fixture, created.object_id).await, retired);
+    assert_eq!(fixture.stores().prices.price_list(PriceListId(987_654)).await.unwrap(), None);
+    let admin = admin(fixture).await;
+    apply(fixture, admin, &Change::Theatre(Edit::Retire(theatre(fixture, lux.0).await))).await.unwrap();
+    refused(apply(fixture, admin, &create(lux, "Late")).await, ChangeRefusal::TheatreNotFound);
+    refused(apply(fixture, admin, &create(TheatreId(987_654), "Late")).await, ChangeRefusal::TheatreNotFound);
+}
+
+/// Price lists are ordered by name and paged, with the filters of theatres and of a name.
+pub async fn price_lists_are_ordered_and_filtered(fixture: &dyn Fixture) {
+    let (rex, lux) = (new_theatre(fixture, "Rex").await, new_theatre(fixture, "Lux").await);
+    let admin = admin(fixture).await;
+    for (theatre, name) in [(rex, "Standard"), (rex, "Été"), (lux, "Standard")] {
+        apply(fixture, admin, &Change::PriceList(Edit::Create(price_list_details(theatre, name)))).await.unwrap();
+    }
+    let found = async |theatres: Option<Vec<TheatreId>>, search: Option<&str>| -> Vec<(String, TheatreId)> {
+        let filter = PriceListFilter { theatres, search: search.map(fold) };
+        let list = async |page: &_| fixture.stores().prices.price_lists(&filter, page).await.unwrap();
+        let place = |list: &ManagedPriceList| PriceListCursor { name: list.name.clone(), id: list.id };
+        paged(list, place).await.into_iter().map(|list| (list.name, list.list.theatre_id())).collect()
+    };
+    let named = |name: &str, theatre| (name.to_owned(), theatre);
+    let all = [named("Standard", rex), named("Standard", lux), named("Été", rex)];
+    assert_eq!(found(None, None).await, all);
+    assert_eq!(found(Some(vec![lux]), None).await, all[1..2]);
+    assert_eq!(found(Some(Vec::new()), None).await, []);
+    assert_eq!(found(None, Some("ÉT")).await, all[2..]);
+    assert_eq!(found(Some(vec![lux]), Some("été")).await, []);
+}
+
+/// The currency of a theatre does not change while it has a price list that is not retired.
+pub async fn currency_of_a_theatre_with_price_lists_stays(fixture: &dyn Fixture) {
+    let (rex, admin) = (new_theatre(fixture, "Rex").await, admin(fixture).await);
+    let create = Change::PriceList(Edit::Create(price_list_details(rex, "Standard")));
+    let created = apply(fixture, admin, &create).await.unwrap().object_id;
+    let before = theatre(fixture, rex.0).await;
+    let change = TheatreChange { currency: Currency::parse("CHF").ok(), ..TheatreChange::default() };
+    let update = Change::Theatre(Edit::Update { after: change.apply(&before), before: before.clone() });
+    refused(apply(fixture, admin, &update).await, ChangeRefusal::HasPriceLists);
+    assert_eq!(theatre(fixture, rex.0).await, before);
+    apply(fixture, admin, &Change::PriceList(Edit::Retire(price_list(fixture, created).await))).await.unwrap();
+    apply(fixture, admin, &update).await.unwrap();
+    assert_eq!(price_list(fixture, created).await.list.currency().code(), "EUR");
+    // Computed before the currency changed.
+    stale(apply(fixture, admin, &Change::PriceList(Edit::Create(price_list_details(rex, "Late")))).await);
+}
+
+/// A list whose content cannot be read is left out of lists, and reading it alone is an error.
+pub async fn unreadable_price_list_is_left_out(fixture: &dyn Fixture) {
+    let (rex, admin) = (new_theatre(fixture, "Rex").await, admin(fixture).await);
+    let mut ids = Vec::new();
+    for name in ["A", "B"] {
+        let create = Change::PriceList(Edit::Create(price_list_details(rex, name)));
+        ids.push(apply(fixture, admin, &create).await.unwrap().object_id);
+    }
+    for content in
+        ["{}", r#"{"prices":[],"rules":[]}"#, r#"{"prices":[{"category":"a","ticket_type":"A","minor":1}],"rules":[]}"#]
+    {
+        fixture.execute(&format!("UPDATE price_lists SET content = '{content}' WHERE id = {}", ids[0])).await;
+        let found = fixture.stores().prices.price_lists(&PriceListFilter::default(), &first_page(10)).await.unwrap();
+        assert_eq!(found.iter().map(|list| list.id.0).collect::<Vec<_>>(), ids[1..]);
+        assert!(fixture.stores().prices.price_list(PriceListId(ids[0])).await.is_err());
+    }
 }
 
 /// A change of another version than the current one changes nothing, and writes no audit entry.

@@ -8,7 +8,8 @@ use domain::StoreError;
 use domain::booking::{BookingFilter, CommandError, ReadSet, WriteError};
 use domain::catalog::{MovieFilter, ShowFilter, TheatreFilter};
 use domain::identity::{AccountChange, AnonymiseError, Bearer, ChangeAccountError, CreatedUser, UserStoreError};
-use domain::ids::{BookingId, LayoutId, MovieId, SessionId, ShowId, TheatreId, UserId};
+use domain::ids::{BookingId, LayoutId, MovieId, PriceListId, SessionId, ShowId, TheatreId, TicketTypeId, UserId};
+use domain::pricing::PriceListFilter;
 use domain::seed::SeedPlan;
 use futures::future::{join, join_all};
 
@@ -134,6 +135,10 @@ pub async fn reading_reports_an_unreachable_store(fixture: &dyn Fixture) {
     gone("theatre", stores.catalog.theatre(TheatreId(1))).await;
     gone("seating", stores.seating.seating(ShowId(1))).await;
     gone("show_prices", stores.prices.show_prices(ShowId(1))).await;
+    gone("ticket_types", stores.prices.ticket_types(None, &first_page(1))).await;
+    gone("ticket_type", stores.prices.ticket_type(TicketTypeId(1))).await;
+    gone("price_lists", stores.prices.price_lists(&PriceListFilter::default(), &first_page(1))).await;
+    gone("price_list", stores.prices.price_list(PriceListId(1))).await;
     gone("layout", stores.layouts.layout(LayoutId(987_654))).await;
     gone("bookings", stores.bookings.bookings(UserId(1), &BookingFilter::default(), &first_page(1))).await;
     gone("booking", stores.bookings.booking(UserId(1), BookingId(1))).await;

@@ -9,6 +9,7 @@ use domain::admin::{ChangeRefusal, Edit, ObjectKind};
 use domain::catalog::{Hall, HallDetails, Movie, MovieDetails, Theatre, TheatreDetails};
 use domain::text::fold;
 
+use super::pricing::check_no_price_lists;
 use super::{Failure, guarded, name_taken, refused};
 use crate::catalog::{hall_by_id, movie_by_id, theatre_by_id};
 use crate::schema::{halls, movies, theatres};
@@ -142,6 +143,9 @@ pub(super) async fn edit_theatre(
             guarded(diesel::update(row).set(values).execute(connection).await.map_err(name_taken(THEATRE_NAME))?)?;
             if after.needs_no_shows(before) {
                 check_unused(connection, ObjectKind::Theatre, id).await?;
+            }
+            if after.needs_no_price_lists(before) {
+                check_no_price_lists(connection, id).await?;
             }
             id
         }

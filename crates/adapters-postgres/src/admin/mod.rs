@@ -3,6 +3,7 @@
 mod audit;
 mod catalog;
 mod layouts;
+mod pricing;
 mod users;
 
 use std::sync::Arc;
@@ -82,7 +83,12 @@ impl ChangeStore for PostgresStore {
             // In the order of `anonymise`: all administrators, then the own account.
             let admins = match change {
                 Change::User { .. } => lock_admins(connection).await?,
-                Change::Movie(_) | Change::Theatre(_) | Change::Hall(_) | Change::Layout(_) => Vec::new(),
+                Change::Movie(_)
+                | Change::Theatre(_)
+                | Change::Hall(_)
+                | Change::Layout(_)
+                | Change::TicketType(_)
+                | Change::PriceList(_) => Vec::new(),
             };
             let member = lock_member(connection, &request.bearer).await?;
             let member = member.ok_or(WriteFailure::Refused(ChangeError::SessionEnded))?;
@@ -99,6 +105,8 @@ impl ChangeStore for PostgresStore {
                 Change::Theatre(edit) => Changed::Theatre(catalog::edit_theatre(connection, edit).await?),
                 Change::Hall(edit) => Changed::Hall(catalog::edit_hall(connection, edit).await?),
                 Change::Layout(new) => Changed::Layout(layouts::add(connection, new).await?),
+                Change::TicketType(edit) => Changed::TicketType(pricing::edit_ticket_type(connection, edit).await?),
+                Change::PriceList(edit) => Changed::PriceList(pricing::edit_price_list(connection, edit).await?),
                 Change::User { before, after } => Changed::User(set_access(connection, before, after, &admins).await?),
             };
             insert_entry(connection, &request.entry(change.record(&changed))).await?;

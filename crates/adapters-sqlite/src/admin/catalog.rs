@@ -7,6 +7,7 @@ use domain::catalog::{Hall, HallDetails, Movie, MovieDetails, ShowStatus, Theatr
 use domain::ids::{HallId, MovieId, TheatreId};
 use domain::text::fold;
 
+use super::pricing::check_no_price_lists;
 use super::{Undone, guarded, name_taken};
 use crate::catalog::{hall, movie, theatre};
 use crate::failure::Failure;
@@ -28,7 +29,11 @@ fn check_unused(connection: &mut SqliteConnection, kind: ObjectKind, id: i64, no
         ObjectKind::Movie => upcoming.filter(shows::movie_id.eq(id)),
         ObjectKind::Theatre => upcoming.filter(shows::theatre_id.eq(id)),
         ObjectKind::Hall => upcoming.filter(shows::hall_id.eq(id)),
-        ObjectKind::Layout | ObjectKind::User | ObjectKind::Booking => return Ok(()),
+        ObjectKind::Layout
+        | ObjectKind::User
+        | ObjectKind::TicketType
+        | ObjectKind::PriceList
+        | ObjectKind::Booking => return Ok(()),
     };
     let used: Option<i64> = of_object.first(connection).optional()?;
     if used.is_some() { Err(ChangeRefusal::InUse(kind).into()) } else { Ok(()) }
@@ -151,6 +156,9 @@ pub(super) fn edit_theatre(
             guarded(diesel::update(row).set(values).execute(connection).map_err(name_taken(THEATRE_NAME))?)?;
             if after.needs_no_shows(before) {
                 check_unused(connection, ObjectKind::Theatre, id, now)?;
+            }
+            if after.needs_no_price_lists(before) {
+                check_no_price_lists(connection, id)?;
             }
             id
         }

@@ -3,6 +3,7 @@
 mod audit;
 mod catalog;
 mod layouts;
+mod pricing;
 mod users;
 
 use std::sync::Arc;
@@ -103,6 +104,8 @@ fn applied(
         Change::Theatre(edit) => Changed::Theatre(catalog::edit_theatre(connection, edit, now)?),
         Change::Hall(edit) => Changed::Hall(catalog::edit_hall(connection, edit, now)?),
         Change::Layout(new) => Changed::Layout(layouts::add(connection, new, now)?),
+        Change::TicketType(edit) => Changed::TicketType(pricing::edit_ticket_type(connection, edit, now)?),
+        Change::PriceList(edit) => Changed::PriceList(pricing::edit_price_list(connection, edit, now)?),
         Change::User { before, after } => Changed::User(users::set_access(connection, before, after, now)?),
     };
     insert_entry(connection, &request.entry(change.record(&changed)), now)?;

@@ -7,7 +7,8 @@ use domain::admin::{AuditCursor, LayoutCursor, UserCursor};
 use domain::booking::BookingCursor;
 use domain::catalog::{HallCursor, MovieCursor, ShowCursor, TheatreCursor};
 use domain::identity::SessionCursor;
-use domain::ids::{AuditId, BookingId, HallId, MovieId, SessionId, ShowId, TheatreId, UserId};
+use domain::ids::{AuditId, BookingId, HallId, MovieId, PriceListId, SessionId, ShowId, TheatreId, UserId};
+use domain::pricing::{PriceListCursor, TicketTypeCode, TicketTypeCursor};
 use serde_json::{Value, json};
 
 /// A place in a list that can be written as a cursor.
@@ -82,6 +83,27 @@ impl Cursor for LayoutCursor {
 
     fn decode(text: &str) -> Option<Self> {
         unpack(text, "layouts").map(|(_, version)| Self { version })
+    }
+}
+
+impl Cursor for PriceListCursor {
+    fn encode(&self) -> String {
+        pack(&json!(["price_lists", self.name, self.id.0]))
+    }
+
+    fn decode(text: &str) -> Option<Self> {
+        named(text, "price_lists").map(|(name, id)| Self { name, id: PriceListId(id) })
+    }
+}
+
+impl Cursor for TicketTypeCursor {
+    fn encode(&self) -> String {
+        pack(&json!(["ticket_types", self.code.as_str(), self.position]))
+    }
+
+    fn decode(text: &str) -> Option<Self> {
+        let (code, position) = named(text, "ticket_types")?;
+        Some(Self { position: i32::try_from(position).ok()?, code: TicketTypeCode::parse(&code).ok()? })
     }
 }
 

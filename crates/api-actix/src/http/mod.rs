@@ -15,6 +15,7 @@ pub mod middleware;
 pub mod mistakes;
 pub mod openapi;
 pub mod preconditions;
+pub mod prices;
 pub mod problem;
 pub mod query;
 pub mod reply;

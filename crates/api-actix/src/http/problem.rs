@@ -28,6 +28,8 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
+use super::prices::invalid_prices;
+
 /// Declares the codes: one table for the program, the OpenAPI document and the reference page.
 macro_rules! codes {
     ($($(#[doc = $doc:literal])+ $name:ident = $status:literal, $code:literal, $title:literal;)*) => {
@@ -82,6 +84,10 @@ codes! {
     HallNotFound = 404, "hall_not_found", "Hall not found";
     /// The layout does not exist.
     LayoutNotFound = 404, "layout_not_found", "Layout not found";
+    /// The price list does not exist.
+    PriceListNotFound = 404, "price_list_not_found", "Price list not found";
+    /// The ticket type does not exist.
+    TicketTypeNotFound = 404, "ticket_type_not_found", "Ticket type not found";
     /// The user does not exist, or the account was deleted.
     UserNotFound = 404, "user_not_found", "User not found";
     /// Some seats do not belong to the show's hall. `seat_ids` lists them.
@@ -111,7 +117,7 @@ codes! {
     BookingNotCancellable = 409, "booking_not_cancellable", "Booking not cancellable";
     /// The movie has upcoming shows.
     MovieInUse = 409, "movie_in_use", "Movie in use";
-    /// The theatre has upcoming shows.
+    /// The theatre has upcoming shows, or its currency cannot change because it has price lists.
     TheatreInUse = 409, "theatre_in_use", "Theatre in use";
     /// The hall has upcoming shows.
     HallInUse = 409, "hall_in_use", "Hall in use";
@@ -580,6 +586,8 @@ impl From<ChangeError> for Problem {
                 ObjectKind::Hall => Self::new(Code::HallNotFound, "This hall does not exist."),
                 ObjectKind::Booking => Refusal::BookingNotFound.into(),
                 ObjectKind::Layout => Self::new(Code::LayoutNotFound, "This layout does not exist."),
+                ObjectKind::PriceList => Self::new(Code::PriceListNotFound, "This price list does not exist."),
+                ObjectKind::TicketType => Self::new(Code::TicketTypeNotFound, "This ticket type does not exist."),
                 ObjectKind::User => {
                     Self::new(Code::UserNotFound, "This user does not exist, or the account was deleted.")
                 }
@@ -588,6 +596,7 @@ impl From<ChangeError> for Problem {
                 Code::PreconditionFailed,
                 "The object was changed since you read it, and nothing was changed now. Read it again, and send If-Match with its ETag.",
             ),
+            ChangeError::InvalidPrices(mistakes) => invalid_prices(mistakes),
             ChangeError::Refused(refusal) => refusal.into(),
             ChangeError::Store(error) => error.into(),
         }
@@ -609,6 +618,8 @@ impl From<ChangeRefusal> for Problem {
                     ObjectKind::Layout => (Code::Conflict, "layout"),
                     ObjectKind::User => (Code::Conflict, "user"),
                     ObjectKind::Booking => (Code::Conflict, "booking"),
+                    ObjectKind::TicketType => (Code::Conflict, "ticket type"),
+                    ObjectKind::PriceList => (Code::Conflict, "price list"),
                 };
                 Self::new(code, format!("This {what} has upcoming shows. Cancel them, or wait until they have ended."))
             }
@@ -618,6 +629,14 @@ impl From<ChangeRefusal> for Problem {
             ChangeRefusal::HallRetired => {
                 Self::new(Code::Conflict, "This hall is retired and gets no layout. Add the layout to another hall.")
             }
+            ChangeRefusal::HasPriceLists => Self::new(
+                Code::TheatreInUse,
+                "This theatre has price lists in its currency. Retire them before you change the currency.",
+            ),
+            ChangeRefusal::DefaultTicketType => Self::new(
+                Code::Conflict,
+                "adult is the ticket type of every seat for which a request names none. It can be changed, but not retired.",
+            ),
             ChangeRefusal::LastAdmin => Self::new(
                 Code::Conflict,
                 "This is the account of the only administrator. Make another user an administrator first.",

@@ -15,9 +15,11 @@ use domain::admin::ObjectKind;
 use domain::booking::{BookingStatus, HoldId, Refusal, When};
 use domain::catalog::{Genres, GenresError, Minutes, PosterUrl, ReleaseDate, time_zone};
 use domain::identity::{Email, Name, Password, RefreshToken, Role};
-use domain::ids::{BookingId, HallId, LayoutId, MovieId, SeatId, SessionId, ShowId, TheatreId, UserId};
+use domain::ids::{
+    BookingId, HallId, LayoutId, MovieId, PriceListId, SeatId, SessionId, ShowId, TheatreId, TicketTypeId, UserId,
+};
 use domain::money::{Currency, TaxRate};
-use domain::pricing::TicketTypeCode;
+use domain::pricing::{TicketTypeCode, TicketTypeError, TicketTypeNames, TicketTypePosition};
 use domain::seating::{SeatSelection, SeatSelectionError, TicketSelection};
 use domain::text::{Line, Prose, check_length, check_line};
 use serde_json::Value;
@@ -37,11 +39,11 @@ const FILTER_MAX: usize = 200;
 const CATEGORY_MAX: usize = 100;
 const ID: &str = "must be an integer from 1 to 9223372036854775807";
 
-fn text() -> ObjectBuilder {
+pub(super) fn text() -> ObjectBuilder {
     ObjectBuilder::new().schema_type(Type::String)
 }
 
-fn known(format: KnownFormat) -> ObjectBuilder {
+pub(super) fn known(format: KnownFormat) -> ObjectBuilder {
     text().format(Some(SchemaFormat::KnownFormat(format)))
 }
 
@@ -70,7 +72,7 @@ fn id() -> Object {
 }
 
 /// Reads a string with a parser of the domain.
-fn read_text<T>(
+pub(super) fn read_text<T>(
     value: &Value,
     at: &str,
     findings: &mut Findings<'_>,
@@ -144,10 +146,12 @@ ids! {
     HallId in path as "hall_id",
     LayoutId in path as "layout_id",
     MovieId in path as "movie_id",
+    PriceListId in path as "price_list_id",
     SeatId in path as "seat_id",
     SessionId in path as "session_id",
     ShowId in path as "show_id",
     TheatreId in path as "theatre_id",
+    TicketTypeId in path as "ticket_type_id",
     UserId in path as "user_id",
 }
 
@@ -482,6 +486,64 @@ impl JsonValue for TicketTypeCode {
             let message = "must have 1 to 30 characters, each a to z, 0 to 9 or _";
             Self::parse(text).map_err(|_| Mistake::new("invalid", message))
         })
+    }
+}
+
+/// The names of a ticket type, by language tag.
+impl JsonValue for TicketTypeNames {
+    fn schema() -> Schema {
+        let name = of_length(1, Self::NAME_MAX).format(Some(custom("display-name")));
+        ObjectBuilder::new().schema_type(Type::Object).additional_properties(Some(name)).into()
+    }
+
+    fn read(value: &Value, at: &str, findings: &mut Findings<'_>) -> Option<Self> {
+        let Some(members) = value.as_object() else {
+            let message = "must be an object with a name for each language tag, like {\"en\": \"Child\"}";
+            findings.mistakes.add(at, Mistake::new("wrong_type", message));
+            return None;
+        };
+        if members.len() > Self::LANGUAGES_MAX {
+            findings.mistakes.add(at, names_mistake(TicketTypeError::TooManyNames { max: Self::LANGUAGES_MAX }));
+            return None;
+        }
+        // Each name on its own first, so that every mistake is reported.
+        let name = |(tag, name): (&String, &Value)| {
+            let place = format!("{at}.{tag}");
+            let name = read_text(name, &place, findings, |text| Ok(text.to_owned()))?;
+            let checked = Self::parse([(tag.clone(), name.clone())]).map_err(names_mistake);
+            findings.mistakes.take(&place, checked).map(|_| (tag.clone(), name))
+        };
+        let names: Vec<_> = members.iter().map(name).collect();
+        let names: Vec<_> = names.into_iter().collect::<Option<_>>()?;
+        findings.mistakes.take(at, Self::parse(names).map_err(names_mistake))
+    }
+}
+
+fn names_mistake(error: TicketTypeError) -> Mistake {
+    match error {
+        TicketTypeError::NoName => Mistake::new("too_few", "must have a name in at least one language"),
+        TicketTypeError::TooManyNames { max } => {
+            Mistake::new("too_many", format!("must have names in at most {max} languages"))
+        }
+        TicketTypeError::NotALanguage { .. } => {
+            Mistake::new("invalid", "must be named by a language tag like en or pt-BR")
+        }
+        TicketTypeError::RepeatedLanguage { tag } => Mistake::new("repeated", format!("has two names for {tag}")),
+        TicketTypeError::Name { error, .. } => error.into(),
+    }
+}
+
+impl JsonValue for TicketTypePosition {
+    fn schema() -> Schema {
+        ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0)).maximum(Some(Self::MAX)).into()
+    }
+
+    fn read(value: &Value, at: &str, findings: &mut Findings<'_>) -> Option<Self> {
+        let number = integer(value).ok_or_else(|| Mistake::new("wrong_type", "must be an integer"));
+        let parse = |number: Option<i64>| {
+            Self::parse(number.unwrap_or(i64::MAX)).map_err(|error| Mistake::new("out_of_range", error.to_string()))
+        };
+        findings.mistakes.take(at, number.and_then(parse))
     }
 }
 

@@ -269,6 +269,7 @@ fn wire(
             catalog: store.ports.catalog.clone(),
             layout_versions: store.ports.layout_versions.clone(),
             layouts: store.ports.layouts.clone(),
+            prices: store.ports.prices.clone(),
             guard: guard.clone(),
             encoder: Arc::new(JsonObjects),
         },

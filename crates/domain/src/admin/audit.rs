@@ -15,6 +15,8 @@ pub enum ObjectKind {
     Hall,
     Layout,
     User,
+    TicketType,
+    PriceList,
     Booking,
 }
 
@@ -25,7 +27,16 @@ pub struct ObjectKindError;
 
 impl ObjectKind {
     /// All kinds.
-    pub const ALL: [Self; 6] = [Self::Movie, Self::Theatre, Self::Hall, Self::Layout, Self::User, Self::Booking];
+    pub const ALL: [Self; 8] = [
+        Self::Movie,
+        Self::Theatre,
+        Self::Hall,
+        Self::Layout,
+        Self::User,
+        Self::TicketType,
+        Self::PriceList,
+        Self::Booking,
+    ];
 
     /// Returns the name in the store and in responses.
     pub fn as_str(self) -> &'static str {
@@ -35,6 +46,8 @@ impl ObjectKind {
             Self::Hall => "hall",
             Self::Layout => "layout",
             Self::User => "user",
+            Self::TicketType => "ticket_type",
+            Self::PriceList => "price_list",
             Self::Booking => "booking",
         }
     }

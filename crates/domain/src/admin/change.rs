@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chrono::{NaiveDate, NaiveTime, Weekday};
 use thiserror::Error;
 
 use super::audit::{AuditAction, Fields, ObjectKind};
@@ -12,7 +13,11 @@ use crate::catalog::{Hall, HallDetails, Movie, MovieDetails, Theatre, TheatreDet
 use crate::error::StoreError;
 use crate::identity::Bearer;
 use crate::ids::TheatreId;
-use crate::seating::PlannedLayout;
+use crate::money::{Currency, Money};
+use crate::pricing::{
+    ManagedPriceList, ManagedTicketType, PriceListDetails, PriceListMistake, PriceRule, TicketTypeDetails, weekday_name,
+};
+use crate::seating::{CategoryPrice, PlannedLayout};
 
 /// A change of an object that staff create, update and retire.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -35,6 +40,8 @@ pub enum Change {
     Hall(Edit<HallDetails, Hall>),
     /// Adds a layout to a hall. Layouts never change.
     Layout(NewLayout),
+    TicketType(Edit<TicketTypeDetails, ManagedTicketType>),
+    PriceList(Edit<PriceListDetails, ManagedPriceList>),
     /// Sets what a user may do. The user must have the version of `before`.
     User {
         before: ManagedUser,
@@ -50,6 +57,8 @@ pub enum Changed {
     Hall(Hall),
     Layout(AddedLayout),
     User(ManagedUser),
+    TicketType(ManagedTicketType),
+    PriceList(ManagedPriceList),
 }
 
 impl Changed {
@@ -61,6 +70,8 @@ impl Changed {
             Self::Hall(hall) => hall.id.0,
             Self::Layout(added) => added.version.id.0,
             Self::User(user) => user.id.0,
+            Self::TicketType(ticket_type) => ticket_type.id.0,
+            Self::PriceList(list) => list.id.0,
         }
     }
 
@@ -72,6 +83,8 @@ impl Changed {
             Self::Hall(hall) => hall.version,
             Self::Layout(added) => added.version.version,
             Self::User(user) => user.version,
+            Self::TicketType(ticket_type) => ticket_type.version,
+            Self::PriceList(list) => list.version,
         }
     }
 
@@ -82,16 +95,19 @@ impl Changed {
             Self::Hall(_) => ObjectKind::Hall,
             Self::Layout(_) => ObjectKind::Layout,
             Self::User(_) => ObjectKind::User,
+            Self::TicketType(_) => ObjectKind::TicketType,
+            Self::PriceList(_) => ObjectKind::PriceList,
         }
     }
 
     /// Returns the theatre that the object belongs to.
     fn theatre_id(&self) -> Option<TheatreId> {
         match self {
-            Self::Movie(_) | Self::User(_) => None,
+            Self::Movie(_) | Self::User(_) | Self::TicketType(_) => None,
             Self::Theatre(theatre) => Some(theatre.id),
             Self::Hall(hall) => Some(hall.theatre_id),
             Self::Layout(added) => Some(added.version.theatre_id),
+            Self::PriceList(list) => Some(list.list.theatre_id()),
         }
     }
 
@@ -139,8 +155,54 @@ impl Changed {
                     .with("theatre_ids", theatres.join(", "))
                     .with("disabled", user.access.disabled.to_string())
             }
+            Self::TicketType(ticket_type) => {
+                let names: Vec<_> = ticket_type.names.iter().map(|(tag, name)| format!("{tag}: {name}")).collect();
+                let fields = fields
+                    .with("code", ticket_type.code.as_str())
+                    .with("names", names.join(", "))
+                    .with("needs_proof", ticket_type.needs_proof.to_string())
+                    .with("order", ticket_type.position.to_string());
+                retired(fields, ticket_type.retired_at.is_some())
+            }
+            Self::PriceList(managed) => {
+                let list = &managed.list;
+                let currency = list.currency();
+                let rules = list.rules().iter().map(|rule| rule_text(rule, currency));
+                let fields = fields
+                    .with("theatre_id", list.theatre_id().to_string())
+                    .with("name", &managed.name)
+                    .with("currency", currency.code())
+                    .with("prices", prices_text(&list.base(), currency))
+                    .with("rules", rules.collect::<Vec<_>>().join("\n"));
+                retired(fields, managed.retired_at.is_some())
+            }
         }
     }
+}
+
+/// Returns prices for the audit log, like `standard/adult 12.50, standard/child 8.00`.
+fn prices_text(prices: &[CategoryPrice], currency: Currency) -> String {
+    let text = |price: &CategoryPrice| {
+        format!("{}/{} {}", price.category, price.ticket_type, Money::new(price.minor, currency))
+    };
+    prices.iter().map(text).collect::<Vec<_>>().join(", ")
+}
+
+/// Returns a rule for the audit log, like `Weekend: fri sat, from 17:00: standard/adult 14.00`.
+fn rule_text(rule: &PriceRule, currency: Currency) -> String {
+    let days: Vec<_> = rule.weekdays.iter(Weekday::Mon).map(weekday_name).collect();
+    let time = |word: &str, time: Option<NaiveTime>| time.map(|time| format!("{word} {}", time.format("%H:%M")));
+    let date = |word: &str, date: Option<NaiveDate>| date.map(|date| format!("{word} {date}"));
+    let conditions = [
+        Some(days.join(" ")),
+        date("from", rule.from_date),
+        date("to", rule.to_date),
+        time("from", rule.from_time),
+        time("to", rule.to_time),
+    ];
+    let conditions: Vec<_> = conditions.into_iter().flatten().collect();
+    let name = rule.name.as_ref().map(|name| format!("{}: ", name.as_str())).unwrap_or_default();
+    format!("{name}{}: {}", conditions.join(", "), prices_text(&rule.prices, currency))
 }
 
 /// What the audit log records of a change.
@@ -158,9 +220,16 @@ impl Change {
     /// Returns what the change requires of the member of staff.
     pub fn authority(&self) -> Authority {
         match self {
-            Self::Movie(_) | Self::User { .. } | Self::Theatre(Edit::Create(_) | Edit::Retire(_)) => Authority::Admin,
+            Self::Movie(_)
+            | Self::User { .. }
+            | Self::TicketType(_)
+            | Self::Theatre(Edit::Create(_) | Edit::Retire(_)) => Authority::Admin,
             Self::Theatre(Edit::Update { before, .. }) => Authority::Theatre(before.id),
             Self::Hall(Edit::Create(details)) => Authority::Theatre(details.theatre_id),
+            Self::PriceList(Edit::Create(details)) => Authority::Theatre(details.list.theatre_id()),
+            Self::PriceList(Edit::Update { before, .. } | Edit::Retire(before)) => {
+                Authority::Theatre(before.list.theatre_id())
+            }
             Self::Hall(Edit::Update { before, .. } | Edit::Retire(before)) => Authority::Theatre(before.theatre_id),
             Self::Layout(new) => Authority::Theatre(new.hall.theatre_id),
         }
@@ -173,6 +242,8 @@ impl Change {
             Self::Theatre(edit) => recorded(edit, Changed::Theatre),
             Self::Hall(edit) => recorded(edit, Changed::Hall),
             Self::Layout(_) => (AuditAction::Create, None),
+            Self::TicketType(edit) => recorded(edit, Changed::TicketType),
+            Self::PriceList(edit) => recorded(edit, Changed::PriceList),
             Self::User { before, .. } => (AuditAction::Update, Some(Changed::User(before.clone()))),
         };
         let before = before.as_ref().map(Changed::fields).unwrap_or_default();
@@ -308,12 +379,16 @@ pub enum ChangeRefusal {
     /// The object has a scheduled show that has not ended.
     #[error("the object has upcoming shows")]
     InUse(ObjectKind),
+    #[error("the theatre has price lists in another currency")]
+    HasPriceLists,
     #[error("there is no such theatre, or it is retired")]
     TheatreNotFound,
     #[error("the hall is retired")]
     HallRetired,
     #[error("the account is the only administrator's")]
     LastAdmin,
+    #[error("the default ticket type is not retired")]
+    DefaultTicketType,
 }
 
 /// The reason why a change was not made.
@@ -333,6 +408,9 @@ pub enum ChangeError {
     /// The object was changed concurrently.
     #[error("the object was changed concurrently")]
     Stale,
+    /// Fields of a price list are invalid.
+    #[error("the price list is invalid")]
+    InvalidPrices(Vec<PriceListMistake>),
     #[error(transparent)]
     Refused(#[from] ChangeRefusal),
     #[error(transparent)]

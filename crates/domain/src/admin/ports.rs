@@ -67,9 +67,12 @@ pub trait ChangeStore: Send + Sync {
     /// - the stored answer, or `KeyReused`, if a change was made with the request's key, also under concurrent calls: of several calls with
     ///   one key, one changes something;
     /// - `Stale` if the object does not have the version of the change's `before`;
-    /// - `NameTaken` if another movie or theatre, or another hall of the theatre, has the name; `TheatreNotFound` if a hall's or a user's
-    ///   theatre does not exist, or if the theatre of a new hall is retired; `HallRetired` if the hall of a new layout is retired;
+    /// - `NameTaken` if another movie or theatre, or another hall or price list of the theatre, has the name, or another ticket type the code;
+    ///   `TheatreNotFound` if a hall's or a user's theatre does not exist, or if the theatre of a new hall or price list is retired;
+    ///   `HallRetired` if the hall of a new layout is retired;
     /// - `InUse` if the object to retire, or the theatre whose time zone or currency changes, has a scheduled show that has not ended;
+    /// - `HasPriceLists` if the currency of a theatre changes that has a price list that is not retired, also under concurrent calls; `Stale`
+    ///   if a new price list does not have the currency of its theatre;
     /// - `LastAdmin` if no administrator who is not disabled would be left, also under concurrent calls.
     ///
     /// A new layout has the next version of its hall, and increases the version of the hall. The shows that get it are decided by

@@ -1,6 +1,9 @@
 //! The service of the staff's work.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use chrono::{DateTime, NaiveDateTime, Utc};
 
 use super::{
     AuditCursor, AuditEntry, AuditFilter, AuditStore, Authority, Change, ChangeAnswer, ChangeEncoder, ChangeError,
@@ -15,8 +18,13 @@ use crate::catalog::{
 };
 use crate::error::StoreError;
 use crate::identity::{Bearer, SessionGuard};
-use crate::ids::{BookingId, HallId, LayoutId, MovieId, TheatreId, UserId};
-use crate::page::{Page, PageRequest};
+use crate::ids::{BookingId, HallId, LayoutId, MovieId, PriceListId, TheatreId, TicketTypeId, UserId};
+use crate::money::Currency;
+use crate::page::{Page, PageLimit, PageRequest};
+use crate::pricing::{
+    ManagedPriceList, ManagedTicketType, PriceListChange, PriceListCursor, PriceListDraft, PriceListFilter, PriceStore,
+    PriceTerms, PricesAt, TicketTypeChange, TicketTypeCursor, TicketTypeDetails,
+};
 use crate::random::Reference;
 use crate::seating::{Layout, LayoutStore, PlannedLayout};
 use crate::text::fold;
@@ -33,6 +41,7 @@ pub struct AdminService {
     pub catalog: Arc<dyn CatalogStore>,
     pub layout_versions: Arc<dyn LayoutVersionStore>,
     pub layouts: Arc<dyn LayoutStore>,
+    pub prices: Arc<dyn PriceStore>,
     pub guard: Arc<dyn SessionGuard>,
     pub encoder: Arc<dyn ChangeEncoder>,
 }
@@ -277,6 +286,172 @@ impl AdminService {
             Ok(Change::Layout(NewLayout { hall: self.hall_for_layout(member, hall).await?, plan: plan.clone() }))
         })
         .await
+    }
+
+    /// Returns a page of the ticket types, retired ones included. `search` is a substring of the code or a name; case is ignored.
+    pub async fn ticket_types(
+        &self,
+        search: Option<&str>,
+        page: &PageRequest<TicketTypeCursor>,
+    ) -> Result<Page<ManagedTicketType, TicketTypeCursor>, StoreError> {
+        let rows = self.prices.ticket_types(search.map(fold), page).await?;
+        Ok(page.cut(rows, |found| TicketTypeCursor { position: found.position, code: found.code.clone() }))
+    }
+
+    /// Returns one ticket type, retired or not.
+    pub async fn ticket_type(&self, id: TicketTypeId) -> Result<ManagedTicketType, ChangeError> {
+        self.prices.ticket_type(id).await?.ok_or(ChangeError::NotFound(ObjectKind::TicketType))
+    }
+
+    /// Creates a ticket type.
+    pub async fn create_ticket_type(
+        &self,
+        request: &ChangeRequest,
+        details: TicketTypeDetails,
+    ) -> Result<ChangeAnswer, ChangeError> {
+        self.make(request, async || Ok(Change::TicketType(Edit::Create(details.clone())))).await
+    }
+
+    /// Changes a ticket type.
+    pub async fn update_ticket_type(
+        &self,
+        request: &ChangeRequest,
+        id: TicketTypeId,
+        change: TicketTypeChange,
+        precondition: &Precondition,
+    ) -> Result<ChangeAnswer, ChangeError> {
+        self.make(request, async || {
+            let before = self.ticket_type(id).await?;
+            precondition.check(before.version)?;
+            Ok(Change::TicketType(Edit::Update { after: change.clone().apply(&before), before }))
+        })
+        .await
+    }
+
+    /// Retires a ticket type: it is sold at no new show. The default ticket type is not retired.
+    pub async fn retire_ticket_type(
+        &self,
+        request: &ChangeRequest,
+        id: TicketTypeId,
+        precondition: &Precondition,
+    ) -> Result<ChangeAnswer, ChangeError> {
+        self.make(request, async || {
+            let before = self.ticket_type(id).await?;
+            precondition.check(before.version)?;
+            if before.code.is_adult() {
+                return Err(ChangeRefusal::DefaultTicketType.into());
+            }
+            Ok(Change::TicketType(Edit::Retire(before)))
+        })
+        .await
+    }
+
+    /// Returns a page of the price lists of the theatres that this member of staff works for, retired ones included. With `theatre`, only
+    /// those of this theatre.
+    pub async fn price_lists(
+        &self,
+        member: &StaffMember,
+        theatre: Option<TheatreId>,
+        search: Option<&str>,
+        page: &PageRequest<PriceListCursor>,
+    ) -> Result<Page<ManagedPriceList, PriceListCursor>, ChangeError> {
+        if let Some(id) = theatre {
+            self.theatre(member, id).await?;
+        }
+        let theatres = theatre.map(|id| vec![id]).or_else(|| member.limited_to());
+        let rows = self.prices.price_lists(&PriceListFilter { theatres, search: search.map(fold) }, page).await?;
+        Ok(page.cut(rows, |list| PriceListCursor { name: list.name.clone(), id: list.id }))
+    }
+
+    /// Returns one price list, retired or not.
+    pub async fn price_list(&self, member: &StaffMember, id: PriceListId) -> Result<ManagedPriceList, ChangeError> {
+        let list = self.prices.price_list(id).await?.ok_or(ChangeError::NotFound(ObjectKind::PriceList))?;
+        check(member, list.list.theatre_id())?;
+        Ok(list)
+    }
+
+    /// Returns the prices of a list at a time that is local to its theatre; by default, at the time `now`.
+    pub async fn prices_at(
+        &self,
+        member: &StaffMember,
+        id: PriceListId,
+        at: Option<NaiveDateTime>,
+        now: DateTime<Utc>,
+    ) -> Result<PricesAt, ChangeError> {
+        let list = self.price_list(member, id).await?.list;
+        let at = match at {
+            Some(at) => at,
+            None => now.with_timezone(&self.any_theatre(list.theatre_id()).await?.timezone).naive_local(),
+        };
+        let name = |index: usize| list.rules().get(index).and_then(|rule| rule.name.clone());
+        let rule = list.rule_index_at(at).map(|index| (index, name(index)));
+        Ok(PricesAt { at, currency: list.currency(), rule, prices: list.prices_at(at) })
+    }
+
+    /// Creates a price list in the currency of its theatre.
+    pub async fn create_price_list(
+        &self,
+        request: &ChangeRequest,
+        member: &StaffMember,
+        draft: PriceListDraft,
+    ) -> Result<ChangeAnswer, ChangeError> {
+        self.make(request, async || {
+            let theatre = self.theatre(member, draft.theatre_id).await?;
+            let terms = self.price_terms(theatre.currency).await?;
+            let details = draft.clone().check(&terms).map_err(ChangeError::InvalidPrices)?;
+            Ok(Change::PriceList(Edit::Create(details)))
+        })
+        .await
+    }
+
+    /// Changes a price list. Its theatre never changes.
+    pub async fn update_price_list(
+        &self,
+        request: &ChangeRequest,
+        member: &StaffMember,
+        id: PriceListId,
+        change: PriceListChange,
+        precondition: &Precondition,
+    ) -> Result<ChangeAnswer, ChangeError> {
+        self.make(request, async || {
+            let before = self.price_list(member, id).await?;
+            precondition.check(before.version)?;
+            let terms = self.price_terms(before.list.currency()).await?;
+            let after = change.clone().apply(&before, &terms).map_err(ChangeError::InvalidPrices)?;
+            Ok(Change::PriceList(Edit::Update { before, after }))
+        })
+        .await
+    }
+
+    /// Retires a price list: no new show uses it.
+    pub async fn retire_price_list(
+        &self,
+        request: &ChangeRequest,
+        member: &StaffMember,
+        id: PriceListId,
+        precondition: &Precondition,
+    ) -> Result<ChangeAnswer, ChangeError> {
+        self.make(request, async || {
+            let before = self.price_list(member, id).await?;
+            precondition.check(before.version)?;
+            Ok(Change::PriceList(Edit::Retire(before)))
+        })
+        .await
+    }
+
+    /// Returns what price lists in this currency are checked against.
+    async fn price_terms(&self, currency: Currency) -> Result<PriceTerms, StoreError> {
+        let mut ticket_types = BTreeMap::new();
+        let mut page = PageRequest { limit: PageLimit::LARGEST, after: None };
+        loop {
+            let rows = self.prices.ticket_types(None, &page).await?;
+            let found = page.cut(rows, |found| TicketTypeCursor { position: found.position, code: found.code.clone() });
+            ticket_types.extend(found.items.into_iter().map(|found| (found.code, found.retired_at.is_some())));
+            match found.next {
+                Some(next) => page.after = Some(next),
+                None => return Ok(PriceTerms { currency, ticket_types }),
+            }
+        }
     }
 
     /// Returns a page of the users.

@@ -250,6 +250,13 @@ impl TheatreDetails {
     }
 }
 
+impl TheatreDetails {
+    /// Returns whether the change is possible only without price lists: their amounts are in the currency of before.
+    pub fn needs_no_price_lists(&self, before: &Theatre) -> bool {
+        self.currency != before.currency
+    }
+}
+
 /// Changes of a theatre. A `None` field stays unchanged.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct TheatreChange {

@@ -4,18 +4,41 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use chrono::Datelike as _;
-use chrono::{Days, NaiveDate, NaiveDateTime, NaiveTime, WeekdaySet};
+use chrono::{Days, NaiveDate, NaiveDateTime, NaiveTime, Weekday, WeekdaySet};
 use thiserror::Error;
 
 use super::TicketTypeCode;
 use crate::ids::TheatreId;
 use crate::money::Currency;
 use crate::seating::CategoryPrice;
-use crate::text::{TextError, check_line};
+use crate::text::{Line, TextError, check_line};
 
 /// The maximum price in minor units: 100 000.00 in EUR, 10 000 000 in JPY. A higher one is a slip of the keyboard, and ten thousand of them
 /// still fit into an amount by far.
 pub const PRICE_MAX_MINOR: i64 = 10_000_000;
+
+/// The name of a rule of a price list.
+pub type PriceRuleName = Line<1, 100>;
+
+const WEEKDAYS: [(Weekday, &str); 7] = [
+    (Weekday::Mon, "mon"),
+    (Weekday::Tue, "tue"),
+    (Weekday::Wed, "wed"),
+    (Weekday::Thu, "thu"),
+    (Weekday::Fri, "fri"),
+    (Weekday::Sat, "sat"),
+    (Weekday::Sun, "sun"),
+];
+
+/// Returns the name of a weekday in the store and on the wire, like `mon`.
+pub fn weekday_name(day: Weekday) -> &'static str {
+    WEEKDAYS.iter().find(|(known, _)| *known == day).map_or("", |(_, name)| name)
+}
+
+/// Parses the name of a weekday.
+pub fn parse_weekday(name: &str) -> Option<Weekday> {
+    WEEKDAYS.iter().find(|(_, known)| *known == name).map(|(day, _)| *day)
+}
 
 /// A rule of a price list: other prices on certain days, at certain times. All conditions must hold. An absent condition always holds.
 ///
@@ -23,6 +46,8 @@ pub const PRICE_MAX_MINOR: i64 = 10_000_000;
 /// 02:00 on Fridays include Saturday at 01:30, and not Friday at 01:30. The same holds for the dates.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PriceRule {
+    /// For people. Not unique.
+    pub name: Option<PriceRuleName>,
     /// The days of the week.
     pub weekdays: WeekdaySet,
     /// The first date, inclusive.
@@ -129,7 +154,7 @@ pub struct PriceList {
 
 impl PriceList {
     /// The maximum number of rules. Every show of a programme is compared with each of them.
-    pub const RULES_MAX: usize = 100;
+    pub const RULES_MAX: usize = 50;
     /// The maximum number of prices of the base, and of each rule.
     pub const PRICES_MAX: usize = 500;
     /// The maximum length of a category's name.
@@ -197,9 +222,14 @@ impl PriceList {
         &self.rules
     }
 
+    /// Returns the index of the first rule that applies to a show that begins at this local time.
+    pub fn rule_index_at(&self, local: NaiveDateTime) -> Option<usize> {
+        self.rules.iter().position(|rule| rule.applies(local))
+    }
+
     /// Returns the first rule that applies to a show that begins at this local time.
     pub fn rule_at(&self, local: NaiveDateTime) -> Option<&PriceRule> {
-        self.rules.iter().find(|rule| rule.applies(local))
+        self.rules.get(self.rule_index_at(local)?)
     }
 
     /// Returns the prices of a show that begins at this time, local to the theatre: those of the first rule that applies, and the base
@@ -278,8 +308,6 @@ fn check_prices(prices: &[CategoryPrice], place: PricePlace, errors: &mut Vec<Pr
 
 #[cfg(test)]
 mod tests {
-    use chrono::Weekday;
-
     use super::*;
 
     fn price(category: &str, ticket_type: &str, minor: i64) -> CategoryPrice {
@@ -288,7 +316,7 @@ mod tests {
 
     fn always(prices: Vec<CategoryPrice>) -> PriceRule {
         let (from_date, to_date, from_time, to_time) = (None, None, None, None);
-        PriceRule { weekdays: WeekdaySet::ALL, from_date, to_date, from_time, to_time, prices }
+        PriceRule { name: None, weekdays: WeekdaySet::ALL, from_date, to_date, from_time, to_time, prices }
     }
 
     fn on(weekday: Weekday, from: &str, to: &str) -> PriceRule {
@@ -334,6 +362,14 @@ mod tests {
             let expected = [price("standard", "adult", adult), price("standard", "child", child)];
             assert_eq!(list.prices_at(at(start)), expected, "{start}");
         }
+    }
+
+    #[test]
+    fn weekdays_read_as_they_are_written() {
+        for day in WeekdaySet::ALL.iter(Weekday::Mon) {
+            assert_eq!(parse_weekday(weekday_name(day)), Some(day));
+        }
+        assert!(parse_weekday("Mon").is_none() && parse_weekday("monday").is_none());
     }
 
     #[test]
@@ -442,10 +478,10 @@ mod tests {
     #[test]
     fn rules_and_prices_are_limited() {
         let base = || vec![price("a", "adult", 1)];
-        assert!(list_of(base(), vec![always(Vec::new()); 100]).is_ok());
+        assert!(list_of(base(), vec![always(Vec::new()); 50]).is_ok());
         assert_eq!(
-            list_of(base(), vec![always(Vec::new()); 101]),
-            Err(vec![PriceListError::TooManyRules { asked: 101, max: 100 }])
+            list_of(base(), vec![always(Vec::new()); 51]),
+            Err(vec![PriceListError::TooManyRules { asked: 51, max: 50 }])
         );
         let prices = |count: i64| (0..count).map(|number| price(&format!("c{number}"), "adult", 1)).collect();
         assert!(list_of(prices(500), Vec::new()).is_ok());

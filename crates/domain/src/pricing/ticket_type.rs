@@ -107,9 +107,9 @@ pub enum TicketTypeError {
 
 impl TicketTypeNames {
     /// The maximum length of a name.
-    pub const NAME_MAX: usize = 100;
+    pub const NAME_MAX: usize = 50;
     /// The maximum number of languages. More are a mistake: no theatre has so many.
-    pub const LANGUAGES_MAX: usize = 50;
+    pub const LANGUAGES_MAX: usize = 20;
     /// The language of callers who ask for none.
     pub const DEFAULT_LANGUAGE: &'static str = "en";
 
@@ -239,8 +239,8 @@ mod tests {
         assert_eq!(names(&[("en", "A"), ("EN", "B")]), Err(TicketTypeError::RepeatedLanguage { tag: "EN".into() }));
         let blank = names(&[("en", " ")]);
         assert!(matches!(blank, Err(TicketTypeError::Name { .. })), "{blank:?}");
-        assert!(names(&[("en", &"x".repeat(101))]).is_err());
-        let many = (0..=50).map(|number| (format!("en-x{number}"), "A".to_owned()));
-        assert_eq!(TicketTypeNames::parse(many), Err(TicketTypeError::TooManyNames { max: 50 }));
+        assert!(names(&[("en", &"x".repeat(51))]).is_err());
+        let many = (0..=20).map(|number| (format!("en-x{number}"), "A".to_owned()));
+        assert_eq!(TicketTypeNames::parse(many), Err(TicketTypeError::TooManyNames { max: 20 }));
     }
 }

@@ -5,7 +5,9 @@ mod bookings;
 mod halls;
 mod layouts;
 mod movies;
+mod price_lists;
 mod theatres;
+mod ticket_types;
 mod users;
 
 use domain::admin::{ChangeEncoder, Changed};
@@ -14,7 +16,9 @@ use serde::Serialize;
 use self::halls::StaffHallView;
 use self::layouts::LayoutView;
 use self::movies::StaffMovieView;
+use self::price_lists::PriceListView;
 use self::theatres::StaffTheatreView;
+use self::ticket_types::StaffTicketTypeView;
 use self::users::StaffUserView;
 use crate::http::call::Call;
 use crate::http::query::parameters;
@@ -28,6 +32,8 @@ pub fn calls() -> Vec<Call> {
         theatres::calls(),
         halls::calls(),
         layouts::calls(),
+        ticket_types::calls(),
+        price_lists::calls(),
         users::calls(),
         audit::calls(),
     ];
@@ -59,6 +65,8 @@ impl ChangeEncoder for JsonObjects {
             Changed::Hall(hall) => json(&StaffHallView::from(hall)),
             Changed::Layout(added) => json(&LayoutView::from(added)),
             Changed::User(user) => json(&StaffUserView::from(user)),
+            Changed::PriceList(list) => json(&PriceListView::from(list)),
+            Changed::TicketType(ticket_type) => json(&StaffTicketTypeView::from(ticket_type)),
         }
     }
 }

@@ -36,8 +36,8 @@ calls! { "staff"
 
     /// Change one of your theatres.
     ///
-    /// Absent members stay as they are. The time zone and the currency of a theatre with upcoming shows cannot change. Another tax rate
-    /// applies to bookings from then on.
+    /// Absent members stay as they are. The time zone and the currency of a theatre with upcoming shows cannot change, and the currency of
+    /// one with price lists neither. Another tax rate applies to bookings from then on.
     PATCH "/api/admin/theatres/{theatre_id}" => update_theatre: "The changed theatre",
         or [TheatreNotFound, NameTaken, TheatreInUse];
 

@@ -12,6 +12,7 @@ use crate::admin::{
 use crate::booking::{Fingerprint, IdempotencyKey, KeyName, Scope};
 use crate::catalog::MockCatalogStore;
 use crate::identity::{Caller, MockSessionGuard, Role};
+use crate::pricing::MockPriceStore;
 use crate::seating::MockLayoutStore;
 
 /// The ports of a service under test. A port without expectations panics if it is called.
@@ -32,6 +33,7 @@ impl Parts {
             audit: Arc::new(MockAuditStore::new()),
             bookings: Arc::new(self.bookings),
             catalog: Arc::new(self.catalog),
+            prices: Arc::new(MockPriceStore::new()),
             layout_versions: Arc::new(MockLayoutVersionStore::new()),
             layouts: Arc::new(MockLayoutStore::new()),
             guard: Arc::new(self.guard),
@@ -204,7 +206,7 @@ fn text_that_can_be_a_reference_is_searched_as_one_too() {
             .withf(move |filter, _| filter.reference == expected && filter.search == Some(fold(text)))
             .returning(|_, _| Ok(Vec::new()));
         let query = StaffBookingQuery { search: Some(text.into()), ..StaffBookingQuery::default() };
-        let page = PageRequest { limit: crate::page::PageLimit::DEFAULT, after: None };
+        let page = PageRequest { limit: PageLimit::DEFAULT, after: None };
         assert!(block_on(parts.service().bookings(&member, query, &page)).unwrap().items.is_empty());
     }
 }
