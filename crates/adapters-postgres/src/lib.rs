@@ -14,7 +14,6 @@ mod error;
 mod identity;
 mod migrations;
 mod parameters;
-mod price_document;
 mod pricing;
 mod retention;
 mod rows;

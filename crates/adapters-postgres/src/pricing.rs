@@ -1,7 +1,5 @@
 //! Reads prices with their ticket types.
 
-use std::collections::BTreeMap;
-
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
@@ -13,11 +11,11 @@ use domain::ids::{PriceListId, ShowId, TheatreId, TicketTypeId};
 use domain::page::{Filling, PageRequest};
 use domain::pricing::{
     ManagedPriceList, ManagedTicketType, OfferedPrice, OfferedPrices, PriceListCursor, PriceListFilter, PriceStore,
-    TicketType, TicketTypeCursor, TicketTypeNames,
+    TicketType, TicketTypeCursor,
 };
+use stored_json::{parsed_names, parsed_price_list};
 
 use crate::error::bad_row;
-use crate::price_document::parsed_content;
 use crate::rows::{currency, listed, ticket_type};
 use crate::schema::{price_lists, ticket_types};
 use crate::statement::{bind, statement};
@@ -179,7 +177,7 @@ fn managed(row: TicketTypeRow) -> Result<ManagedTicketType, StoreError> {
     Ok(ManagedTicketType {
         id: TicketTypeId(row.id),
         code: ticket_type(&row.code)?,
-        names: parsed_names(&row.names)?,
+        names: parsed_names(&row.names).map_err(bad_row)?,
         needs_proof: row.needs_proof,
         position: row.position,
         retired_at: row.retired_at,
@@ -196,7 +194,7 @@ pub(crate) async fn ticket_type_by_id(
 }
 
 fn price_list(row: PriceListRow) -> Result<ManagedPriceList, StoreError> {
-    let list = parsed_content(TheatreId(row.theatre_id), currency(&row.currency)?, &row.content).map_err(bad_row)?;
+    let list = parsed_price_list(TheatreId(row.theatre_id), currency(&row.currency)?, &row.content).map_err(bad_row)?;
     Ok(ManagedPriceList {
         id: PriceListId(row.id),
         name: row.name,
@@ -224,21 +222,9 @@ fn price(row: PriceRow) -> Result<Option<OfferedPrice>, StoreError> {
     let ticket_type = TicketType {
         id: Some(TicketTypeId(id)),
         code: ticket_type(&code)?,
-        names: parsed_names(&names)?,
+        names: parsed_names(&names).map_err(bad_row)?,
         needs_proof: needs_proof.unwrap_or_default(),
         position: position.unwrap_or_default(),
     };
     Ok(Some(OfferedPrice { category, ticket_type, minor }))
-}
-
-/// Parses the stored names of a ticket type: a JSON object.
-pub fn parsed_names(stored: &str) -> Result<TicketTypeNames, StoreError> {
-    let names: BTreeMap<String, String> = serde_json::from_str(stored).map_err(bad_row)?;
-    TicketTypeNames::parse(names).map_err(bad_row)
-}
-
-/// Returns the names of a ticket type as they are stored.
-pub fn stored_names(names: &TicketTypeNames) -> String {
-    let names: BTreeMap<&str, &str> = names.iter().collect();
-    serde_json::json!(names).to_string()
 }

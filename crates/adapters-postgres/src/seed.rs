@@ -14,10 +14,10 @@ use domain::pricing::{TicketType, search_folded};
 use domain::seating::{CategoryPrice, SeatSeed, Section};
 use domain::seed::{MovieSeed, SeedPlan, Seeded, Seeder, ShowSeed, TheatreSeed};
 use domain::text::fold;
+use stored_json::stored_names;
 
 use crate::identity::insert_user_if_new;
 use crate::migrations::{LOCK_PAUSE, try_schema_lock};
-use crate::pricing::stored_names;
 use crate::schema::{halls, layouts, movies, theatres, ticket_types};
 use crate::statement::{bind, statement};
 use crate::store::{PostgresStore, WriteFailure};

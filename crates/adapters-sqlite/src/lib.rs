@@ -14,7 +14,6 @@ mod failure;
 mod health;
 mod identity;
 mod migrations;
-mod price_document;
 mod pricing;
 mod retention;
 mod row;

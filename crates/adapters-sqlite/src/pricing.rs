@@ -1,7 +1,5 @@
 //! Reads prices with their ticket types.
 
-use std::collections::BTreeMap;
-
 use async_trait::async_trait;
 use diesel::dsl::sql;
 use diesel::prelude::*;
@@ -12,12 +10,12 @@ use domain::ids::{PriceListId, ShowId, TheatreId, TicketTypeId};
 use domain::page::{Filling, PageRequest};
 use domain::pricing::{
     ManagedPriceList, ManagedTicketType, OfferedPrice, OfferedPrices, PriceListCursor, PriceListFilter, PriceStore,
-    TicketType, TicketTypeCursor, TicketTypeNames,
+    TicketType, TicketTypeCursor,
 };
 use domain::seating::CategoryPrice;
+use stored_json::{parsed_names, parsed_price_list};
 
 use crate::failure::Failure;
-use crate::price_document::parsed_content;
 use crate::row::{currency, instant, listed, parsed, small, ticket_type};
 use crate::schema::{price_lists, show_prices, shows, ticket_types};
 use crate::store::SqliteStore;
@@ -103,7 +101,7 @@ impl TryFrom<TicketTypeRow> for TicketType {
         Ok(Self {
             id: Some(TicketTypeId(row.id)),
             code: ticket_type(&row.code)?,
-            names: parsed_names(&row.names)?,
+            names: parsed(parsed_names(&row.names), "names")?,
             needs_proof: row.needs_proof != 0,
             position: small(row.position, "position")?,
         })
@@ -184,9 +182,9 @@ impl TryFrom<PriceListRow> for ManagedPriceList {
     type Error = Failure;
 
     fn try_from(row: PriceListRow) -> Result<Self, Failure> {
-        let list = parsed_content(TheatreId(row.theatre_id), currency(&row.currency)?, &row.content);
+        let list = parsed_price_list(TheatreId(row.theatre_id), currency(&row.currency)?, &row.content);
         let list = list.map_err(|error| {
-            tracing::error!(id = row.id, error, "price_list.unreadable");
+            tracing::error!(id = row.id, %error, "price_list.unreadable");
             Failure::BadRow("content")
         })?;
         let retired_at = row.retired_at.map(|at| instant(at, "retired_at")).transpose()?;
@@ -234,16 +232,4 @@ pub(crate) fn prices_of(connection: &mut SqliteConnection, show_id: ShowId) -> R
         Ok(CategoryPrice { category, ticket_type: ticket_type(&code)?, minor })
     };
     rows.into_iter().map(price).collect()
-}
-
-/// Parses the stored names of a ticket type: a JSON object.
-pub(crate) fn parsed_names(stored: &str) -> Result<TicketTypeNames, Failure> {
-    let names: BTreeMap<String, String> = parsed(serde_json::from_str(stored), "names")?;
-    parsed(TicketTypeNames::parse(names), "names")
-}
-
-/// Returns the names of a ticket type as they are stored.
-pub(crate) fn stored_names(names: &TicketTypeNames) -> String {
-    let names: BTreeMap<&str, &str> = names.iter().collect();
-    serde_json::json!(names).to_string()
 }

@@ -12,10 +12,10 @@ use domain::pricing::{TicketType, search_folded};
 use domain::seating::{CategoryPrice, Section};
 use domain::seed::{HallSeed, MovieSeed, SeatSeed, SeedPlan, Seeded, Seeder, ShowSeed, TheatreSeed};
 use domain::text::fold;
+use stored_json::stored_names;
 
 use crate::failure::Failure;
 use crate::identity::insert_user;
-use crate::pricing::stored_names;
 use crate::row::micros;
 use crate::schema::{
     halls, layout_sections, layouts, movies, seats, show_prices, shows, theatres, ticket_types, users,

@@ -7,10 +7,11 @@ use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Nullable, Text, Timestamptz, Untyped};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use domain::StoreError;
-use domain::admin::{AuditCursor, AuditEntry, AuditFilter, AuditRecord, AuditStore, Fields};
+use domain::admin::{AuditCursor, AuditEntry, AuditFilter, AuditRecord, AuditStore};
 use domain::booking::NewAuditEntry;
 use domain::ids::{AuditId, TheatreId, UserId};
 use domain::page::{Filling, PageRequest};
+use stored_json::{parsed_fields, stored_fields};
 
 use super::Failure;
 use crate::error::bad_row;
@@ -60,8 +61,8 @@ impl TryFrom<EntryRow> for AuditEntry {
             object_kind: row.object_kind,
             object_id: row.object_id,
             theatre_id: row.theatre_id.map(TheatreId),
-            before: Fields(serde_json::from_str(&row.before).map_err(bad_row)?),
-            after: Fields(serde_json::from_str(&row.after).map_err(bad_row)?),
+            before: parsed_fields(&row.before).map_err(bad_row)?,
+            after: parsed_fields(&row.after).map_err(bad_row)?,
             request_id: row.request_id,
             address: row.address,
         })
@@ -99,11 +100,6 @@ impl AuditStore for PostgresStore {
     }
 }
 
-/// Returns fields as they are stored.
-pub(crate) fn fields_json(fields: &Fields) -> String {
-    serde_json::json!(fields.0).to_string()
-}
-
 /// Writes an entry.
 pub(super) async fn insert_entry(connection: &mut AsyncPgConnection, entry: &NewAuditEntry) -> Result<(), Failure> {
     let NewAuditEntry { actor_id, origin, record } = entry;
@@ -115,8 +111,8 @@ pub(super) async fn insert_entry(connection: &mut AsyncPgConnection, entry: &New
             audit_log::object_kind.eq(object_kind.as_str()),
             audit_log::object_id.eq(object_id),
             audit_log::theatre_id.eq(theatre_id.map(|id| id.0)),
-            audit_log::before.eq(fields_json(before)),
-            audit_log::after.eq(fields_json(after)),
+            audit_log::before.eq(stored_fields(before)),
+            audit_log::after.eq(stored_fields(after)),
             audit_log::request_id.eq(&origin.request_id),
             audit_log::address.eq(&origin.address),
         ))

@@ -21,7 +21,6 @@ use domain::admin::{
 };
 use domain::booking::{Fingerprint, KeyName};
 
-pub(crate) use self::audit::fields_json;
 use self::audit::insert_entry;
 use self::users::{lock_member, set_access};
 use crate::error::bad_row;

@@ -6,10 +6,10 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use domain::admin::{ChangeError, ChangeRefusal, Edit};
 use domain::pricing::{ManagedPriceList, ManagedTicketType, PriceListDetails, TicketTypeDetails};
 use domain::text::fold;
+use stored_json::{stored_names, stored_price_list};
 
 use super::{Failure, guarded, name_taken, refused};
-use crate::price_document::stored_content;
-use crate::pricing::{price_list_by_id, stored_names, ticket_type_by_id};
+use crate::pricing::{price_list_by_id, ticket_type_by_id};
 use crate::schema::{price_lists, theatres, ticket_types};
 use crate::store::WriteFailure;
 
@@ -83,7 +83,7 @@ impl PriceListValues {
         Self {
             name: details.name.as_str().to_owned(),
             name_folded: fold(details.name.as_str()),
-            content: stored_content(&details.list),
+            content: stored_price_list(&details.list),
         }
     }
 }

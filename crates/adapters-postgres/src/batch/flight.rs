@@ -7,10 +7,10 @@ use domain::booking::{
     WriteSet,
 };
 use domain::ids::SessionId;
+use stored_json::stored_fields;
 
 use super::link::{Bound, Parameters, parameters};
 use super::statements::Statement::*;
-use crate::admin::fields_json;
 
 /// Returns the statements between `BEGIN` and `COMMIT` that write these changes, in the order in which they are sent.
 pub(super) fn script(changes: &WriteSet) -> Vec<Bound<'_>> {
@@ -307,8 +307,8 @@ fn insert_audit<'a>(audit: &'a [NewAuditEntry], at: &'a DateTime<Utc>) -> Bound<
         column(audit, |entry| entry.record.object_kind.as_str()),
         column(audit, |entry| entry.record.object_id),
         column(audit, |entry| entry.record.theatre_id.map(|id| id.0)),
-        column(audit, |entry| fields_json(&entry.record.before)),
-        column(audit, |entry| fields_json(&entry.record.after)),
+        column(audit, |entry| stored_fields(&entry.record.before)),
+        column(audit, |entry| stored_fields(&entry.record.after)),
         column(audit, |entry| entry.origin.request_id.as_str()),
         column(audit, |entry| entry.origin.address.as_str()),
         at,

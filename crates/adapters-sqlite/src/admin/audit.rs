@@ -4,10 +4,11 @@ use async_trait::async_trait;
 use diesel::prelude::*;
 use diesel::sqlite::Sqlite;
 use domain::StoreError;
-use domain::admin::{AuditCursor, AuditEntry, AuditFilter, AuditRecord, AuditStore, Fields};
+use domain::admin::{AuditCursor, AuditEntry, AuditFilter, AuditRecord, AuditStore};
 use domain::booking::NewAuditEntry;
 use domain::ids::{AuditId, TheatreId, UserId};
 use domain::page::{Filling, PageRequest};
+use stored_json::{parsed_fields, stored_fields};
 
 use crate::failure::Failure;
 use crate::row::{instant, listed, micros, parsed};
@@ -42,8 +43,8 @@ impl TryFrom<EntryRow> for AuditEntry {
             object_kind: row.object_kind,
             object_id: row.object_id,
             theatre_id: row.theatre_id.map(TheatreId),
-            before: Fields(parsed(serde_json::from_str(&row.before), "before")?),
-            after: Fields(parsed(serde_json::from_str(&row.after), "after")?),
+            before: parsed(parsed_fields(&row.before), "before")?,
+            after: parsed(parsed_fields(&row.after), "after")?,
             request_id: row.request_id,
             address: row.address,
         })
@@ -113,8 +114,8 @@ pub(crate) fn insert_entry(connection: &mut SqliteConnection, entry: &NewAuditEn
             audit_log::object_kind.eq(object_kind.as_str()),
             audit_log::object_id.eq(object_id),
             audit_log::theatre_id.eq(theatre_id.map(|id| id.0)),
-            audit_log::before.eq(serde_json::json!(before.0).to_string()),
-            audit_log::after.eq(serde_json::json!(after.0).to_string()),
+            audit_log::before.eq(stored_fields(before)),
+            audit_log::after.eq(stored_fields(after)),
             audit_log::request_id.eq(&origin.request_id),
             audit_log::address.eq(&origin.address),
         ))

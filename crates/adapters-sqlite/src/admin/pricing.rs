@@ -5,11 +5,11 @@ use domain::admin::{ChangeError, ChangeRefusal, Edit};
 use domain::ids::{PriceListId, TicketTypeId};
 use domain::pricing::{ManagedPriceList, ManagedTicketType, PriceListDetails, TicketTypeDetails};
 use domain::text::fold;
+use stored_json::{stored_names, stored_price_list};
 
 use super::{Undone, guarded, name_taken};
 use crate::failure::Failure;
-use crate::price_document::stored_content;
-use crate::pricing::{managed_price_list, managed_ticket_type, stored_names};
+use crate::pricing::{managed_price_list, managed_ticket_type};
 use crate::schema::{price_lists, theatres, ticket_types};
 
 /// The unique constraint of codes, as SQLite reports it.
@@ -87,7 +87,7 @@ impl PriceListValues {
         Self {
             name: details.name.as_str().to_owned(),
             name_folded: fold(details.name.as_str()),
-            content: stored_content(&details.list),
+            content: stored_price_list(&details.list),
             updated_at: now,
         }
     }

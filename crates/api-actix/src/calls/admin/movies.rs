@@ -65,7 +65,7 @@ body! {
         /// The age rating as printed.
         #[example = "12"]
         pub certificate: Option<Certificate>,
-        /// An address like https://example.org/poster.jpg; empty for none.
+        /// The absolute address of a picture, by HTTP or HTTPS; empty for none.
         pub poster_url: Option<OptionalPosterUrl>,
         #[example = "1979-05-25"]
         pub release_date: ReleaseDate,
@@ -84,7 +84,7 @@ body! {
         pub language: Option<LanguageName>,
         /// The age rating as printed; empty for none.
         pub certificate: Option<Certificate>,
-        /// An address like https://example.org/poster.jpg; empty for none.
+        /// The absolute address of a picture, by HTTP or HTTPS; empty for none.
         pub poster_url: Option<OptionalPosterUrl>,
         pub release_date: Option<ReleaseDate>,
     }

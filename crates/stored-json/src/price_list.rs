@@ -1,4 +1,4 @@
-//! The stored form of a price list's content: a JSON object. The adapter for PostgreSQL writes the same.
+//! The content of a price list.
 
 use chrono::{NaiveDate, NaiveTime, Weekday, WeekdaySet};
 use domain::ids::TheatreId;
@@ -6,6 +6,8 @@ use domain::money::Currency;
 use domain::pricing::{PriceList, PriceRule, PriceRuleName, TicketTypeCode, parse_weekday, weekday_name};
 use domain::seating::CategoryPrice;
 use serde::{Deserialize, Serialize};
+
+use crate::StoredJsonError;
 
 /// The format of times: nothing is lost.
 const TIME: &str = "%H:%M:%S";
@@ -35,8 +37,8 @@ struct Rule {
     prices: Vec<Price>,
 }
 
-/// Returns the content of a list as it is stored.
-pub(crate) fn stored_content(list: &PriceList) -> String {
+/// Returns the content of a price list as it is stored: a JSON object.
+pub fn stored_price_list(list: &PriceList) -> String {
     let rules = list.rules().iter().map(|rule| Rule {
         name: rule.name.as_ref().map(|name| name.as_str().to_owned()),
         weekdays: rule.weekdays.iter(Weekday::Mon).map(|day| weekday_name(day).to_owned()).collect(),
@@ -59,8 +61,16 @@ fn stored_prices(prices: &[CategoryPrice]) -> Vec<Price> {
     prices.iter().map(stored).collect()
 }
 
-/// Parses the stored content of a list. The error says what is wrong with it.
-pub(crate) fn parsed_content(theatre_id: TheatreId, currency: Currency, stored: &str) -> Result<PriceList, String> {
+/// Parses the stored content of a price list.
+pub fn parsed_price_list(
+    theatre_id: TheatreId,
+    currency: Currency,
+    stored: &str,
+) -> Result<PriceList, StoredJsonError> {
+    parsed(theatre_id, currency, stored).map_err(StoredJsonError::of("price list"))
+}
+
+fn parsed(theatre_id: TheatreId, currency: Currency, stored: &str) -> Result<PriceList, String> {
     let content: Content = serde_json::from_str(stored).map_err(text)?;
     let rules = content.rules.into_iter().map(rule).collect::<Result<_, _>>()?;
     PriceList::new(theatre_id, currency, prices(content.prices)?, rules)
@@ -94,4 +104,35 @@ fn prices(stored: Vec<Price>) -> Result<Vec<CategoryPrice>, String> {
 
 fn text(error: impl std::error::Error) -> String {
     error.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn list_reads_as_it_is_written() {
+        let stored = r#"{"prices":[{"category":"standard","ticket_type":"adult","minor":1250}],"rules":[
+            {"name":"Weekend","weekdays":["fri","sat"],"from_date":"2026-12-01","to_date":null,"from_time":"17:00:00",
+             "to_time":"02:00:00","prices":[{"category":"standard","ticket_type":"adult","minor":1400}]}]}"#;
+        let currency = Currency::parse("EUR").unwrap();
+        let list = parsed_price_list(TheatreId(1), currency, stored).unwrap();
+        assert_eq!((list.base().len(), list.rules().len()), (1, 1));
+        let again = parsed_price_list(TheatreId(1), currency, &stored_price_list(&list)).unwrap();
+        assert_eq!(again, list);
+    }
+
+    #[test]
+    fn invalid_content_is_an_error() {
+        let currency = Currency::parse("EUR").unwrap();
+        for wrong in [
+            "",
+            "{}",
+            r#"{"prices":[{"category":"standard","ticket_type":"adult","minor":-1}],"rules":[]}"#,
+            r#"{"prices":[{"category":"standard","ticket_type":"ADULT","minor":1}],"rules":[]}"#,
+        ] {
+            let error = parsed_price_list(TheatreId(1), currency, wrong).unwrap_err().to_string();
+            assert!(error.starts_with("a stored price list is not valid: "), "{error}");
+        }
+    }
 }
