@@ -67,8 +67,9 @@ async fn ticket_types_are_managed(app: &TestApp) {
 
 async fn invalid_fields_of_a_ticket_type_are_named(app: &TestApp) {
     let admin = app.sign_up_admin().await;
-    let told = async |body: Value| app.post("/api/admin/ticket-types").by(&admin).json(&body).send().await.mistakes();
-    assert_eq!(told(json!({})).await, ["code required", "names required"]);
+    let mistakes_of =
+        async |body: Value| app.post("/api/admin/ticket-types").by(&admin).json(&body).send().await.mistakes();
+    assert_eq!(mistakes_of(json!({})).await, ["code required", "names required"]);
     let wrong = json!({
         "code": "Child", "names": { "de": "", "en": 7, "english!": "Child", "fr": "a\nb", "it": "x".repeat(51) },
         "needs_proof": "yes", "order": 1_000,
@@ -83,7 +84,7 @@ async fn invalid_fields_of_a_ticket_type_are_named(app: &TestApp) {
         "needs_proof wrong_type",
         "order out_of_range",
     ];
-    assert_eq!(told(wrong).await, expected);
+    assert_eq!(mistakes_of(wrong).await, expected);
     let many: serde_json::Map<_, _> = (0..21).map(|number| (format!("en-x{number}"), json!("A"))).collect();
     for (names, expected) in [
         (json!({}), "names too_few"),
@@ -91,9 +92,9 @@ async fn invalid_fields_of_a_ticket_type_are_named(app: &TestApp) {
         (json!({ "en": "A", "EN": "B" }), "names repeated"),
         (Value::Object(many), "names too_many"),
     ] {
-        assert_eq!(told(json!({ "code": "child", "names": names })).await, [expected]);
+        assert_eq!(mistakes_of(json!({ "code": "child", "names": names })).await, [expected]);
     }
-    assert_eq!(told(json!({ "code": "x".repeat(31), "names": { "en": "A" }, "order": -1 })).await.len(), 2);
+    assert_eq!(mistakes_of(json!({ "code": "x".repeat(31), "names": { "en": "A" }, "order": -1 })).await.len(), 2);
     assert_eq!(app.rows("audit_log").await, 0);
 }
 
@@ -239,8 +240,9 @@ async fn every_mistake_of_a_price_list_is_named(app: &TestApp) {
     let (admin, theatre) = (app.sign_up_admin().await, theatre(app).await);
     let child = add_child(app, &admin).await;
     app.call(Method::DELETE, &format!("/api/admin/ticket-types/{child}")).by(&admin).send().await.ok(204);
-    let told = async |body: &Value| app.post("/api/admin/price-lists").by(&admin).json(body).send().await.mistakes();
-    assert_eq!(told(&json!({})).await, ["theatre_id required", "name required", "prices required"]);
+    let mistakes_of =
+        async |body: &Value| app.post("/api/admin/price-lists").by(&admin).json(body).send().await.mistakes();
+    assert_eq!(mistakes_of(&json!({})).await, ["theatre_id required", "name required", "prices required"]);
     // What can be read without the theatre.
     let mut body = list(theatre, "");
     body["prices"] = json!([7, { "category": "", "ticket_type": "A", "price": 12.5 }, {}]);
@@ -268,7 +270,7 @@ async fn every_mistake_of_a_price_list_is_named(app: &TestApp) {
         "rules[1].weekdays[1] repeated",
         "rules[2] wrong_type",
     ];
-    assert_eq!(told(&body).await, expected);
+    assert_eq!(mistakes_of(&body).await, expected);
     // What depends on the theatre, on the ticket types, and on other fields.
     let mut body = list(theatre, "Standard");
     body["prices"] = json!([
@@ -291,7 +293,7 @@ async fn every_mistake_of_a_price_list_is_named(app: &TestApp) {
         "rules[0].to_date invalid",
         "rules[1].to_time invalid",
     ];
-    assert_eq!(told(&body).await, expected);
+    assert_eq!(mistakes_of(&body).await, expected);
     let many = |count: usize| -> Vec<Value> { (0..count).map(|n| price(&format!("c{n}"), "adult", "1")).collect() };
     for (member, value, expected) in [
         ("prices", json!([]), "prices too_few"),
@@ -302,7 +304,7 @@ async fn every_mistake_of_a_price_list_is_named(app: &TestApp) {
     ] {
         let mut body = list(theatre, "Standard");
         body[member] = value;
-        assert_eq!(told(&body).await, [expected]);
+        assert_eq!(mistakes_of(&body).await, [expected]);
     }
     assert_eq!(app.rows("price_lists").await, 0);
     let mut body = list(theatre, "Standard");

@@ -177,9 +177,9 @@ async fn movies_are_managed(app: &TestApp) {
 
 async fn invalid_fields_of_a_movie_are_named(app: &TestApp) {
     let admin = app.sign_up_admin().await;
-    let told = async |body: Value| app.post("/api/admin/movies").by(&admin).json(&body).send().await.mistakes();
+    let mistakes_of = async |body: Value| app.post("/api/admin/movies").by(&admin).json(&body).send().await.mistakes();
     assert_eq!(
-        told(json!({})).await,
+        mistakes_of(json!({})).await,
         ["title required", "duration_minutes required", "language required", "release_date required"]
     );
     let wrong = json!({
@@ -196,7 +196,7 @@ async fn invalid_fields_of_a_movie_are_named(app: &TestApp) {
         "poster_url invalid",
         "release_date invalid",
     ];
-    assert_eq!(told(wrong).await, expected);
+    assert_eq!(mistakes_of(wrong).await, expected);
     for (field, value, code) in [
         ("duration_minutes", json!(0), "out_of_range"),
         ("duration_minutes", json!("165"), "wrong_type"),
@@ -209,7 +209,7 @@ async fn invalid_fields_of_a_movie_are_named(app: &TestApp) {
     ] {
         let mut body = movie("Solaris");
         body[field] = value;
-        assert_eq!(told(body).await, [format!("{field} {code}")]);
+        assert_eq!(mistakes_of(body).await, [format!("{field} {code}")]);
     }
     assert_eq!(app.rows("audit_log").await, 0);
     // A formula is a title like any other.
@@ -231,7 +231,7 @@ async fn changes_need_the_version_that_was_read(app: &TestApp) {
     patch(app, &path, &format!("{first}, {second}"), &rename("Second")).by(&admin).send().await.ok(200);
     patch(app, &path, "*", &rename("Third")).by(&admin).send().await.ok(200);
     assert_eq!(app.get(&path).by(&admin).send().await.ok(200).json()["title"], "Third");
-    // Two that have read the same version: one is told so.
+    // Of two changes of the same version, one is refused.
     let tag = tag(&app.get(&path).by(&admin).send().await.ok(200));
     let (left, right) = (rename("Left"), rename("Right"));
     let answers =

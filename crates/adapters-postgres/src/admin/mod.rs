@@ -108,7 +108,9 @@ impl ChangeStore for PostgresStore {
                 Change::PriceList(edit) => Changed::PriceList(pricing::edit_price_list(connection, edit).await?),
                 Change::User { before, after } => Changed::User(set_access(connection, before, after, &admins).await?),
             };
-            insert_entry(connection, &request.entry(change.record(&changed))).await?;
+            if let Some(record) = change.record(&changed) {
+                insert_entry(connection, &request.entry(record)).await?;
+            }
             let (object_id, version, body) = (changed.id(), changed.version(), encoder.encode(&changed));
             if let Some(ChangeKey { name, .. }) = &request.key {
                 diesel::update(staff_keys::table.find((name.user_id.0, &name.scope.0, name.key.as_str())))

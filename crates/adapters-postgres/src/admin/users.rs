@@ -79,7 +79,7 @@ impl TryFrom<ManagedRow> for ManagedUser {
 
 /// Returns the rights of a user with this row.
 fn member_of(user: ManagedUser) -> StaffMember {
-    StaffMember { user_id: user.id, role: user.access.role, theatres: user.access.theatres }
+    StaffMember { role: user.access.role, theatres: user.access.theatres }
 }
 
 #[async_trait]

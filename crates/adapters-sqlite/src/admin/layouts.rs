@@ -72,7 +72,7 @@ impl LayoutVersionStore for SqliteStore {
         let found = self.read(move |connection| {
             let now = clock.now();
             while let Some(page) = filling.next() {
-                let rows = versions_page(connection, hall, &page, now)?;
+                let rows = versions(connection, Which::Page(hall, &page), now)?;
                 let place = |row: &VersionRow| LayoutCursor { version: row.version };
                 filling.add(rows, place, |row| listed("layouts", row.id, LayoutVersion::try_from(row)));
             }
@@ -87,15 +87,15 @@ impl LayoutVersionStore for SqliteStore {
     }
 }
 
-fn versions_page(
-    connection: &mut SqliteConnection,
-    hall: HallId,
-    page: &PageRequest<LayoutCursor>,
-    now: i64,
-) -> Result<Vec<VersionRow>, Failure> {
+/// Selects the layouts to read.
+enum Which<'page> {
+    One(LayoutId),
+    Page(HallId, &'page PageRequest<LayoutCursor>),
+}
+
+fn versions(connection: &mut SqliteConnection, which: Which<'_>, now: i64) -> Result<Vec<VersionRow>, Failure> {
     let mut query = layouts::table
         .inner_join(halls::table.on(halls::id.eq(layouts::hall_id)))
-        .filter(layouts::hall_id.eq(hall.0))
         .select((
             layouts::id,
             layouts::hall_id,
@@ -106,29 +106,22 @@ fn versions_page(
             used_by_shows(now),
         ))
         .into_boxed::<Sqlite>();
-    if let Some(LayoutCursor { version }) = page.after {
-        query = query.filter(layouts::version.lt(version));
+    match which {
+        Which::One(id) => query = query.filter(layouts::id.eq(id.0)),
+        Which::Page(hall, page) => {
+            query = query.filter(layouts::hall_id.eq(hall.0));
+            if let Some(LayoutCursor { version }) = page.after {
+                query = query.filter(layouts::version.lt(version));
+            }
+            query = query.order(layouts::version.desc()).limit(page.rows());
+        }
     }
-    Ok(query.order(layouts::version.desc()).limit(page.rows()).load(connection)?)
+    Ok(query.load(connection)?)
 }
 
 /// Reads one layout.
 fn version(connection: &mut SqliteConnection, id: LayoutId, now: i64) -> Result<Option<LayoutVersion>, Failure> {
-    let row: Option<VersionRow> = layouts::table
-        .inner_join(halls::table.on(halls::id.eq(layouts::hall_id)))
-        .filter(layouts::id.eq(id.0))
-        .select((
-            layouts::id,
-            layouts::hall_id,
-            halls::theatre_id,
-            layouts::version,
-            layouts::seats_total,
-            layouts::created_at,
-            used_by_shows(now),
-        ))
-        .first(connection)
-        .optional()?;
-    row.map(LayoutVersion::try_from).transpose()
+    versions(connection, Which::One(id), now)?.pop().map(LayoutVersion::try_from).transpose()
 }
 
 /// Adds a layout to a hall. There is no other writer, so what is read here holds until the commit.

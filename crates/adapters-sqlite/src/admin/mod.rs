@@ -108,7 +108,9 @@ fn applied(
         Change::PriceList(edit) => Changed::PriceList(pricing::edit_price_list(connection, edit, now)?),
         Change::User { before, after } => Changed::User(users::set_access(connection, before, after, now)?),
     };
-    insert_entry(connection, &request.entry(change.record(&changed)), now)?;
+    if let Some(record) = change.record(&changed) {
+        insert_entry(connection, &request.entry(record), now)?;
+    }
     let (object_id, version, body) = (changed.id(), changed.version(), encoder.encode(&changed));
     if let Some(ChangeKey { name, fingerprint }) = &request.key {
         diesel::insert_into(staff_keys::table)

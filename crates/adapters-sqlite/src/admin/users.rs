@@ -83,7 +83,7 @@ impl StaffStore for SqliteStore {
 pub(super) fn member(connection: &mut SqliteConnection, bearer: &Bearer) -> Result<Option<StaffMember>, Failure> {
     let Some(row) = own_account(connection, bearer)? else { return Ok(None) };
     let theatres = theatres_of(connection, &[row.id])?.remove(&row.id).unwrap_or_default();
-    Ok(Some(StaffMember { user_id: UserId(row.id), role: parsed(Role::parse(&row.role), "role")?, theatres }))
+    Ok(Some(StaffMember { role: parsed(Role::parse(&row.role), "role")?, theatres }))
 }
 
 fn theatres_of(connection: &mut SqliteConnection, users: &[i64]) -> Result<TheatresOf, Failure> {

@@ -235,8 +235,8 @@ impl Change {
         }
     }
 
-    /// Returns the entry for the audit log. `changed` is the object after the change. An update has only the fields that differ.
-    pub fn record(&self, changed: &Changed) -> AuditRecord {
+    /// Returns the entry for the audit log, with only the fields that differ; `None` if none does. `changed` is the object after the change.
+    pub fn record(&self, changed: &Changed) -> Option<AuditRecord> {
         let (action, before) = match self {
             Self::Movie(edit) => recorded(edit, Changed::Movie),
             Self::Theatre(edit) => recorded(edit, Changed::Theatre),
@@ -248,14 +248,15 @@ impl Change {
         };
         let before = before.as_ref().map(Changed::fields).unwrap_or_default();
         let (before, after) = Fields::differences(before, changed.fields());
-        AuditRecord {
+        let is_changed = before != Fields::default() || after != Fields::default();
+        is_changed.then(|| AuditRecord {
             action,
             object_kind: changed.kind(),
             object_id: changed.id(),
             theatre_id: changed.theatre_id(),
             before,
             after,
-        }
+        })
     }
 }
 

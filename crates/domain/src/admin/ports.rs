@@ -59,7 +59,7 @@ pub trait ChangeStore: Send + Sync {
     /// Returns the change that was made with this key, if its answer is still stored.
     async fn stored(&self, key: &KeyName) -> Result<Option<StoredChange>, StoreError>;
 
-    /// Applies a change, writes [`Change::record`] to the audit log, and stores the answer with the request's key, atomically.
+    /// Applies a change, writes [`Change::record`], if there is one, to the audit log, and stores the answer with the request's key, atomically.
     ///
     /// MUST change nothing, and return, in this order:
     /// - `SessionEnded` if the bearer's session has ended;

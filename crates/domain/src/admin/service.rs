@@ -484,9 +484,10 @@ impl AdminService {
                 Ok(Change::User { after: change.clone().apply(&before.access), before })
             })
             .await?;
-        // Sessions of lower generations have ended in any case.
-        let user = self.user(id).await?;
-        self.guard.ended_before(id, user.session_generation).await;
+        // The change is made, whether or not the generation can be read: without it the guard reads the end from the store within a second.
+        if let Ok(user) = self.user(id).await {
+            self.guard.ended_before(id, user.session_generation).await;
+        }
         Ok(answer)
     }
 

@@ -10,7 +10,6 @@ use crate::ids::{TheatreId, UserId};
 /// A user with the rights that the store has for them now.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct StaffMember {
-    pub user_id: UserId,
     pub role: Role,
     /// The theatres that a user of the role `staff` works for.
     pub theatres: BTreeSet<TheatreId>,
@@ -122,7 +121,7 @@ mod tests {
     use super::*;
 
     fn member(role: Role, theatres: &[i64]) -> StaffMember {
-        StaffMember { user_id: UserId(1), role, theatres: theatres.iter().copied().map(TheatreId).collect() }
+        StaffMember { role, theatres: theatres.iter().copied().map(TheatreId).collect() }
     }
 
     #[test]

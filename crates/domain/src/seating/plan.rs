@@ -103,7 +103,7 @@ pub enum PlanProblem {
     MoreMistakes,
     #[error("The name of the row {0}.")]
     RowName(TextError),
-    #[error("Rows {row} and {other} are too alike to be told apart. Rename one of them.")]
+    #[error("Rows {row} and {other} are too similar to distinguish. Rename one of them.")]
     RowsAlike { row: RowName, other: RowName },
     #[error(
         "Row {row} is in two sections, {section:?} and {other:?}. Rename it in one of them, for example to {section:?} and its letter."
@@ -113,7 +113,7 @@ pub enum PlanProblem {
     RowWithoutSeats,
     #[error("The name of the section {0}.")]
     SectionName(TextError),
-    #[error("Sections {name:?} and {other:?} are too alike to be told apart. Write the name in one way.")]
+    #[error("Sections {name:?} and {other:?} are too similar to distinguish. Write the name in one way.")]
     SectionsAlike { name: String, other: String },
     #[error("Section {name:?} is described twice. Describe it once.")]
     SectionRepeated { name: String },
