@@ -45,6 +45,8 @@ diesel::table! {
         booked_at -> Timestamptz,
         cancelled_at -> Nullable<Timestamptz>,
         counts_as_cancellation -> Bool,
+        channel -> Text,
+        payment_kind -> Nullable<Text>,
     }
 }
 

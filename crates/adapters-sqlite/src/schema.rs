@@ -46,6 +46,8 @@ diesel::table! {
         booked_at -> BigInt,
         cancelled_at -> Nullable<BigInt>,
         counts_as_cancellation -> BigInt,
+        channel -> Text,
+        payment_kind -> Nullable<Text>,
     }
 }
 

@@ -1,0 +1,2 @@
+ALTER TABLE bookings DROP COLUMN payment_kind;
+ALTER TABLE bookings DROP COLUMN channel;
