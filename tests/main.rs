@@ -33,6 +33,7 @@ mod proxies;
 mod races;
 mod redis;
 mod seating;
+mod shows;
 mod staff;
 mod storm;
 mod ticket_types;

@@ -1,5 +1,6 @@
 //! The work of the cinema's staff: who may do what, movies, theatres, halls, users, and the audit log.
 
+use chrono::{Days, Utc};
 use port_contracts::Fixture as _;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -56,12 +57,22 @@ fn theatre(name: &str) -> Value {
 
 /// Returns a call that satisfies the parts that it requires, as far as rights are concerned.
 fn valid(operation: &Operation, app: &TestApp, ids: &Ids<'_>) -> Call {
+    let day = Utc::now().date_naive() + Days::new(200);
     let body = match (operation.method.as_str(), operation.path.as_str()) {
         ("POST", "/api/admin/movies") => movie("Mirror"),
         ("POST", "/api/admin/theatres") => theatre("Rex"),
         ("POST", "/api/admin/halls") => {
             json!({ "theatre_id": ids["theatre_id"].parse::<i64>().unwrap(), "name": "New" })
         }
+        ("POST", "/api/admin/shows") => json!({
+            "movie_id": ids["movie_id"].parse::<i64>().unwrap(), "hall_id": ids["hall_id"].parse::<i64>().unwrap(),
+            "price_list_id": ids["price_list_id"].parse::<i64>().unwrap(), "start_time": format!("{day}T20:00"), "format": "2D",
+        }),
+        ("POST", "/api/admin/programmes") => json!({
+            "movie_id": ids["movie_id"].parse::<i64>().unwrap(), "hall_id": ids["hall_id"].parse::<i64>().unwrap(),
+            "price_list_id": ids["price_list_id"].parse::<i64>().unwrap(), "first_day": day.to_string(), "last_day": day.to_string(),
+            "times": ["20:00"], "format": "2D",
+        }),
         ("POST", path) if path.ends_with("/cancel") => json!({ "reason": "The projector is broken" }),
         ("POST", "/api/admin/halls/{hall_id}/layouts") => json!({ "plan": "category s = standard\nA | ss" }),
         ("POST", "/api/admin/ticket-types") => json!({ "code": "child", "names": { "en": "Child" } }),
@@ -112,7 +123,7 @@ async fn staff_of_another_theatre_are_refused(app: &TestApp) {
         let names_it = operation
             .path_parameters()
             .iter()
-            .any(|name| ["theatre_id", "hall_id", "layout_id", "price_list_id"].contains(name));
+            .any(|name| ["theatre_id", "hall_id", "layout_id", "price_list_id", "show_id"].contains(name));
         // Bookings of other theatres are not found.
         let is_bookings = operation.path.contains("/bookings");
         operation.session == Session::Staff && !is_bookings && (names_it || operation.method == Method::POST)
@@ -531,7 +542,7 @@ async fn bookings_are_found_by_staff_of_their_theatre(app: &TestApp) {
     assert_eq!(found(&format!("show_id={}", app.world.later), &admin).await, std::slice::from_ref(elsewhere_id));
     assert_eq!(found(&format!("show_id={}", app.world.later), &staff).await, [Value::Null; 0]);
     assert_eq!(found("status=cancelled", &admin).await, [Value::Null; 0]);
-    let day = show["start_time"].as_str().unwrap().parse::<chrono::DateTime<chrono::Utc>>().unwrap();
+    let day = show["start_time"].as_str().unwrap().parse::<chrono::DateTime<Utc>>().unwrap();
     let day = day.with_timezone(&chrono_tz::Europe::Berlin).date_naive();
     assert_eq!(found(&format!("date={day}"), &staff).await.len(), 2);
     assert_eq!(found("date=2001-01-01", &admin).await, [Value::Null; 0]);

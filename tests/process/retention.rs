@@ -26,7 +26,8 @@ impl Site {
         }
     }
 
-    async fn count(&self, of: &str) -> i64 {
+    /// Counts rows of the store, whether or not a server runs.
+    pub async fn count(&self, of: &str) -> i64 {
         #[derive(QueryableByName)]
         struct Counted {
             #[diesel(sql_type = BigInt)]

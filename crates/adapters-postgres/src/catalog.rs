@@ -17,7 +17,7 @@ use domain::money::{Money, TaxRate};
 use domain::page::{Filling, PageRequest};
 
 use crate::error::bad_row;
-use crate::rows::{claim_is_live, currency, listed};
+use crate::rows::{currency, listed};
 use crate::schema::{halls, movies, shows, theatres};
 use crate::statement::{bind, statement};
 use crate::store::{PostgresStore, WriteFailure};
@@ -70,34 +70,38 @@ statement!(OneMovie: Untyped = concat!(movie_columns!(), "WHERE m.id = $1"));
 
 #[derive(QueryableByName)]
 #[diesel(table_name = shows)]
-struct ShowRow {
-    id: i64,
-    movie_id: i64,
+pub(crate) struct ShowRow {
+    pub(crate) id: i64,
+    pub(crate) movie_id: i64,
     #[diesel(sql_type = Text)]
-    movie_title: String,
-    theatre_id: i64,
+    pub(crate) movie_title: String,
+    pub(crate) theatre_id: i64,
     #[diesel(sql_type = Text)]
-    theatre_name: String,
-    hall_id: i64,
+    pub(crate) theatre_name: String,
+    pub(crate) hall_id: i64,
     #[diesel(sql_type = Text)]
-    hall_name: String,
-    start_time: DateTime<Utc>,
-    end_time: DateTime<Utc>,
-    format: String,
-    language: String,
-    currency: String,
+    pub(crate) hall_name: String,
+    pub(crate) start_time: DateTime<Utc>,
+    pub(crate) end_time: DateTime<Utc>,
+    pub(crate) format: String,
+    pub(crate) language: String,
+    pub(crate) currency: String,
     #[diesel(sql_type = Nullable<BigInt>)]
-    price_from: Option<i64>,
+    pub(crate) price_from: Option<i64>,
     #[diesel(sql_type = Integer)]
-    seats_total: i32,
+    pub(crate) seats_total: i32,
     #[diesel(sql_type = BigInt)]
-    seats_available: i64,
-    status: String,
+    pub(crate) seats_available: i64,
+    pub(crate) status: String,
 }
 
 // Selects the page first, so claims are counted only for its shows, each by a range scan of the primary key.
 macro_rules! show_columns {
     ($page:literal) => {
+        $crate::catalog::show_columns!($page, "", "")
+    };
+    // With more columns, and joins for them.
+    ($page:literal, $columns:literal, $joins:literal) => {
         concat!(
             "WITH page AS (SELECT s.* FROM shows s ",
             $page,
@@ -109,18 +113,23 @@ macro_rules! show_columns {
                     AS price_from,
                 l.seats_total,
                 l.seats_total - (SELECT count(*) FROM seat_claims c WHERE c.show_id = s.id AND ",
-            claim_is_live!(),
+            $crate::rows::claim_is_live!(),
             ") AS seats_available,
-                s.status
+                s.status",
+            $columns,
+            "
             FROM page s
             JOIN movies m ON m.id = s.movie_id
             JOIN theatres t ON t.id = s.theatre_id
             JOIN halls h ON h.id = s.hall_id
-            JOIN layouts l ON l.id = s.layout_id
+            JOIN layouts l ON l.id = s.layout_id ",
+            $joins,
+            "
             ORDER BY s.start_time, s.id"
         )
     };
 }
+pub(crate) use show_columns;
 
 statement!(ListShows: Untyped = show_columns!("
     WHERE s.status = 'scheduled'
@@ -347,7 +356,7 @@ impl CatalogStore for PostgresStore {
     }
 }
 
-fn theatre_ids(ids: Option<&[TheatreId]>) -> Option<Vec<i64>> {
+pub(crate) fn theatre_ids(ids: Option<&[TheatreId]>) -> Option<Vec<i64>> {
     ids.map(|ids| ids.iter().map(|id| id.0).collect())
 }
 
@@ -392,7 +401,7 @@ fn movie(row: MovieRow) -> Result<Movie, StoreError> {
     })
 }
 
-fn show(row: ShowRow) -> Result<Show, StoreError> {
+pub(crate) fn show(row: ShowRow) -> Result<Show, StoreError> {
     let price_from = row.price_from.ok_or_else(|| bad_row("a show without prices"))?;
     Ok(Show {
         id: ShowId(row.id),

@@ -221,6 +221,15 @@ diesel::table! {
 }
 
 diesel::table! {
+    show_cancellations (show_id) {
+        show_id -> BigInt,
+        cancelled_at -> Timestamptz,
+        reason -> Text,
+        bookings_cancelled_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
     show_prices (show_id, category, ticket_type) {
         show_id -> BigInt,
         category -> Text,
@@ -246,6 +255,7 @@ diesel::table! {
         created_at -> Timestamptz,
         sales_open_at -> Nullable<Timestamptz>,
         sales_close_at -> Nullable<Timestamptz>,
+        version -> BigInt,
     }
 }
 

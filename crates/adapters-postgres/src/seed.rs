@@ -294,6 +294,14 @@ async fn insert_prices(
             of_the_hall.map(move |price| (show_id, price))
         })
         .collect();
+    insert_show_prices(connection, &prices).await
+}
+
+/// Inserts prices of shows.
+pub(crate) async fn insert_show_prices<E: Send>(
+    connection: &mut AsyncPgConnection,
+    prices: &[(i64, &CategoryPrice)],
+) -> Result<(), WriteFailure<E>> {
     bind!(
         InsertPrices,
         Array<BigInt> = prices.iter().map(|(show_id, _)| *show_id).collect::<Vec<_>>(),

@@ -10,6 +10,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 use diesel::sqlite::Sqlite;
 use domain::StoreError;
+use domain::admin::StaffShowFilter;
 use domain::catalog::{
     CatalogStore, DayWindow, Hall, HallCursor, HallFilter, HallSummary, Movie, MovieCursor, MovieFilter, Show,
     ShowCursor, ShowFilter, ShowStatus, Theatre, TheatreCursor, TheatreFilter,
@@ -231,15 +232,19 @@ fn movies_page(
 
 /// A show, with its columns in the order of [`shows_with_names`].
 #[derive(Queryable)]
-struct ShowRow {
+pub(crate) struct ShowRow {
     names: (i64, i64, String, i64, String, i64, String),
     facts: (i64, i64, String, String, String, String),
     counts: (i64, Option<i64>, i64),
 }
 
 impl ShowRow {
+    pub(crate) fn id(&self) -> ShowId {
+        ShowId(self.names.0)
+    }
+
     /// Returns the show's position in a list. An invalid start sorts last, and the show is left out.
-    fn place(&self) -> ShowCursor {
+    pub(crate) fn place(&self) -> ShowCursor {
         let start_time = instant(self.facts.0, "start_time").unwrap_or(DateTime::<Utc>::MAX_UTC);
         ShowCursor { start_time, id: ShowId(self.names.0) }
     }
@@ -274,13 +279,18 @@ impl TryFrom<ShowRow> for Show {
 }
 
 /// Selects the shows to read.
-enum Which {
+pub(crate) enum Which {
     One(ShowId),
     Page(ShowFilter, PageRequest<ShowCursor>),
+    StaffPage(StaffShowFilter, PageRequest<ShowCursor>),
 }
 
 /// Reads shows with the names, prices and counts of a list. The counts use keys that begin with the show.
-fn shows_with_names(connection: &mut SqliteConnection, which: Which, now: i64) -> Result<Vec<ShowRow>, Failure> {
+pub(crate) fn shows_with_names(
+    connection: &mut SqliteConnection,
+    which: Which,
+    now: i64,
+) -> Result<Vec<ShowRow>, Failure> {
     let price_from = sql::<Nullable<BigInt>>(
         "(SELECT min(price.price_minor) FROM show_prices AS price \
           WHERE price.show_id = shows.id AND price.ticket_type = 'adult')",
@@ -314,6 +324,36 @@ fn shows_with_names(connection: &mut SqliteConnection, which: Which, now: i64) -
             }
             if let Some(theatre) = filter.theatre_id {
                 query = query.filter(shows::theatre_id.eq(theatre.0));
+            }
+            if let Some(windows) = filter.during {
+                query = query.filter(starts_during(&windows));
+            }
+            if let Some(ShowCursor { start_time, id }) = page.after {
+                let start = micros(start_time);
+                let behind = shows::start_time.eq(start).and(shows::id.gt(id.0));
+                query = query.filter(shows::start_time.gt(start).or(behind));
+            }
+            query = query.order((shows::start_time, shows::id)).limit(limit);
+        }
+        Which::StaffPage(filter, page) => {
+            let limit = page.rows();
+            if filter.upcoming {
+                query = query.filter(shows::end_time.gt(now));
+            }
+            if let Some(theatres) = filter.theatres {
+                query = query.filter(shows::theatre_id.eq_any(theatres.into_iter().map(|id| id.0)));
+            }
+            if let Some(movie) = filter.movie_id {
+                query = query.filter(shows::movie_id.eq(movie.0));
+            }
+            if let Some(hall) = filter.hall_id {
+                query = query.filter(shows::hall_id.eq(hall.0));
+            }
+            if let Some(status) = filter.status {
+                query = query.filter(shows::status.eq(status.as_str()));
+            }
+            if let Some(search) = filter.search {
+                query = query.filter(sql::<Bool>("instr(movies.search_folded, ").bind::<Text, _>(search).sql(") > 0"));
             }
             if let Some(windows) = filter.during {
                 query = query.filter(starts_during(&windows));

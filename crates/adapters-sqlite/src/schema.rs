@@ -228,6 +228,15 @@ diesel::table! {
 }
 
 diesel::table! {
+    show_cancellations (show_id) {
+        show_id -> BigInt,
+        cancelled_at -> BigInt,
+        reason -> Text,
+        bookings_cancelled_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
     show_prices (show_id, category, ticket_type) {
         show_id -> BigInt,
         category -> Text,
@@ -253,6 +262,7 @@ diesel::table! {
         created_at -> BigInt,
         sales_open_at -> Nullable<BigInt>,
         sales_close_at -> Nullable<BigInt>,
+        version -> BigInt,
     }
 }
 
@@ -343,6 +353,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     seat_tenures,
     seats,
     sessions,
+    show_cancellations,
     show_prices,
     shows,
     staff_keys,

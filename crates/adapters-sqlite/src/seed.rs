@@ -274,7 +274,21 @@ fn add_show(connection: &mut SqliteConnection, stage: &Stage, show: &ShowSeed, n
         ))
         .returning(shows::id)
         .get_result(connection)?;
-    for price in show.prices.iter().filter(|price| hall.categories.contains(&price.category)) {
+    insert_show_prices(
+        connection,
+        show_id,
+        show.prices.iter().filter(|price| hall.categories.contains(&price.category)),
+    )?;
+    Ok(1)
+}
+
+/// Inserts prices of a show.
+pub(crate) fn insert_show_prices<'price>(
+    connection: &mut SqliteConnection,
+    show_id: i64,
+    prices: impl IntoIterator<Item = &'price CategoryPrice>,
+) -> Result<(), Failure> {
+    for price in prices {
         diesel::insert_into(show_prices::table)
             .values((
                 show_prices::show_id.eq(show_id),
@@ -284,7 +298,7 @@ fn add_show(connection: &mut SqliteConnection, stage: &Stage, show: &ShowSeed, n
             ))
             .execute(connection)?;
     }
-    Ok(1)
+    Ok(())
 }
 
 /// Returns whether the show exists already, or another show occupies the hall at its time. Shows of a hall do not overlap, so among those

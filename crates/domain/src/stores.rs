@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::admin::{AuditStore, ChangeStore, LayoutVersionStore, StaffBookingStore, StaffStore};
-use crate::booking::{BatchStore, BookingStore, HistorySource, HoldStore};
+use crate::admin::{AuditStore, ChangeStore, LayoutVersionStore, StaffBookingStore, StaffShowStore, StaffStore};
+use crate::booking::{BatchStore, BookingStore, CancelledShowStore, HistorySource, HoldStore};
 use crate::catalog::CatalogStore;
 use crate::health::Dependency;
 use crate::identity::{SessionStore, UserStore};
@@ -21,6 +21,8 @@ pub struct Stores {
     pub changes: Arc<dyn ChangeStore>,
     pub audit: Arc<dyn AuditStore>,
     pub staff_bookings: Arc<dyn StaffBookingStore>,
+    pub staff_shows: Arc<dyn StaffShowStore>,
+    pub cancelled_shows: Arc<dyn CancelledShowStore>,
     pub layout_versions: Arc<dyn LayoutVersionStore>,
     pub catalog: Arc<dyn CatalogStore>,
     pub prices: Arc<dyn PriceStore>,
@@ -46,6 +48,8 @@ impl Stores {
             + ChangeStore
             + AuditStore
             + StaffBookingStore
+            + StaffShowStore
+            + CancelledShowStore
             + LayoutVersionStore
             + CatalogStore
             + PriceStore
@@ -66,6 +70,8 @@ impl Stores {
             changes: store.clone(),
             audit: store.clone(),
             staff_bookings: store.clone(),
+            staff_shows: store.clone(),
+            cancelled_shows: store.clone(),
             layout_versions: store.clone(),
             catalog: store.clone(),
             prices: store.clone(),

@@ -27,6 +27,7 @@ pub mod replays;
 pub mod retention;
 pub mod seating;
 pub mod seed;
+pub mod shows;
 pub mod tools;
 pub mod world;
 
@@ -275,6 +276,18 @@ macro_rules! contract_tests {
                 sales_and_layouts_exclude_each_other,
                 sale_decided_before_a_new_layout_is_stale,
                 layout_versions_report_an_unreachable_store,
+            }
+            shows {
+                shows_are_added_all_or_none,
+                new_shows_need_the_versions_that_were_read,
+                concurrent_shows_do_not_overlap,
+                show_with_bookings_moves_with_a_notice,
+                new_prices_count_for_what_is_not_sold,
+                sale_decided_before_a_change_of_its_show_is_stale,
+                bookings_of_a_cancelled_show_are_cancelled_once,
+                sales_and_cancellations_of_shows_exclude_each_other,
+                shows_are_listed_for_staff,
+                shows_report_an_unreachable_store,
             }
             retention {
                 old_answers_are_deleted_and_their_keys_stay,

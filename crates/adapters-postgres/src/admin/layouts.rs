@@ -132,7 +132,7 @@ pub(super) async fn add(connection: &mut AsyncPgConnection, new: &NewLayout) -> 
         .await
         .map_err(retried)?;
     diesel::update(shows::table.filter(shows::id.eq_any(&updated)))
-        .set(shows::layout_id.eq(id))
+        .set((shows::layout_id.eq(id), shows::version.eq(shows::version + 1)))
         .execute(connection)
         .await?;
 
@@ -161,7 +161,7 @@ async fn lock_upcoming_shows(connection: &mut AsyncPgConnection, hall_id: i64) -
 }
 
 /// Has the change computed again if a sale and this change waited for each other.
-fn retried(error: Error) -> Failure {
+pub(super) fn retried(error: Error) -> Failure {
     match condition(&error) {
         Condition::Conflict => WriteFailure::Refused(ChangeError::Stale),
         _ => WriteFailure::Query(error),

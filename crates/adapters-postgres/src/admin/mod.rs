@@ -4,6 +4,7 @@ mod audit;
 mod catalog;
 mod layouts;
 mod pricing;
+mod shows;
 mod users;
 
 use std::sync::Arc;
@@ -87,7 +88,9 @@ impl ChangeStore for PostgresStore {
                 | Change::Hall(_)
                 | Change::Layout(_)
                 | Change::TicketType(_)
-                | Change::PriceList(_) => Vec::new(),
+                | Change::PriceList(_)
+                | Change::Show(_)
+                | Change::Programme(_) => Vec::new(),
             };
             let member = lock_member(connection, &request.bearer).await?;
             let member = member.ok_or(WriteFailure::Refused(ChangeError::SessionEnded))?;
@@ -106,9 +109,11 @@ impl ChangeStore for PostgresStore {
                 Change::Layout(new) => Changed::Layout(layouts::add(connection, new).await?),
                 Change::TicketType(edit) => Changed::TicketType(pricing::edit_ticket_type(connection, edit).await?),
                 Change::PriceList(edit) => Changed::PriceList(pricing::edit_price_list(connection, edit).await?),
+                Change::Show(edit) => Changed::Show(shows::edit(connection, edit).await?),
+                Change::Programme(new) => Changed::Programme(shows::add(connection, new).await?),
                 Change::User { before, after } => Changed::User(set_access(connection, before, after, &admins).await?),
             };
-            if let Some(record) = change.record(&changed) {
+            for record in change.records(&changed) {
                 insert_entry(connection, &request.entry(record)).await?;
             }
             let (object_id, version, body) = (changed.id(), changed.version(), encoder.encode(&changed));

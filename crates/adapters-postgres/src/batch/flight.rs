@@ -110,7 +110,7 @@ fn lock_names(changes: &WriteSet) -> Bound<'_> {
 }
 
 fn lock_shows(shows: &[ShowGuard]) -> Bound<'_> {
-    (LockShows, parameters![column(shows, |guard| guard.show_id.0)])
+    (LockShows, parameters![column(shows, |guard| guard.show_id.0), column(shows, |guard| guard.version)])
 }
 
 fn check_held<'a>(held: &'a [HeldGuard], at: &'a DateTime<Utc>) -> Bound<'a> {

@@ -117,6 +117,7 @@ rows! {
     SessionRow { id: i64, user_id: i64 }
     ShowRow {
         id: i64,
+        version: i64,
         layout_id: i64,
         status: String,
         start_time: DateTime<Utc>,
@@ -237,6 +238,7 @@ fn fixed<const N: usize>(bytes: &[u8]) -> Result<[u8; N], StoreError> {
 
 fn offer(row: ShowRow) -> Result<(ShowId, ShowOffer), StoreError> {
     let offer = ShowOffer {
+        version: row.version,
         layout_id: LayoutId(row.layout_id),
         status: ShowStatus::parse(&row.status).map_err(bad_row)?,
         start_time: row.start_time,

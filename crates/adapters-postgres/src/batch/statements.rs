@@ -111,7 +111,7 @@ statements! {
     FROM unnest($1::bigint[]) AS named (id)
     CROSS JOIN LATERAL (SELECT * FROM sessions s WHERE s.id = named.id AND s.ended_at IS NULL OFFSET 0) s";
     ReadShows = "
-    SELECT s.id, s.layout_id, s.status, s.start_time, s.sales_open_at, s.sales_close_at, s.currency,
+    SELECT s.id, s.version, s.layout_id, s.status, s.start_time, s.sales_open_at, s.sales_close_at, s.currency,
         m.title AS movie_title, t.name AS theatre_name, h.name AS hall_name,
         p.categories, p.ticket_types, p.prices
     FROM unnest($1::bigint[]) AS named (id)
@@ -170,9 +170,9 @@ statements! {
     // which does not contain ids.
     LockShows = "
     SELECT must((
-        SELECT count(*) FROM unnest($1::bigint[]) AS named (id)
-        CROSS JOIN LATERAL (SELECT s.status FROM shows s WHERE s.id = named.id FOR SHARE) s
-        WHERE s.status = 'scheduled'
+        SELECT count(*) FROM unnest($1::bigint[], $2::bigint[]) AS named (id, version)
+        CROSS JOIN LATERAL (SELECT s.status, s.version FROM shows s WHERE s.id = named.id FOR SHARE) s
+        WHERE s.status = 'scheduled' AND s.version = named.version
     ) = cardinality($1::bigint[]))";
     CheckHeld = "
     SELECT must(NOT EXISTS (

@@ -33,6 +33,7 @@ fn check_unused(connection: &mut SqliteConnection, kind: ObjectKind, id: i64, no
         | ObjectKind::User
         | ObjectKind::TicketType
         | ObjectKind::PriceList
+        | ObjectKind::Show
         | ObjectKind::Booking => return Ok(()),
     };
     let used: Option<i64> = of_object.first(connection).optional()?;

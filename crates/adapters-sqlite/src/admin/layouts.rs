@@ -140,7 +140,9 @@ pub(super) fn add(connection: &mut SqliteConnection, new: &NewLayout, now: i64) 
     let updated: Vec<i64> = used.updated.iter().map(|id| id.0).collect();
     // The claims of these shows have expired. They refer to seats of the former layout.
     diesel::delete(seat_claims::table.filter(seat_claims::show_id.eq_any(&updated))).execute(connection)?;
-    diesel::update(shows::table.filter(shows::id.eq_any(&updated))).set(shows::layout_id.eq(id)).execute(connection)?;
+    diesel::update(shows::table.filter(shows::id.eq_any(&updated)))
+        .set((shows::layout_id.eq(id), shows::version.eq(shows::version + 1)))
+        .execute(connection)?;
 
     let id = LayoutId(id);
     let version = version(connection, id, now)?.ok_or(Failure::Stale("the layout is missing"))?;

@@ -4,6 +4,7 @@ mod audit;
 mod catalog;
 mod layouts;
 mod pricing;
+mod shows;
 mod users;
 
 use std::sync::Arc;
@@ -106,9 +107,11 @@ fn applied(
         Change::Layout(new) => Changed::Layout(layouts::add(connection, new, now)?),
         Change::TicketType(edit) => Changed::TicketType(pricing::edit_ticket_type(connection, edit, now)?),
         Change::PriceList(edit) => Changed::PriceList(pricing::edit_price_list(connection, edit, now)?),
+        Change::Show(edit) => Changed::Show(shows::edit(connection, edit, now)?),
+        Change::Programme(new) => Changed::Programme(shows::add(connection, new, now)?),
         Change::User { before, after } => Changed::User(users::set_access(connection, before, after, now)?),
     };
-    if let Some(record) = change.record(&changed) {
+    for record in change.records(&changed) {
         insert_entry(connection, &request.entry(record), now)?;
     }
     let (object_id, version, body) = (changed.id(), changed.version(), encoder.encode(&changed));

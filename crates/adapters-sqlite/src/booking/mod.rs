@@ -5,6 +5,8 @@ mod holds;
 mod read;
 mod write;
 
+pub(crate) use self::write::insert_event;
+
 use async_trait::async_trait;
 use diesel::prelude::*;
 use domain::StoreError;

@@ -165,7 +165,7 @@ fn key_row(connection: &mut SqliteConnection, name: &KeyName) -> Result<Option<S
 }
 
 /// A show without the names that are printed on a ticket.
-type StoredShow = (i64, String, i64, Option<i64>, Option<i64>, String);
+type StoredShow = (i64, i64, String, i64, Option<i64>, Option<i64>, String);
 
 fn show_offer(connection: &mut SqliteConnection, id: ShowId) -> Result<Option<ShowOffer>, Failure> {
     let row: Option<(StoredShow, (String, String, String))> = shows::table
@@ -175,6 +175,7 @@ fn show_offer(connection: &mut SqliteConnection, id: ShowId) -> Result<Option<Sh
         .filter(shows::id.eq(id.0))
         .select((
             (
+                shows::version,
                 shows::layout_id,
                 shows::status,
                 shows::start_time,
@@ -187,8 +188,9 @@ fn show_offer(connection: &mut SqliteConnection, id: ShowId) -> Result<Option<Sh
         .get_result(connection)
         .optional()?;
     let Some((show, (movie_title, theatre_name, hall_name))) = row else { return Ok(None) };
-    let (layout_id, status, start_time, open_at, close_at, code) = show;
+    let (version, layout_id, status, start_time, open_at, close_at, code) = show;
     Ok(Some(ShowOffer {
+        version,
         layout_id: LayoutId(layout_id),
         status: parsed(ShowStatus::parse(&status), "status")?,
         start_time: instant(start_time, "start_time")?,

@@ -170,12 +170,12 @@ fn change_booking(connection: &mut SqliteConnection, changed: &ChangedBooking) -
 }
 
 fn check_show(connection: &mut SqliteConnection, guard: &ShowGuard) -> Result<(), Failure> {
-    let status: Option<String> =
-        shows::table.find(guard.show_id.0).select(shows::status).get_result(connection).optional()?;
-    if status.as_deref() == Some(ShowStatus::Scheduled.as_str()) {
+    let show: Option<(String, i64)> =
+        shows::table.find(guard.show_id.0).select((shows::status, shows::version)).get_result(connection).optional()?;
+    if show == Some((ShowStatus::Scheduled.as_str().to_owned(), guard.version)) {
         Ok(())
     } else {
-        Err(Failure::Stale("a show does not take place any more"))
+        Err(Failure::Stale("a show was changed or cancelled"))
     }
 }
 
@@ -270,7 +270,7 @@ fn insert_claim(connection: &mut SqliteConnection, new: &NewClaim) -> Result<(),
     Ok(())
 }
 
-fn insert_event(connection: &mut SqliteConnection, event: &NewOutboxEvent, at: i64) -> Result<(), Failure> {
+pub(crate) fn insert_event(connection: &mut SqliteConnection, event: &NewOutboxEvent, at: i64) -> Result<(), Failure> {
     diesel::insert_into(outbox::table)
         .values((
             outbox::kind.eq(event.kind.as_str()),

@@ -1,6 +1,6 @@
 //! Drafts of price lists in requests: how they are read, and their schemas. Amounts stay texts here: their currency is that of the theatre.
 
-use chrono::{NaiveDate, NaiveDateTime, NaiveTime, Weekday, WeekdaySet};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc, Weekday, WeekdaySet};
 use domain::money::AmountError;
 use domain::pricing::{
     PriceDraft, PriceList, PriceListMistake, PriceMistakeReason, PriceRuleDraft, PriceRuleName, TicketTypeCode,
@@ -143,7 +143,7 @@ impl JsonValue for RuleDrafts {
             let prices = members.read::<Option<PriceDrafts>>("prices", findings);
             Some(PriceRuleDraft {
                 name: name?,
-                weekdays: weekdays?.map_or(WeekdaySet::ALL, |Weekdays(days)| days),
+                weekdays: weekdays?.unwrap_or_default().0,
                 from_date: from_date?.map(|Date(date)| date),
                 to_date: to_date?.map(|Date(date)| date),
                 from_time: from_time?.map(|Time(time)| time),
@@ -155,8 +155,14 @@ impl JsonValue for RuleDrafts {
     }
 }
 
-/// Days of the week.
-struct Weekdays(WeekdaySet);
+/// Days of the week; all by default.
+pub struct Weekdays(pub WeekdaySet);
+
+impl Default for Weekdays {
+    fn default() -> Self {
+        Self(WeekdaySet::ALL)
+    }
+}
 
 impl JsonValue for Weekdays {
     fn schema() -> Schema {
@@ -183,7 +189,7 @@ impl JsonValue for Weekdays {
 }
 
 /// A date.
-struct Date(NaiveDate);
+pub struct Date(pub NaiveDate);
 
 impl JsonValue for Date {
     fn schema() -> Schema {
@@ -214,8 +220,68 @@ fn parse_time(text: &str) -> Result<NaiveTime, Mistake> {
     parsed.ok_or_else(|| Mistake::new("invalid", "must be a time of day like 17:00"))
 }
 
+/// Times of day, in minutes.
+pub struct Times(pub Vec<NaiveTime>);
+
+impl Times {
+    /// The maximum number: a show each half hour.
+    const MAX: usize = 48;
+}
+
+impl JsonValue for Times {
+    fn schema() -> Schema {
+        let time = text().pattern(Some("^([01][0-9]|2[0-3]):[0-5][0-9]$"));
+        ArrayBuilder::new().items(time).min_items(Some(1)).max_items(Some(Self::MAX)).unique_items(true).into()
+    }
+
+    fn read(value: &Value, at: &str, findings: &mut Findings<'_>) -> Option<Self> {
+        let times = read_list(value, at, Self::MAX, findings, |item, at, findings| Time::read(item, &at, findings))?;
+        Some(Self(times.into_iter().map(|Time(time)| time).collect()))
+    }
+}
+
+/// An instant (RFC 3339).
+pub struct Instant(pub DateTime<Utc>);
+
+impl JsonValue for Instant {
+    fn schema() -> Schema {
+        known(KnownFormat::DateTime).into()
+    }
+
+    fn read(value: &Value, at: &str, findings: &mut Findings<'_>) -> Option<Self> {
+        read_text(value, at, findings, |text| <DateTime<Utc> as ParameterValue>::parse(text).map(Self))
+    }
+}
+
+/// An instant (RFC 3339), or an empty text, which stands for none.
+pub struct SalesOpening(pub Option<DateTime<Utc>>);
+
+impl JsonValue for SalesOpening {
+    fn schema() -> Schema {
+        text().into()
+    }
+
+    fn read(value: &Value, at: &str, findings: &mut Findings<'_>) -> Option<Self> {
+        if value.as_str() == Some("") {
+            Some(Self(None))
+        } else {
+            Instant::read(value, at, findings).map(|Instant(at)| Self(Some(at)))
+        }
+    }
+}
+
 /// A date and a time of day, local to a theatre.
 pub struct LocalTime(pub NaiveDateTime);
+
+impl JsonValue for LocalTime {
+    fn schema() -> Schema {
+        <Self as ParameterValue>::schema()
+    }
+
+    fn read(value: &Value, at: &str, findings: &mut Findings<'_>) -> Option<Self> {
+        read_text(value, at, findings, <Self as ParameterValue>::parse)
+    }
+}
 
 impl ParameterValue for LocalTime {
     fn schema() -> Schema {

@@ -10,11 +10,11 @@ use std::time::Duration;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
-use chrono::SecondsFormat;
+use chrono::{DateTime, SecondsFormat, Utc};
 use domain::StoreError;
-use domain::admin::{Authority, ChangeError, ChangeRefusal, ObjectKind};
+use domain::admin::{Authority, ChangeError, ChangeRefusal, ObjectKind, ShowMistake, ShowMistakeReason, ShowOverlap};
 use domain::booking::{CommandError, ReadBookingError, Refusal};
-use domain::catalog::MovieShowsError;
+use domain::catalog::{MovieShowsError, ProgrammeError};
 use domain::error::with_sources;
 use domain::identity::{
     DeleteAccountError, EndSessionError, LoginError, PasswordHasherError, ProofError, RefreshError, RegisterError,
@@ -121,6 +121,10 @@ codes! {
     TheatreInUse = 409, "theatre_in_use", "Theatre in use";
     /// The hall has upcoming shows.
     HallInUse = 409, "hall_in_use", "Hall in use";
+    /// Other shows are in the hall at this time, cleaning included. `conflicts` lists them.
+    ShowOverlap = 409, "show_overlap", "Show overlap";
+    /// The show has bookings, and their customers would not be told of its new time. Send `notify: true`.
+    ShowHasBookings = 409, "show_has_bookings", "Show has bookings";
     /// Another object has this name.
     NameTaken = 409, "name_taken", "Name taken";
     /// The object was changed since it was read: its `ETag` is not one of `If-Match`.
@@ -587,6 +591,7 @@ impl From<ChangeError> for Problem {
                 ObjectKind::Booking => Refusal::BookingNotFound.into(),
                 ObjectKind::Layout => Self::new(Code::LayoutNotFound, "This layout does not exist."),
                 ObjectKind::PriceList => Self::new(Code::PriceListNotFound, "This price list does not exist."),
+                ObjectKind::Show => Refusal::ShowNotFound.into(),
                 ObjectKind::TicketType => Self::new(Code::TicketTypeNotFound, "This ticket type does not exist."),
                 ObjectKind::User => {
                     Self::new(Code::UserNotFound, "This user does not exist, or the account was deleted.")
@@ -597,6 +602,8 @@ impl From<ChangeError> for Problem {
                 "The object was changed since you read it, and nothing was changed now. Read it again, and send If-Match with its ETag.",
             ),
             ChangeError::InvalidPrices(mistakes) => invalid_prices(mistakes),
+            ChangeError::InvalidShows(mistakes) => invalid_shows(mistakes),
+            ChangeError::ShowsOverlap(overlaps) => show_overlap(&overlaps),
             ChangeError::Refused(refusal) => refusal.into(),
             ChangeError::Store(error) => error.into(),
         }
@@ -620,6 +627,7 @@ impl From<ChangeRefusal> for Problem {
                     ObjectKind::Booking => (Code::Conflict, "booking"),
                     ObjectKind::TicketType => (Code::Conflict, "ticket type"),
                     ObjectKind::PriceList => (Code::Conflict, "price list"),
+                    ObjectKind::Show => (Code::Conflict, "show"),
                 };
                 Self::new(code, format!("This {what} has upcoming shows. Cancel them, or wait until they have ended."))
             }
@@ -627,7 +635,7 @@ impl From<ChangeRefusal> for Problem {
                 Self::new(Code::TheatreNotFound, "A theatre of the request does not exist, or it is retired.")
             }
             ChangeRefusal::HallRetired => {
-                Self::new(Code::Conflict, "This hall is retired and gets no layout. Add the layout to another hall.")
+                Self::new(Code::Conflict, "This hall is retired: it gets no layout and no show. Choose another hall.")
             }
             ChangeRefusal::HasPriceLists => Self::new(
                 Code::TheatreInUse,
@@ -637,12 +645,71 @@ impl From<ChangeRefusal> for Problem {
                 Code::Conflict,
                 "adult is the ticket type of every seat for which a request names none. It can be changed, but not retired.",
             ),
+            ChangeRefusal::MovieRetired => Self::new(
+                Code::Conflict,
+                "This movie is retired and gets no show. Add the movie again under another title.",
+            ),
+            ChangeRefusal::PriceListRetired => {
+                Self::new(Code::Conflict, "This price list is retired. Choose another one.")
+            }
+            ChangeRefusal::HallWithoutSeats => {
+                Self::new(Code::Conflict, "This hall has no seats. Add a layout to it first.")
+            }
+            ChangeRefusal::ShowStarted => {
+                Self::new(Code::Conflict, "This show has begun and cannot be changed. It can still be cancelled.")
+            }
+            ChangeRefusal::ShowCancelled => {
+                Self::new(Code::Conflict, "This show is cancelled and cannot be changed. Add another show.")
+            }
+            ChangeRefusal::ShowHasBookings => Self::new(
+                Code::ShowHasBookings,
+                "This show has bookings. Send notify: true to move it and tell their customers.",
+            ),
             ChangeRefusal::LastAdmin => Self::new(
                 Code::Conflict,
                 "This is the account of the only administrator. Make another user an administrator first.",
             ),
         }
     }
+}
+
+/// Returns the problem of invalid shows, with all mistakes.
+fn invalid_shows(mistakes: Vec<ShowMistake>) -> Problem {
+    let field = |ShowMistake { field, reason }: ShowMistake| {
+        let code = match &reason {
+            ShowMistakeReason::Past(_) | ShowMistakeReason::OpensTooLate(_) => "out_of_range",
+            ShowMistakeReason::MissingPrices(_) => "missing_prices",
+            ShowMistakeReason::OtherTheatre => "other_theatre",
+            ShowMistakeReason::Programme(error) => match error {
+                ProgrammeError::NonexistentTimes(_) => "nonexistent_time",
+                ProgrammeError::RepeatedTime { .. } => "repeated",
+                ProgrammeError::Overlap { .. } => "overlap",
+                ProgrammeError::NoWeekdays | ProgrammeError::NoTimes | ProgrammeError::NoShows { .. } => "too_few",
+                ProgrammeError::TooManyShows { .. } => "too_many",
+                ProgrammeError::DaysReversed { .. }
+                | ProgrammeError::TooLong { .. }
+                | ProgrammeError::OutsideCalendar
+                | ProgrammeError::Duration => "out_of_range",
+            },
+        };
+        FieldError { field: field.to_owned(), code, message: reason.to_string() }
+    };
+    Problem::fields(mistakes.into_iter().map(field).collect())
+}
+
+fn show_overlap(overlaps: &[ShowOverlap]) -> Problem {
+    let time = |at: &DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::AutoSi, true);
+    let conflict = |overlap: &ShowOverlap| {
+        json!({
+            "start_time": time(&overlap.start_time),
+            "show_id": overlap.other.0,
+            "movie_title": overlap.other_title,
+            "show_start_time": time(&overlap.other_start),
+            "hall_free_at": time(&overlap.other_hall_free_at),
+        })
+    };
+    let detail = "Other shows are in the hall at this time, cleaning included, and nothing was changed. Choose other times, or cancel these shows.";
+    Problem::new(Code::ShowOverlap, detail).with("conflicts", overlaps.iter().map(conflict).collect())
 }
 
 impl From<SeatMapError> for Problem {

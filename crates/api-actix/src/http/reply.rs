@@ -282,7 +282,19 @@ impl<View: Serialize + ToSchema> Reply for Versioned<View> {
 }
 
 /// 201 with an object that staff have created, its path, and the tag of its version.
-pub struct CreatedByChange<View>(ChangeAnswer, PhantomData<View>);
+pub struct CreatedByChange<View> {
+    answer: ChangeAnswer,
+    /// The path above the object's; `None` if it is that of the request.
+    collection: Option<&'static str>,
+    view: PhantomData<View>,
+}
+
+impl<View> CreatedByChange<View> {
+    /// Returns the response with an object whose path is below this one.
+    pub fn below(collection: &'static str, answer: ChangeAnswer) -> Self {
+        Self { answer, collection: Some(collection), view: PhantomData }
+    }
+}
 
 /// 200 with an object that staff have changed, and the tag of its version.
 pub struct UpdatedByChange<View>(ChangeAnswer, PhantomData<View>);
@@ -292,7 +304,7 @@ pub struct RetiredByChange(pub ChangeAnswer);
 
 impl<View> From<ChangeAnswer> for CreatedByChange<View> {
     fn from(answer: ChangeAnswer) -> Self {
-        Self(answer, PhantomData)
+        Self { answer, collection: None, view: PhantomData }
     }
 }
 
@@ -310,9 +322,10 @@ impl<View: ToSchema> Reply for CreatedByChange<View> {
     }
 
     fn render(self, request: &HttpRequest) -> Result<HttpResponse, Problem> {
-        let Self(answer, _) = self;
+        let Self { answer, collection, .. } = self;
         let mut response = answered(StatusCode::CREATED, answer.replayed);
-        response.insert_header((header::LOCATION, format!("{}/{}", request.path(), answer.object_id)));
+        let collection = collection.unwrap_or_else(|| request.path());
+        response.insert_header((header::LOCATION, format!("{collection}/{}", answer.object_id)));
         response.insert_header(ETag(version_tag(answer.version)));
         Ok(response.content_type(JSON).body(answer.body.to_vec()))
     }

@@ -13,7 +13,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
 use domain::admin::ObjectKind;
 use domain::booking::{BookingStatus, HoldId, Refusal, When};
-use domain::catalog::{Genres, GenresError, Minutes, PosterUrl, ReleaseDate, time_zone};
+use domain::catalog::{Genres, GenresError, Minutes, PosterUrl, ReleaseDate, ShowStatus, time_zone};
 use domain::identity::{Email, Name, Password, RefreshToken, Role};
 use domain::ids::{
     BookingId, HallId, LayoutId, MovieId, PriceListId, SeatId, SessionId, ShowId, TheatreId, TicketTypeId, UserId,
@@ -688,6 +688,17 @@ impl ParameterValue for When {
             "past" => Ok(Self::Past),
             _ => Err(Mistake::new("invalid", "must be upcoming or past")),
         }
+    }
+}
+
+impl ParameterValue for ShowStatus {
+    fn schema() -> Schema {
+        let names = [Self::Scheduled, Self::Cancelled].map(Self::as_str);
+        text().enum_values(Some(names)).into()
+    }
+
+    fn parse(text: &str) -> Result<Self, Mistake> {
+        Self::parse(text).map_err(|_| Mistake::new("invalid", "must be one of scheduled, cancelled"))
     }
 }
 

@@ -90,6 +90,8 @@ settings! {
             choice([("local", Durability::Local), ("replicated", Durability::Replicated)]), default "local";
         /// The directory of the embedded store.
         DATA_DIR as data_dir: PathBuf = Parser::new("a directory", |text| Some(text.into())), default "./data";
+        /// Whether a new embedded store gets demo data when the server starts.
+        DEMO_DATA as pub demo_data: bool = choice([("on", true), ("off", false)]), default "on";
         /// The most bookings in one commit. With 1 each booking is a commit of its own, which is several times slower under load.
         COMMIT_BATCH_MAX as pub commit_batch_max: usize = integer(1, 64), default "64";
     }

@@ -104,6 +104,7 @@ fn every_mistake_is_told_at_once_by_name() {
         ("MAX_HELD_SEATS", "101"),
         ("CANCELLATIONS_PER_DAY", "0"),
         ("SEAT_GAP_RULE", "maybe"),
+        ("DEMO_DATA", "yes"),
         ("IDEMPOTENCY_TTL", "23h"),
         ("KEEP_ALIVE", "0s"),
         ("REQUEST_TIMEOUT", "1"),

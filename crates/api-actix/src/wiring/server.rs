@@ -20,7 +20,8 @@ use adapters_local::{CachedLayouts, GuardedSessions, LocalKnownSites, LocalRateL
 use adapters_redis::{Redis, RedisKnownSites, RedisRateLimiter, RedisReplayCache, ServerKey};
 use domain::admin::AdminService;
 use domain::booking::{
-    AnswerEncoder, BookingMeter, BookingService, Committer, CommitterLimits, CommitterParts, ReplayCache, command_queue,
+    AnswerEncoder, BookingMeter, BookingService, CancelledShows, Committer, CommitterLimits, CommitterParts,
+    ReplayCache, command_queue,
 };
 use domain::catalog::CatalogService;
 use domain::error::with_sources;
@@ -60,6 +61,9 @@ const REPLAY_CACHE_BYTES: u64 = 16 * 1024 * 1024;
 const STOP_MAX_SECONDS: u64 = 9;
 /// How often a demo store is topped up with shows.
 const TOP_UP_EVERY: Duration = Duration::from_secs(3600);
+/// How often a server looks for bookings of cancelled shows. The call that cancels a show cancels them at once; this is for what a stopped
+/// server has left.
+const CANCELLED_SHOWS_EVERY: Duration = Duration::from_secs(30);
 
 /// The reason why the server did not start.
 #[derive(Debug, Error)]
@@ -123,7 +127,7 @@ impl Listener {
 pub async fn start(config: &Config, purpose: Purpose) -> Result<RunningServer, StartError> {
     let store = OpenStore::open(config, purpose).await?;
     let passwords = Argon2Passwords::default();
-    let demo_accounts = prepare_demo(&store, &passwords).await?;
+    let demo_accounts = if config.values.demo_data { prepare_demo(&store, &passwords).await? } else { None };
     let (mut state, committers) = wire(config, &store, passwords)?;
     state.traces = start_traces(config).await?;
     let state = Data::new(state);
@@ -137,7 +141,7 @@ pub async fn start(config: &Config, purpose: Purpose) -> Result<RunningServer, S
         config.values.idempotency_ttl,
         config.values.audit_ttl,
     );
-    let mut background = vec![keep_swept(retention, OsRandom)];
+    let mut background = vec![keep_swept(retention, OsRandom), keep_shows_cancelled(state.cancelled_shows.clone())];
     background.extend(demo_accounts.is_some().then(|| keep_topped_up(Arc::clone(&store.ports.seeder))));
     Ok(RunningServer {
         address: listener.address,
@@ -221,6 +225,20 @@ fn keep_topped_up(seeder: Arc<dyn Seeder>) -> Task<()> {
     })
 }
 
+/// Cancels the bookings of cancelled shows that a server has left when it stopped.
+fn keep_shows_cancelled(shows: CancelledShows) -> Task<()> {
+    tokio::spawn(async move {
+        loop {
+            match shows.finish_all().await {
+                Ok(0) => {}
+                Ok(bookings) => tracing::info!(bookings, "shows.bookings_cancelled"),
+                Err(error) => tracing::warn!(error = with_sources(&error), "shows.bookings_left"),
+            }
+            tokio::time::sleep(CANCELLED_SHOWS_EVERY).await;
+        }
+    })
+}
+
 /// Starts the export of traces, if it is configured.
 async fn start_traces(config: &Config) -> Result<Option<Traces>, StartError> {
     let Some(settings) = config.traces.clone() else { return Ok(None) };
@@ -260,6 +278,16 @@ fn wire(
     };
     let (queue, committers) = command_queue(store.ports.batches.clone(), &parts, limits);
     let guard = Arc::new(GuardedSessions::new(store.ports.sessions.clone(), timer.clone()));
+    let booking = Arc::new(BookingService {
+        queue,
+        bookings: store.ports.bookings.clone(),
+        holds: store.ports.holds.clone(),
+        sessions: store.ports.sessions.clone(),
+        encoder,
+        replays,
+        history: store.ports.history.clone(),
+        meter,
+    });
     let state = AppState {
         admin: AdminService {
             staff: store.ports.staff.clone(),
@@ -270,6 +298,7 @@ fn wire(
             layout_versions: store.ports.layout_versions.clone(),
             layouts: store.ports.layouts.clone(),
             prices: store.ports.prices.clone(),
+            shows: store.ports.staff_shows.clone(),
             guard: guard.clone(),
             encoder: Arc::new(JsonObjects),
         },
@@ -292,16 +321,8 @@ fn wire(
         catalog: CatalogService { store: store.ports.catalog.clone() },
         pricing: PricingService { store: store.ports.prices.clone() },
         seating: SeatingService { seating: store.ports.seating.clone(), layouts },
-        booking: BookingService {
-            queue,
-            bookings: store.ports.bookings.clone(),
-            holds: store.ports.holds.clone(),
-            sessions: store.ports.sessions.clone(),
-            encoder,
-            replays,
-            history: store.ports.history.clone(),
-            meter,
-        },
+        cancelled_shows: CancelledShows { store: store.ports.cancelled_shows.clone(), booking: booking.clone() },
+        booking,
         limiter,
         dependencies,
         random,

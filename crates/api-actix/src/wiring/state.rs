@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use adapters_auth::Argon2Passwords;
 use adapters_redis::Redis;
 use domain::admin::AdminService;
-use domain::booking::{BookingService, Rules};
+use domain::booking::{BookingService, CancelledShows, Rules};
 use domain::catalog::CatalogService;
 use domain::health::Dependency;
 use domain::identity::IdentityService;
@@ -34,7 +34,8 @@ pub struct AppState {
     pub catalog: CatalogService,
     pub seating: SeatingService,
     pub pricing: PricingService,
-    pub booking: BookingService,
+    pub booking: Arc<BookingService>,
+    pub cancelled_shows: CancelledShows,
     pub admin: AdminService,
     pub limiter: Arc<dyn RateLimiter>,
     /// The dependencies that `/readyz` reports, required or not.

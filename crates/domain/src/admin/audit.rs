@@ -17,6 +17,7 @@ pub enum ObjectKind {
     User,
     TicketType,
     PriceList,
+    Show,
     Booking,
 }
 
@@ -27,7 +28,7 @@ pub struct ObjectKindError;
 
 impl ObjectKind {
     /// All kinds.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Movie,
         Self::Theatre,
         Self::Hall,
@@ -35,6 +36,7 @@ impl ObjectKind {
         Self::User,
         Self::TicketType,
         Self::PriceList,
+        Self::Show,
         Self::Booking,
     ];
 
@@ -48,6 +50,7 @@ impl ObjectKind {
             Self::User => "user",
             Self::TicketType => "ticket_type",
             Self::PriceList => "price_list",
+            Self::Show => "show",
             Self::Booking => "booking",
         }
     }

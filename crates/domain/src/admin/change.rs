@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use chrono::{NaiveDate, NaiveTime, Weekday};
+use chrono::{DateTime, NaiveDate, NaiveTime, SecondsFormat, Utc, Weekday};
 use thiserror::Error;
 
 use super::audit::{AuditAction, Fields, ObjectKind};
 use super::layouts::{AddedLayout, NewLayout};
+use super::shows::{ManagedShow, NewShows, ShowChangeError, ShowEdit, ShowMistake, ShowOverlap};
 use super::staff::{Authority, ManagedUser, UserAccess};
 use crate::booking::{CommandRequest, Fingerprint, KeyName, NewAuditEntry, Scope};
 use crate::catalog::{Hall, HallDetails, Movie, MovieDetails, Theatre, TheatreDetails};
@@ -42,6 +43,9 @@ pub enum Change {
     Layout(NewLayout),
     TicketType(Edit<TicketTypeDetails, ManagedTicketType>),
     PriceList(Edit<PriceListDetails, ManagedPriceList>),
+    Show(ShowEdit),
+    /// Adds shows, all or none.
+    Programme(NewShows),
     /// Sets what a user may do. The user must have the version of `before`.
     User {
         before: ManagedUser,
@@ -59,10 +63,13 @@ pub enum Changed {
     User(ManagedUser),
     TicketType(ManagedTicketType),
     PriceList(ManagedPriceList),
+    Show(ManagedShow),
+    /// The new shows, in the order of their starts.
+    Programme(Vec<ManagedShow>),
 }
 
 impl Changed {
-    /// Returns the id of the object.
+    /// Returns the id of the object; of a programme, that of its first show.
     pub fn id(&self) -> i64 {
         match self {
             Self::Movie(movie) => movie.id.0,
@@ -72,6 +79,8 @@ impl Changed {
             Self::User(user) => user.id.0,
             Self::TicketType(ticket_type) => ticket_type.id.0,
             Self::PriceList(list) => list.id.0,
+            Self::Show(managed) => managed.show.id.0,
+            Self::Programme(shows) => shows.first().map_or(0, |first| first.show.id.0),
         }
     }
 
@@ -85,6 +94,8 @@ impl Changed {
             Self::User(user) => user.version,
             Self::TicketType(ticket_type) => ticket_type.version,
             Self::PriceList(list) => list.version,
+            Self::Show(managed) => managed.version,
+            Self::Programme(shows) => shows.first().map_or(0, |first| first.version),
         }
     }
 
@@ -97,6 +108,7 @@ impl Changed {
             Self::User(_) => ObjectKind::User,
             Self::TicketType(_) => ObjectKind::TicketType,
             Self::PriceList(_) => ObjectKind::PriceList,
+            Self::Show(_) | Self::Programme(_) => ObjectKind::Show,
         }
     }
 
@@ -108,6 +120,8 @@ impl Changed {
             Self::Hall(hall) => Some(hall.theatre_id),
             Self::Layout(added) => Some(added.version.theatre_id),
             Self::PriceList(list) => Some(list.list.theatre_id()),
+            Self::Show(managed) => Some(managed.show.theatre_id),
+            Self::Programme(shows) => shows.first().map(|first| first.show.theatre_id),
         }
     }
 
@@ -176,8 +190,28 @@ impl Changed {
                     .with("rules", rules.collect::<Vec<_>>().join("\n"));
                 retired(fields, managed.retired_at.is_some())
             }
+            Self::Show(managed) => show_fields(managed),
+            // Each show has an entry of its own.
+            Self::Programme(_) => fields,
         }
     }
+}
+
+fn show_fields(managed: &ManagedShow) -> Fields {
+    let show = &managed.show;
+    let time = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::AutoSi, true);
+    Fields::default()
+        .with("movie_id", show.movie_id.to_string())
+        .with("hall_id", show.hall_id.to_string())
+        .with("start_time", time(show.start_time))
+        .with("end_time", time(show.end_time))
+        .with("format", &show.format)
+        .with("language", &show.language)
+        .with("status", show.status.as_str())
+        .with("prices", prices_text(&managed.prices, managed.currency()))
+        .with_some("sales_open_at", managed.sales_open_at.map(time))
+        .with_some("sales_close_at", managed.sales_close_at.map(time))
+        .with_some("reason", managed.cancellation.as_ref().map(|cancellation| &cancellation.reason))
 }
 
 /// Returns prices for the audit log, like `standard/adult 12.50, standard/child 8.00`.
@@ -232,11 +266,25 @@ impl Change {
             }
             Self::Hall(Edit::Update { before, .. } | Edit::Retire(before)) => Authority::Theatre(before.theatre_id),
             Self::Layout(new) => Authority::Theatre(new.hall.theatre_id),
+            Self::Programme(new) | Self::Show(ShowEdit::Create(new)) => Authority::Theatre(new.theatre.id),
+            Self::Show(ShowEdit::Update { before, .. } | ShowEdit::Cancel { before, .. }) => {
+                Authority::Theatre(before.show.theatre_id)
+            }
         }
     }
 
-    /// Returns the entry for the audit log, with only the fields that differ; `None` if none does. `changed` is the object after the change.
-    pub fn record(&self, changed: &Changed) -> Option<AuditRecord> {
+    /// Returns the entries for the audit log: one for each object of which fields differ, with these fields. `changed` is the object after the
+    /// change.
+    pub fn records(&self, changed: &Changed) -> Vec<AuditRecord> {
+        match changed {
+            Changed::Programme(shows) => {
+                shows.iter().filter_map(|show| self.record(&Changed::Show(show.clone()))).collect()
+            }
+            one => self.record(one).into_iter().collect(),
+        }
+    }
+
+    fn record(&self, changed: &Changed) -> Option<AuditRecord> {
         let (action, before) = match self {
             Self::Movie(edit) => recorded(edit, Changed::Movie),
             Self::Theatre(edit) => recorded(edit, Changed::Theatre),
@@ -245,6 +293,9 @@ impl Change {
             Self::TicketType(edit) => recorded(edit, Changed::TicketType),
             Self::PriceList(edit) => recorded(edit, Changed::PriceList),
             Self::User { before, .. } => (AuditAction::Update, Some(Changed::User(before.clone()))),
+            Self::Show(ShowEdit::Create(_)) | Self::Programme(_) => (AuditAction::Create, None),
+            Self::Show(ShowEdit::Update { before, .. }) => (AuditAction::Update, Some(Changed::Show(before.clone()))),
+            Self::Show(ShowEdit::Cancel { before, .. }) => (AuditAction::Cancel, Some(Changed::Show(before.clone()))),
         };
         let before = before.as_ref().map(Changed::fields).unwrap_or_default();
         let (before, after) = Fields::differences(before, changed.fields());
@@ -390,6 +441,19 @@ pub enum ChangeRefusal {
     LastAdmin,
     #[error("the default ticket type is not retired")]
     DefaultTicketType,
+    #[error("the movie is retired")]
+    MovieRetired,
+    #[error("the price list is retired")]
+    PriceListRetired,
+    #[error("the hall has no seats")]
+    HallWithoutSeats,
+    #[error("the show has begun")]
+    ShowStarted,
+    #[error("the show is cancelled")]
+    ShowCancelled,
+    /// The time of a show with bookings changes, and the customers would not be told.
+    #[error("the show has bookings")]
+    ShowHasBookings,
 }
 
 /// The reason why a change was not made.
@@ -412,8 +476,23 @@ pub enum ChangeError {
     /// Fields of a price list are invalid.
     #[error("the price list is invalid")]
     InvalidPrices(Vec<PriceListMistake>),
+    /// Members of a request for shows are invalid.
+    #[error("the shows are invalid")]
+    InvalidShows(Vec<ShowMistake>),
+    /// Other shows are in the hall at this time; at most [`ShowOverlap::LISTED_MAX`] are listed.
+    #[error("other shows are in the hall at this time")]
+    ShowsOverlap(Vec<ShowOverlap>),
     #[error(transparent)]
     Refused(#[from] ChangeRefusal),
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl From<ShowChangeError> for ChangeError {
+    fn from(error: ShowChangeError) -> Self {
+        match error {
+            ShowChangeError::Shows(mistakes) => Self::InvalidShows(mistakes),
+            ShowChangeError::Prices(mistakes) => Self::InvalidPrices(mistakes),
+        }
+    }
 }

@@ -12,6 +12,7 @@ mod change;
 mod layouts;
 mod ports;
 mod service;
+mod shows;
 mod staff;
 
 pub use audit::{AuditAction, AuditCursor, AuditEntry, AuditFilter, Fields, ObjectKind, ObjectKindError};
@@ -21,10 +22,18 @@ pub use change::{
     Edit, Precondition, StoredChange,
 };
 pub use layouts::{AddedLayout, LayoutCursor, LayoutUse, LayoutVersion, NewLayout, UpcomingShow};
-pub use ports::{AuditStore, ChangeEncoder, ChangeStore, LayoutVersionStore, StaffBookingStore, StaffStore};
+pub use ports::{
+    AuditStore, ChangeEncoder, ChangeStore, LayoutVersionStore, StaffBookingStore, StaffShowStore, StaffStore,
+};
 #[cfg(feature = "mock")]
 pub use ports::{
-    MockAuditStore, MockChangeEncoder, MockChangeStore, MockLayoutVersionStore, MockStaffBookingStore, MockStaffStore,
+    MockAuditStore, MockChangeEncoder, MockChangeStore, MockLayoutVersionStore, MockStaffBookingStore,
+    MockStaffShowStore, MockStaffStore,
 };
 pub use service::AdminService;
+pub use shows::{
+    ManagedShow, NewPrices, NewShow, NewShows, SalesClosing, Schedule, ShowCancellation, ShowChange, ShowChangeError,
+    ShowDetails, ShowEdit, ShowFormat, ShowMistake, ShowMistakeReason, ShowOverlap, ShowParts, ShowSurroundings,
+    ShowsDraft, StaffShowFilter, StaffShowQuery,
+};
 pub use staff::{Authority, ManagedUser, StaffMember, UserAccess, UserAccessChange, UserCursor, UserFilter};

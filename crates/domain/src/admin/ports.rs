@@ -6,12 +6,14 @@ use async_trait::async_trait;
 
 use super::{
     AuditCursor, AuditEntry, AuditFilter, Change, ChangeAnswer, ChangeError, ChangeRequest, Changed, LayoutCursor,
-    LayoutVersion, ManagedUser, StaffBooking, StaffBookingFilter, StaffMember, StoredChange, UserCursor, UserFilter,
+    LayoutVersion, ManagedShow, ManagedUser, StaffBooking, StaffBookingFilter, StaffMember, StaffShowFilter,
+    StoredChange, UserCursor, UserFilter,
 };
 use crate::booking::{BookingCursor, KeyName};
+use crate::catalog::ShowCursor;
 use crate::error::StoreError;
 use crate::identity::Bearer;
-use crate::ids::{BookingId, HallId, LayoutId, UserId};
+use crate::ids::{BookingId, HallId, LayoutId, ShowId, UserId};
 use crate::page::PageRequest;
 
 /// Reads the rights of users.
@@ -45,6 +47,22 @@ pub trait StaffBookingStore: Send + Sync {
     async fn staff_booking(&self, id: BookingId) -> Result<Option<StaffBooking>, StoreError>;
 }
 
+/// Reads shows for staff.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait StaffShowStore: Send + Sync {
+    /// Returns shows, cancelled or not, ordered by start, then id: at most [`PageRequest::rows`] after the cursor. An invalid row MUST be left
+    /// out and logged.
+    async fn staff_shows(
+        &self,
+        filter: &StaffShowFilter,
+        page: &PageRequest<ShowCursor>,
+    ) -> Result<Vec<ManagedShow>, StoreError>;
+
+    /// Returns one show, cancelled or not.
+    async fn staff_show(&self, id: ShowId) -> Result<Option<ManagedShow>, StoreError>;
+}
+
 /// Encodes an object for the response. Pure.
 #[cfg_attr(feature = "mock", mockall::automock)]
 pub trait ChangeEncoder: Send + Sync {
@@ -59,7 +77,7 @@ pub trait ChangeStore: Send + Sync {
     /// Returns the change that was made with this key, if its answer is still stored.
     async fn stored(&self, key: &KeyName) -> Result<Option<StoredChange>, StoreError>;
 
-    /// Applies a change, writes [`Change::record`], if there is one, to the audit log, and stores the answer with the request's key, atomically.
+    /// Applies a change, writes [`Change::records`] to the audit log, and stores the answer with the request's key, atomically.
     ///
     /// MUST change nothing, and return, in this order:
     /// - `SessionEnded` if the bearer's session has ended;
@@ -73,16 +91,25 @@ pub trait ChangeStore: Send + Sync {
     /// - `InUse` if the object to retire, or the theatre whose time zone or currency changes, has a scheduled show that has not ended;
     /// - `HasPriceLists` if the currency of a theatre changes that has a price list that is not retired, also under concurrent calls; `Stale`
     ///   if a new price list does not have the currency of its theatre;
+    /// - `Stale` if the movie, the theatre, the hall or the price list of new shows has another version, also under concurrent changes;
+    /// - `ShowsOverlap` if a new or moved show begins before the hall is free after another scheduled show, or ends too late for the next one,
+    ///   cleaning included, also under concurrent calls;
+    /// - `ShowHasBookings` if a show that has a live booking moves, without [`ShowDetails::notify`];
     /// - `LastAdmin` if no administrator who is not disabled would be left, also under concurrent calls.
     ///
     /// A new layout has the next version of its hall, and increases the version of the hall. The shows that get it are decided by
     /// [`NewLayout::shared_by`], from what is committed, also under concurrent sales: a seat of the former layout MUST NOT be sold in a show
     /// that has the new one. Expired claims of these shows are removed.
     ///
+    /// A show that moves has an event `booking_moved` for each live booking, and a show that is cancelled is not booked any more: of a
+    /// concurrent sale and such a change, the first one wins, and the sale is decided again. A cancelled show stays unchanged when it is
+    /// cancelled again.
+    ///
     /// A retired object stays unchanged when it is retired again. If [`UserAccess::loses_rights`], all sessions of the user end, and the session
     /// generation is increased; otherwise the sessions continue.
     ///
     /// [`NewLayout::shared_by`]: super::NewLayout::shared_by
+    /// [`ShowDetails::notify`]: super::ShowDetails::notify
     /// [`UserAccess::loses_rights`]: super::UserAccess::loses_rights
     async fn apply(
         &self,

@@ -7,18 +7,20 @@ use chrono::{DateTime, NaiveDateTime, Utc};
 
 use super::{
     AuditCursor, AuditEntry, AuditFilter, AuditStore, Authority, Change, ChangeAnswer, ChangeEncoder, ChangeError,
-    ChangeRefusal, ChangeRequest, ChangeStore, Edit, LayoutCursor, LayoutVersion, LayoutVersionStore, ManagedUser,
-    NewLayout, ObjectKind, Precondition, StaffBooking, StaffBookingFilter, StaffBookingQuery, StaffBookingStore,
-    StaffMember, StaffStore, UserAccessChange, UserCursor, UserFilter,
+    ChangeRefusal, ChangeRequest, ChangeStore, Edit, LayoutCursor, LayoutVersion, LayoutVersionStore, ManagedShow,
+    ManagedUser, NewLayout, NewPrices, NewShows, ObjectKind, Precondition, ShowChange, ShowEdit, ShowParts,
+    ShowSurroundings, ShowsDraft, StaffBooking, StaffBookingFilter, StaffBookingQuery, StaffBookingStore, StaffMember,
+    StaffShowFilter, StaffShowQuery, StaffShowStore, StaffStore, UserAccessChange, UserCursor, UserFilter,
 };
 use crate::booking::BookingCursor;
 use crate::catalog::{
     CatalogStore, Hall, HallChange, HallCursor, HallDetails, HallFilter, Movie, MovieChange, MovieCursor, MovieDetails,
-    MovieFilter, Theatre, TheatreChange, TheatreCursor, TheatreDetails, TheatreFilter, windows_of,
+    MovieFilter, ShowCursor, ShowStatus, Theatre, TheatreChange, TheatreCursor, TheatreDetails, TheatreFilter,
+    windows_of,
 };
 use crate::error::StoreError;
 use crate::identity::{Bearer, SessionGuard};
-use crate::ids::{BookingId, HallId, LayoutId, MovieId, PriceListId, TheatreId, TicketTypeId, UserId};
+use crate::ids::{BookingId, HallId, LayoutId, MovieId, PriceListId, ShowId, TheatreId, TicketTypeId, UserId};
 use crate::money::Currency;
 use crate::page::{Page, PageLimit, PageRequest};
 use crate::pricing::{
@@ -42,6 +44,7 @@ pub struct AdminService {
     pub layout_versions: Arc<dyn LayoutVersionStore>,
     pub layouts: Arc<dyn LayoutStore>,
     pub prices: Arc<dyn PriceStore>,
+    pub shows: Arc<dyn StaffShowStore>,
     pub guard: Arc<dyn SessionGuard>,
     pub encoder: Arc<dyn ChangeEncoder>,
 }
@@ -452,6 +455,146 @@ impl AdminService {
                 None => return Ok(PriceTerms { currency, ticket_types }),
             }
         }
+    }
+
+    /// Returns a page of the shows of the theatres that this member of staff works for.
+    pub async fn shows(
+        &self,
+        member: &StaffMember,
+        query: StaffShowQuery,
+        page: &PageRequest<ShowCursor>,
+    ) -> Result<Page<ManagedShow, ShowCursor>, ChangeError> {
+        if let Some(id) = query.theatre_id {
+            self.theatre(member, id).await?;
+        }
+        let during = match query.date {
+            Some(date) => Some(windows_of(self.catalog.as_ref(), date, query.theatre_id).await?),
+            None => None,
+        };
+        let filter = StaffShowFilter {
+            theatres: query.theatre_id.map(|id| vec![id]).or_else(|| member.limited_to()),
+            movie_id: query.movie_id,
+            hall_id: query.hall_id,
+            status: query.status,
+            search: query.search.as_deref().map(fold),
+            upcoming: !query.include_past && during.is_none(),
+            during,
+        };
+        let rows = self.shows.staff_shows(&filter, page).await?;
+        Ok(page.cut(rows, |found| ShowCursor { start_time: found.show.start_time, id: found.show.id }))
+    }
+
+    /// Returns one show, cancelled or not.
+    pub async fn show(&self, member: &StaffMember, id: ShowId) -> Result<ManagedShow, ChangeError> {
+        let found = self.shows.staff_show(id).await?.ok_or(ChangeError::NotFound(ObjectKind::Show))?;
+        check(member, found.show.theatre_id)?;
+        Ok(found)
+    }
+
+    /// Adds one show.
+    pub async fn create_show(
+        &self,
+        request: &ChangeRequest,
+        member: &StaffMember,
+        draft: ShowsDraft,
+        now: DateTime<Utc>,
+    ) -> Result<ChangeAnswer, ChangeError> {
+        self.make(request, async || Ok(Change::Show(ShowEdit::Create(self.new_shows(member, &draft, now).await?))))
+            .await
+    }
+
+    /// Adds the shows of a programme, all or none.
+    pub async fn create_programme(
+        &self,
+        request: &ChangeRequest,
+        member: &StaffMember,
+        draft: ShowsDraft,
+        now: DateTime<Utc>,
+    ) -> Result<ChangeAnswer, ChangeError> {
+        self.make(request, async || Ok(Change::Programme(self.new_shows(member, &draft, now).await?))).await
+    }
+
+    async fn new_shows(
+        &self,
+        member: &StaffMember,
+        draft: &ShowsDraft,
+        now: DateTime<Utc>,
+    ) -> Result<NewShows, ChangeError> {
+        let movie = self.movie(draft.movie_id).await?;
+        let hall = self.hall_for_layout(member, draft.hall_id).await?;
+        let price_list = self.price_list(member, draft.price_list_id).await?;
+        if movie.retired_at.is_some() {
+            return Err(ChangeRefusal::MovieRetired.into());
+        }
+        if price_list.retired_at.is_some() {
+            return Err(ChangeRefusal::PriceListRetired.into());
+        }
+        let theatre = self.any_theatre(hall.theatre_id).await?;
+        if theatre.retired_at.is_some() {
+            return Err(ChangeRefusal::TheatreNotFound.into());
+        }
+        let newest = PageRequest { limit: PageLimit::DEFAULT, after: None };
+        let layouts = self.layout_versions.layout_versions(hall.id, &newest).await?;
+        let newest = layouts.first().ok_or(ChangeRefusal::HallWithoutSeats)?;
+        let layout = self.any_layout(newest.id).await?;
+        let terms = self.price_terms(theatre.currency).await?;
+        let parts = ShowParts { movie, theatre, hall, layout: &layout, price_list, terms };
+        draft.plan(parts, now).map_err(ChangeError::InvalidShows)
+    }
+
+    async fn any_layout(&self, id: LayoutId) -> Result<Arc<Layout>, ChangeError> {
+        self.layouts.layout(id).await?.ok_or(ChangeError::NotFound(ObjectKind::Layout))
+    }
+
+    /// Changes a show that has not begun. A show with bookings moves only with [`ShowChange::notify`].
+    pub async fn update_show(
+        &self,
+        request: &ChangeRequest,
+        member: &StaffMember,
+        id: ShowId,
+        change: ShowChange,
+        precondition: &Precondition,
+        now: DateTime<Utc>,
+    ) -> Result<ChangeAnswer, ChangeError> {
+        self.make(request, async || {
+            let before = self.show(member, id).await?;
+            precondition.check(before.version)?;
+            if before.show.status == ShowStatus::Cancelled {
+                return Err(ChangeRefusal::ShowCancelled.into());
+            }
+            if before.show.start_time <= now {
+                return Err(ChangeRefusal::ShowStarted.into());
+            }
+            let price_list = match change.prices {
+                Some(NewPrices::Of(list)) => Some(self.price_list(member, list).await?),
+                Some(NewPrices::These(_)) | None => None,
+            };
+            if price_list.as_ref().is_some_and(|list| list.retired_at.is_some()) {
+                return Err(ChangeRefusal::PriceListRetired.into());
+            }
+            let theatre = self.any_theatre(before.show.theatre_id).await?;
+            let layout = self.any_layout(before.layout_id).await?;
+            let terms = self.price_terms(before.currency()).await?;
+            let around = ShowSurroundings { theatre, layout: &layout, terms, price_list };
+            let after = change.clone().apply(&before, &around, now)?;
+            Ok(Change::Show(ShowEdit::Update { before, after }))
+        })
+        .await
+    }
+
+    /// Cancels a show: nothing is booked from then on. `CancelledShows` cancels its bookings.
+    pub async fn cancel_show(
+        &self,
+        request: &ChangeRequest,
+        member: &StaffMember,
+        id: ShowId,
+        reason: &str,
+    ) -> Result<ChangeAnswer, ChangeError> {
+        self.make(request, async || {
+            let before = self.show(member, id).await?;
+            Ok(Change::Show(ShowEdit::Cancel { before, reason: reason.to_owned() }))
+        })
+        .await
     }
 
     /// Returns a page of the users.

@@ -124,6 +124,14 @@ pub struct StaffAct {
     pub reason: String,
 }
 
+/// A booking of a show that staff have cancelled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BookingOfCancelledShow {
+    pub booking: ShowBooking,
+    /// The owner of the booking.
+    pub customer: UserId,
+}
+
 /// An action on claims.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Action {
@@ -141,14 +149,16 @@ pub enum Action {
     Cancel(ShowBooking),
     /// Cancel the booking of a customer, by staff.
     CancelFor(ShowBooking, StaffAct),
+    /// Cancel a booking because its show is cancelled. The cinema itself does it, without a session.
+    CancelWithShow(BookingOfCancelledShow),
     /// Exchange the seats of a booking for the same number of other seats.
     Change(ShowBooking, SeatSelection),
 }
 
 impl Action {
     /// All names.
-    pub const NAMES: [&'static str; 8] =
-        ["book", "hold", "redeem", "extend", "release", "cancel", "change", "cancel_by_staff"];
+    pub const NAMES: [&'static str; 9] =
+        ["book", "hold", "redeem", "extend", "release", "cancel", "change", "cancel_by_staff", "cancel_with_show"];
 
     /// Returns the name for metrics and logs.
     pub fn name(&self) -> &'static str {
@@ -160,6 +170,7 @@ impl Action {
             Self::Release(_) => "release",
             Self::Cancel(_) => "cancel",
             Self::CancelFor(..) => "cancel_by_staff",
+            Self::CancelWithShow(_) => "cancel_with_show",
             Self::Change(..) => "change",
         }
     }
@@ -173,7 +184,13 @@ impl Action {
                 hold_id.show_id()
             }
             Self::Cancel(booking) | Self::CancelFor(booking, _) | Self::Change(booking, _) => booking.show_id,
+            Self::CancelWithShow(BookingOfCancelledShow { booking, .. }) => booking.show_id,
         }
+    }
+
+    /// Returns whether the action needs a live session. The cinema's own actions have none.
+    pub fn needs_session(&self) -> bool {
+        !matches!(self, Self::CancelWithShow(_))
     }
 }
 

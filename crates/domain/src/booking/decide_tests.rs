@@ -87,6 +87,7 @@ pub(super) fn now() -> DateTime<Utc> {
 /// Five users, four shows of a hundred seats, nothing sold.
 pub(super) fn new_state() -> Snapshot {
     let show = |id: i64| ShowOffer {
+        version: 1,
         layout_id: LayoutId(id * 10),
         status: if id == CANCELLED { ShowStatus::Cancelled } else { ShowStatus::Scheduled },
         start_time: now() + if id == STARTED { TimeDelta::zero() } else { TimeDelta::hours(1) },
@@ -295,7 +296,7 @@ fn a_booking_is_answered_and_written_whole() {
         claim: Claim::Booked { booking_id: BookingId(1), user_id: UserId(2) },
     };
     assert_eq!(changes.claims, [3, 5, 9].map(claim), "in lock order");
-    assert_eq!(changes.shows, [ShowGuard { show_id: ShowId(OPEN) }]);
+    assert_eq!(changes.shows, [ShowGuard { show_id: ShowId(OPEN), version: 1 }]);
     assert_eq!(changes.users, [UserGuard { user_id: UserId(2), session_generation: 7 }]);
     let told =
         NewOutboxEvent { kind: OutboxKind::BookingConfirmed, show_id: ShowId(OPEN), booking_id: Some(BookingId(1)) };
@@ -489,7 +490,7 @@ fn changes_are_in_lock_order_and_guards_are_there_once() {
         command.drawn.booking_id = BookingId(id);
     }
     let changes = decide_prepared(&state, &prepared).changes;
-    assert_eq!(changes.shows, [OPEN, OTHER].map(|id| ShowGuard { show_id: ShowId(id) }));
+    assert_eq!(changes.shows, [OPEN, OTHER].map(|id| ShowGuard { show_id: ShowId(id), version: 1 }));
     assert_eq!(changes.users.iter().map(|user| user.user_id.0).collect::<Vec<_>>(), [1, 3]);
     let keys: Vec<_> = changes.keys.iter().map(|(name, _)| (name.user_id.0, name.key.as_str())).collect();
     assert_eq!(keys, [(1, "x"), (1, "y"), (3, "a"), (3, "z")]);

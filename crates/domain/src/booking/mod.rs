@@ -5,6 +5,7 @@
 //! and [`BatchStore::write`] writes all changes or none. If a row has changed since it was read, nothing is written and the batch starts
 //! again. The client's idempotency key is a row of the same transaction, with the body of the response.
 
+mod cancelled_shows;
 mod command;
 mod committer;
 mod decide;
@@ -32,9 +33,12 @@ mod service_tests;
 #[cfg(test)]
 mod ticket_type_tests;
 
+#[cfg(feature = "mock")]
+pub use cancelled_shows::MockCancelledShowStore;
+pub use cancelled_shows::{CancelledShowStore, CancelledShows};
 pub use command::{
-    Action, BookSeats, Command, Fingerprint, GeneratedIds, HoldSeats, IdempotencyKey, IdempotencyKeyError, KeyName,
-    PreparedCommand, Scope, ShowBooking, StaffAct, WantedSeats,
+    Action, BookSeats, BookingOfCancelledShow, Command, Fingerprint, GeneratedIds, HoldSeats, IdempotencyKey,
+    IdempotencyKeyError, KeyName, PreparedCommand, Scope, ShowBooking, StaffAct, WantedSeats,
 };
 pub use committer::{Committer, CommitterParts, command_queue};
 pub use decide::{Answer, Decision, Policy, Success, decide};

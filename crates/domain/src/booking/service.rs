@@ -178,6 +178,7 @@ impl BookingService {
     async fn body_of(&self, user_id: UserId, action: &Action, subject: &Subject) -> Result<Vec<u8>, CommandError> {
         let user_id = match action {
             Action::CancelFor(_, act) => act.customer,
+            Action::CancelWithShow(booking) => booking.customer,
             _ => user_id,
         };
         match (subject, action) {

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use thiserror::Error;
 
-use super::command::{Action, BookSeats, Fingerprint, HoldSeats, KeyName, PreparedCommand, WantedSeats};
+use super::command::{
+    Action, BookSeats, BookingOfCancelledShow, Fingerprint, HoldSeats, KeyName, PreparedCommand, WantedSeats,
+};
 use super::history::History;
 use super::rules::{Rules, SeatGapRule};
 use super::types::{Booking, Hold, HoldId, Tenure};
@@ -84,6 +86,11 @@ impl ReadSet {
                     named.tenants.insert((show_id, act.customer));
                     None
                 }
+                Action::CancelWithShow(BookingOfCancelledShow { booking, customer }) => {
+                    named.bookings.insert(booking.booking_id);
+                    named.tenants.insert((show_id, *customer));
+                    None
+                }
                 Action::Change(booking, seats) => {
                     named.bookings.insert(booking.booking_id);
                     named.tenants.insert((show_id, user_id));
@@ -157,6 +164,8 @@ pub struct StoredUser {
 /// A show as the booking rules need it, with the names for the ticket.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ShowOffer {
+    /// Increased by every change of the show by staff.
+    pub version: i64,
     pub layout_id: LayoutId,
     pub status: ShowStatus,
     pub start_time: DateTime<Utc>,

@@ -9,10 +9,11 @@ use super::types::{Booking, Hold, HoldId, Tenure};
 use crate::admin::{AuditRecord, ChangeOrigin};
 use crate::ids::{BookingId, LayoutId, SeatId, SessionId, ShowId, UserId};
 
-/// Requires that a show is still scheduled.
+/// Requires that a show is still scheduled, and that staff have not changed it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct ShowGuard {
     pub show_id: ShowId,
+    pub version: i64,
 }
 
 /// Requires that a user's live holds on all shows still have this number of seats.
@@ -99,6 +100,8 @@ pub enum OutboxKind {
     BookingConfirmed,
     BookingCancelled,
     BookingChanged,
+    /// The show of a booking begins or ends at another time.
+    BookingMoved,
     /// Seats are held, or a hold was extended.
     SeatsHeld,
     SeatsReleased,
@@ -111,6 +114,7 @@ impl OutboxKind {
             Self::BookingConfirmed => "booking_confirmed",
             Self::BookingCancelled => "booking_cancelled",
             Self::BookingChanged => "booking_changed",
+            Self::BookingMoved => "booking_moved",
             Self::SeatsHeld => "seats_held",
             Self::SeatsReleased => "seats_released",
         }

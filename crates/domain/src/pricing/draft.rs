@@ -168,6 +168,14 @@ impl PriceListChange {
     }
 }
 
+/// Returns the prices, or everything that is wrong with them. The fields are those of a member `prices`.
+pub fn check_prices(drafts: Vec<PriceDraft>, terms: &PriceTerms) -> Result<Vec<CategoryPrice>, Vec<PriceListMistake>> {
+    let mut check = Check { terms, mistakes: Vec::new() };
+    let prices = check.prices("prices", drafts);
+    // A list without a theatre: only its prices are checked.
+    check.finish(TheatreId(0), prices, Vec::new()).map(|list| list.base())
+}
+
 /// A check of a draft, with the mistakes found so far.
 struct Check<'terms> {
     terms: &'terms PriceTerms,

@@ -13,7 +13,7 @@ mod ticket_type;
 
 pub use draft::{
     ManagedPriceList, PriceDraft, PriceListChange, PriceListCursor, PriceListDetails, PriceListDraft, PriceListFilter,
-    PriceListMistake, PriceMistakeReason, PriceRuleDraft, PriceTerms, PricesAt,
+    PriceListMistake, PriceMistakeReason, PriceRuleDraft, PriceTerms, PricesAt, check_prices,
 };
 pub use managed::{
     ManagedTicketType, TicketTypeChange, TicketTypeCursor, TicketTypeDetails, TicketTypePosition, search_folded,

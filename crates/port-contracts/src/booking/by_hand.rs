@@ -77,6 +77,7 @@ pub async fn read_returns_exactly_the_named_rows(fixture: &dyn Fixture) {
     let user = StoredUser { session_generation: callers[0].session_generation };
     assert_eq!(state.users.into_iter().collect::<Vec<_>>(), [(callers[0].user_id, user)]);
     let show = ShowOffer {
+        version: 1,
         layout_id: layout_id(fixture, world.soon).await,
         status: ShowStatus::Cancelled,
         start_time: world.base + TimeDelta::hours(3),

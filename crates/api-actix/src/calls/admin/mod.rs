@@ -6,6 +6,7 @@ mod halls;
 mod layouts;
 mod movies;
 mod price_lists;
+mod shows;
 mod theatres;
 mod ticket_types;
 mod users;
@@ -17,6 +18,7 @@ use self::halls::StaffHallView;
 use self::layouts::LayoutView;
 use self::movies::StaffMovieView;
 use self::price_lists::PriceListView;
+use self::shows::{ProgrammeView, StaffShowView};
 use self::theatres::StaffTheatreView;
 use self::ticket_types::StaffTicketTypeView;
 use self::users::StaffUserView;
@@ -34,6 +36,7 @@ pub fn calls() -> Vec<Call> {
         layouts::calls(),
         ticket_types::calls(),
         price_lists::calls(),
+        shows::calls(),
         users::calls(),
         audit::calls(),
     ];
@@ -66,6 +69,8 @@ impl ChangeEncoder for JsonObjects {
             Changed::Layout(added) => json(&LayoutView::from(added)),
             Changed::User(user) => json(&StaffUserView::from(user)),
             Changed::PriceList(list) => json(&PriceListView::from(list)),
+            Changed::Show(show) => json(&StaffShowView::from(show)),
+            Changed::Programme(shows) => json(&ProgrammeView::from(shows)),
             Changed::TicketType(ticket_type) => json(&StaffTicketTypeView::from(ticket_type)),
         }
     }

@@ -172,7 +172,7 @@ pub struct PricesAtView {
     prices: Vec<ListPriceView>,
 }
 
-fn prices_view(prices: &[CategoryPrice], currency: Currency) -> Vec<ListPriceView> {
+pub(super) fn prices_view(prices: &[CategoryPrice], currency: Currency) -> Vec<ListPriceView> {
     let view = |price: &CategoryPrice| ListPriceView {
         category: price.category.clone(),
         ticket_type: price.ticket_type.as_str().to_owned(),

@@ -7,7 +7,7 @@ use futures::executor::block_on;
 use super::*;
 use crate::admin::{
     ChangeKey, ChangeOrigin, MockAuditStore, MockChangeEncoder, MockChangeStore, MockLayoutVersionStore,
-    MockStaffBookingStore, MockStaffStore, StoredChange, UserAccess,
+    MockStaffBookingStore, MockStaffShowStore, MockStaffStore, StoredChange, UserAccess,
 };
 use crate::booking::{Fingerprint, IdempotencyKey, KeyName, Scope};
 use crate::catalog::MockCatalogStore;
@@ -34,6 +34,7 @@ impl Parts {
             bookings: Arc::new(self.bookings),
             catalog: Arc::new(self.catalog),
             prices: Arc::new(MockPriceStore::new()),
+            shows: Arc::new(MockStaffShowStore::new()),
             layout_versions: Arc::new(MockLayoutVersionStore::new()),
             layouts: Arc::new(MockLayoutStore::new()),
             guard: Arc::new(self.guard),

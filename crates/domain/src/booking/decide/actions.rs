@@ -8,7 +8,9 @@ use chrono::{DateTime, Utc};
 use super::hold_times::HoldTimes;
 use super::{Answer, Success, WorkingState, booked_claim, held_claim};
 use crate::admin::{AuditAction, AuditRecord, Fields, ObjectKind};
-use crate::booking::command::{Action, BookSeats, HoldSeats, PreparedCommand, ShowBooking, StaffAct, WantedSeats};
+use crate::booking::command::{
+    Action, BookSeats, BookingOfCancelledShow, HoldSeats, PreparedCommand, ShowBooking, StaffAct, WantedSeats,
+};
 use crate::booking::refusal::Refusal;
 use crate::booking::rules::{Rules, SeatGapRule};
 use crate::booking::snapshot::{ShowOffer, StoredKey, Subject};
@@ -30,7 +32,8 @@ impl<'policy> WorkingState<'policy> {
         if let Some(row) = used.filter(|row| row.operation_id == prepared.drawn.operation_id) {
             return Ok(stored_answer(row, false));
         }
-        if !self.session_lasts(&command.bearer) {
+        let needs_session = command.action.needs_session();
+        if needs_session && !self.session_lasts(&command.bearer) {
             return Err(Refusal::SessionEnded);
         }
         match used {
@@ -50,13 +53,16 @@ impl<'policy> WorkingState<'policy> {
             Action::Release(hold_id) => self.release(user_id, hold_id)?,
             Action::Cancel(booking) => self.cancel(user_id, booking)?,
             Action::CancelFor(booking, act) => self.cancel_for(user_id, booking, act)?,
+            Action::CancelWithShow(booking) => self.cancel_with_show(booking)?,
             Action::Change(booking, seats) => self.change(user_id, booking, seats)?,
         };
         // A command without an effect has no event. Its key is stored only if the client sent one.
         if self.outbox.len() > events || command.key.is_some() {
             self.store_key(prepared, &answer);
-            self.users_guarded.insert(UserGuard { user_id, session_generation: caller.session_generation });
-            self.sessions_guarded.extend(command.bearer.session_id);
+            if needs_session {
+                self.users_guarded.insert(UserGuard { user_id, session_generation: caller.session_generation });
+                self.sessions_guarded.extend(command.bearer.session_id);
+            }
         }
         Ok(Success::Answered(answer))
     }
@@ -115,7 +121,7 @@ impl<'policy> WorkingState<'policy> {
             created_at: self.state.now,
             expires_at: longest.min(time_ends),
         };
-        self.shows_guarded.insert(ShowGuard { show_id });
+        self.shows_guarded.insert(ShowGuard { show_id, version: show.version });
         let seats_read = self.held.get(&user_id).copied().unwrap_or_default();
         self.held_guarded.insert(HeldGuard { user_id, seats: i64::try_from(seats_read).unwrap_or(i64::MAX) });
         self.put_claims(show_id, &hold.seats, &held_claim(&hold));
@@ -155,7 +161,7 @@ impl<'policy> WorkingState<'policy> {
             return Ok(self.hold_answer(&hold));
         }
         let hold = Hold { expires_at, ..hold };
-        self.shows_guarded.insert(ShowGuard { show_id: hold.show_id });
+        self.shows_guarded.insert(ShowGuard { show_id: hold.show_id, version: show.version });
         self.put_claims(hold.show_id, &hold.seats, &held_claim(&hold));
         self.publish(OutboxKind::SeatsHeld, hold.show_id, None);
         let answer = self.hold_answer(&hold);
@@ -201,6 +207,17 @@ impl<'policy> WorkingState<'policy> {
             after: status(BookingStatus::Cancelled).with("reason", &act.reason),
         };
         self.audit.push(NewAuditEntry { actor_id: staff, origin: act.origin.clone(), record });
+        Ok(self.free(booking, cancelled))
+    }
+
+    /// Cancels a booking of a cancelled show, once.
+    fn cancel_with_show(&mut self, asked: &BookingOfCancelledShow) -> Result<Answer, Refusal> {
+        let booking = self.booking(asked.customer, &asked.booking)?;
+        let is_cancelled = |show: &Arc<ShowOffer>| show.status == ShowStatus::Cancelled;
+        if !self.shows.get(&booking.show_id).is_some_and(is_cancelled) {
+            return Err(Refusal::NotCancellable);
+        }
+        let Some(cancelled) = self.cancelled(&booking)? else { return Ok(self.booking_answer(&booking)) };
         Ok(self.free(booking, cancelled))
     }
 
@@ -262,7 +279,7 @@ impl<'policy> WorkingState<'policy> {
                 seat.price_minor = prices.next().unwrap_or(seat.price_minor);
             }
         }
-        self.shows_guarded.insert(ShowGuard { show_id: booking.show_id });
+        self.shows_guarded.insert(ShowGuard { show_id: booking.show_id, version: show.version });
         let kept: HashSet<SeatId> = seats.seats().iter().copied().collect();
         let given_up = || booking.seats.iter().map(|seat| seat.id).filter(|seat| !kept.contains(seat));
         self.end_booking_tenures(&booking, given_up());
@@ -291,7 +308,7 @@ impl<'policy> WorkingState<'policy> {
             hall_name: show.hall_name.clone(),
             start_time: show.start_time,
         };
-        self.shows_guarded.insert(ShowGuard { show_id });
+        self.shows_guarded.insert(ShowGuard { show_id, version: show.version });
         self.put_claims(show_id, &booking.seats, &booked_claim(&booking));
         let body = self.policy.encoder.encode_booked(&booking);
         self.publish(OutboxKind::BookingConfirmed, show_id, Some(booking.id));

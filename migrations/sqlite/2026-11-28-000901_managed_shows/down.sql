@@ -1,0 +1,2 @@
+DROP TABLE show_cancellations;
+ALTER TABLE shows DROP COLUMN version;
