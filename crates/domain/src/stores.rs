@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::admin::{AuditStore, ChangeStore, LayoutVersionStore, StaffBookingStore, StaffStore};
+use crate::admin::{AuditStore, ChangeStore, CounterStore, LayoutVersionStore, StaffBookingStore, StaffStore};
 use crate::booking::{BatchStore, BookingStore, HistorySource, HoldStore};
 use crate::catalog::CatalogStore;
 use crate::health::Dependency;
@@ -21,6 +21,7 @@ pub struct Stores {
     pub changes: Arc<dyn ChangeStore>,
     pub audit: Arc<dyn AuditStore>,
     pub staff_bookings: Arc<dyn StaffBookingStore>,
+    pub counter: Arc<dyn CounterStore>,
     pub layout_versions: Arc<dyn LayoutVersionStore>,
     pub catalog: Arc<dyn CatalogStore>,
     pub prices: Arc<dyn PriceStore>,
@@ -46,6 +47,7 @@ impl Stores {
             + ChangeStore
             + AuditStore
             + StaffBookingStore
+            + CounterStore
             + LayoutVersionStore
             + CatalogStore
             + PriceStore
@@ -66,6 +68,7 @@ impl Stores {
             changes: store.clone(),
             audit: store.clone(),
             staff_bookings: store.clone(),
+            counter: store.clone(),
             layout_versions: store.clone(),
             catalog: store.clone(),
             prices: store.clone(),

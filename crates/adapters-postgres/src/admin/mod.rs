@@ -2,6 +2,7 @@
 
 mod audit;
 mod catalog;
+mod counter;
 mod layouts;
 mod pricing;
 mod users;

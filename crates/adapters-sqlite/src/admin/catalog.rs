@@ -33,7 +33,8 @@ fn check_unused(connection: &mut SqliteConnection, kind: ObjectKind, id: i64, no
         | ObjectKind::User
         | ObjectKind::TicketType
         | ObjectKind::PriceList
-        | ObjectKind::Booking => return Ok(()),
+        | ObjectKind::Booking
+        | ObjectKind::Show => return Ok(()),
     };
     let used: Option<i64> = of_object.first(connection).optional()?;
     if used.is_some() { Err(ChangeRefusal::InUse(kind).into()) } else { Ok(()) }

@@ -2,6 +2,7 @@
 
 mod audit;
 mod catalog;
+mod counter;
 mod layouts;
 mod pricing;
 mod users;
@@ -18,6 +19,7 @@ use domain::admin::{
 use domain::booking::{Fingerprint, KeyName};
 
 pub(crate) use self::audit::insert_entry;
+pub(crate) use self::counter::{delete_block, insert_booking_event, put_block};
 use self::users::member;
 use crate::failure::Failure;
 use crate::row::parsed;

@@ -18,6 +18,7 @@ pub enum ObjectKind {
     TicketType,
     PriceList,
     Booking,
+    Show,
 }
 
 /// The error of a text that is not a kind of object.
@@ -27,7 +28,7 @@ pub struct ObjectKindError;
 
 impl ObjectKind {
     /// All kinds.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Movie,
         Self::Theatre,
         Self::Hall,
@@ -36,6 +37,7 @@ impl ObjectKind {
         Self::TicketType,
         Self::PriceList,
         Self::Booking,
+        Self::Show,
     ];
 
     /// Returns the name in the store and in responses.
@@ -49,6 +51,7 @@ impl ObjectKind {
             Self::TicketType => "ticket_type",
             Self::PriceList => "price_list",
             Self::Booking => "booking",
+            Self::Show => "show",
         }
     }
 
@@ -65,6 +68,12 @@ pub enum AuditAction {
     Update,
     Retire,
     Cancel,
+    /// A sale at the box office.
+    Sell,
+    /// Seats of a show were blocked for the house.
+    Block,
+    /// Blocked seats of a show were released.
+    Unblock,
 }
 
 impl AuditAction {
@@ -75,6 +84,9 @@ impl AuditAction {
             Self::Update => "update",
             Self::Retire => "retire",
             Self::Cancel => "cancel",
+            Self::Sell => "sell",
+            Self::Block => "block",
+            Self::Unblock => "unblock",
         }
     }
 }

@@ -7,7 +7,9 @@
 
 mod command;
 mod committer;
+mod counter;
 mod decide;
+mod events;
 mod history;
 mod meter;
 mod ports;
@@ -26,6 +28,8 @@ mod after_sale_tests;
 #[cfg(test)]
 mod committer_tests;
 #[cfg(test)]
+mod counter_tests;
+#[cfg(test)]
 mod decide_tests;
 #[cfg(test)]
 mod service_tests;
@@ -37,7 +41,12 @@ pub use command::{
     PreparedCommand, Scope, ShowBooking, StaffAct, WantedSeats,
 };
 pub use committer::{Committer, CommitterParts, command_queue};
+pub use counter::{
+    CorrectedSeats, CounterSale, HouseSeats, Override, OverrideError, PaymentKind, PaymentKindError, ReasonRequired,
+    Sale, SaleError, SaleTerms,
+};
 pub use decide::{Answer, Decision, Policy, Success, decide};
+pub use events::{BookingEvent, BookingEventKind, EventActor, NewBookingEvent};
 #[cfg(feature = "mock")]
 pub use history::MockHistorySource;
 pub use history::{History, HistorySource};
@@ -61,6 +70,6 @@ pub use state::{
 };
 pub use types::{Booking, HOLDS_LISTED_MAX, Hold, HoldId, HoldIdError, SoldSeat, Tenure, When};
 pub use write_set::{
-    CancellationGuard, ChangedBooking, ChangedHold, EndedTenure, HeldGuard, NewAuditEntry, NewClaim, NewOutboxEvent,
-    OutboxKind, RemovedClaim, RowGuard, ShowGuard, UserGuard, WriteSet,
+    CancellationGuard, ChangedBooking, ChangedHold, EndedTenure, HeldGuard, NewAuditEntry, NewBlock, NewClaim,
+    NewOutboxEvent, OutboxKind, RemovedClaim, RowGuard, ShowGuard, UserGuard, WriteSet,
 };
