@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use actix_web::web::Data;
-use domain::admin::{BlockedSeat, ChangeRequest, StaffBooking};
+use domain::admin::{BlockedSeat, ChangeRequest, StaffBooking, StaffMember};
 use domain::booking::{
     Action, BookingEvent, CorrectedSeats, CounterSale, EventActor, HouseSeats, Override, PaymentKind, SaleTerms,
     ShowBooking, StaffAct,
@@ -192,7 +192,7 @@ fn seats_or_tickets(body: &mut BodyReader<'_>) -> Option<CorrectedSeats> {
         }
         (true, true) => {
             let message = "must be given alone: one of seat_ids and seats";
-            ["seat_ids", "seats"].map(|name| body.mistake(name, Mistake::new("conflict", message)));
+            ["seat_ids", "seats"].iter().for_each(|name| body.mistake(name, Mistake::new("conflict", message)));
             None
         }
     }
@@ -280,11 +280,10 @@ async fn block_seats(
     Staff(member): Staff,
     request: ChangeRequest,
     Path(id): Path<ShowId>,
-    Body(HouseSeatsBody { seat_ids: ManySeats(seats), reason }): Body<HouseSeatsBody>,
+    Body(body): Body<HouseSeatsBody>,
     state: Data<AppState>,
 ) -> Result<ChangedByCommand<BlocksView>, Problem> {
-    let (origin, theatre_id) = (request.origin.clone(), state.admin.show(&member, id).await?.theatre_id);
-    let house = HouseSeats { show_id: id, seats, reason: reason.as_str().to_owned(), origin, theatre_id };
+    let house = house_seats(&state, &member, &request, id, body).await?;
     Ok(execute(&state, request.command(Action::Block(house))).await?.into())
 }
 
@@ -292,12 +291,25 @@ async fn release_seats(
     Staff(member): Staff,
     request: ChangeRequest,
     Path(id): Path<ShowId>,
-    Body(HouseSeatsBody { seat_ids: ManySeats(seats), reason }): Body<HouseSeatsBody>,
+    Body(body): Body<HouseSeatsBody>,
     state: Data<AppState>,
 ) -> Result<ChangedByCommand<BlocksView>, Problem> {
-    let (origin, theatre_id) = (request.origin.clone(), state.admin.show(&member, id).await?.theatre_id);
-    let house = HouseSeats { show_id: id, seats, reason: reason.as_str().to_owned(), origin, theatre_id };
+    let house = house_seats(&state, &member, &request, id, body).await?;
     Ok(execute(&state, request.command(Action::Unblock(house))).await?.into())
+}
+
+/// Returns the seats of a request, of a show of the member's theatres.
+async fn house_seats(
+    state: &AppState,
+    member: &StaffMember,
+    request: &ChangeRequest,
+    show_id: ShowId,
+    body: HouseSeatsBody,
+) -> Result<HouseSeats, Problem> {
+    let HouseSeatsBody { seat_ids: ManySeats(seats), reason } = body;
+    let theatre_id = state.admin.show(member, show_id).await?.theatre_id;
+    let origin = request.origin.clone();
+    Ok(HouseSeats { show_id, seats, reason: reason.as_str().to_owned(), origin, theatre_id })
 }
 
 async fn sell_at_box_office(

@@ -230,6 +230,6 @@ fn corrected(
     let kept = |id: SeatId| booking.seats.iter().find(move |old| old.id == id);
     let same = |id: SeatId, code: &TicketTypeCode| kept(id).filter(|old| old.ticket_type == *code);
     let mut changed =
-        priced(show, layout, tickets.tickets().filter(|(id, code)| same(*id, *code).is_none()))?.into_iter();
+        priced(show, layout, tickets.tickets().filter(|(id, code)| same(*id, code).is_none()))?.into_iter();
     Ok(tickets.tickets().filter_map(|(id, code)| same(id, code).cloned().or_else(|| changed.next())).collect())
 }
