@@ -97,7 +97,7 @@ impl CounterStore for PostgresStore {
                 // The lock makes concurrent calls wait, and see the account.
                 let row: Option<Option<i64>> = theatre
                     .select(theatres::box_office_user_id)
-                    .for_update()
+                    .for_no_key_update()
                     .get_result(connection)
                     .await
                     .optional()?;
