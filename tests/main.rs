@@ -16,6 +16,7 @@ mod booking;
 mod catalog;
 mod clients;
 mod connections;
+mod counter;
 mod documents;
 mod holds;
 mod idempotency;

@@ -75,6 +75,15 @@ fn valid(operation: &Operation, app: &TestApp, ids: &Ids<'_>) -> Call {
         }),
         ("POST", path) if path.ends_with("/cancel") => json!({ "reason": "The projector is broken" }),
         ("POST", "/api/admin/halls/{hall_id}/layouts") => json!({ "plan": "category s = standard\nA | ss" }),
+        ("POST" | "DELETE", path) if path.ends_with("/blocks") => {
+            json!({ "seat_ids": [app.world.main[20].id.0], "reason": "For the press" })
+        }
+        ("POST", path) if path.ends_with("/sales") => {
+            json!({ "seat_ids": [app.world.main[21].id.0], "payment": "cash" })
+        }
+        ("POST", "/api/admin/bookings/{booking_id}/seats") => {
+            json!({ "seat_ids": [app.world.main[22].id.0], "reason": "A wheelchair" })
+        }
         ("POST", "/api/admin/ticket-types") => json!({ "code": "child", "names": { "en": "Child" } }),
         ("POST", "/api/admin/price-lists") => json!({
             "theatre_id": ids["theatre_id"].parse::<i64>().unwrap(), "name": "New",
@@ -82,7 +91,9 @@ fn valid(operation: &Operation, app: &TestApp, ids: &Ids<'_>) -> Call {
         }),
         _ => json!({}),
     };
-    operation.call_with(app, ids, &body).header("if-match", "*")
+    let call = operation.call_with(app, ids, &body).header("if-match", "*");
+    // A key for the calls that require one.
+    if operation.path.ends_with("/sales") { call.key("sale") } else { call }
 }
 
 async fn every_staff_operation_requires_its_role(app: &TestApp) {

@@ -15,7 +15,7 @@ use domain::random::Reference;
 
 use crate::catalog::window_columns;
 use crate::error::bad_row;
-use crate::rows::{SoldSeatColumns, booking_state, currency, hold_id, listed, sold_seat_columns};
+use crate::rows::{SoldSeatColumns, booking_state, currency, hold_id, listed, sale, sold_seat_columns};
 use crate::schema::{bookings, holds};
 use crate::statement::{bind, statement};
 use crate::store::PostgresStore;
@@ -31,6 +31,8 @@ struct BookingRow {
     currency: String,
     booked_at: DateTime<Utc>,
     cancelled_at: Option<DateTime<Utc>>,
+    channel: String,
+    payment_kind: Option<String>,
     #[diesel(sql_type = Text)]
     movie_title: String,
     #[diesel(sql_type = Text)]
@@ -50,7 +52,7 @@ macro_rules! booking_columns {
             $page,
             ")
             SELECT b.id, b.reference, b.user_id, b.show_id, b.status, b.currency, b.booked_at, b.cancelled_at,
-                m.title AS movie_title, t.name AS theatre_name, h.name AS hall_name, s.start_time, sold.*
+                b.channel, b.payment_kind, m.title AS movie_title, t.name AS theatre_name, h.name AS hall_name, s.start_time, sold.*
             FROM page b
             JOIN shows s ON s.id = b.show_id
             JOIN movies m ON m.id = s.movie_id
@@ -114,6 +116,7 @@ fn booking(row: BookingRow) -> Result<Booking, StoreError> {
         show_id: ShowId(row.show_id),
         seats: row.seats.seats()?,
         state: booking_state(&row.status, row.cancelled_at)?,
+        sale: sale(&row.channel, row.payment_kind.as_deref())?,
         currency: currency(&row.currency)?,
         booked_at: row.booked_at,
         movie_title: row.movie_title,

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
 use diesel::sql_types::{Array, BigInt, Integer, Text};
 use domain::StoreError;
-use domain::booking::{BookingState, BookingStatus, HoldId, SoldSeat};
+use domain::booking::{BookingState, BookingStatus, HoldId, Sale, SoldSeat};
 use domain::error::with_sources;
 use domain::ids::SeatId;
 use domain::money::Currency;
@@ -53,6 +53,11 @@ pub fn category_prices(
 pub fn booking_state(status: &str, cancelled_at: Option<DateTime<Utc>>) -> Result<BookingState, StoreError> {
     let status = BookingStatus::parse(status).map_err(bad_row)?;
     BookingState::from_stored(status, cancelled_at).map_err(bad_row)
+}
+
+/// Parses where a booking was sold, and how it was paid.
+pub fn sale(channel: &str, payment_kind: Option<&str>) -> Result<Sale, StoreError> {
+    Sale::from_stored(channel, payment_kind).map_err(bad_row)
 }
 
 /// The seats of a hold or a booking: one array for each column, in the order of the seats.

@@ -24,6 +24,19 @@ diesel::table! {
 }
 
 diesel::table! {
+    booking_events (id) {
+        id -> BigInt,
+        booking_id -> BigInt,
+        at -> Timestamptz,
+        kind -> Text,
+        actor -> Text,
+        actor_id -> Nullable<BigInt>,
+        reason -> Nullable<Text>,
+        details -> Text,
+    }
+}
+
+diesel::table! {
     booking_seats (booking_id, seat_id) {
         booking_id -> BigInt,
         seat_id -> BigInt,
@@ -94,6 +107,7 @@ diesel::table! {
         answer -> Nullable<Binary>,
         created_at -> Timestamptz,
         hold_id -> Nullable<Text>,
+        show_id -> Nullable<BigInt>,
     }
 }
 
@@ -170,6 +184,16 @@ diesel::table! {
         created_at -> Timestamptz,
         expires_at -> Timestamptz,
         used_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    seat_blocks (show_id, seat_id) {
+        show_id -> BigInt,
+        seat_id -> BigInt,
+        reason -> Text,
+        blocked_by -> BigInt,
+        blocked_at -> Timestamptz,
     }
 }
 
@@ -292,6 +316,7 @@ diesel::table! {
         cleaning_minutes -> Integer,
         retired_at -> Nullable<Timestamptz>,
         version -> BigInt,
+        box_office_user_id -> Nullable<BigInt>,
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use domain::booking::{Fingerprint, HoldId, KeyName, Replay, ReplayCache, Subject};
 use domain::clock::Clock;
-use domain::ids::BookingId;
+use domain::ids::{BookingId, ShowId};
 use fred::interfaces::KeysInterface as _;
 use fred::types::Expiration;
 use futures::StreamExt as _;
@@ -71,6 +71,7 @@ impl RedisReplayCache {
         let subject = match subject {
             Subject::Booking(id) => format!("b{id}"),
             Subject::Hold(id) => format!("h{}", id.as_str()),
+            Subject::Show(id) => format!("s{id}"),
         };
         let ttl = i64::try_from(self.ttl.as_millis()).unwrap_or(i64::MAX);
         let expires = self.clock.now().timestamp_millis().saturating_add(ttl);
@@ -103,6 +104,7 @@ impl RedisReplayCache {
         let subject = match str::from_utf8(subject).ok()?.split_at_checked(1)? {
             ("b", id) => Subject::Booking(BookingId(id.parse().ok()?)),
             ("h", id) => Subject::Hold(HoldId::parse(id).ok()?),
+            ("s", id) => Subject::Show(ShowId(id.parse().ok()?)),
             _ => return None,
         };
         Some(Replay { fingerprint: Fingerprint(*fingerprint), subject, body: body.into() })

@@ -25,6 +25,19 @@ diesel::table! {
 }
 
 diesel::table! {
+    booking_events (id) {
+        id -> BigInt,
+        booking_id -> BigInt,
+        at -> BigInt,
+        kind -> Text,
+        actor -> Text,
+        actor_id -> Nullable<BigInt>,
+        reason -> Nullable<Text>,
+        details -> Text,
+    }
+}
+
+diesel::table! {
     booking_seats (booking_id, seat_id) {
         booking_id -> BigInt,
         seat_id -> BigInt,
@@ -102,6 +115,7 @@ diesel::table! {
         hold_id -> Nullable<Text>,
         answer -> Nullable<Binary>,
         created_at -> BigInt,
+        show_id -> Nullable<BigInt>,
     }
 }
 
@@ -177,6 +191,16 @@ diesel::table! {
         created_at -> BigInt,
         expires_at -> BigInt,
         used_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    seat_blocks (show_id, seat_id) {
+        show_id -> BigInt,
+        seat_id -> BigInt,
+        reason -> Text,
+        blocked_by -> BigInt,
+        blocked_at -> BigInt,
     }
 }
 
@@ -299,6 +323,7 @@ diesel::table! {
         cleaning_minutes -> BigInt,
         retired_at -> Nullable<BigInt>,
         version -> BigInt,
+        box_office_user_id -> Nullable<BigInt>,
     }
 }
 
@@ -336,6 +361,7 @@ diesel::table! {
 diesel::allow_tables_to_appear_in_same_query!(
     audit_log,
     audit_retention,
+    booking_events,
     booking_seats,
     bookings,
     halls,
@@ -349,6 +375,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     outbox,
     price_lists,
     refresh_tokens,
+    seat_blocks,
     seat_claims,
     seat_tenures,
     seats,

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::admin::{AuditStore, ChangeStore, LayoutVersionStore, StaffBookingStore, StaffShowStore, StaffStore};
+use crate::admin::{
+    AuditStore, ChangeStore, CounterStore, LayoutVersionStore, StaffBookingStore, StaffShowStore, StaffStore,
+};
 use crate::booking::{BatchStore, BookingStore, CancelledShowStore, HistorySource, HoldStore};
 use crate::catalog::CatalogStore;
 use crate::health::Dependency;
@@ -23,6 +25,7 @@ pub struct Stores {
     pub staff_bookings: Arc<dyn StaffBookingStore>,
     pub staff_shows: Arc<dyn StaffShowStore>,
     pub cancelled_shows: Arc<dyn CancelledShowStore>,
+    pub counter: Arc<dyn CounterStore>,
     pub layout_versions: Arc<dyn LayoutVersionStore>,
     pub catalog: Arc<dyn CatalogStore>,
     pub prices: Arc<dyn PriceStore>,
@@ -50,6 +53,7 @@ impl Stores {
             + StaffBookingStore
             + StaffShowStore
             + CancelledShowStore
+            + CounterStore
             + LayoutVersionStore
             + CatalogStore
             + PriceStore
@@ -72,6 +76,7 @@ impl Stores {
             staff_bookings: store.clone(),
             staff_shows: store.clone(),
             cancelled_shows: store.clone(),
+            counter: store.clone(),
             layout_versions: store.clone(),
             catalog: store.clone(),
             prices: store.clone(),

@@ -18,6 +18,7 @@
 pub mod admin;
 pub mod booking;
 pub mod catalog;
+pub mod counter;
 pub mod health;
 pub mod identity;
 pub mod layouts;
@@ -266,6 +267,17 @@ macro_rules! contract_tests {
                 last_administrator_stays,
                 cancellation_by_staff_is_audited,
                 staff_ports_report_an_unreachable_store,
+            }
+            counter {
+                box_office_sale_is_stored_completely,
+                box_office_sale_is_made_once_for_its_key,
+                seat_is_sold_online_or_at_the_box_office_or_blocked,
+                box_office_account_is_created_once_and_hidden,
+                customer_is_found_by_the_address_in_any_case,
+                blocked_seats_are_listed_with_their_reasons,
+                keys_of_blocks_are_deleted_with_their_answers,
+                changes_of_a_booking_are_its_events,
+                box_office_reports_an_unreachable_store,
             }
             layouts {
                 a_layout_is_the_next_version_of_its_hall,

@@ -36,6 +36,14 @@ impl AnswerEncoder for TestEncoder {
         format!("now {booking:?}").into_bytes()
     }
 
+    fn encode_sale(&self, booking: &Booking) -> Vec<u8> {
+        format!("sold {booking:?}").into_bytes()
+    }
+
+    fn encode_blocks(&self, show_id: ShowId, blocked: &[SeatId]) -> Vec<u8> {
+        format!("{show_id} {blocked:?}").into_bytes()
+    }
+
     fn encode_hold(&self, hold: &Hold) -> Vec<u8> {
         format!("{hold:?}").into_bytes()
     }

@@ -2,6 +2,7 @@
 
 mod audit;
 mod catalog;
+mod counter;
 mod layouts;
 mod pricing;
 mod shows;
@@ -109,7 +110,9 @@ impl ChangeStore for PostgresStore {
                 Change::Layout(new) => Changed::Layout(layouts::add(connection, new).await?),
                 Change::TicketType(edit) => Changed::TicketType(pricing::edit_ticket_type(connection, edit).await?),
                 Change::PriceList(edit) => Changed::PriceList(pricing::edit_price_list(connection, edit).await?),
-                Change::Show(edit) => Changed::Show(shows::edit(connection, edit).await?),
+                Change::Show(edit) => {
+                    Changed::Show(shows::edit(connection, edit, request.bearer.caller.user_id).await?)
+                }
                 Change::Programme(new) => Changed::Programme(shows::add(connection, new).await?),
                 Change::User { before, after } => Changed::User(set_access(connection, before, after, &admins).await?),
             };

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use diesel::QueryableByName;
+use diesel::dsl::now;
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text, Timestamptz, Untyped};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
@@ -18,13 +19,14 @@ use domain::booking::{CancelledShowStore, OutboxKind};
 use domain::catalog::{ShowCursor, ShowStatus};
 use domain::ids::{BookingId, LayoutId, ShowId, UserId};
 use domain::page::{Filling, PageRequest};
+use stored_json::stored_fields;
 
 use super::layouts::retried;
 use super::{Failure, guarded, refused};
 use crate::catalog::{ShowRow, show, show_columns, theatre_ids, window_columns};
 use crate::error::bad_row;
 use crate::rows::{category_prices, listed};
-use crate::schema::{halls, movies, price_lists, show_cancellations, show_prices, shows, theatres};
+use crate::schema::{booking_events, halls, movies, price_lists, show_cancellations, show_prices, shows, theatres};
 use crate::seed::insert_show_prices;
 use crate::statement::{bind, statement};
 use crate::store::{PostgresStore, WriteFailure};
@@ -302,14 +304,18 @@ async fn check_overlaps(
     Err(WriteFailure::Refused(ChangeError::ShowsOverlap(rows.into_iter().map(overlap).collect())))
 }
 
-pub(super) async fn edit(connection: &mut AsyncPgConnection, edit: &ShowEdit) -> Result<ManagedShow, Failure> {
+pub(super) async fn edit(
+    connection: &mut AsyncPgConnection,
+    edit: &ShowEdit,
+    by: UserId,
+) -> Result<ManagedShow, Failure> {
     let id = match edit {
         ShowEdit::Create(new) => {
             let shows = add(connection, new).await?;
             return Ok(shows.into_iter().next().ok_or_else(|| bad_row("a show was not added"))?);
         }
         ShowEdit::Update { before, after } => {
-            update(connection, before, after).await?;
+            update(connection, before, after, by).await?;
             before.show.id.0
         }
         ShowEdit::Cancel { before, reason } => {
@@ -330,7 +336,12 @@ pub(super) async fn edit(connection: &mut AsyncPgConnection, edit: &ShowEdit) ->
     Ok(found.into_iter().next().ok_or_else(|| bad_row("the show is missing"))?)
 }
 
-async fn update(connection: &mut AsyncPgConnection, before: &ManagedShow, after: &ShowDetails) -> Result<(), Failure> {
+async fn update(
+    connection: &mut AsyncPgConnection,
+    before: &ManagedShow,
+    after: &ShowDetails,
+    by: UserId,
+) -> Result<(), Failure> {
     let (id, moves) = (before.show.id.0, after.moves(before));
     if moves {
         lock_hall(connection, before.show.hall_id.0).await?;
@@ -361,6 +372,20 @@ async fn update(connection: &mut AsyncPgConnection, before: &ManagedShow, after:
     let live: Vec<i64> = bind!(LiveBookings, BigInt = id).load(connection).await?;
     if !live.is_empty() && !after.notify {
         return Err(refused(ChangeRefusal::ShowHasBookings));
+    }
+    for booking in &live {
+        let event = after.moved(before, BookingId(*booking), by);
+        diesel::insert_into(booking_events::table)
+            .values((
+                booking_events::booking_id.eq(event.booking_id.0),
+                booking_events::at.eq(now),
+                booking_events::kind.eq(event.kind.as_str()),
+                booking_events::actor.eq(event.actor.as_str()),
+                booking_events::actor_id.eq(event.actor.user_id().map(|id| id.0)),
+                booking_events::details.eq(stored_fields(&event.details)),
+            ))
+            .execute(connection)
+            .await?;
     }
     bind!(InsertMoved, Text = OutboxKind::BookingMoved.as_str(), BigInt = id, Array<BigInt> = live)
         .execute(connection)

@@ -10,7 +10,9 @@ use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Nullable, Text, Untyped};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use domain::StoreError;
-use domain::admin::{ChangeRefusal, ManagedUser, StaffMember, StaffStore, UserAccess, UserCursor, UserFilter};
+use domain::admin::{
+    BoxOfficeAccount, ChangeRefusal, ManagedUser, StaffMember, StaffStore, UserAccess, UserCursor, UserFilter,
+};
 use domain::identity::{AnonymousAccount, Bearer, Role, SessionStore as _};
 use domain::ids::{TheatreId, UserId};
 use domain::page::{Filling, PageRequest};
@@ -32,7 +34,7 @@ macro_rules! user_columns {
 }
 
 statement!(ListUsers: Untyped = concat!(user_columns!(), "
-    WHERE u.password_hash <> $1
+    WHERE u.password_hash <> ALL ($1::text[])
       AND ($2::text IS NULL OR position($2 IN coalesce(u.name_folded, lower(u.name))) > 0
         OR position($2 IN u.email_folded) > 0)
       AND ($3::text IS NULL OR u.role = $3)
@@ -40,7 +42,12 @@ statement!(ListUsers: Untyped = concat!(user_columns!(), "
     ORDER BY u.id
     LIMIT $5"));
 statement!(OneUser: Untyped = concat!(user_columns!(), "WHERE u.id = $1"));
-statement!(LiveUser: Untyped = concat!(user_columns!(), "WHERE u.id = $1 AND u.password_hash <> $2"));
+statement!(LiveUser: Untyped = concat!(user_columns!(), "WHERE u.id = $1 AND u.password_hash <> ALL ($2::text[])"));
+
+/// Returns the hashes of accounts that belong to no person: deleted ones, and those of box offices.
+fn no_person() -> Vec<String> {
+    [AnonymousAccount::PASSWORD_HASH, BoxOfficeAccount::PASSWORD_HASH].map(str::to_owned).into()
+}
 
 #[derive(QueryableByName)]
 #[diesel(table_name = users)]
@@ -98,7 +105,7 @@ impl StaffStore for PostgresStore {
             let rows: Vec<ManagedRow> = self
                 .load(bind!(
                     ListUsers,
-                    Text = AnonymousAccount::PASSWORD_HASH.to_owned(),
+                    Array<Text> = no_person(),
                     Nullable<Text> = filter.search.clone(),
                     Nullable<Text> = filter.role.map(|role| role.as_str().to_owned()),
                     Nullable<BigInt> = page.after.map(|UserCursor(id)| id.0),
@@ -112,8 +119,7 @@ impl StaffStore for PostgresStore {
     }
 
     async fn user(&self, id: UserId) -> Result<Option<ManagedUser>, StoreError> {
-        let row: Option<ManagedRow> =
-            self.first(bind!(LiveUser, BigInt = id.0, Text = AnonymousAccount::PASSWORD_HASH.to_owned())).await?;
+        let row: Option<ManagedRow> = self.first(bind!(LiveUser, BigInt = id.0, Array<Text> = no_person())).await?;
         row.map(ManagedUser::try_from).transpose()
     }
 }

@@ -3,10 +3,10 @@
 use chrono::{DateTime, Utc};
 use domain::booking::{
     Booking, CancellationGuard, ChangedBooking, ChangedHold, EndedTenure, HeldGuard, Hold, HoldId, KeyName,
-    NewAuditEntry, NewClaim, NewOutboxEvent, RemovedClaim, RowGuard, Rules, ShowGuard, SoldSeat, StoredKey, UserGuard,
-    WriteSet,
+    NewAuditEntry, NewBlock, NewBookingEvent, NewClaim, NewOutboxEvent, PaymentKind, RemovedClaim, RowGuard, Rules,
+    ShowGuard, SoldSeat, StoredKey, UserGuard, WriteSet,
 };
-use domain::ids::SessionId;
+use domain::ids::{SeatId, SessionId, ShowId};
 use stored_json::stored_fields;
 
 use super::link::{Bound, Parameters, parameters};
@@ -31,8 +31,11 @@ pub(super) fn script(changes: &WriteSet) -> Vec<Bound<'_>> {
         counted_cancellations,
         removed_claims,
         claims,
+        removed_blocks,
+        blocks,
         tenures,
         outbox,
+        booking_events,
         audit,
     } = changes;
     let mut script = Vec::with_capacity(16);
@@ -80,11 +83,20 @@ pub(super) fn script(changes: &WriteSet) -> Vec<Bound<'_>> {
     if !sold.is_empty() {
         script.push(insert_booking_seats(&sold));
     }
+    if !removed_blocks.is_empty() {
+        script.push(delete_blocks(removed_blocks));
+    }
+    if !blocks.is_empty() {
+        script.push(put_blocks(blocks, at));
+    }
     if !tenures.is_empty() {
         script.push(put_tenures(tenures, at));
     }
     if !outbox.is_empty() {
         script.push(insert_outbox(outbox, at));
+    }
+    if !booking_events.is_empty() {
+        script.push(insert_booking_events(booking_events, at));
     }
     if !audit.is_empty() {
         script.push(insert_audit(audit, at));
@@ -157,6 +169,7 @@ fn insert_keys<'a>(keys: &'a [(KeyName, StoredKey)], at: &'a DateTime<Utc>) -> B
         column(keys, |(_, key)| key.operation_id.0.as_slice()),
         column(keys, |(_, key)| key.subject.booking_id().map(|id| id.0)),
         column(keys, |(_, key)| key.subject.hold_id().map(HoldId::as_str)),
+        column(keys, |(_, key)| key.subject.show_id().map(|id| id.0)),
         column(keys, |(_, key)| key.body.as_deref()),
         at,
     ];
@@ -247,6 +260,8 @@ fn insert_bookings<'a>(bookings: &'a [Booking], at: &'a DateTime<Utc>) -> Bound<
         column(bookings, |booking| booking.status().as_str()),
         column(bookings, |booking| booking.currency.code()),
         column(bookings, |booking| booking.state.cancelled_at()),
+        column(bookings, |booking| booking.sale.channel()),
+        column(bookings, |booking| booking.sale.payment_kind().map(PaymentKind::as_str)),
         at,
     ];
     (InsertBookings, parameters)
@@ -278,6 +293,21 @@ fn insert_claims(claims: &[NewClaim]) -> Bound<'_> {
     (InsertClaims, parameters)
 }
 
+fn delete_blocks(places: &[(ShowId, SeatId)]) -> Bound<'_> {
+    (DeleteBlocks, parameters![column(places, |(show, _)| show.0), column(places, |(_, seat)| seat.0)])
+}
+
+fn put_blocks<'a>(blocks: &'a [NewBlock], at: &'a DateTime<Utc>) -> Bound<'a> {
+    let parameters = parameters![
+        column(blocks, |block| block.show_id.0),
+        column(blocks, |block| block.seat_id.0),
+        column(blocks, |block| block.reason.as_str()),
+        column(blocks, |block| block.blocked_by.0),
+        at,
+    ];
+    (PutBlocks, parameters)
+}
+
 /// Writes tenures that end at the instant of the batch.
 fn put_tenures<'a>(tenures: &'a [EndedTenure], at: &'a DateTime<Utc>) -> Bound<'a> {
     let parameters = parameters![
@@ -298,6 +328,19 @@ fn insert_outbox<'a>(outbox: &'a [NewOutboxEvent], at: &'a DateTime<Utc>) -> Bou
         at,
     ];
     (InsertOutbox, parameters)
+}
+
+fn insert_booking_events<'a>(events: &'a [NewBookingEvent], at: &'a DateTime<Utc>) -> Bound<'a> {
+    let parameters = parameters![
+        column(events, |event| event.booking_id.0),
+        column(events, |event| event.kind.as_str()),
+        column(events, |event| event.actor.as_str()),
+        column(events, |event| event.actor.user_id().map(|id| id.0)),
+        column(events, |event| event.reason.as_deref()),
+        column(events, |event| stored_fields(&event.details)),
+        at,
+    ];
+    (InsertBookingEvents, parameters)
 }
 
 fn insert_audit<'a>(audit: &'a [NewAuditEntry], at: &'a DateTime<Utc>) -> Bound<'a> {

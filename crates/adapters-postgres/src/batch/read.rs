@@ -15,7 +15,7 @@ use tokio_postgres::Row;
 use super::link::{Bound, parameters};
 use super::statements::Statement::{self, *};
 use crate::error::bad_row;
-use crate::rows::{SoldSeatColumns, booking_state, category_prices, currency, hold_id};
+use crate::rows::{SoldSeatColumns, booking_state, category_prices, currency, hold_id, sale};
 
 /// Returns the read-only transaction that reads the rows named by a batch, with only the statements that it needs.
 pub(super) fn script(named: &ReadSet) -> Vec<Bound<'_>> {
@@ -111,6 +111,7 @@ rows! {
         operation_id: Vec<u8>,
         booking_id: Option<i64>,
         hold_id: Option<String>,
+        show_id: Option<i64>,
         answer: Option<Vec<u8>>,
     }
     UserRow { id: i64, session_generation: i64 }
@@ -121,6 +122,7 @@ rows! {
         layout_id: i64,
         status: String,
         start_time: DateTime<Utc>,
+        end_time: DateTime<Utc>,
         sales_open_at: Option<DateTime<Utc>>,
         sales_close_at: Option<DateTime<Utc>>,
         currency: String,
@@ -158,6 +160,8 @@ rows! {
         cancelled_at: Option<DateTime<Utc>>,
         currency: String,
         booked_at: DateTime<Utc>,
+        channel: String,
+        payment_kind: Option<String>,
     }
     CancellationRow { user_id: i64, cancelled_at: DateTime<Utc> }
     SoldSeatRows {
@@ -222,11 +226,11 @@ fn key(row: KeyRow) -> Result<(KeyName, StoredKey), StoreError> {
     let name =
         KeyName { user_id: UserId(row.user_id), scope: Scope(row.scope), key: IdempotencyKey::from_stored(row.key) };
     let hold_id = row.hold_id.as_deref().map(hold_id).transpose()?;
-    let subject = Subject::from_stored(row.booking_id.map(BookingId), hold_id);
+    let subject = Subject::from_stored(row.booking_id.map(BookingId), hold_id, row.show_id.map(ShowId));
     let key = StoredKey {
         fingerprint: Fingerprint(fixed(&row.fingerprint)?),
         operation_id: OperationId(fixed(&row.operation_id)?),
-        subject: subject.ok_or_else(|| bad_row("a key belongs to a booking or to a hold"))?,
+        subject: subject.ok_or_else(|| bad_row("a key belongs to a booking, a hold or a show"))?,
         body: row.answer.map(Into::into),
     };
     Ok((name, key))
@@ -242,6 +246,7 @@ fn offer(row: ShowRow) -> Result<(ShowId, ShowOffer), StoreError> {
         layout_id: LayoutId(row.layout_id),
         status: ShowStatus::parse(&row.status).map_err(bad_row)?,
         start_time: row.start_time,
+        end_time: row.end_time,
         sales_open_at: row.sales_open_at,
         sales_close_at: row.sales_close_at,
         currency: currency(&row.currency)?,
@@ -299,6 +304,7 @@ fn booking(row: BookingRow, seats: Vec<SoldSeat>, snapshot: &Snapshot) -> Result
         show_id,
         seats,
         state: booking_state(&row.status, row.cancelled_at)?,
+        sale: sale(&row.channel, row.payment_kind.as_deref())?,
         currency: currency(&row.currency)?,
         booked_at: row.booked_at,
         movie_title: show.movie_title.clone(),

@@ -96,7 +96,7 @@ statements! {
     BeginRead = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
     ReadClock = "SELECT now() AS now";
     ReadKeys = "
-    SELECT k.user_id, k.scope, k.key, k.fingerprint, k.operation_id, k.booking_id, k.hold_id, k.answer
+    SELECT k.user_id, k.scope, k.key, k.fingerprint, k.operation_id, k.booking_id, k.hold_id, k.show_id, k.answer
     FROM unnest($1::bigint[], $2::text[], $3::text[]) AS named (user_id, scope, key)
     CROSS JOIN LATERAL (
         SELECT * FROM idempotency_keys k
@@ -111,7 +111,7 @@ statements! {
     FROM unnest($1::bigint[]) AS named (id)
     CROSS JOIN LATERAL (SELECT * FROM sessions s WHERE s.id = named.id AND s.ended_at IS NULL OFFSET 0) s";
     ReadShows = "
-    SELECT s.id, s.version, s.layout_id, s.status, s.start_time, s.sales_open_at, s.sales_close_at, s.currency,
+    SELECT s.id, s.version, s.layout_id, s.status, s.start_time, s.end_time, s.sales_open_at, s.sales_close_at, s.currency,
         m.title AS movie_title, t.name AS theatre_name, h.name AS hall_name,
         p.categories, p.ticket_types, p.prices
     FROM unnest($1::bigint[]) AS named (id)
@@ -149,7 +149,8 @@ statements! {
         OFFSET 0
     ) t";
     ReadBookings = concat!("
-    SELECT b.id, b.reference, b.user_id, b.show_id, b.status, b.cancelled_at, b.currency, b.booked_at, sold.*
+    SELECT b.id, b.reference, b.user_id, b.show_id, b.status, b.cancelled_at, b.currency, b.booked_at,
+        b.channel, b.payment_kind, sold.*
     FROM unnest($1::bigint[]) AS named (id)
     CROSS JOIN LATERAL (SELECT * FROM bookings b WHERE b.id = named.id OFFSET 0) b
     CROSS JOIN LATERAL ", sold_seats!("booking_seats", "booking_id"), " sold");
@@ -214,10 +215,11 @@ statements! {
             = cardinality($3::bigint[]))";
     InsertKeys = "
     INSERT INTO idempotency_keys
-        (user_id, scope, key, fingerprint, operation_id, booking_id, hold_id, answer, created_at)
-    SELECT user_id, scope, key, fingerprint, operation_id, booking_id, hold_id, answer, $9
-    FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bytea[], $5::bytea[], $6::bigint[], $7::text[], $8::bytea[])
-        AS new (user_id, scope, key, fingerprint, operation_id, booking_id, hold_id, answer)
+        (user_id, scope, key, fingerprint, operation_id, booking_id, hold_id, show_id, answer, created_at)
+    SELECT user_id, scope, key, fingerprint, operation_id, booking_id, hold_id, show_id, answer, $10
+    FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bytea[], $5::bytea[], $6::bigint[], $7::text[], $8::bigint[],
+            $9::bytea[])
+        AS new (user_id, scope, key, fingerprint, operation_id, booking_id, hold_id, show_id, answer)
     ORDER BY user_id, scope, key";
     LockHolds = "
     SELECT must((SELECT count(*) FROM (
@@ -259,10 +261,12 @@ statements! {
     )
     SELECT must((SELECT count(*) FROM deleted) = cardinality($1::bigint[]))";
     InsertBookings = "
-    INSERT INTO bookings (id, reference, user_id, show_id, status, currency, cancelled_at, booked_at)
-    SELECT id, reference, user_id, show_id, status, currency, cancelled_at, $8
-    FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::timestamptz[])
-        AS new (id, reference, user_id, show_id, status, currency, cancelled_at)
+    INSERT INTO bookings
+        (id, reference, user_id, show_id, status, currency, cancelled_at, channel, payment_kind, booked_at)
+    SELECT id, reference, user_id, show_id, status, currency, cancelled_at, channel, payment_kind, $10
+    FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::timestamptz[],
+            $8::text[], $9::text[])
+        AS new (id, reference, user_id, show_id, status, currency, cancelled_at, channel, payment_kind)
     ORDER BY id";
     CountCancellations = "UPDATE bookings SET counts_as_cancellation = true WHERE id = ANY ($1::bigint[])";
     DeleteClaims = "
@@ -292,6 +296,21 @@ statements! {
     InsertBookingSeats = "
     INSERT INTO booking_seats (booking_id, seat_id, position, category, ticket_type, price_minor)
     SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::text[], $5::text[], $6::bigint[])";
+    DeleteBlocks = "
+    WITH locked AS MATERIALIZED (
+        SELECT b.ctid FROM unnest($1::bigint[], $2::bigint[]) AS gone (show_id, seat_id)
+        CROSS JOIN LATERAL (
+            SELECT b.ctid FROM seat_blocks b WHERE b.show_id = gone.show_id AND b.seat_id = gone.seat_id FOR UPDATE
+        ) b
+    )
+    DELETE FROM seat_blocks b WHERE b.ctid = ANY (ARRAY(SELECT ctid FROM locked))";
+    PutBlocks = "
+    INSERT INTO seat_blocks (show_id, seat_id, reason, blocked_by, blocked_at)
+    SELECT show_id, seat_id, reason, blocked_by, $5
+    FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[]) AS new (show_id, seat_id, reason, blocked_by)
+    ORDER BY show_id, seat_id
+    ON CONFLICT (show_id, seat_id) DO UPDATE
+        SET reason = excluded.reason, blocked_by = excluded.blocked_by, blocked_at = excluded.blocked_at";
     PutTenures = "
     INSERT INTO seat_tenures (show_id, user_id, seat_id, since, until)
     SELECT show_id, user_id, seat_id, since, $5
@@ -302,6 +321,12 @@ statements! {
     INSERT INTO outbox (kind, show_id, booking_id, created_at)
     SELECT kind, show_id, booking_id, $4
     FROM unnest($1::text[], $2::bigint[], $3::bigint[]) WITH ORDINALITY AS new (kind, show_id, booking_id, position)
+    ORDER BY position";
+    InsertBookingEvents = "
+    INSERT INTO booking_events (booking_id, at, kind, actor, actor_id, reason, details)
+    SELECT booking_id, $7, kind, actor, actor_id, reason, details
+    FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[])
+        WITH ORDINALITY AS new (booking_id, kind, actor, actor_id, reason, details, position)
     ORDER BY position";
     InsertAudit = "
     INSERT INTO audit_log (at, actor_id, action, object_kind, object_id, theatre_id, before, after, request_id, address)

@@ -11,6 +11,7 @@ use domain::booking::{
 use domain::identity::Caller;
 use domain::ids::{SessionId, TheatreId};
 use domain::seating::SeatWish;
+use port_contracts::counter::house;
 use port_contracts::tools::{Mode, RULES, SIMPLE, book, booked, command, held, selection, sell};
 use port_contracts::world::{World, customer, hold};
 use port_contracts::{Fixture as _, Stores};
@@ -107,6 +108,8 @@ async fn after_sale(stores: &Stores, world: &World, caller: Caller) {
             };
             let cancel = Action::CancelFor(ShowBooking { show_id, booking_id }, act);
             sellers.submit(command(caller, cancel, "")).await.unwrap();
+            sellers.submit(command(caller, Action::Block(house(show_id, &row)), "")).await.unwrap();
+            sellers.submit(command(caller, Action::Unblock(house(show_id, &row)), "")).await.unwrap();
         }
     })
     .await;

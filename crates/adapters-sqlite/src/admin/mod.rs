@@ -2,6 +2,7 @@
 
 mod audit;
 mod catalog;
+mod counter;
 mod layouts;
 mod pricing;
 mod shows;
@@ -19,6 +20,7 @@ use domain::admin::{
 use domain::booking::{Fingerprint, KeyName};
 
 pub(crate) use self::audit::insert_entry;
+pub(crate) use self::counter::{delete_block, insert_booking_event, put_block};
 use self::users::member;
 use crate::failure::Failure;
 use crate::row::parsed;
@@ -107,7 +109,7 @@ fn applied(
         Change::Layout(new) => Changed::Layout(layouts::add(connection, new, now)?),
         Change::TicketType(edit) => Changed::TicketType(pricing::edit_ticket_type(connection, edit, now)?),
         Change::PriceList(edit) => Changed::PriceList(pricing::edit_price_list(connection, edit, now)?),
-        Change::Show(edit) => Changed::Show(shows::edit(connection, edit, now)?),
+        Change::Show(edit) => Changed::Show(shows::edit(connection, edit, request.bearer.caller.user_id, now)?),
         Change::Programme(new) => Changed::Programme(shows::add(connection, new, now)?),
         Change::User { before, after } => Changed::User(users::set_access(connection, before, after, now)?),
     };

@@ -13,6 +13,7 @@ use domain::ids::{BookingId, LayoutId, ShowId, UserId};
 use domain::page::{Filling, PageRequest};
 use domain::seating::ClaimStatus;
 
+use super::counter::insert_booking_event;
 use super::{Undone, guarded};
 use crate::booking::insert_event;
 use crate::catalog::{ShowRow, Which, shows_with_names};
@@ -217,14 +218,19 @@ fn check_overlaps(
     if overlaps.is_empty() { Ok(()) } else { Err(ChangeError::ShowsOverlap(overlaps).into()) }
 }
 
-pub(super) fn edit(connection: &mut SqliteConnection, edit: &ShowEdit, now: i64) -> Result<ManagedShow, Undone> {
+pub(super) fn edit(
+    connection: &mut SqliteConnection,
+    edit: &ShowEdit,
+    by: UserId,
+    now: i64,
+) -> Result<ManagedShow, Undone> {
     let id = match edit {
         ShowEdit::Create(new) => {
             let added = add(connection, new, now)?.pop();
             return Ok(added.ok_or(Failure::Stale("a show was not added"))?);
         }
         ShowEdit::Update { before, after } => {
-            update(connection, before, after, now)?;
+            update(connection, before, after, by, now)?;
             before.show.id
         }
         ShowEdit::Cancel { before, reason } => {
@@ -251,6 +257,7 @@ fn update(
     connection: &mut SqliteConnection,
     before: &ManagedShow,
     after: &ShowDetails,
+    by: UserId,
     now: i64,
 ) -> Result<(), Undone> {
     let (id, moves) = (before.show.id, after.moves(before));
@@ -279,8 +286,9 @@ fn update(
     if !live.is_empty() && !after.notify {
         return Err(ChangeRefusal::ShowHasBookings.into());
     }
-    for booking_id in live {
-        let booking_id = booking_id.map(BookingId);
+    for booking_id in live.into_iter().flatten().map(BookingId) {
+        insert_booking_event(connection, &after.moved(before, booking_id, by), now)?;
+        let booking_id = Some(booking_id);
         insert_event(connection, &NewOutboxEvent { kind: OutboxKind::BookingMoved, show_id: id, booking_id }, now)?;
     }
     Ok(())

@@ -8,7 +8,9 @@ use diesel::prelude::*;
 use diesel::sql_types::{Bool, Text};
 use diesel::sqlite::Sqlite;
 use domain::StoreError;
-use domain::admin::{ChangeRefusal, ManagedUser, StaffMember, StaffStore, UserAccess, UserCursor, UserFilter};
+use domain::admin::{
+    BoxOfficeAccount, ChangeRefusal, ManagedUser, StaffMember, StaffStore, UserAccess, UserCursor, UserFilter,
+};
 use domain::identity::{AnonymousAccount, Bearer, Role};
 use domain::ids::{TheatreId, UserId};
 use domain::page::{Filling, PageRequest};
@@ -32,6 +34,9 @@ struct ManagedRow {
     disabled_at: Option<i64>,
     version: i64,
 }
+
+/// The hashes of accounts that belong to no person: deleted ones, and those of box offices.
+const NO_PERSON: [&str; 2] = [AnonymousAccount::PASSWORD_HASH, BoxOfficeAccount::PASSWORD_HASH];
 
 /// The theatres of each user.
 type TheatresOf = HashMap<i64, BTreeSet<TheatreId>>;
@@ -102,7 +107,7 @@ fn users_page(
 ) -> Result<Vec<ManagedRow>, Failure> {
     let UserFilter { search, role } = filter;
     let mut query = users::table
-        .filter(users::password_hash.ne(AnonymousAccount::PASSWORD_HASH))
+        .filter(users::password_hash.ne_all(NO_PERSON))
         .select(ManagedRow::as_select())
         .into_boxed::<Sqlite>();
     if let Some(part) = search {
@@ -126,7 +131,7 @@ fn users_page(
 fn user(connection: &mut SqliteConnection, id: UserId) -> Result<Option<ManagedUser>, Failure> {
     let row = users::table
         .find(id.0)
-        .filter(users::password_hash.ne(AnonymousAccount::PASSWORD_HASH))
+        .filter(users::password_hash.ne_all(NO_PERSON))
         .select(ManagedRow::as_select())
         .first(connection)
         .optional()?;

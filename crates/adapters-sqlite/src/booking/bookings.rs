@@ -11,7 +11,7 @@ use diesel::sqlite::Sqlite;
 use domain::StoreError;
 use domain::admin::{StaffBooking, StaffBookingFilter, StaffBookingStore};
 use domain::booking::{
-    Booking, BookingCursor, BookingFilter, BookingState, BookingStatus, BookingStore, SoldSeat, When,
+    Booking, BookingCursor, BookingFilter, BookingState, BookingStatus, BookingStore, Sale, SoldSeat, When,
 };
 use domain::ids::{BookingId, SeatId, ShowId, TheatreId, UserId};
 use domain::page::{Filling, PageRequest};
@@ -122,6 +122,7 @@ enum Which {
 #[derive(Queryable)]
 struct BookingRow {
     booking: (i64, String, i64, i64, String, String, i64, Option<i64>),
+    sale: (String, Option<String>),
     names: (String, String, String, i64),
 }
 
@@ -160,6 +161,7 @@ fn bookings_of(
         .inner_join(halls::table.on(halls::id.eq(shows::hall_id)))
         .select((
             (id, reference, user, show, status, bookings::currency, bookings::booked_at, bookings::cancelled_at),
+            (bookings::channel, bookings::payment_kind),
             (movies::title, theatres::name, halls::name, shows::start_time),
         ))
         .into_boxed::<Sqlite>();
@@ -257,6 +259,7 @@ fn booking(row: BookingRow, seats_of: &mut SeatsOf) -> Result<Booking, Failure> 
     let seats = seats_of.remove(&row.booking.0).ok_or(Failure::BadRow("booking_seats"))??;
     let (id, reference, user_id, show_id, status, code, booked_at, cancelled_at) = row.booking;
     let (movie_title, theatre_name, hall_name, start_time) = row.names;
+    let (channel, payment_kind) = row.sale;
     let status = parsed(BookingStatus::parse(&status), "status")?;
     let cancelled_at = cancelled_at.map(|at| instant(at, "cancelled_at")).transpose()?;
     Ok(Booking {
@@ -266,6 +269,7 @@ fn booking(row: BookingRow, seats_of: &mut SeatsOf) -> Result<Booking, Failure> 
         show_id: ShowId(show_id),
         seats,
         state: parsed(BookingState::from_stored(status, cancelled_at), "cancelled_at")?,
+        sale: parsed(Sale::from_stored(&channel, payment_kind.as_deref()), "payment_kind")?,
         currency: currency(&code)?,
         booked_at: instant(booked_at, "booked_at")?,
         movie_title,

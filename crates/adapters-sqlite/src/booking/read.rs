@@ -139,8 +139,8 @@ pub(super) fn lasting_session(connection: &mut SqliteConnection, id: SessionId) 
     Ok(lasting.select(sessions::user_id).get_result(connection).optional()?.map(UserId))
 }
 
-/// Fingerprint, operation id, booking, hold and answer.
-type KeyColumns = (Vec<u8>, Vec<u8>, Option<i64>, Option<String>, Option<Vec<u8>>);
+/// Fingerprint, operation id, booking, hold, show and answer.
+type KeyColumns = (Vec<u8>, Vec<u8>, Option<i64>, Option<String>, Option<i64>, Option<Vec<u8>>);
 
 fn key_row(connection: &mut SqliteConnection, name: &KeyName) -> Result<Option<StoredKey>, Failure> {
     let row: Option<KeyColumns> = idempotency_keys::table
@@ -150,22 +150,24 @@ fn key_row(connection: &mut SqliteConnection, name: &KeyName) -> Result<Option<S
             idempotency_keys::operation_id,
             idempotency_keys::booking_id,
             idempotency_keys::hold_id,
+            idempotency_keys::show_id,
             idempotency_keys::answer,
         ))
         .get_result(connection)
         .optional()?;
-    let Some((fingerprint, operation_id, booking, hold, answer)) = row else { return Ok(None) };
+    let Some((fingerprint, operation_id, booking, hold, show, answer)) = row else { return Ok(None) };
     let hold = hold.as_deref().map(hold_id).transpose()?;
     Ok(Some(StoredKey {
         fingerprint: Fingerprint(parsed(fingerprint.try_into(), "fingerprint")?),
         operation_id: OperationId(parsed(operation_id.try_into(), "operation_id")?),
-        subject: Subject::from_stored(booking.map(BookingId), hold).ok_or(Failure::BadRow("booking_id"))?,
+        subject: Subject::from_stored(booking.map(BookingId), hold, show.map(ShowId))
+            .ok_or(Failure::BadRow("booking_id"))?,
         body: answer.map(Into::into),
     }))
 }
 
 /// A show without the names that are printed on a ticket.
-type StoredShow = (i64, i64, String, i64, Option<i64>, Option<i64>, String);
+type StoredShow = (i64, i64, String, i64, i64, Option<i64>, Option<i64>, String);
 
 fn show_offer(connection: &mut SqliteConnection, id: ShowId) -> Result<Option<ShowOffer>, Failure> {
     let row: Option<(StoredShow, (String, String, String))> = shows::table
@@ -179,6 +181,7 @@ fn show_offer(connection: &mut SqliteConnection, id: ShowId) -> Result<Option<Sh
                 shows::layout_id,
                 shows::status,
                 shows::start_time,
+                shows::end_time,
                 shows::sales_open_at,
                 shows::sales_close_at,
                 shows::currency,
@@ -188,12 +191,13 @@ fn show_offer(connection: &mut SqliteConnection, id: ShowId) -> Result<Option<Sh
         .get_result(connection)
         .optional()?;
     let Some((show, (movie_title, theatre_name, hall_name))) = row else { return Ok(None) };
-    let (version, layout_id, status, start_time, open_at, close_at, code) = show;
+    let (version, layout_id, status, start_time, end_time, open_at, close_at, code) = show;
     Ok(Some(ShowOffer {
         version,
         layout_id: LayoutId(layout_id),
         status: parsed(ShowStatus::parse(&status), "status")?,
         start_time: instant(start_time, "start_time")?,
+        end_time: instant(end_time, "end_time")?,
         sales_open_at: open_at.map(|at| instant(at, "sales_open_at")).transpose()?,
         sales_close_at: close_at.map(|at| instant(at, "sales_close_at")).transpose()?,
         currency: currency(&code)?,

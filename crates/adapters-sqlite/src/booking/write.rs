@@ -3,13 +3,13 @@
 use diesel::prelude::*;
 use domain::booking::{
     Booking, CancellationGuard, ChangedBooking, ChangedHold, EndedTenure, HeldGuard, Hold, HoldId, KeyName, NewClaim,
-    NewOutboxEvent, RemovedClaim, RowGuard, ShowGuard, StoredKey, UserGuard, WriteSet,
+    NewOutboxEvent, PaymentKind, RemovedClaim, RowGuard, ShowGuard, StoredKey, UserGuard, WriteSet,
 };
 use domain::catalog::ShowStatus;
 use domain::ids::{BookingId, SessionId};
 
 use super::read::{counted_cancellations, lasting_session};
-use crate::admin::insert_entry;
+use crate::admin::{delete_block, insert_booking_event, insert_entry, put_block};
 use crate::failure::Failure;
 use crate::row::{claim_is_live, micros};
 use crate::schema::{
@@ -36,8 +36,11 @@ pub(super) fn write_changes(connection: &mut SqliteConnection, changes: &WriteSe
         counted_cancellations,
         removed_claims,
         claims,
+        removed_blocks,
+        blocks,
         tenures,
         outbox,
+        booking_events,
         audit,
     } = changes;
     let at = micros(*at);
@@ -55,8 +58,11 @@ pub(super) fn write_changes(connection: &mut SqliteConnection, changes: &WriteSe
     counted_cancellations.iter().try_for_each(|id| count_cancellation(connection, *id))?;
     removed_claims.iter().try_for_each(|removed| delete_claim(connection, removed))?;
     claims.iter().try_for_each(|claim| insert_claim(connection, claim))?;
+    removed_blocks.iter().try_for_each(|place| delete_block(connection, *place))?;
+    blocks.iter().try_for_each(|block| put_block(connection, block, at))?;
     tenures.iter().try_for_each(|ended| put_tenure(connection, ended))?;
     outbox.iter().try_for_each(|event| insert_event(connection, event, at))?;
+    booking_events.iter().try_for_each(|event| insert_booking_event(connection, event, at))?;
     audit.iter().try_for_each(|entry| insert_entry(connection, entry, at))
 }
 
@@ -203,6 +209,7 @@ fn insert_key(connection: &mut SqliteConnection, (name, key): &(KeyName, StoredK
             idempotency_keys::operation_id.eq(&key.operation_id.0[..]),
             idempotency_keys::booking_id.eq(key.subject.booking_id().map(|id| id.0)),
             idempotency_keys::hold_id.eq(key.subject.hold_id().map(HoldId::as_str)),
+            idempotency_keys::show_id.eq(key.subject.show_id().map(|id| id.0)),
             idempotency_keys::answer.eq(key.body.as_deref()),
             idempotency_keys::created_at.eq(at),
         ))
@@ -221,6 +228,8 @@ fn insert_booking(connection: &mut SqliteConnection, booking: &Booking) -> Resul
             bookings::currency.eq(booking.currency.code()),
             bookings::booked_at.eq(micros(booking.booked_at)),
             bookings::cancelled_at.eq(booking.state.cancelled_at().map(micros)),
+            bookings::channel.eq(booking.sale.channel()),
+            bookings::payment_kind.eq(booking.sale.payment_kind().map(PaymentKind::as_str)),
         ))
         .execute(connection)?;
     insert_booking_seats(connection, booking)

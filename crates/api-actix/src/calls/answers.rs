@@ -1,10 +1,11 @@
 //! The JSON of bookings and holds, which idempotency keys remember.
 
-use domain::booking::{AnswerEncoder, Booking, BookingStatus, Hold, SoldSeat};
+use domain::booking::{AnswerEncoder, Booking, BookingStatus, Hold, PaymentKind, Sale, SoldSeat};
+use domain::ids::{SeatId, ShowId};
 use domain::money::{Currency, Money};
 use serde::Serialize;
 use utoipa::ToSchema;
-use utoipa::openapi::schema::Object;
+use utoipa::openapi::schema::{Object, ObjectBuilder, SchemaType, Type};
 
 use super::{instant, one_of};
 
@@ -103,6 +104,51 @@ pub struct BookedView {
     booking: BookingView,
 }
 
+/// A sale at the box office.
+#[derive(Serialize, ToSchema)]
+#[schema(as = BoxOfficeSale)]
+pub struct SaleView {
+    #[serde(flatten)]
+    booking: BookingView,
+    #[schema(schema_with = channel)]
+    channel: &'static str,
+    #[schema(schema_with = payment_kind)]
+    payment_kind: Option<&'static str>,
+}
+
+impl From<&Booking> for SaleView {
+    fn from(booking: &Booking) -> Self {
+        Self {
+            booking: booking.into(),
+            channel: booking.sale.channel(),
+            payment_kind: booking.sale.payment_kind().map(PaymentKind::as_str),
+        }
+    }
+}
+
+/// The schema of a channel.
+pub fn channel() -> Object {
+    one_of(Sale::CHANNELS)
+}
+
+/// The schema of a payment kind: `null` for an online sale.
+pub fn payment_kind() -> Object {
+    let kinds = PaymentKind::ALL.map(|kind| Some(kind.as_str())).into_iter().chain([None]);
+    ObjectBuilder::new()
+        .schema_type(SchemaType::from_iter([Type::String, Type::Null]))
+        .enum_values(Some(kinds.collect::<Vec<_>>()))
+        .build()
+}
+
+/// The seats of a show that are blocked for the house.
+#[derive(Serialize, ToSchema)]
+#[schema(as = BlockedSeats)]
+pub struct BlocksView {
+    show_id: i64,
+    /// All blocked seats of the show, ordered by id.
+    seat_ids: Vec<i64>,
+}
+
 /// Encodes the answers that keys remember.
 pub struct JsonAnswers;
 
@@ -113,6 +159,14 @@ impl AnswerEncoder for JsonAnswers {
 
     fn encode_booking(&self, booking: &Booking) -> Vec<u8> {
         to_json(&BookingView::from(booking))
+    }
+
+    fn encode_sale(&self, booking: &Booking) -> Vec<u8> {
+        to_json(&SaleView::from(booking))
+    }
+
+    fn encode_blocks(&self, show_id: ShowId, blocked: &[SeatId]) -> Vec<u8> {
+        to_json(&BlocksView { show_id: show_id.0, seat_ids: blocked.iter().map(|seat| seat.0).collect() })
     }
 
     fn encode_hold(&self, hold: &Hold) -> Vec<u8> {

@@ -16,6 +16,8 @@ pub async fn execute(state: &AppState, request: CommandRequest) -> Result<Answer
         Action::Hold(HoldSeats { show_id, seats: WantedSeats::These(seats) }) => {
             Some((*show_id, seats.selection().clone()))
         }
+        Action::Sell(sale) => Some((sale.show_id, sale.seats.selection().clone())),
+        Action::Correct(booking, seats, _) => Some((booking.show_id, seats.selection().clone())),
         _ => None,
     };
     match in_span("booking.commit", state.booking.execute(request)).await {

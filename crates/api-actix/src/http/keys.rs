@@ -100,6 +100,20 @@ impl Input for ChangeRequest {
     }
 }
 
+/// A change by staff that needs a key.
+pub struct KeyedChange(pub ChangeRequest);
+
+impl Input for KeyedChange {
+    fn describe(operation: &mut Operation) {
+        RequiredKey::describe(operation);
+    }
+
+    fn read(received: &Received) -> Result<Self, Problem> {
+        RequiredKey::read(received)?;
+        ChangeRequest::read(received).map(Self)
+    }
+}
+
 impl Input for UnusedKey {
     fn describe(operation: &mut Operation) {
         describe(operation, Required::False, "Checked for its form. The call is idempotent without it");

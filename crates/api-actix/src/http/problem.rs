@@ -90,6 +90,8 @@ codes! {
     TicketTypeNotFound = 404, "ticket_type_not_found", "Ticket type not found";
     /// The user does not exist, or the account was deleted.
     UserNotFound = 404, "user_not_found", "User not found";
+    /// No account has this e-mail address.
+    CustomerNotFound = 404, "customer_not_found", "Customer not found";
     /// Some seats do not belong to the show's hall. `seat_ids` lists them.
     SeatNotFound = 404, "seat_not_found", "Seat not found";
     /// The hold does not exist, was released or redeemed, or belongs to another user.
@@ -589,9 +591,9 @@ impl From<ChangeError> for Problem {
                 ObjectKind::Theatre => Self::new(Code::TheatreNotFound, "This theatre does not exist."),
                 ObjectKind::Hall => Self::new(Code::HallNotFound, "This hall does not exist."),
                 ObjectKind::Booking => Refusal::BookingNotFound.into(),
+                ObjectKind::Show => Refusal::ShowNotFound.into(),
                 ObjectKind::Layout => Self::new(Code::LayoutNotFound, "This layout does not exist."),
                 ObjectKind::PriceList => Self::new(Code::PriceListNotFound, "This price list does not exist."),
-                ObjectKind::Show => Refusal::ShowNotFound.into(),
                 ObjectKind::TicketType => Self::new(Code::TicketTypeNotFound, "This ticket type does not exist."),
                 ObjectKind::User => {
                     Self::new(Code::UserNotFound, "This user does not exist, or the account was deleted.")
@@ -625,9 +627,9 @@ impl From<ChangeRefusal> for Problem {
                     ObjectKind::Layout => (Code::Conflict, "layout"),
                     ObjectKind::User => (Code::Conflict, "user"),
                     ObjectKind::Booking => (Code::Conflict, "booking"),
+                    ObjectKind::Show => (Code::Conflict, "show"),
                     ObjectKind::TicketType => (Code::Conflict, "ticket type"),
                     ObjectKind::PriceList => (Code::Conflict, "price list"),
-                    ObjectKind::Show => (Code::Conflict, "show"),
                 };
                 Self::new(code, format!("This {what} has upcoming shows. Cancel them, or wait until they have ended."))
             }
@@ -797,6 +799,7 @@ impl From<Refusal> for Problem {
                 let ids: Vec<_> = seat_ids.iter().map(ToString::to_string).collect();
                 Self::field("seats", "other_seats", format!("must have exactly the seats of the hold: {}", ids.join(", ")))
             }
+            Refusal::TooManySeats { asked, max } => SeatSelectionError::TooMany { asked, max }.into(),
             Refusal::SalesClosed => {
                 Self::new(Code::SalesClosed, "This show is no longer on sale: its sale has ended, or it is cancelled.")
             }

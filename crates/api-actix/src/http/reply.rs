@@ -8,6 +8,7 @@ use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use domain::admin::ChangeAnswer;
 use domain::booking::{Answer, Subject};
+use domain::ids::BookingId;
 use domain::page;
 use futures::Stream;
 use serde::Serialize;
@@ -220,11 +221,42 @@ impl<View: ToSchema> Reply for CreatedByCommand<View> {
         let location = match &answer.subject {
             Subject::Booking(id) => format!("/api/bookings/{id}"),
             Subject::Hold(id) => format!("/api/holds/{}", id.as_str()),
+            Subject::Show(id) => format!("/api/shows/{id}"),
         };
-        let mut response = answered(StatusCode::CREATED, answer.replayed);
-        response.insert_header((header::LOCATION, location));
-        Ok(response.content_type(JSON).body(answer.body.to_vec()))
+        Ok(created(answer, location))
     }
+}
+
+/// 201 with the stored answer to a sale by staff, and the path where staff find the booking.
+pub struct SoldByStaff<View> {
+    answer: Answer,
+    booking: BookingId,
+    view: PhantomData<View>,
+}
+
+impl<View> SoldByStaff<View> {
+    /// Returns the response; `None` if the answer is not about a booking.
+    pub fn new(answer: Answer) -> Option<Self> {
+        let booking = answer.subject.booking_id()?;
+        Some(Self { answer, booking, view: PhantomData })
+    }
+}
+
+impl<View: ToSchema> Reply for SoldByStaff<View> {
+    fn describe(operation: &mut Operation) {
+        CreatedByCommand::<View>::describe(operation);
+    }
+
+    fn render(self, _: &HttpRequest) -> Result<HttpResponse, Problem> {
+        let location = format!("/api/admin/bookings/{}", self.booking);
+        Ok(created(self.answer, location))
+    }
+}
+
+fn created(answer: Answer, location: String) -> HttpResponse {
+    let mut response = answered(StatusCode::CREATED, answer.replayed);
+    response.insert_header((header::LOCATION, location));
+    response.content_type(JSON).body(answer.body.to_vec())
 }
 
 impl<View: ToSchema> Reply for ChangedByCommand<View> {

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, NaiveDate, Utc};
 use chrono_tz::Tz;
 use domain::admin::ObjectKind;
-use domain::booking::{BookingStatus, HoldId, Refusal, When};
+use domain::booking::{BookingStatus, HoldId, Override, PaymentKind, Refusal, When};
 use domain::catalog::{Genres, GenresError, Minutes, PosterUrl, ReleaseDate, ShowStatus, time_zone};
 use domain::identity::{Email, Name, Password, RefreshToken, Role};
 use domain::ids::{
@@ -450,17 +450,33 @@ impl JsonValue for SeatSelection {
 
     /// Refuses more than [`domain::booking::Rules::seats_max`].
     fn read(value: &Value, at: &str, findings: &mut Findings<'_>) -> Option<Self> {
-        let Some(items) = value.as_array() else {
-            findings.mistakes.add(at, Mistake::new("wrong_type", "must be a list of integers"));
-            return None;
-        };
-        // Every item is read, so that every mistake is reported.
-        let items =
-            items.iter().enumerate().map(|(number, item)| SeatId::read(item, &format!("{at}[{number}]"), findings));
-        let items: Vec<_> = items.collect();
-        let seats = Self::parse(items.into_iter().collect::<Option<_>>()?, findings.rules.seats_max);
-        seats.map_err(|error| report_selection(error, at, findings)).ok()
+        read_seats(value, at, findings, findings.rules.seats_max)
     }
+}
+
+/// At most `MAX` seats.
+pub struct ManySeats<const MAX: usize>(pub SeatSelection);
+
+impl<const MAX: usize> JsonValue for ManySeats<MAX> {
+    fn schema() -> Schema {
+        <SeatSelection as JsonValue>::schema()
+    }
+
+    fn read(value: &Value, at: &str, findings: &mut Findings<'_>) -> Option<Self> {
+        read_seats(value, at, findings, MAX).map(Self)
+    }
+}
+
+fn read_seats(value: &Value, at: &str, findings: &mut Findings<'_>, max: usize) -> Option<SeatSelection> {
+    let Some(items) = value.as_array() else {
+        findings.mistakes.add(at, Mistake::new("wrong_type", "must be a list of integers"));
+        return None;
+    };
+    // Every item is read, so that every mistake is reported.
+    let items = items.iter().enumerate().map(|(number, item)| SeatId::read(item, &format!("{at}[{number}]"), findings));
+    let items: Vec<_> = items.collect();
+    let seats = SeatSelection::parse(items.into_iter().collect::<Option<_>>()?, max);
+    seats.map_err(|error| report_selection(error, at, findings)).ok()
 }
 
 /// Records why seats are not a valid selection.
@@ -562,15 +578,60 @@ impl JsonValue for TicketSelection {
 
     /// Refuses more than [`domain::booking::Rules::seats_max`].
     fn read(value: &Value, at: &str, findings: &mut Findings<'_>) -> Option<Self> {
+        read_tickets(value, at, findings, findings.rules.seats_max)
+    }
+}
+
+/// At most `MAX` seats with their ticket types.
+pub struct ManyTickets<const MAX: usize>(pub TicketSelection);
+
+impl<const MAX: usize> JsonValue for ManyTickets<MAX> {
+    fn schema() -> Schema {
+        <TicketSelection as JsonValue>::schema()
+    }
+
+    fn read(value: &Value, at: &str, findings: &mut Findings<'_>) -> Option<Self> {
+        read_tickets(value, at, findings, MAX).map(Self)
+    }
+}
+
+fn read_tickets(value: &Value, at: &str, findings: &mut Findings<'_>, max: usize) -> Option<TicketSelection> {
+    let Some(items) = value.as_array() else {
+        findings.mistakes.add(at, Mistake::new("wrong_type", "must be a list of objects"));
+        return None;
+    };
+    let items = items.iter().enumerate().map(|(number, item)| read_ticket(item, &format!("{at}[{number}]"), findings));
+    let items: Vec<_> = items.collect();
+    let tickets = TicketSelection::parse(items.into_iter().collect::<Option<_>>()?, max);
+    tickets.map_err(|error| report_selection(error, at, findings)).ok()
+}
+
+impl JsonValue for PaymentKind {
+    fn schema() -> Schema {
+        text().enum_values(Some(Self::ALL.map(Self::as_str))).into()
+    }
+
+    fn read(value: &Value, at: &str, findings: &mut Findings<'_>) -> Option<Self> {
+        read_text(value, at, findings, |text| Self::parse(text).map_err(invalid))
+    }
+}
+
+/// The rules that a sale may break. Repeated ones count once.
+impl JsonValue for BTreeSet<Override> {
+    fn schema() -> Schema {
+        ArrayBuilder::new().items(text().enum_values(Some(Override::ALL.map(Override::as_str)))).into()
+    }
+
+    fn read(value: &Value, at: &str, findings: &mut Findings<'_>) -> Option<Self> {
         let Some(items) = value.as_array() else {
-            findings.mistakes.add(at, Mistake::new("wrong_type", "must be a list of objects"));
+            findings.mistakes.add(at, Mistake::new("wrong_type", "must be a list of strings"));
             return None;
         };
-        let items =
-            items.iter().enumerate().map(|(number, item)| read_ticket(item, &format!("{at}[{number}]"), findings));
-        let items: Vec<_> = items.collect();
-        let tickets = Self::parse(items.into_iter().collect::<Option<_>>()?, findings.rules.seats_max);
-        tickets.map_err(|error| report_selection(error, at, findings)).ok()
+        let read = |(number, item)| {
+            read_text(item, &format!("{at}[{number}]"), findings, |text| Override::parse(text).map_err(invalid))
+        };
+        let rules: Vec<_> = items.iter().enumerate().map(read).collect();
+        rules.into_iter().collect()
     }
 }
 

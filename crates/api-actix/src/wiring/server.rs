@@ -294,6 +294,7 @@ fn wire(
             changes: store.ports.changes.clone(),
             audit: store.ports.audit.clone(),
             bookings: store.ports.staff_bookings.clone(),
+            counter: store.ports.counter.clone(),
             catalog: store.ports.catalog.clone(),
             layout_versions: store.ports.layout_versions.clone(),
             layouts: store.ports.layouts.clone(),

@@ -68,6 +68,12 @@ pub enum AuditAction {
     Update,
     Retire,
     Cancel,
+    /// A sale at the box office.
+    Sell,
+    /// Seats of a show were blocked for the house.
+    Block,
+    /// Blocked seats of a show were released.
+    Unblock,
 }
 
 impl AuditAction {
@@ -78,6 +84,9 @@ impl AuditAction {
             Self::Update => "update",
             Self::Retire => "retire",
             Self::Cancel => "cancel",
+            Self::Sell => "sell",
+            Self::Block => "block",
+            Self::Unblock => "unblock",
         }
     }
 }

@@ -9,6 +9,7 @@
 mod audit;
 mod bookings;
 mod change;
+mod counter;
 mod layouts;
 mod ports;
 mod service;
@@ -21,6 +22,9 @@ pub use change::{
     AuditRecord, Change, ChangeAnswer, ChangeError, ChangeKey, ChangeOrigin, ChangeRefusal, ChangeRequest, Changed,
     Edit, Precondition, StoredChange,
 };
+#[cfg(feature = "mock")]
+pub use counter::MockCounterStore;
+pub use counter::{BlockRecord, BlockedSeat, BoxOfficeAccount, CounterStore};
 pub use layouts::{AddedLayout, LayoutCursor, LayoutUse, LayoutVersion, NewLayout, UpcomingShow};
 pub use ports::{
     AuditStore, ChangeEncoder, ChangeStore, LayoutVersionStore, StaffBookingStore, StaffShowStore, StaffStore,

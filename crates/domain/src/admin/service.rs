@@ -7,10 +7,10 @@ use chrono::{DateTime, NaiveDateTime, Utc};
 
 use super::{
     AuditCursor, AuditEntry, AuditFilter, AuditStore, Authority, Change, ChangeAnswer, ChangeEncoder, ChangeError,
-    ChangeRefusal, ChangeRequest, ChangeStore, Edit, LayoutCursor, LayoutVersion, LayoutVersionStore, ManagedShow,
-    ManagedUser, NewLayout, NewPrices, NewShows, ObjectKind, Precondition, ShowChange, ShowEdit, ShowParts,
-    ShowSurroundings, ShowsDraft, StaffBooking, StaffBookingFilter, StaffBookingQuery, StaffBookingStore, StaffMember,
-    StaffShowFilter, StaffShowQuery, StaffShowStore, StaffStore, UserAccessChange, UserCursor, UserFilter,
+    ChangeRefusal, ChangeRequest, ChangeStore, CounterStore, Edit, LayoutCursor, LayoutVersion, LayoutVersionStore,
+    ManagedShow, ManagedUser, NewLayout, NewPrices, NewShows, ObjectKind, Precondition, ShowChange, ShowEdit,
+    ShowParts, ShowSurroundings, ShowsDraft, StaffBooking, StaffBookingFilter, StaffBookingQuery, StaffBookingStore,
+    StaffMember, StaffShowFilter, StaffShowQuery, StaffShowStore, StaffStore, UserAccessChange, UserCursor, UserFilter,
 };
 use crate::booking::BookingCursor;
 use crate::catalog::{
@@ -40,6 +40,7 @@ pub struct AdminService {
     pub changes: Arc<dyn ChangeStore>,
     pub audit: Arc<dyn AuditStore>,
     pub bookings: Arc<dyn StaffBookingStore>,
+    pub counter: Arc<dyn CounterStore>,
     pub catalog: Arc<dyn CatalogStore>,
     pub layout_versions: Arc<dyn LayoutVersionStore>,
     pub layouts: Arc<dyn LayoutStore>,
@@ -701,7 +702,7 @@ impl AdminService {
 }
 
 /// Checks that a member of staff works for this theatre.
-fn check(member: &StaffMember, theatre: TheatreId) -> Result<(), ChangeError> {
+pub(super) fn check(member: &StaffMember, theatre: TheatreId) -> Result<(), ChangeError> {
     if member.has(Authority::Theatre(theatre)) { Ok(()) } else { Err(ChangeError::Forbidden) }
 }
 

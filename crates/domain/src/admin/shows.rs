@@ -2,15 +2,19 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, LocalResult, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, TimeZone as _, Utc, WeekdaySet};
+use chrono::{
+    DateTime, LocalResult, NaiveDate, NaiveDateTime, NaiveTime, SecondsFormat, TimeDelta, TimeZone as _, Utc,
+    WeekdaySet,
+};
 use chrono_tz::Tz;
 use thiserror::Error;
 
+use crate::booking::{BookingEventKind, EventActor, NewBookingEvent};
 use crate::catalog::{
     DayWindow, Duration, Hall, LanguageName, Minutes, Movie, Programme, ProgrammeError, ProgrammeStart, Show,
     ShowStatus, Theatre,
 };
-use crate::ids::{HallId, LayoutId, MovieId, PriceListId, ShowId, TheatreId};
+use crate::ids::{BookingId, HallId, LayoutId, MovieId, PriceListId, ShowId, TheatreId, UserId};
 use crate::money::Currency;
 use crate::pricing::{
     ManagedPriceList, MissingPrices, PriceDraft, PriceListMistake, PriceTerms, TicketTypeCode, check_prices,
@@ -336,6 +340,14 @@ impl ShowDetails {
     /// Returns whether the show begins or ends at another time.
     pub fn moves(&self, before: &ManagedShow) -> bool {
         (self.start_time, self.end_time) != (before.show.start_time, before.show.end_time)
+    }
+
+    /// Returns the event of a booking whose show moves.
+    pub fn moved(&self, before: &ManagedShow, booking: BookingId, by: UserId) -> NewBookingEvent {
+        let time = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::AutoSi, true);
+        NewBookingEvent::new(booking, BookingEventKind::Moved, EventActor::Staff(by))
+            .with("start_time_before", time(before.show.start_time))
+            .with("start_time_after", time(self.start_time))
     }
 }
 

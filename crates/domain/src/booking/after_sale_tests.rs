@@ -6,6 +6,7 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use proptest::prelude::*;
 
+use super::counter_tests::{block, cash, correct, unblock};
 use super::decide_tests::{
     OPEN, OTHER, acting, command, commit, decide_by, decide_in, layout, layouts, layouts_with_love_seats, new_state,
     now, place, prepare_nth, selection,
@@ -16,7 +17,7 @@ use crate::seating::{CategoryPrice, Layout, SeatWish, gaps_left};
 
 /// A store that commits each command by itself, on a clock that the test moves.
 pub(super) struct House {
-    rules: Rules,
+    pub(super) rules: Rules,
     layouts: HashMap<LayoutId, Arc<Layout>>,
     pub(super) state: Snapshot,
     next: i64,
@@ -27,11 +28,11 @@ impl House {
         Self { rules: Rules::default(), layouts: layouts(), state: new_state(), next: 0 }
     }
 
-    fn with_love_seats() -> Self {
+    pub(super) fn with_love_seats() -> Self {
         Self { layouts: layouts_with_love_seats(), ..Self::new() }
     }
 
-    fn forbidding_gaps() -> Self {
+    pub(super) fn forbidding_gaps() -> Self {
         Self { rules: Rules { seat_gaps: SeatGapRule::Forbid, ..Rules::default() }, ..Self::new() }
     }
 
@@ -49,16 +50,16 @@ impl House {
         outcomes.remove(0)
     }
 
-    fn hold(&mut self, user: i64, seats: &[i64]) -> Result<HoldId, Refusal> {
+    pub(super) fn hold(&mut self, user: i64, seats: &[i64]) -> Result<HoldId, Refusal> {
         made(self.ask(user, hold_seats(seats))?).hold_id().cloned().ok_or_else(|| panic!("no hold"))
     }
 
-    fn book(&mut self, user: i64, seats: &[i64]) -> ShowBooking {
+    pub(super) fn book(&mut self, user: i64, seats: &[i64]) -> ShowBooking {
         let answer = self.submit(command(user, OPEN, seats, &format!("{}", self.next))).unwrap();
         ShowBooking { show_id: ShowId(OPEN), booking_id: made(answer).booking_id().unwrap() }
     }
 
-    fn pass(&mut self, time: TimeDelta) {
+    pub(super) fn pass(&mut self, time: TimeDelta) {
         self.state.now += time;
     }
 
@@ -67,7 +68,7 @@ impl House {
     }
 
     /// Returns the live claims of the show by seat: whose they are, and what.
-    fn claims(&self) -> Vec<(i64, i64, &'static str)> {
+    pub(super) fn claims(&self) -> Vec<(i64, i64, &'static str)> {
         let live = self.state.claims.iter().filter(|(_, claim)| claim.is_live(self.state.now));
         let mut claims: Vec<_> = live
             .map(|((_, seat), claim)| (seat.0, claim.user_id().unwrap_or(UserId(0)).0, claim.status().as_str()))
@@ -100,7 +101,7 @@ pub(super) fn seats(ids: &[i64]) -> Vec<SeatId> {
     ids.iter().copied().map(SeatId).collect()
 }
 
-fn unavailable(ids: &[i64], hold_id: Option<HoldId>) -> Refusal {
+pub(super) fn unavailable(ids: &[i64], hold_id: Option<HoldId>) -> Refusal {
     Refusal::SeatUnavailable { seat_ids: seats(ids), hold_id }
 }
 
@@ -636,6 +637,9 @@ enum Ask {
     OnHold(u8, usize),
     Cancel(usize),
     Change(usize, Vec<i64>),
+    Sell(Vec<i64>),
+    House(bool, Vec<i64>),
+    Correct(usize, Vec<i64>),
 }
 
 fn any_ask() -> impl Strategy<Value = (i64, u8, Ask)> {
@@ -647,6 +651,9 @@ fn any_ask() -> impl Strategy<Value = (i64, u8, Ask)> {
         (0..3_u8, 0..8_usize).prop_map(|(what, which)| Ask::OnHold(what, which)),
         (0..8_usize).prop_map(Ask::Cancel),
         (0..8_usize, some()).prop_map(|(which, seats)| Ask::Change(which, seats)),
+        some().prop_map(Ask::Sell),
+        (any::<bool>(), some()).prop_map(|(block, seats)| Ask::House(block, seats)),
+        (0..8_usize, some()).prop_map(|(which, seats)| Ask::Correct(which, seats)),
     ];
     (1_i64..=3, 0..12_u8, ask)
 }
@@ -671,6 +678,10 @@ fn commands_of(asked: &[(i64, u8, Ask)]) -> Vec<PreparedCommand> {
             Ask::OnHold(_, which) => Action::Release(hold_of(*which)),
             Ask::Cancel(which) => Action::Cancel(booking(*which)),
             Ask::Change(which, ids) => Action::Change(booking(*which), selection(ids)),
+            Ask::Sell(ids) => cash(ids),
+            Ask::House(true, ids) => block(ids),
+            Ask::House(false, ids) => unblock(ids),
+            Ask::Correct(which, ids) => correct(booking(*which), *user, ids),
         };
         // Some have a key, and some of those the same.
         let key = if *key < 6 { String::new() } else { format!("k{key}") };
@@ -699,7 +710,8 @@ fn check(state: &Snapshot, rules: &Rules) {
         assert!(hold.expires_at - hold.created_at <= Hold::LIFE_MAX);
     }
     assert!(seats_of.values().all(|owners| *owners == 1), "a seat has two owners: {seats_of:?}");
-    let live = state.claims.values().filter(|claim| claim.is_live(state.now)).count();
+    let owned = |claim: &&Claim| **claim != Claim::Blocked && claim.is_live(state.now);
+    let live = state.claims.values().filter(owned).count();
     assert_eq!(live, seats_of.len(), "a claim without an owner");
     let day = |at: &&chrono::DateTime<chrono::Utc>| **at + Rules::CANCELLATIONS_COUNTED > state.now;
     assert!(state.cancellations.values().all(|times| times.iter().filter(day).count() <= rules.cancellations_max));

@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use super::counter::{CorrectedSeats, CounterSale, HouseSeats};
 use super::types::HoldId;
 use crate::admin::ChangeOrigin;
 use crate::identity::Bearer;
@@ -153,12 +154,33 @@ pub enum Action {
     CancelWithShow(BookingOfCancelledShow),
     /// Exchange the seats of a booking for the same number of other seats.
     Change(ShowBooking, SeatSelection),
+    /// Sell seats at the box office.
+    Sell(CounterSale),
+    /// Block seats for the house.
+    Block(HouseSeats),
+    /// Release blocked seats.
+    Unblock(HouseSeats),
+    /// Exchange the seats or ticket types of a customer's booking, by staff.
+    Correct(ShowBooking, CorrectedSeats, StaffAct),
 }
 
 impl Action {
     /// All names.
-    pub const NAMES: [&'static str; 9] =
-        ["book", "hold", "redeem", "extend", "release", "cancel", "change", "cancel_by_staff", "cancel_with_show"];
+    pub const NAMES: [&'static str; 13] = [
+        "book",
+        "hold",
+        "redeem",
+        "extend",
+        "release",
+        "cancel",
+        "change",
+        "cancel_by_staff",
+        "cancel_with_show",
+        "sell_by_staff",
+        "block",
+        "unblock",
+        "change_by_staff",
+    ];
 
     /// Returns the name for metrics and logs.
     pub fn name(&self) -> &'static str {
@@ -172,6 +194,10 @@ impl Action {
             Self::CancelFor(..) => "cancel_by_staff",
             Self::CancelWithShow(_) => "cancel_with_show",
             Self::Change(..) => "change",
+            Self::Sell(_) => "sell_by_staff",
+            Self::Block(_) => "block",
+            Self::Unblock(_) => "unblock",
+            Self::Correct(..) => "change_by_staff",
         }
     }
 
@@ -183,7 +209,12 @@ impl Action {
             Self::Redeem(hold_id) | Self::RedeemAs(hold_id, _) | Self::Extend(hold_id) | Self::Release(hold_id) => {
                 hold_id.show_id()
             }
-            Self::Cancel(booking) | Self::CancelFor(booking, _) | Self::Change(booking, _) => booking.show_id,
+            Self::Cancel(booking)
+            | Self::CancelFor(booking, _)
+            | Self::Change(booking, _)
+            | Self::Correct(booking, ..) => booking.show_id,
+            Self::Sell(sale) => sale.show_id,
+            Self::Block(house) | Self::Unblock(house) => house.show_id,
             Self::CancelWithShow(BookingOfCancelledShow { booking, .. }) => booking.show_id,
         }
     }

@@ -2,6 +2,7 @@
 //! rules of each action.
 
 mod actions;
+mod counter;
 mod hold_times;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -11,14 +12,15 @@ use chrono::{DateTime, Utc};
 
 use self::hold_times::HoldTimes;
 use super::command::{KeyName, PreparedCommand};
+use super::events::NewBookingEvent;
 use super::ports::AnswerEncoder;
 use super::refusal::Refusal;
 use super::rules::Rules;
 use super::snapshot::{Claim, ShowOffer, Snapshot, StoredKey, Subject, TenureKey};
 use super::types::{Booking, Hold, HoldId, SoldSeat, Tenure};
 use super::write_set::{
-    CancellationGuard, ChangedBooking, ChangedHold, EndedTenure, HeldGuard, NewAuditEntry, NewClaim, NewOutboxEvent,
-    OutboxKind, RemovedClaim, RowGuard, ShowGuard, UserGuard, WriteSet,
+    CancellationGuard, ChangedBooking, ChangedHold, EndedTenure, HeldGuard, NewAuditEntry, NewBlock, NewClaim,
+    NewOutboxEvent, OutboxKind, RemovedClaim, RowGuard, ShowGuard, UserGuard, WriteSet,
 };
 use crate::ids::{BookingId, LayoutId, SeatId, SessionId, ShowId, UserId};
 use crate::seating::Layout;
@@ -94,6 +96,10 @@ struct WorkingState<'policy> {
     keys: Vec<(KeyName, StoredKey)>,
     outbox: Vec<NewOutboxEvent>,
     audit: Vec<NewAuditEntry>,
+    booking_events: Vec<NewBookingEvent>,
+    /// The reasons of the seats that the batch blocks.
+    blocks: BTreeMap<(ShowId, SeatId), NewBlock>,
+    removed_blocks: BTreeSet<(ShowId, SeatId)>,
 }
 
 impl<'policy> WorkingState<'policy> {
@@ -131,11 +137,21 @@ impl<'policy> WorkingState<'policy> {
             keys: Vec::new(),
             outbox: Vec::new(),
             audit: Vec::new(),
+            booking_events: Vec::new(),
+            blocks: BTreeMap::new(),
+            removed_blocks: BTreeSet::new(),
         }
     }
 
     fn publish(&mut self, kind: OutboxKind, show_id: ShowId, booking_id: Option<BookingId>) {
         self.outbox.push(NewOutboxEvent { kind, show_id, booking_id });
+    }
+
+    /// Requires that a show is still scheduled and unchanged when the batch is written.
+    fn guard_show(&mut self, show_id: ShowId) {
+        if let Some(show) = self.shows.get(&show_id) {
+            self.shows_guarded.insert(ShowGuard { show_id, version: show.version });
+        }
     }
 
     /// Requires that the rows of a selection have the same seats taken when the batch is written.
@@ -166,8 +182,12 @@ impl<'policy> WorkingState<'policy> {
     }
 
     fn put_claims(&mut self, show_id: ShowId, seats: &[SoldSeat], claim: &Claim) {
+        self.claim_seats(show_id, seats.iter().map(|seat| seat.id), claim);
+    }
+
+    fn claim_seats(&mut self, show_id: ShowId, seats: impl Iterator<Item = SeatId>, claim: &Claim) {
         for seat in seats {
-            let place = (show_id, seat.id);
+            let place = (show_id, seat);
             let before = self.state.claims.insert(place, claim.clone());
             self.old_claims.entry(place).or_insert(before);
         }
@@ -259,6 +279,9 @@ impl<'policy> WorkingState<'policy> {
             keys,
             outbox: self.outbox,
             audit: self.audit,
+            booking_events: self.booking_events,
+            removed_blocks: self.removed_blocks.into_iter().collect(),
+            blocks: self.blocks.into_values().collect(),
             ..WriteSet::default()
         };
         for (id, before) in self.old_holds {

@@ -32,6 +32,14 @@ impl AnswerEncoder for TestEncoder {
         format!("now {booking:?}").into_bytes()
     }
 
+    fn encode_sale(&self, booking: &Booking) -> Vec<u8> {
+        format!("sold {booking:?}").into_bytes()
+    }
+
+    fn encode_blocks(&self, show_id: ShowId, blocked: &[SeatId]) -> Vec<u8> {
+        format!("{show_id} {blocked:?}").into_bytes()
+    }
+
     fn encode_hold(&self, hold: &Hold) -> Vec<u8> {
         format!("{hold:?}").into_bytes()
     }
@@ -91,6 +99,7 @@ pub(super) fn new_state() -> Snapshot {
         layout_id: LayoutId(id * 10),
         status: if id == CANCELLED { ShowStatus::Cancelled } else { ShowStatus::Scheduled },
         start_time: now() + if id == STARTED { TimeDelta::zero() } else { TimeDelta::hours(1) },
+        end_time: now() + TimeDelta::hours(3),
         sales_open_at: None,
         sales_close_at: None,
         currency: Currency::parse("EUR").unwrap(),

@@ -8,7 +8,9 @@
 mod cancelled_shows;
 mod command;
 mod committer;
+mod counter;
 mod decide;
+mod events;
 mod history;
 mod meter;
 mod ports;
@@ -27,6 +29,8 @@ mod after_sale_tests;
 #[cfg(test)]
 mod committer_tests;
 #[cfg(test)]
+mod counter_tests;
+#[cfg(test)]
 mod decide_tests;
 #[cfg(test)]
 mod service_tests;
@@ -41,7 +45,12 @@ pub use command::{
     IdempotencyKeyError, KeyName, PreparedCommand, Scope, ShowBooking, StaffAct, WantedSeats,
 };
 pub use committer::{Committer, CommitterParts, command_queue};
+pub use counter::{
+    CorrectedSeats, CounterSale, HouseSeats, Override, OverrideError, PaymentKind, PaymentKindError, ReasonRequired,
+    Sale, SaleError, SaleTerms,
+};
 pub use decide::{Answer, Decision, Policy, Success, decide};
+pub use events::{BookingEvent, BookingEventKind, EventActor, NewBookingEvent};
 #[cfg(feature = "mock")]
 pub use history::MockHistorySource;
 pub use history::{History, HistorySource};
@@ -65,6 +74,6 @@ pub use state::{
 };
 pub use types::{Booking, HOLDS_LISTED_MAX, Hold, HoldId, HoldIdError, SoldSeat, Tenure, When};
 pub use write_set::{
-    CancellationGuard, ChangedBooking, ChangedHold, EndedTenure, HeldGuard, NewAuditEntry, NewClaim, NewOutboxEvent,
-    OutboxKind, RemovedClaim, RowGuard, ShowGuard, UserGuard, WriteSet,
+    CancellationGuard, ChangedBooking, ChangedHold, EndedTenure, HeldGuard, NewAuditEntry, NewBlock, NewClaim,
+    NewOutboxEvent, OutboxKind, RemovedClaim, RowGuard, ShowGuard, UserGuard, WriteSet,
 };

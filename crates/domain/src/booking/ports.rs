@@ -9,7 +9,7 @@ use super::state::BookingStatus;
 use super::types::{Booking, Hold, HoldId, When};
 use super::write_set::WriteSet;
 use crate::error::{Cause, StoreError};
-use crate::ids::{BookingId, UserId};
+use crate::ids::{BookingId, SeatId, ShowId, UserId};
 use crate::page::PageRequest;
 
 /// The reason why a batch was not written.
@@ -69,6 +69,12 @@ pub trait AnswerEncoder: Send + Sync {
 
     /// Encodes the present state of a booking.
     fn encode_booking(&self, booking: &Booking) -> Vec<u8>;
+
+    /// Encodes the response to a sale at the box office.
+    fn encode_sale(&self, booking: &Booking) -> Vec<u8>;
+
+    /// Encodes the blocked seats of a show, ordered by id.
+    fn encode_blocks(&self, show_id: ShowId, blocked: &[SeatId]) -> Vec<u8>;
 
     /// Encodes a hold.
     fn encode_hold(&self, hold: &Hold) -> Vec<u8>;

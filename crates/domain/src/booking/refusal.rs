@@ -43,6 +43,14 @@ pub enum Refusal {
     /// The booking does not exist or belongs to another user.
     #[error("there is no such booking")]
     BookingNotFound,
+    /// The sale has more seats than a booking may have.
+    #[error("a booking cannot have so many seats")]
+    TooManySeats {
+        /// The number of seats of the request.
+        asked: usize,
+        /// The limit.
+        max: usize,
+    },
     /// The show is cancelled or has started, or its sale has ended.
     #[error("the show takes no more bookings")]
     SalesClosed,

@@ -177,7 +177,8 @@ impl BookingService {
     /// Returns the response to an action whose stored response is deleted: the booking or hold as it is now.
     async fn body_of(&self, user_id: UserId, action: &Action, subject: &Subject) -> Result<Vec<u8>, CommandError> {
         let user_id = match action {
-            Action::CancelFor(_, act) => act.customer,
+            Action::CancelFor(_, act) | Action::Correct(_, _, act) => act.customer,
+            Action::Sell(sale) => sale.owner,
             Action::CancelWithShow(booking) => booking.customer,
             _ => user_id,
         };
@@ -188,12 +189,18 @@ impl BookingService {
                 let hold = hold.ok_or(CommandError::Refused(Refusal::HoldNotFound))?;
                 Ok(self.encoder.encode_hold(&hold))
             }
+            // A key of a show is deleted with its answer.
+            (Subject::Show(id), _) => {
+                let gone = StoreError::internal(format!("the answer of a used key of show {id} is gone"));
+                Err(CommandError::Store(gone))
+            }
             (Subject::Booking(id), _) => {
                 let booking = self.bookings.booking(user_id, *id).await.map_err(CommandError::Store)?;
                 let gone = || StoreError::internal(format!("booking {id} of a used key is gone"));
                 let booking = booking.ok_or_else(gone).map_err(CommandError::Store)?;
                 Ok(match action {
                     Action::Book(_) | Action::Redeem(_) | Action::RedeemAs(..) => self.encoder.encode_booked(&booking),
+                    Action::Sell(_) => self.encoder.encode_sale(&booking),
                     _ => self.encoder.encode_booking(&booking),
                 })
             }

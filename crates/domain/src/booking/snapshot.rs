@@ -96,6 +96,17 @@ impl ReadSet {
                     named.tenants.insert((show_id, user_id));
                     Some(seats)
                 }
+                Action::Sell(sale) => Some(sale.seats.selection()),
+                // The answer has all blocked seats.
+                Action::Block(_) | Action::Unblock(_) => {
+                    named.whole_shows.insert(show_id);
+                    None
+                }
+                Action::Correct(booking, seats, act) => {
+                    named.bookings.insert(booking.booking_id);
+                    named.tenants.insert((show_id, act.customer));
+                    Some(seats.selection())
+                }
             };
             let Some(seats) = chosen else { continue };
             if rules.seat_gaps == SeatGapRule::Forbid {
@@ -107,11 +118,13 @@ impl ReadSet {
     }
 }
 
-/// The booking or hold that a command creates or changes.
+/// The booking, hold or show that a command creates or changes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Subject {
     Booking(BookingId),
     Hold(HoldId),
+    /// A show whose seats are blocked or released.
+    Show(ShowId),
 }
 
 impl Subject {
@@ -119,23 +132,36 @@ impl Subject {
     pub fn booking_id(&self) -> Option<BookingId> {
         match self {
             Self::Booking(id) => Some(*id),
-            Self::Hold(_) => None,
+            Self::Hold(_) | Self::Show(_) => None,
         }
     }
 
     /// Returns the id if it is a hold.
     pub fn hold_id(&self) -> Option<&HoldId> {
         match self {
-            Self::Booking(_) => None,
             Self::Hold(id) => Some(id),
+            Self::Booking(_) | Self::Show(_) => None,
+        }
+    }
+
+    /// Returns the id if it is a show.
+    pub fn show_id(&self) -> Option<ShowId> {
+        match self {
+            Self::Show(id) => Some(*id),
+            Self::Booking(_) | Self::Hold(_) => None,
         }
     }
 
     /// Returns the subject that a store has kept; `None` unless exactly one id is given.
-    pub fn from_stored(booking_id: Option<BookingId>, hold_id: Option<HoldId>) -> Option<Self> {
-        match (booking_id, hold_id) {
-            (Some(id), None) => Some(Self::Booking(id)),
-            (None, Some(id)) => Some(Self::Hold(id)),
+    pub fn from_stored(
+        booking_id: Option<BookingId>,
+        hold_id: Option<HoldId>,
+        show_id: Option<ShowId>,
+    ) -> Option<Self> {
+        match (booking_id, hold_id, show_id) {
+            (Some(id), None, None) => Some(Self::Booking(id)),
+            (None, Some(id), None) => Some(Self::Hold(id)),
+            (None, None, Some(id)) => Some(Self::Show(id)),
             _ => None,
         }
     }
@@ -169,6 +195,7 @@ pub struct ShowOffer {
     pub layout_id: LayoutId,
     pub status: ShowStatus,
     pub start_time: DateTime<Utc>,
+    pub end_time: DateTime<Utc>,
     /// When sales open; `None` if they are open from the beginning.
     pub sales_open_at: Option<DateTime<Utc>>,
     /// When sales close, if that is before the show begins.

@@ -5,6 +5,7 @@ use std::fmt;
 use chrono::{DateTime, TimeDelta, Utc};
 use thiserror::Error;
 
+use super::counter::Sale;
 use super::state::{BookingState, BookingStatus};
 use crate::ids::{BookingId, SeatId, ShowId, UserId};
 use crate::money::{Currency, Money};
@@ -156,6 +157,7 @@ pub struct Booking {
     /// In the order of the request. At least one.
     pub seats: Vec<SoldSeat>,
     pub state: BookingState,
+    pub sale: Sale,
     pub currency: Currency,
     pub booked_at: DateTime<Utc>,
     pub movie_title: String,

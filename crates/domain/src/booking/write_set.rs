@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::command::KeyName;
+use super::events::NewBookingEvent;
 use super::snapshot::{Claim, StoredKey, TenureKey};
 use super::state::BookingStatus;
 use super::types::{Booking, Hold, HoldId, Tenure};
@@ -85,6 +86,18 @@ pub struct NewClaim {
     pub claim: Claim,
 }
 
+/// Stores why a seat is blocked, in place of an earlier reason for the same seat.
+///
+/// The row has no guard of its own: the claim decides whether the seat is blocked.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NewBlock {
+    pub show_id: ShowId,
+    pub seat_id: SeatId,
+    pub reason: String,
+    /// The member of staff.
+    pub blocked_by: UserId,
+}
+
 /// Stores a tenure that ends, in place of the user's earlier tenure of the seat.
 ///
 /// The row has no guard of its own: it is written only together with a guarded change of its hold or booking.
@@ -105,6 +118,8 @@ pub enum OutboxKind {
     /// Seats are held, or a hold was extended.
     SeatsHeld,
     SeatsReleased,
+    /// Seats are blocked for the house. `SeatsReleased` follows when they are free again.
+    SeatsBlocked,
 }
 
 impl OutboxKind {
@@ -117,6 +132,7 @@ impl OutboxKind {
             Self::BookingMoved => "booking_moved",
             Self::SeatsHeld => "seats_held",
             Self::SeatsReleased => "seats_released",
+            Self::SeatsBlocked => "seats_blocked",
         }
     }
 }
@@ -173,10 +189,16 @@ pub struct WriteSet {
     pub removed_claims: Vec<RemovedClaim>,
     /// New claims, by show and seat.
     pub claims: Vec<NewClaim>,
+    /// Seats that are blocked no more, by show and seat. Deleted before `blocks` are written.
+    pub removed_blocks: Vec<(ShowId, SeatId)>,
+    /// By show and seat.
+    pub blocks: Vec<NewBlock>,
     /// By show, user and seat.
     pub tenures: Vec<EndedTenure>,
     /// In the order of the commands.
     pub outbox: Vec<NewOutboxEvent>,
+    /// The events of bookings, in the order of the commands.
+    pub booking_events: Vec<NewBookingEvent>,
     /// In the order of the commands.
     pub audit: Vec<NewAuditEntry>,
 }

@@ -81,6 +81,7 @@ pub async fn read_returns_exactly_the_named_rows(fixture: &dyn Fixture) {
         layout_id: layout_id(fixture, world.soon).await,
         status: ShowStatus::Cancelled,
         start_time: world.base + TimeDelta::hours(3),
+        end_time: world.base + TimeDelta::hours(5),
         sales_open_at: None,
         sales_close_at: None,
         currency: Currency::parse("EUR").unwrap(),

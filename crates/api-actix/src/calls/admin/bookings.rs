@@ -3,14 +3,14 @@
 use actix_web::web::Data;
 use chrono::NaiveDate;
 use domain::admin::{ChangeRequest, StaffBooking, StaffBookingQuery};
-use domain::booking::{Action, BookingCursor, BookingStatus, ShowBooking, StaffAct};
+use domain::booking::{Action, BookingCursor, BookingStatus, PaymentKind, ShowBooking, StaffAct};
 use domain::ids::{BookingId, ShowId};
 use domain::page::PageRequest;
 use domain::text::Line;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::calls::answers::BookingView;
+use crate::calls::answers::{BookingView, channel, payment_kind};
 use crate::calls::commands::execute;
 use crate::http::body::{Body, body};
 use crate::http::call::calls;
@@ -69,6 +69,10 @@ pub struct StaffBookingView {
     theatre_id: i64,
     customer_name: String,
     customer_email: String,
+    #[schema(schema_with = channel)]
+    channel: &'static str,
+    #[schema(schema_with = payment_kind)]
+    payment_kind: Option<&'static str>,
 }
 
 impl From<StaffBooking> for StaffBookingView {
@@ -78,6 +82,8 @@ impl From<StaffBooking> for StaffBookingView {
             theatre_id: found.theatre_id.0,
             customer_name: found.customer_name,
             customer_email: found.customer_email,
+            channel: found.booking.sale.channel(),
+            payment_kind: found.booking.sale.payment_kind().map(PaymentKind::as_str),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod audit;
 mod bookings;
+mod counter;
 mod halls;
 mod layouts;
 mod movies;
@@ -30,6 +31,7 @@ use crate::http::values::FilterText;
 pub fn calls() -> Vec<Call> {
     let objects = [
         bookings::calls(),
+        counter::calls(),
         movies::calls(),
         theatres::calls(),
         halls::calls(),

@@ -6,8 +6,8 @@ use futures::executor::block_on;
 
 use super::*;
 use crate::admin::{
-    ChangeKey, ChangeOrigin, MockAuditStore, MockChangeEncoder, MockChangeStore, MockLayoutVersionStore,
-    MockStaffBookingStore, MockStaffShowStore, MockStaffStore, StoredChange, UserAccess,
+    ChangeKey, ChangeOrigin, MockAuditStore, MockChangeEncoder, MockChangeStore, MockCounterStore,
+    MockLayoutVersionStore, MockStaffBookingStore, MockStaffShowStore, MockStaffStore, StoredChange, UserAccess,
 };
 use crate::booking::{Fingerprint, IdempotencyKey, KeyName, Scope};
 use crate::catalog::MockCatalogStore;
@@ -32,6 +32,7 @@ impl Parts {
             changes: Arc::new(self.changes),
             audit: Arc::new(MockAuditStore::new()),
             bookings: Arc::new(self.bookings),
+            counter: Arc::new(MockCounterStore::new()),
             catalog: Arc::new(self.catalog),
             prices: Arc::new(MockPriceStore::new()),
             shows: Arc::new(MockStaffShowStore::new()),

@@ -11,12 +11,14 @@ use crate::admin::{AuditAction, AuditRecord, Fields, ObjectKind};
 use crate::booking::command::{
     Action, BookSeats, BookingOfCancelledShow, HoldSeats, PreparedCommand, ShowBooking, StaffAct, WantedSeats,
 };
+use crate::booking::counter::Sale;
+use crate::booking::events::{BookingEventKind, EventActor, NewBookingEvent, seats_text};
 use crate::booking::refusal::Refusal;
 use crate::booking::rules::{Rules, SeatGapRule};
 use crate::booking::snapshot::{ShowOffer, StoredKey, Subject};
 use crate::booking::state::{BookingState, BookingStatus, Cancelled, Confirmed};
 use crate::booking::types::{Booking, Hold, HoldId, SoldSeat};
-use crate::booking::write_set::{HeldGuard, NewAuditEntry, OutboxKind, ShowGuard, UserGuard};
+use crate::booking::write_set::{HeldGuard, NewAuditEntry, OutboxKind, UserGuard};
 use crate::catalog::ShowStatus;
 use crate::identity::Bearer;
 use crate::ids::{BookingId, SeatId, ShowId, UserId};
@@ -55,6 +57,10 @@ impl<'policy> WorkingState<'policy> {
             Action::CancelFor(booking, act) => self.cancel_for(user_id, booking, act)?,
             Action::CancelWithShow(booking) => self.cancel_with_show(booking)?,
             Action::Change(booking, seats) => self.change(user_id, booking, seats)?,
+            Action::Sell(sale) => self.sell_at_counter(prepared, sale)?,
+            Action::Block(house) => self.block(user_id, house)?,
+            Action::Unblock(house) => self.unblock(user_id, house)?,
+            Action::Correct(booking, seats, act) => self.correct(user_id, booking, seats, act)?,
         };
         // A command without an effect has no event. Its key is stored only if the client sent one.
         if self.outbox.len() > events || command.key.is_some() {
@@ -121,7 +127,7 @@ impl<'policy> WorkingState<'policy> {
             created_at: self.state.now,
             expires_at: longest.min(time_ends),
         };
-        self.shows_guarded.insert(ShowGuard { show_id, version: show.version });
+        self.guard_show(show_id);
         let seats_read = self.held.get(&user_id).copied().unwrap_or_default();
         self.held_guarded.insert(HeldGuard { user_id, seats: i64::try_from(seats_read).unwrap_or(i64::MAX) });
         self.put_claims(show_id, &hold.seats, &held_claim(&hold));
@@ -161,7 +167,7 @@ impl<'policy> WorkingState<'policy> {
             return Ok(self.hold_answer(&hold));
         }
         let hold = Hold { expires_at, ..hold };
-        self.shows_guarded.insert(ShowGuard { show_id: hold.show_id, version: show.version });
+        self.guard_show(hold.show_id);
         self.put_claims(hold.show_id, &hold.seats, &held_claim(&hold));
         self.publish(OutboxKind::SeatsHeld, hold.show_id, None);
         let answer = self.hold_answer(&hold);
@@ -190,6 +196,8 @@ impl<'policy> WorkingState<'policy> {
         if takes_place {
             self.count_cancellation(user_id, booking.id)?;
         }
+        let event = NewBookingEvent::new(booking.id, BookingEventKind::Cancelled, EventActor::Customer(user_id));
+        self.booking_events.push(event);
         Ok(self.free(booking, cancelled))
     }
 
@@ -207,6 +215,8 @@ impl<'policy> WorkingState<'policy> {
             after: status(BookingStatus::Cancelled).with("reason", &act.reason),
         };
         self.audit.push(NewAuditEntry { actor_id: staff, origin: act.origin.clone(), record });
+        let event = NewBookingEvent::new(booking.id, BookingEventKind::Cancelled, EventActor::Staff(staff));
+        self.booking_events.push(event.because(Some(&act.reason)));
         Ok(self.free(booking, cancelled))
     }
 
@@ -218,6 +228,8 @@ impl<'policy> WorkingState<'policy> {
             return Err(Refusal::NotCancellable);
         }
         let Some(cancelled) = self.cancelled(&booking)? else { return Ok(self.booking_answer(&booking)) };
+        let event = NewBookingEvent::new(booking.id, BookingEventKind::Cancelled, EventActor::System);
+        self.booking_events.push(event.with("cause", "show_cancelled"));
         Ok(self.free(booking, cancelled))
     }
 
@@ -249,14 +261,7 @@ impl<'policy> WorkingState<'policy> {
             return Err(Refusal::WrongSeatCount { seats: booking.seats.len() });
         }
         let (show, layout) = self.show(booking.show_id)?;
-        // A seat that the booking keeps stays as it was sold. A new seat gets the ticket type of the seat that it replaces, in their order.
-        let kept = |id: &SeatId| booking.seats.iter().find(|old| old.id == *id);
-        let given_up = booking.seats.iter().filter(|old| !seats.seats().contains(&old.id));
-        let new_seats = seats.seats().iter().copied().filter(|id| kept(id).is_none());
-        let new_tickets = new_seats.zip(given_up).map(|(id, old)| (id, &old.ticket_type));
-        let mut new_seats = priced(&show, layout, new_tickets)?.into_iter();
-        let chosen = seats.seats().iter().filter_map(|id| kept(id).cloned().or_else(|| new_seats.next()));
-        let mut chosen: Vec<SoldSeat> = chosen.collect();
+        let mut chosen = exchanged(&booking, seats, &show, layout)?;
         if !matches!(booking.state, BookingState::Confirmed(_)) {
             return Err(Refusal::NotChangeable);
         }
@@ -271,53 +276,82 @@ impl<'policy> WorkingState<'policy> {
         if asked.minor > sold.minor {
             return Err(Refusal::PriceDiffers { sold, asked });
         }
-        // A change costs nothing and pays nothing back: each new seat gets the price of the seat that it replaces.
-        let given_up = booking.seats.iter().filter(|old| chosen.iter().all(|seat| seat.id != old.id));
-        let mut prices = given_up.map(|old| old.price_minor).collect::<Vec<_>>().into_iter();
-        for seat in &mut chosen {
-            if booking.seats.iter().all(|old| old.id != seat.id) {
-                seat.price_minor = prices.next().unwrap_or(seat.price_minor);
-            }
-        }
-        self.shows_guarded.insert(ShowGuard { show_id: booking.show_id, version: show.version });
-        let kept: HashSet<SeatId> = seats.seats().iter().copied().collect();
-        let given_up = || booking.seats.iter().map(|seat| seat.id).filter(|seat| !kept.contains(seat));
-        self.end_booking_tenures(&booking, given_up());
-        self.remove_claims(booking.show_id, given_up());
-        let booking = Booking { seats: chosen, ..booking };
+        // A change costs nothing and pays nothing back.
+        keep_prices(&booking, &mut chosen);
+        Ok(self.exchange(booking, chosen, EventActor::Customer(user_id), None))
+    }
+
+    /// Gives a booking other seats.
+    pub(super) fn exchange(
+        &mut self,
+        before: Booking,
+        seats: Vec<SoldSeat>,
+        actor: EventActor,
+        reason: Option<&str>,
+    ) -> Answer {
+        self.guard_show(before.show_id);
+        let kept: HashSet<SeatId> = seats.iter().map(|seat| seat.id).collect();
+        let given_up = || before.seats.iter().map(|seat| seat.id).filter(|seat| !kept.contains(seat));
+        self.end_booking_tenures(&before, given_up());
+        self.remove_claims(before.show_id, given_up());
+        let event = NewBookingEvent::new(before.id, BookingEventKind::SeatsChanged, actor)
+            .because(reason)
+            .with("seats_before", seats_text(&before.seats, before.currency))
+            .with("seats_after", seats_text(&seats, before.currency));
+        self.booking_events.push(event);
+        let booking = Booking { seats, ..before };
         self.put_claims(booking.show_id, &booking.seats, &booked_claim(&booking));
         self.publish(OutboxKind::BookingChanged, booking.show_id, Some(booking.id));
         let answer = self.booking_answer(&booking);
         self.put_booking(booking);
-        Ok(answer)
+        answer
     }
 
-    /// Creates a booking of seats that are free or belonged to the hold that was just removed.
+    /// Creates a booking of the caller, of seats that are free or belonged to the hold that was just removed.
     fn sell(&mut self, prepared: &PreparedCommand, show_id: ShowId, show: &ShowOffer, seats: Vec<SoldSeat>) -> Answer {
-        let booking = Booking {
+        let owner = prepared.command.bearer.caller.user_id;
+        let booking = self.new_booking(prepared, (owner, Sale::Online), show_id, show, seats);
+        let body = self.policy.encoder.encode_booked(&booking);
+        self.put_sale(booking, body)
+    }
+
+    /// Returns a new booking of this owner.
+    pub(super) fn new_booking(
+        &self,
+        prepared: &PreparedCommand,
+        (owner, sale): (UserId, Sale),
+        show_id: ShowId,
+        show: &ShowOffer,
+        seats: Vec<SoldSeat>,
+    ) -> Booking {
+        Booking {
             id: prepared.drawn.booking_id,
             reference: prepared.drawn.reference.clone(),
-            user_id: prepared.command.bearer.caller.user_id,
+            user_id: owner,
             show_id,
             seats,
             state: BookingState::Confirmed(Confirmed::sold()),
+            sale,
             currency: show.currency,
             booked_at: self.state.now,
             movie_title: show.movie_title.clone(),
             theatre_name: show.theatre_name.clone(),
             hall_name: show.hall_name.clone(),
             start_time: show.start_time,
-        };
-        self.shows_guarded.insert(ShowGuard { show_id, version: show.version });
-        self.put_claims(show_id, &booking.seats, &booked_claim(&booking));
-        let body = self.policy.encoder.encode_booked(&booking);
-        self.publish(OutboxKind::BookingConfirmed, show_id, Some(booking.id));
+        }
+    }
+
+    /// Adds a new booking.
+    pub(super) fn put_sale(&mut self, booking: Booking, body: Vec<u8>) -> Answer {
+        self.guard_show(booking.show_id);
+        self.put_claims(booking.show_id, &booking.seats, &booked_claim(&booking));
+        self.publish(OutboxKind::BookingConfirmed, booking.show_id, Some(booking.id));
         let answer = answer(Subject::Booking(booking.id), body);
         self.put_booking(booking);
         answer
     }
 
-    fn booking_answer(&self, booking: &Booking) -> Answer {
+    pub(super) fn booking_answer(&self, booking: &Booking) -> Answer {
         answer(Subject::Booking(booking.id), self.policy.encoder.encode_booking(booking))
     }
 
@@ -325,7 +359,7 @@ impl<'policy> WorkingState<'policy> {
         answer(Subject::Hold(hold.id.clone()), self.policy.encoder.encode_hold(hold))
     }
 
-    fn show(&self, show_id: ShowId) -> Result<(Arc<ShowOffer>, &'policy Layout), Refusal> {
+    pub(super) fn show(&self, show_id: ShowId) -> Result<(Arc<ShowOffer>, &'policy Layout), Refusal> {
         let show = self.shows.get(&show_id).ok_or(Refusal::ShowNotFound)?;
         let layout = self.policy.layouts.get(&show.layout_id).ok_or(Refusal::ShowNotFound)?;
         Ok((Arc::clone(show), layout))
@@ -337,7 +371,7 @@ impl<'policy> WorkingState<'policy> {
         if hold.is_live(self.state.now) { Ok(hold.clone()) } else { Err(Refusal::HoldExpired) }
     }
 
-    fn booking(&self, user_id: UserId, asked: &ShowBooking) -> Result<Booking, Refusal> {
+    pub(super) fn booking(&self, user_id: UserId, asked: &ShowBooking) -> Result<Booking, Refusal> {
         let mine = |booking: &&Booking| booking.user_id == user_id && booking.show_id == asked.show_id;
         self.state.bookings.get(&asked.booking_id).filter(mine).cloned().ok_or(Refusal::BookingNotFound)
     }
@@ -426,7 +460,7 @@ impl<'policy> WorkingState<'policy> {
     }
 
     /// Checks that each seat is free, or belongs to `except`.
-    fn check_free(
+    pub(super) fn check_free(
         &self,
         show_id: ShowId,
         seats: &[SeatId],
@@ -450,7 +484,7 @@ impl<'policy> WorkingState<'policy> {
     }
 
     /// Checks that the selection leaves no single seat empty if the house forbids that. The seats of `except` count as free.
-    fn check_gaps(
+    pub(super) fn check_gaps(
         &mut self,
         show_id: ShowId,
         layout: &Layout,
@@ -474,8 +508,34 @@ impl<'policy> WorkingState<'policy> {
 }
 
 /// Returns the answer to a first command.
-fn answer(subject: Subject, body: Vec<u8>) -> Answer {
+pub(super) fn answer(subject: Subject, body: Vec<u8>) -> Answer {
     Answer { subject, body: body.into(), replayed: false }
+}
+
+/// Returns the seats of a booking after an exchange, new ones at today's prices. A seat that the booking keeps stays as it was sold. A new seat
+/// gets the ticket type of the seat that it replaces, in their order.
+pub(super) fn exchanged(
+    booking: &Booking,
+    seats: &SeatSelection,
+    show: &ShowOffer,
+    layout: &Layout,
+) -> Result<Vec<SoldSeat>, Refusal> {
+    let kept = |id: &SeatId| booking.seats.iter().find(|old| old.id == *id);
+    let given_up = booking.seats.iter().filter(|old| !seats.seats().contains(&old.id));
+    let new_seats = seats.seats().iter().copied().filter(|id| kept(id).is_none());
+    let new_tickets = new_seats.zip(given_up).map(|(id, old)| (id, &old.ticket_type));
+    let mut new_seats = priced(show, layout, new_tickets)?.into_iter();
+    Ok(seats.seats().iter().filter_map(|id| kept(id).cloned().or_else(|| new_seats.next())).collect())
+}
+
+/// Gives each seat that a booking keeps its price of the sale, and each new one the price of the seat that it replaces, in their order.
+pub(super) fn keep_prices(booking: &Booking, chosen: &mut [SoldSeat]) {
+    let given_up = booking.seats.iter().filter(|old| chosen.iter().all(|seat| seat.id != old.id));
+    let mut prices = given_up.map(|old| old.price_minor).collect::<Vec<_>>().into_iter();
+    for seat in chosen {
+        let kept = booking.seats.iter().find(|old| old.id == seat.id).map(|old| old.price_minor);
+        seat.price_minor = kept.or_else(|| prices.next()).unwrap_or(seat.price_minor);
+    }
 }
 
 /// Returns the answer that a stored key remembers.
@@ -493,13 +553,13 @@ fn sale_ends(show: &ShowOffer) -> DateTime<Utc> {
 }
 
 /// Checks that a selection has both halves of each of its love seats.
-fn check_pairs(layout: &Layout, seats: &[SeatId]) -> Result<(), Refusal> {
+pub(super) fn check_pairs(layout: &Layout, seats: &[SeatId]) -> Result<(), Refusal> {
     let seat_ids = layout.missing_halves(seats);
     if seat_ids.is_empty() { Ok(()) } else { Err(Refusal::SeatsSplitPair { seat_ids }) }
 }
 
 /// Returns the seats with their prices. Refuses seats that are not in the hall or have no price at all, then ticket types without a price.
-fn priced<'a>(
+pub(super) fn priced<'a>(
     show: &ShowOffer,
     layout: &Layout,
     tickets: impl IntoIterator<Item = (SeatId, &'a TicketTypeCode)>,
