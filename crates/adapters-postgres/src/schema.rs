@@ -47,6 +47,7 @@ diesel::table! {
         counts_as_cancellation -> Bool,
         channel -> Text,
         payment_kind -> Nullable<Text>,
+        tax_basis_points -> Nullable<Integer>,
     }
 }
 

@@ -114,6 +114,22 @@ impl PostgresStore {
         transaction.finish(outcome).await
     }
 
+    /// Begins a read-only transaction in which all statements see one snapshot. Each statement has its own time limit.
+    pub(crate) async fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        let mut failure = StoreError::unavailable("no connection answers");
+        for _ in 0..=self.pool.status().size {
+            let mut transaction = Transaction { connection: Some(self.checkout().await?) };
+            let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
+            match timeout(CALL_MAX, transaction.connection()?.batch_execute(begin)).await {
+                Ok(Ok(())) => return Ok(Snapshot(transaction)),
+                Ok(Err(error)) if !condition(&error).drops_connection() => return Err(store_error(error)),
+                Ok(Err(error)) => failure = store_error(error),
+                Err(elapsed) => failure = StoreError::unavailable(elapsed),
+            }
+        }
+        Err(failure)
+    }
+
     /// Returns a connection that can write. Discards connections that cannot write or do not answer: a session that was opened while the
     /// server was read-only stays read-only.
     async fn writable(&self) -> Result<Object<AsyncPgConnection>, StoreError> {
@@ -189,6 +205,26 @@ impl Drop for Transaction {
         if let Some(connection) = self.connection.take() {
             drop(Object::take(connection));
         }
+    }
+}
+
+/// A read-only transaction that sees one snapshot.
+pub(crate) struct Snapshot(Transaction);
+
+impl Snapshot {
+    /// Returns the rows of a query.
+    pub(crate) async fn load<Row, Q>(&mut self, query: Q) -> Result<Vec<Row>, StoreError>
+    where
+        Q: LoadQuery<'static, AsyncPgConnection, Row> + Send + 'static,
+        Row: Send + 'static,
+    {
+        let rows = timeout(CALL_MAX, query.load(self.0.connection()?)).await.map_err(StoreError::unavailable)?;
+        rows.map_err(store_error)
+    }
+
+    /// Ends the transaction. Without it, the connection is discarded.
+    pub(crate) async fn finish(self) -> Result<(), StoreError> {
+        self.0.finish::<(), StoreError>(Ok(())).await
     }
 }
 

@@ -24,6 +24,7 @@ pub mod layouts;
 pub mod limits;
 pub mod pricing;
 pub mod replays;
+pub mod reports;
 pub mod retention;
 pub mod seating;
 pub mod seed;
@@ -275,6 +276,14 @@ macro_rules! contract_tests {
                 sales_and_layouts_exclude_each_other,
                 sale_decided_before_a_new_layout_is_stale,
                 layout_versions_report_an_unreachable_store,
+            }
+            reports {
+                revenue_equals_the_ledger,
+                occupancy_equals_the_ledger,
+                booked_seats_are_listed_in_order,
+                reports_are_limited_to_their_shows,
+                invalid_row_fails_its_report,
+                reports_report_an_unreachable_store,
             }
             retention {
                 old_answers_are_deleted_and_their_keys_stay,

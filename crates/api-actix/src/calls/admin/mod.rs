@@ -6,6 +6,7 @@ mod halls;
 mod layouts;
 mod movies;
 mod price_lists;
+mod reports;
 mod theatres;
 mod ticket_types;
 mod users;
@@ -36,6 +37,7 @@ pub fn calls() -> Vec<Call> {
         price_lists::calls(),
         users::calls(),
         audit::calls(),
+        reports::calls(),
     ];
     objects.into_iter().flatten().collect()
 }
