@@ -32,6 +32,7 @@ mod protocol;
 mod proxies;
 mod races;
 mod redis;
+mod reports;
 mod seating;
 mod staff;
 mod storm;

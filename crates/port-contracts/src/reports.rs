@@ -15,7 +15,7 @@ use domain::reports::{
 
 use crate::Fixture;
 use crate::tools::UniqueRandom;
-use crate::world::{World, block, cancel_show, customer, layout_id};
+use crate::world::{World, block, cancel_show, customer};
 
 /// A seat of a booking as it was inserted.
 #[derive(Clone, Debug)]
@@ -58,10 +58,18 @@ impl Dice {
 async fn random_bookings(fixture: &dyn Fixture, world: &World, bookings: usize) -> Vec<Row> {
     let owner = customer(fixture).await.user_id;
     let mut dice = Dice(UniqueRandom::new(), 0);
-    let shows = [world.started, world.soon, world.beside, world.tomorrow, world.later, world.yesterday];
-    let mut rows = Vec::new();
+    let (main, small, beta) = (&world.main, &world.small, &world.beta);
+    let shows = [
+        (world.started, main),
+        (world.soon, main),
+        (world.beside, small),
+        (world.tomorrow, small),
+        (world.later, beta),
+        (world.yesterday, beta),
+    ];
+    let (mut rows, mut stored, mut sold) = (Vec::new(), Vec::new(), Vec::new());
     for id in 1..=bookings {
-        let show = dice.pick(&shows);
+        let (show, seats) = dice.pick(&shows);
         let status = dice.pick(&BookingStatus::ALL);
         let (channel, payment_kind) =
             dice.pick(&[("online", None), ("box_office", Some("cash")), ("box_office", Some("complimentary"))]);
@@ -70,30 +78,24 @@ async fn random_bookings(fixture: &dyn Fixture, world: &World, bookings: usize) 
         let at = fixture.instant(-3_600);
         let is_cancelled = matches!(status, BookingStatus::Cancelled | BookingStatus::Refunded);
         let cancelled_at = if is_cancelled { at.as_str() } else { "NULL" };
-        let text = |value: Option<&str>| value.map_or("NULL".to_owned(), |value| format!("'{value}'"));
-        let (kind, points) = (text(payment_kind), rate.map_or("NULL".to_owned(), |rate| rate.to_string()));
-        let columns = "id, reference, user_id, show_id, status, currency, booked_at, cancelled_at, channel, payment_kind, tax_basis_points";
-        let status_text = status.as_str();
-        fixture
-            .execute(&format!(
-                "INSERT INTO bookings ({columns}) VALUES ({id}, '{id:0>10}', {owner}, {show}, '{status_text}', '{currency}', {at}, {cancelled_at}, '{channel}', {kind}, {points})"
-            ))
-            .await;
-        let seats = 1 + dice.roll(4);
-        for position in 0..seats {
+        let kind = payment_kind.map_or("NULL".to_owned(), |kind| format!("'{kind}'"));
+        let points = rate.map_or("NULL".to_owned(), |rate| rate.to_string());
+        let text = status.as_str();
+        stored.push(format!(
+            "({id}, '{id:0>10}', {owner}, {show}, '{text}', '{currency}', {at}, {cancelled_at}, '{channel}', {kind}, {points})"
+        ));
+        for (position, seat) in seats.iter().enumerate().take(1 + dice.roll(4)) {
             let (ticket_type, price) = (dice.pick(&["adult", "child"]), dice.pick(&[0, 1, 333, 1_250, 1_190]));
-            let layout = layout_id(fixture, show).await;
-            fixture
-                .execute(&format!(
-                    "INSERT INTO booking_seats (booking_id, seat_id, position, category, price_minor, ticket_type)
-                     SELECT {id}, min(id) + {position}, {position}, 'standard', {price}, '{ticket_type}' FROM seats WHERE layout_id = {layout}"
-                ))
-                .await;
+            sold.push(format!("({id}, {}, {position}, 'standard', {price}, '{ticket_type}')", seat.id));
             let booking_id = BookingId(i64::try_from(id).unwrap());
             let place = BookedSeatPlace { show_id: show, booking_id, position: i64::try_from(position).unwrap() };
             rows.push(Row { show, place, status, channel, payment_kind, ticket_type, currency, price, rate });
         }
     }
+    let columns = "id, reference, user_id, show_id, status, currency, booked_at, cancelled_at, channel, payment_kind, tax_basis_points";
+    fixture.execute(&format!("INSERT INTO bookings ({columns}) VALUES {}", stored.join(", "))).await;
+    let columns = "booking_id, seat_id, position, category, price_minor, ticket_type";
+    fixture.execute(&format!("INSERT INTO booking_seats ({columns}) VALUES {}", sold.join(", "))).await;
     rows.sort_by_key(|row| row.place);
     rows
 }

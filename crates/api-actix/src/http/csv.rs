@@ -44,10 +44,12 @@ where
     }
 }
 
-/// Returns a record, with its line break.
-pub fn record<const N: usize>(cells: [impl AsRef<[u8]>; N]) -> Result<String, csv::Error> {
+/// Returns records, each with its line break.
+pub fn records<const N: usize>(records: impl IntoIterator<Item = [impl AsRef<[u8]>; N]>) -> Result<String, csv::Error> {
     let mut writer = WriterBuilder::new().terminator(Terminator::CRLF).from_writer(Vec::new());
-    writer.write_record(cells)?;
+    for record in records {
+        writer.write_record(record)?;
+    }
     let bytes = writer.into_inner().map_err(|error| csv::Error::from(error.into_error()))?;
     String::from_utf8(bytes).map_err(|error| io::Error::other(error).into())
 }
@@ -71,8 +73,11 @@ mod tests {
 
     #[test]
     fn cells_with_special_characters_are_quoted() {
-        assert_eq!(record(["a", "b"]).unwrap(), "a,b\r\n");
-        assert_eq!(record(["a,b", "say \"hi\"", "x\r\ny", ""]).unwrap(), "\"a,b\",\"say \"\"hi\"\"\",\"x\r\ny\",\r\n");
+        assert_eq!(records([["a", "b"]]).unwrap(), "a,b\r\n");
+        assert_eq!(
+            records([["a,b", "say \"hi\"", "x\r\ny", ""]]).unwrap(),
+            "\"a,b\",\"say \"\"hi\"\"\",\"x\r\ny\",\r\n"
+        );
     }
 
     #[test]
@@ -88,7 +93,7 @@ mod tests {
     proptest! {
         #[test]
         fn every_record_is_read_as_it_was_written(a in any::<String>(), b in any::<String>()) {
-            let text = record([&a, &b]).unwrap();
+            let text = records([[&a, &b]]).unwrap();
             prop_assert!(text.ends_with("\r\n"));
             let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(text.as_bytes());
             let records: Vec<_> = reader.records().map(Result::unwrap).collect();

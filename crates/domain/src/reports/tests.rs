@@ -70,7 +70,7 @@ fn sold(show: i64, price_minor: i64, tickets: i64) -> SoldTickets {
 
 #[test]
 fn only_confirmed_bookings_are_sold() {
-    let of = |counts: fn(BookingStatus) -> bool| BookingStatus::ALL.into_iter().filter(|status| counts(*status));
+    let of = |counts: fn(BookingStatus) -> bool| BookingStatus::ALL.into_iter().filter(move |status| counts(*status));
     assert_eq!(of(counts_as_sold).collect::<Vec<_>>(), [BookingStatus::Confirmed]);
     assert_eq!(of(counts_as_cancelled).collect::<Vec<_>>(), [BookingStatus::Cancelled, BookingStatus::Refunded]);
 }

@@ -20,7 +20,7 @@ use utoipa::openapi::schema::{ObjectBuilder, Type};
 
 use crate::calls::instant;
 use crate::http::call::calls;
-use crate::http::csv::{CsvFile, cell, record};
+use crate::http::csv::{CsvFile, cell, records};
 use crate::http::mistakes::Mistake;
 use crate::http::problem::{Code, Problem};
 use crate::http::query::{ParameterValue, Query, parameters};
@@ -373,7 +373,7 @@ async fn booked_seats_file(
     // The first part is read before the response begins: a later failure can only cut it off.
     let first = seats.next().await?;
     let mut head = if bom.unwrap_or(false) { "\u{feff}".to_owned() } else { String::new() };
-    head.push_str(&record(COLUMNS).map_err(Problem::internal)?);
+    head.push_str(&records([COLUMNS]).map_err(Problem::internal)?);
     let head = stream::iter([Ok(Bytes::from(head))]);
     let parts = head.chain(parts(seats, first));
     Ok(CsvFile { name: format!("bookings-{}-{}.csv", query.from, query.to), parts })
@@ -384,10 +384,7 @@ async fn booked_seats_file(
 fn parts(seats: BookedSeats, first: Option<Vec<SeatLine>>) -> impl Stream<Item = Result<Bytes, io::Error>> {
     let parts = stream::try_unfold((seats, first), |(mut seats, part)| async move {
         let Some(part) = part else { return Ok(None) };
-        let mut text = String::new();
-        for seat in part {
-            text.push_str(&line(seat).map_err(|error| cut_off(&error.to_string()))?);
-        }
+        let text = records(part.into_iter().map(cells)).map_err(|error| cut_off(&error.to_string()))?;
         let next = seats.next().await.map_err(|error: StoreError| cut_off(&with_sources(&error)))?;
         Ok(Some((Bytes::from(text), (seats, next))))
     });
@@ -400,7 +397,7 @@ fn cut_off(cause: &str) -> io::Error {
     io::Error::other("the report was cut off")
 }
 
-fn line(line: SeatLine) -> Result<String, csv::Error> {
+fn cells(line: SeatLine) -> [String; COLUMNS.len()] {
     let SeatLine {
         seat,
         booked_at,
@@ -413,7 +410,7 @@ fn line(line: SeatLine) -> Result<String, csv::Error> {
         tax_rate,
     } = line;
     let amount = |minor| Money::new(minor, seat.currency).to_string();
-    record([
+    [
         seat.reference,
         seat.status.as_str().to_owned(),
         cell(seat.channel),
@@ -434,5 +431,5 @@ fn line(line: SeatLine) -> Result<String, csv::Error> {
         amount(tax_minor),
         cell(seat.customer_name),
         cell(seat.customer_email),
-    ])
+    ]
 }
