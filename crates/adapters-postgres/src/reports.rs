@@ -1,5 +1,7 @@
 //! Reads the ledger for reports.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
@@ -19,8 +21,11 @@ use crate::rows::{currency, parse_all, ticket_type};
 use crate::statement::{bind, statement};
 use crate::store::{PostgresStore, Snapshot};
 
-/// The number of shows that one statement aggregates, so that it ends within its time limit however long the interval of a report is.
-const SHOWS_MAX: usize = 500;
+/// The time limit of a statement that aggregates, on a slow machine.
+const STATEMENT_MAX: Duration = Duration::from_secs(20);
+/// The number of shows that one statement aggregates, in the order of their starts: about a month of the largest chain. It ends within its
+/// time limit however long the interval of a report is.
+const SHOWS_MAX: usize = 12_000;
 
 statement!(ReadShows: Untyped = "
     SELECT s.id, s.movie_id, m.title AS movie_title, s.theatre_id, h.name AS hall_name, s.start_time, s.status,
@@ -33,10 +38,15 @@ statement!(ReadShows: Untyped = "
     JOIN layouts l ON l.id = s.layout_id
     WHERE $4::bigint IS NULL OR s.movie_id = $4
     ORDER BY s.id");
+// Tickets of shows that begin at about the same time are sold at about the same time, so that their bookings have neighbouring ids. With
+// these bounds, the seats of a month are read in the order of their table and hashed; without them, all seats of all times or, one by one,
+// those of each booking. The sum keeps PostgreSQL from searching the extremes along the primary key.
+statement!(ReadBounds: (Nullable<BigInt>, Nullable<BigInt>) = "
+    SELECT min(b.id + 0), max(b.id + 0) FROM bookings b WHERE b.show_id = ANY ($1)");
 statement!(CountSeats: Untyped = "
     SELECT b.show_id, b.status, count(*) AS seats
     FROM bookings b JOIN booking_seats sold ON sold.booking_id = b.id
-    WHERE b.show_id = ANY ($1)
+    WHERE b.show_id = ANY ($1) AND sold.booking_id BETWEEN $2 AND $3
     GROUP BY b.show_id, b.status");
 statement!(CountBlocked: (BigInt, BigInt) = "
     SELECT c.show_id, count(*) FROM seat_claims c
@@ -46,7 +56,7 @@ statement!(SumTickets: Untyped = "
     SELECT b.show_id, b.status, b.channel, b.payment_kind, b.currency, b.tax_basis_points, sold.ticket_type,
         sold.price_minor, count(*) AS tickets
     FROM bookings b JOIN booking_seats sold ON sold.booking_id = b.id
-    WHERE b.show_id = ANY ($1)
+    WHERE b.show_id = ANY ($1) AND sold.booking_id BETWEEN $2 AND $3
     GROUP BY b.show_id, b.status, b.channel, b.payment_kind, b.currency, b.tax_basis_points, sold.ticket_type,
         sold.price_minor");
 statement!(ListBookedSeats: Untyped = "
@@ -157,11 +167,13 @@ struct SeatRow {
 #[async_trait]
 impl ReportStore for PostgresStore {
     async fn occupancy(&self, mut report: OccupancyReport) -> Result<OccupancyReport, StoreError> {
-        let mut snapshot = self.snapshot().await?;
+        let mut snapshot = self.snapshot_of_reports().await?;
         let shows = shows(&mut snapshot, report.selection()).await?;
         shows.iter().for_each(|show| report.show(show));
         for ids in parts(&shows) {
-            let counts: Vec<CountRow> = snapshot.load(bind!(CountSeats, Array<BigInt> = ids.clone())).await?;
+            let (first, last) = bounds(&mut snapshot, &ids).await?;
+            let counts: Vec<CountRow> =
+                snapshot.load(bind!(CountSeats, Array<BigInt> = ids.clone(), BigInt = first, BigInt = last)).await?;
             for row in counts {
                 let status = BookingStatus::parse(&row.status).map_err(bad_row)?;
                 report.booked(&SeatCount { show_id: ShowId(row.show_id), status, seats: row.seats });
@@ -174,12 +186,14 @@ impl ReportStore for PostgresStore {
     }
 
     async fn revenue(&self, mut report: RevenueReport) -> Result<RevenueReport, StoreError> {
-        let mut snapshot = self.snapshot().await?;
+        let mut snapshot = self.snapshot_of_reports().await?;
         let shows = shows(&mut snapshot, report.selection()).await?;
         let parts: Vec<_> = parts(&shows).collect();
         shows.into_iter().for_each(|show| report.show(show));
         for ids in parts {
-            let rows: Vec<TicketsRow> = snapshot.load(bind!(SumTickets, Array<BigInt> = ids)).await?;
+            let (first, last) = bounds(&mut snapshot, &ids).await?;
+            let rows: Vec<TicketsRow> =
+                snapshot.load(bind!(SumTickets, Array<BigInt> = ids, BigInt = first, BigInt = last)).await?;
             for row in rows {
                 report.tickets(&tickets(row)?);
             }
@@ -215,9 +229,32 @@ impl ReportStore for PostgresStore {
     }
 }
 
-/// Returns the ids of the shows, in parts.
-fn parts(shows: &[ReportShow]) -> impl Iterator<Item = Vec<i64>> {
-    shows.chunks(SHOWS_MAX).map(|part| part.iter().map(|show| show.id.0).collect())
+impl PostgresStore {
+    /// Begins a transaction whose statements aggregate many rows: each is planned for its own values, hashes in memory, and is not compiled,
+    /// which takes longer than it saves.
+    async fn snapshot_of_reports(&self) -> Result<Snapshot, StoreError> {
+        let mut snapshot = self.snapshot().await?;
+        let settings =
+            "SET LOCAL plan_cache_mode = force_custom_plan; SET LOCAL work_mem = '64MB'; SET LOCAL jit = off";
+        snapshot.set(settings, STATEMENT_MAX).await?;
+        Ok(snapshot)
+    }
+}
+
+/// Returns the ids of the shows in the order of their starts, in parts.
+fn parts(shows: &[ReportShow]) -> impl Iterator<Item = Vec<i64>> + use<> {
+    let mut starts: Vec<_> = shows.iter().map(|show| (show.start_time, show.id.0)).collect();
+    starts.sort_unstable();
+    let parts: Vec<Vec<i64>> = starts.chunks(SHOWS_MAX).map(|part| part.iter().map(|(_, id)| *id).collect()).collect();
+    parts.into_iter()
+}
+
+/// Returns the lowest and the highest id of the bookings of these shows. Without bookings, no id is between both.
+async fn bounds(snapshot: &mut Snapshot, shows: &[i64]) -> Result<(i64, i64), StoreError> {
+    let rows: Vec<(Option<i64>, Option<i64>)> =
+        snapshot.load(bind!(ReadBounds, Array<BigInt> = shows.to_vec())).await?;
+    let (first, last) = rows.into_iter().next().unwrap_or_default();
+    Ok((first.unwrap_or(i64::MAX), last.unwrap_or(i64::MIN)))
 }
 
 async fn shows(snapshot: &mut Snapshot, selection: &ShowSelection) -> Result<Vec<ReportShow>, StoreError> {

@@ -121,7 +121,7 @@ impl PostgresStore {
             let mut transaction = Transaction { connection: Some(self.checkout().await?) };
             let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
             match timeout(CALL_MAX, transaction.connection()?.batch_execute(begin)).await {
-                Ok(Ok(())) => return Ok(Snapshot(transaction)),
+                Ok(Ok(())) => return Ok(Snapshot { transaction, statement_max: CALL_MAX }),
                 Ok(Err(error)) if !condition(&error).drops_connection() => return Err(store_error(error)),
                 Ok(Err(error)) => failure = store_error(error),
                 Err(elapsed) => failure = StoreError::unavailable(elapsed),
@@ -209,22 +209,34 @@ impl Drop for Transaction {
 }
 
 /// A read-only transaction that sees one snapshot.
-pub(crate) struct Snapshot(Transaction);
+pub(crate) struct Snapshot {
+    transaction: Transaction,
+    /// The time limit of a statement.
+    statement_max: Duration,
+}
 
 impl Snapshot {
+    /// Changes settings and the time limit of each statement for the rest of the transaction.
+    pub(crate) async fn set(&mut self, settings: &str, statement_max: Duration) -> Result<(), StoreError> {
+        self.statement_max = statement_max;
+        let settings = format!("SET LOCAL statement_timeout = {}; {settings}", statement_max.as_millis());
+        let set = timeout(CALL_MAX, self.transaction.connection()?.batch_execute(&settings)).await;
+        set.map_err(StoreError::unavailable)?.map_err(store_error)
+    }
+
     /// Returns the rows of a query.
     pub(crate) async fn load<Row, Q>(&mut self, query: Q) -> Result<Vec<Row>, StoreError>
     where
         Q: LoadQuery<'static, AsyncPgConnection, Row> + Send + 'static,
         Row: Send + 'static,
     {
-        let rows = timeout(CALL_MAX, query.load(self.0.connection()?)).await.map_err(StoreError::unavailable)?;
-        rows.map_err(store_error)
+        let rows = timeout(self.statement_max, query.load(self.transaction.connection()?)).await;
+        rows.map_err(StoreError::unavailable)?.map_err(store_error)
     }
 
     /// Ends the transaction. Without it, the connection is discarded.
     pub(crate) async fn finish(self) -> Result<(), StoreError> {
-        self.0.finish::<(), StoreError>(Ok(())).await
+        self.transaction.finish::<(), StoreError>(Ok(())).await
     }
 }
 
