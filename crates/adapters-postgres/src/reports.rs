@@ -10,14 +10,13 @@ use domain::StoreError;
 use domain::booking::BookingStatus;
 use domain::catalog::{DayWindow, ShowStatus};
 use domain::ids::{BookingId, MovieId, ShowId, TheatreId};
-use domain::money::TaxRate;
 use domain::reports::{
     BookedSeat, BookedSeatPlace, OccupancyReport, ReportShow, ReportStore, RevenueReport, SeatCount, ShowSelection,
     SoldTickets,
 };
 
 use crate::error::bad_row;
-use crate::rows::{currency, parse_all, ticket_type};
+use crate::rows::{currency, parse_all, tax_rate, ticket_type};
 use crate::statement::{bind, statement};
 use crate::store::{PostgresStore, Snapshot};
 
@@ -39,8 +38,8 @@ statement!(ReadShows: Untyped = "
     WHERE $4::bigint IS NULL OR s.movie_id = $4
     ORDER BY s.id");
 // Tickets of shows that begin at about the same time are sold at about the same time, so that their bookings have neighbouring ids. With
-// these bounds, the seats of a month are read in the order of their table and hashed; without them, all seats of all times or, one by one,
-// those of each booking. The sum keeps PostgreSQL from searching the extremes along the primary key.
+// these bounds, the seats of a month are read in the order of their table and hashed; without them, the seats of all times are, or the
+// seats of each booking one by one. The sum keeps PostgreSQL from searching the extremes along the primary key.
 statement!(ReadBounds: (Nullable<BigInt>, Nullable<BigInt>) = "
     SELECT min(b.id + 0), max(b.id + 0) FROM bookings b WHERE b.show_id = ANY ($1)");
 statement!(CountSeats: Untyped = "
@@ -283,10 +282,6 @@ async fn shows(snapshot: &mut Snapshot, selection: &ShowSelection) -> Result<Vec
     })
 }
 
-fn tax_rate(points: Option<i32>) -> Result<Option<TaxRate>, StoreError> {
-    points.map(|points| TaxRate::from_basis_points(points).map_err(bad_row)).transpose()
-}
-
 fn tickets(row: TicketsRow) -> Result<SoldTickets, StoreError> {
     Ok(SoldTickets {
         show_id: ShowId(row.show_id),
@@ -296,7 +291,7 @@ fn tickets(row: TicketsRow) -> Result<SoldTickets, StoreError> {
         ticket_type: ticket_type(&row.ticket_type)?,
         currency: currency(&row.currency)?,
         price_minor: row.price_minor,
-        tax_rate: tax_rate(row.tax_basis_points)?,
+        tax_rate: row.tax_basis_points.map(tax_rate).transpose()?,
         tickets: row.tickets,
     })
 }
@@ -320,7 +315,7 @@ fn booked_seat(row: SeatRow) -> Result<BookedSeat, StoreError> {
         ticket_type: ticket_type(&row.ticket_type)?,
         currency: currency(&row.currency)?,
         price_minor: row.price_minor,
-        tax_rate: tax_rate(row.tax_basis_points)?,
+        tax_rate: row.tax_basis_points.map(tax_rate).transpose()?,
         customer_name: row.customer_name,
         customer_email: row.customer_email,
     })

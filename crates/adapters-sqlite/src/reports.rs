@@ -7,7 +7,6 @@ use domain::StoreError;
 use domain::booking::BookingStatus;
 use domain::catalog::ShowStatus;
 use domain::ids::{BookingId, MovieId, ShowId, TheatreId};
-use domain::money::TaxRate;
 use domain::reports::{
     BookedSeat, BookedSeatPlace, OccupancyReport, ReportShow, ReportStore, RevenueReport, SeatCount, ShowSelection,
     SoldTickets,
@@ -15,7 +14,7 @@ use domain::reports::{
 
 use crate::catalog::windows_json;
 use crate::failure::Failure;
-use crate::row::{currency, instant, parsed, small, ticket_type};
+use crate::row::{currency, instant, parsed, tax_rate, ticket_type};
 use crate::store::SqliteStore;
 
 const READ_SHOWS: &str = "
@@ -243,11 +242,6 @@ fn shows(connection: &mut SqliteConnection, selection: &ShowSelection) -> Result
     rows.into_iter().map(show).collect()
 }
 
-fn tax_rate(points: Option<i64>) -> Result<Option<TaxRate>, Failure> {
-    let rate = |points| parsed(TaxRate::from_basis_points(small(points, "tax_basis_points")?), "tax_basis_points");
-    points.map(rate).transpose()
-}
-
 fn tickets(show_id: ShowId, row: TicketsRow) -> Result<SoldTickets, Failure> {
     Ok(SoldTickets {
         show_id,
@@ -257,7 +251,7 @@ fn tickets(show_id: ShowId, row: TicketsRow) -> Result<SoldTickets, Failure> {
         ticket_type: ticket_type(&row.ticket_type)?,
         currency: currency(&row.currency)?,
         price_minor: row.price_minor,
-        tax_rate: tax_rate(row.tax_basis_points)?,
+        tax_rate: row.tax_basis_points.map(tax_rate).transpose()?,
         tickets: row.tickets,
     })
 }
@@ -281,7 +275,7 @@ fn booked_seat(row: SeatRow) -> Result<BookedSeat, Failure> {
         ticket_type: ticket_type(&row.ticket_type)?,
         currency: currency(&row.currency)?,
         price_minor: row.price_minor,
-        tax_rate: tax_rate(row.tax_basis_points)?,
+        tax_rate: row.tax_basis_points.map(tax_rate).transpose()?,
         customer_name: row.customer_name,
         customer_email: row.customer_email,
     })

@@ -282,6 +282,7 @@ macro_rules! contract_tests {
                 occupancy_equals_the_ledger,
                 booked_seats_are_listed_in_order,
                 reports_are_limited_to_their_shows,
+                tax_rate_is_that_of_the_sale,
                 invalid_row_fails_its_report,
                 reports_report_an_unreachable_store,
             }

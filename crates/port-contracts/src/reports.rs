@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{Days, NaiveDate};
 use domain::StoreError;
-use domain::booking::BookingStatus;
+use domain::booking::{Action, BookingStatus, ShowBooking};
 use domain::catalog::all_theatres;
 use domain::ids::{BookingId, MovieId, ShowId, TheatreId};
+use domain::money::TaxRate;
 use domain::pricing::tax_included;
 use domain::reports::{
     BookedSeatPlace, Dimension, OccupancyReport, ReportQuery, RevenueReport, RowName, ShowSelection,
@@ -14,7 +15,7 @@ use domain::reports::{
 };
 
 use crate::Fixture;
-use crate::tools::UniqueRandom;
+use crate::tools::{SIMPLE, UniqueRandom, book, booked, command, selection, sell};
 use crate::world::{World, block, cancel_show, customer};
 
 /// A seat of a booking as it was inserted.
@@ -250,6 +251,36 @@ pub async fn reports_are_limited_to_their_shows(fixture: &dyn Fixture) {
     assert!(shows(on(day)).await.contains(&world.later));
     assert!(!shows(on(day.succ_opt().unwrap())).await.contains(&world.later));
     assert!(!shows(on(day.pred_opt().unwrap())).await.contains(&world.later));
+}
+
+/// A booking keeps the tax rate of its sale, and one without a rate has that of its theatre.
+pub async fn tax_rate_is_that_of_the_sale(fixture: &dyn Fixture) {
+    let world = World::build(fixture).await;
+    let ana = customer(fixture).await;
+    let rate = |text: &str| TaxRate::parse(text).unwrap();
+    let (first, second) = sell(fixture.stores(), SIMPLE, async |sellers| {
+        let book_one = async |seat: usize, key: &str| {
+            booked(&sellers.submit(book(ana, world.soon, &[world.main[seat].id], key)).await).0
+        };
+        let first = book_one(0, "a").await;
+        fixture.execute("UPDATE theatres SET tax_basis_points = 1900").await;
+        let second = book_one(1, "b").await;
+        let other = ShowBooking { show_id: world.soon, booking_id: first };
+        let seats = selection(&[world.main[5].id]);
+        sellers.submit(command(ana, Action::Change(other, seats), "c")).await.unwrap();
+        (first, second)
+    })
+    .await;
+    let read = async |id| {
+        let own = fixture.stores().bookings.booking(ana.user_id, id).await.unwrap().unwrap();
+        let of_staff = fixture.stores().staff_bookings.staff_booking(id).await.unwrap().unwrap();
+        assert_eq!(own, of_staff.booking);
+        (own.tax_rate, own.tax().minor)
+    };
+    assert_eq!(read(first).await, (rate("7"), 82));
+    assert_eq!(read(second).await, (rate("19"), 200));
+    fixture.execute(&format!("UPDATE bookings SET tax_basis_points = NULL WHERE id = {first}")).await;
+    assert_eq!(read(first).await, (rate("19"), 200));
 }
 
 /// A row that cannot be read fails the report, which would be wrong without it.

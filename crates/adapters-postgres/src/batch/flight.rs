@@ -247,6 +247,7 @@ fn insert_bookings<'a>(bookings: &'a [Booking], at: &'a DateTime<Utc>) -> Bound<
         column(bookings, |booking| booking.status().as_str()),
         column(bookings, |booking| booking.currency.code()),
         column(bookings, |booking| booking.state.cancelled_at()),
+        column(bookings, |booking| booking.tax_rate.basis_points()),
         at,
     ];
     (InsertBookings, parameters)

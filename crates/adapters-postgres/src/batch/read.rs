@@ -15,7 +15,7 @@ use tokio_postgres::Row;
 use super::link::{Bound, parameters};
 use super::statements::Statement::{self, *};
 use crate::error::bad_row;
-use crate::rows::{SoldSeatColumns, booking_state, category_prices, currency, hold_id};
+use crate::rows::{SoldSeatColumns, booking_state, category_prices, currency, hold_id, tax_rate};
 
 /// Returns the read-only transaction that reads the rows named by a batch, with only the statements that it needs.
 pub(super) fn script(named: &ReadSet) -> Vec<Bound<'_>> {
@@ -123,6 +123,7 @@ rows! {
         sales_open_at: Option<DateTime<Utc>>,
         sales_close_at: Option<DateTime<Utc>>,
         currency: String,
+        tax_basis_points: i32,
         movie_title: String,
         theatre_name: String,
         hall_name: String,
@@ -156,6 +157,7 @@ rows! {
         status: String,
         cancelled_at: Option<DateTime<Utc>>,
         currency: String,
+        tax_basis_points: Option<i32>,
         booked_at: DateTime<Utc>,
     }
     CancellationRow { user_id: i64, cancelled_at: DateTime<Utc> }
@@ -243,6 +245,7 @@ fn offer(row: ShowRow) -> Result<(ShowId, ShowOffer), StoreError> {
         sales_open_at: row.sales_open_at,
         sales_close_at: row.sales_close_at,
         currency: currency(&row.currency)?,
+        tax_rate: tax_rate(row.tax_basis_points)?,
         prices: category_prices(row.categories, row.ticket_types, row.prices)?.into_iter().collect(),
         movie_title: row.movie_title,
         theatre_name: row.theatre_name,
@@ -298,6 +301,7 @@ fn booking(row: BookingRow, seats: Vec<SoldSeat>, snapshot: &Snapshot) -> Result
         seats,
         state: booking_state(&row.status, row.cancelled_at)?,
         currency: currency(&row.currency)?,
+        tax_rate: row.tax_basis_points.map_or(Ok(show.tax_rate), tax_rate)?,
         booked_at: row.booked_at,
         movie_title: show.movie_title.clone(),
         theatre_name: show.theatre_name.clone(),

@@ -19,7 +19,7 @@ use domain::random::Reference;
 
 use crate::catalog::starts_during;
 use crate::failure::Failure;
-use crate::row::{currency, instant, listed, micros, parsed, small, ticket_type};
+use crate::row::{currency, instant, listed, micros, parsed, small, tax_rate, ticket_type};
 use crate::schema::{booking_seats, bookings, halls, movies, seats, shows, theatres, users};
 use crate::store::SqliteStore;
 
@@ -123,6 +123,8 @@ enum Which {
 struct BookingRow {
     booking: (i64, String, i64, i64, String, String, i64, Option<i64>),
     names: (String, String, String, i64),
+    /// The rate of the sale, and that of the theatre.
+    tax: (Option<i64>, i64),
 }
 
 /// Reads one booking; of any user unless `user_id` is given.
@@ -161,6 +163,7 @@ fn bookings_of(
         .select((
             (id, reference, user, show, status, bookings::currency, bookings::booked_at, bookings::cancelled_at),
             (movies::title, theatres::name, halls::name, shows::start_time),
+            (bookings::tax_basis_points, theatres::tax_basis_points),
         ))
         .into_boxed::<Sqlite>();
     if let Some(user_id) = user_id {
@@ -267,6 +270,7 @@ fn booking(row: BookingRow, seats_of: &mut SeatsOf) -> Result<Booking, Failure> 
         seats,
         state: parsed(BookingState::from_stored(status, cancelled_at), "cancelled_at")?,
         currency: currency(&code)?,
+        tax_rate: tax_rate(row.tax.0.unwrap_or(row.tax.1))?,
         booked_at: instant(booked_at, "booked_at")?,
         movie_title,
         theatre_name,

@@ -16,6 +16,7 @@ const TABLES: [(&str, &str, &[&str]); 8] = [
             "(SELECT count(*) FROM users WHERE id < b.user_id)",
             "b.status",
             "b.currency",
+            "b.tax_basis_points",
             "CASE WHEN b.cancelled_at IS NULL THEN 'kept' WHEN b.cancelled_at > b.booked_at THEN 'cancelled later' ELSE 'wrong' END",
             "CASE WHEN b.counts_as_cancellation THEN 'counts' ELSE 'does not count' END",
             "length(b.reference)",
@@ -100,7 +101,7 @@ const TABLES: [(&str, &str, &[&str]); 8] = [
 
 /// The rows of each table after the commands, in the format of [`TABLES`].
 const EXPECTED: [&[&str]; 8] = [
-    &["0 confirmed EUR kept does not count 10", "1 cancelled EUR cancelled later counts 10"],
+    &["0 confirmed EUR 700 kept does not count 10", "1 cancelled EUR 700 cancelled later counts 10"],
     &[
         "0 0 A 6 standard adult 1250",
         "0 1 A 1 standard child 800",

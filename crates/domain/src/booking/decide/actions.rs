@@ -285,6 +285,7 @@ impl<'policy> WorkingState<'policy> {
             seats,
             state: BookingState::Confirmed(Confirmed::sold()),
             currency: show.currency,
+            tax_rate: show.tax_rate,
             booked_at: self.state.now,
             movie_title: show.movie_title.clone(),
             theatre_name: show.theatre_name.clone(),
