@@ -1,6 +1,7 @@
 //! Reads the ledger for reports.
 
 use async_trait::async_trait;
+use diesel::connection::SimpleConnection as _;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable, Text};
 use domain::StoreError;
@@ -157,6 +158,7 @@ struct SeatRow {
 impl ReportStore for SqliteStore {
     async fn occupancy(&self, mut report: OccupancyReport) -> Result<OccupancyReport, StoreError> {
         let added = self.read(move |connection| {
+            enlarge_cache(connection)?;
             let shows = shows(connection, report.selection())?;
             for show in &shows {
                 report.show(show);
@@ -170,6 +172,7 @@ impl ReportStore for SqliteStore {
             let ids = ids_json(shows.iter().map(|show| show.id));
             let blocked: Vec<BlockedRow> = diesel::sql_query(COUNT_BLOCKED).bind::<Text, _>(ids).load(connection)?;
             blocked.iter().for_each(|row| report.blocked(ShowId(row.show_id), row.seats));
+            reset_cache(connection)?;
             Ok(report)
         });
         Ok(added.await?)
@@ -177,6 +180,7 @@ impl ReportStore for SqliteStore {
 
     async fn revenue(&self, mut report: RevenueReport) -> Result<RevenueReport, StoreError> {
         let added = self.read(move |connection| {
+            enlarge_cache(connection)?;
             for show in shows(connection, report.selection())? {
                 let show_id = show.id;
                 report.show(show);
@@ -186,6 +190,7 @@ impl ReportStore for SqliteStore {
                     report.tickets(&tickets(show_id, row)?);
                 }
             }
+            reset_cache(connection)?;
             Ok(report)
         });
         Ok(added.await?)
@@ -214,6 +219,17 @@ impl ReportStore for SqliteStore {
         });
         Ok(seats.await?)
     }
+}
+
+/// Enlarges the page cache for a report, to 64 MB: the lookups of a month's seats return to the same pages. With the default of 2 MB, a report
+/// takes a third longer.
+fn enlarge_cache(connection: &mut SqliteConnection) -> Result<(), Failure> {
+    Ok(connection.batch_execute("PRAGMA cache_size = -64000")?)
+}
+
+/// Returns the memory. A connection whose report failed keeps the larger limit until its next report.
+fn reset_cache(connection: &mut SqliteConnection) -> Result<(), Failure> {
+    Ok(connection.batch_execute("PRAGMA cache_size = -2000")?)
 }
 
 /// Returns ids as a JSON array.

@@ -138,7 +138,7 @@ impl Dialect {
         empty_list: "'{}'",
     };
     const SQLITE: Self = Self {
-        begin: "CREATE TEMP TABLE n AS WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 124799) SELECT i FROM n;",
+        begin: "CREATE TEMP TABLE n (i INTEGER PRIMARY KEY); WITH RECURSIVE numbers(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM numbers WHERE i < 124799) INSERT INTO n SELECT i FROM numbers;",
         instant: "1000000 * (",
         instant_end: ")",
         empty_list: "'[]'",
