@@ -20,7 +20,7 @@ async fn a_file_of_a_million_rows_needs_bounded_memory() {
     let login = server.client.login(&email, &password).await.expect(200);
     let token = login["token"].as_str().unwrap();
     let mut connection = SqliteConnection::establish(file.to_str().unwrap()).unwrap();
-    // 500 shows of yesterday, cancelled so that they may overlap, with 500 bookings each.
+    // 5000 shows of yesterday, cancelled so that they may overlap, with 50 bookings each.
     connection
         .batch_execute(&format!(
             "PRAGMA busy_timeout = 30000; BEGIN IMMEDIATE;
@@ -29,10 +29,10 @@ async fn a_file_of_a_million_rows_needs_bounded_memory() {
                  language, currency, created_at)
              SELECT 'many', 'cancelled', movie_id, theatre_id, hall_id, layout_id, created_at - 86400000000,
                  created_at - 86300000000, created_at - 86300000000, language, currency, created_at
-             FROM (SELECT * FROM shows ORDER BY id LIMIT 1), n WHERE n.i <= 500;
+             FROM (SELECT * FROM shows ORDER BY id LIMIT 1), n WHERE n.i <= 5000;
              INSERT INTO bookings (id, reference, user_id, show_id, status, currency, booked_at)
              SELECT 1000000 + i, substr(10000000000 + i, 2), (SELECT min(id) FROM users),
-                 (SELECT min(id) FROM shows WHERE format = 'many') + i % 500, 'confirmed', 'EUR', 1700000000000000 FROM n;
+                 (SELECT min(id) FROM shows WHERE format = 'many') + i % 5000, 'confirmed', 'EUR', 1700000000000000 FROM n;
              INSERT INTO booking_seats (booking_id, seat_id, position, category, price_minor)
              SELECT b.id, (SELECT min(id) FROM seats) + p.i - 1, p.i - 1, 'standard', 1250
              FROM bookings b, n p WHERE b.id > 1000000 AND p.i <= {SEATS};
@@ -65,8 +65,8 @@ async fn a_file_of_a_million_rows_needs_bounded_memory() {
     assert!(bytes > 100 << 20, "{bytes} bytes");
     let grown = peak.saturating_sub(before);
     println!("{} MiB in {lines} lines; memory grew by {} MiB", bytes >> 20, grown >> 20);
-    // The pages of SQLite, the shows and two parts.
-    assert!(grown < 64 << 20, "{grown} bytes more for a file of {bytes} bytes");
+    // The pages of SQLite, the shows, two parts, and what the allocator keeps.
+    assert!(grown < 100_000_000, "{grown} bytes more for a file of {bytes} bytes");
     assert_eq!(server.stop().code, Some(0));
 }
 

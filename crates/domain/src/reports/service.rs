@@ -143,14 +143,14 @@ pub struct BookedSeats {
 impl BookedSeats {
     /// The maximum number of seats of a part.
     const SEATS_MAX: usize = 2_000;
-    /// The number of shows that one statement reads. More shows than a part has would be sorted again for each part.
-    const SHOWS_MAX: usize = 16;
+    /// The maximum number of shows that one statement reads.
+    const SHOWS_MAX: usize = 200;
 
     /// Returns the next seats, at least one; `None` at the end.
     pub async fn next(&mut self) -> Result<Option<Vec<SeatLine>>, StoreError> {
         let limit = i64::try_from(Self::SEATS_MAX).unwrap_or(i64::MAX);
         while let Some(shows) = self.shows.get(self.begin..).filter(|shows| !shows.is_empty()) {
-            let shows = shows.get(..Self::SHOWS_MAX).unwrap_or(shows);
+            let shows = Self::shows_of_part(shows);
             let ids: Vec<ShowId> = shows.iter().map(|show| show.id).collect();
             let seats = self.reports.booked_seats(&ids, self.after, limit).await?;
             match seats.last().filter(|_| seats.len() >= Self::SEATS_MAX) {
@@ -172,6 +172,18 @@ impl BookedSeats {
             }
         }
         Ok(None)
+    }
+
+    /// Returns the first shows, with about as many seats as a part has: the seats of more shows would be read and sorted again for each part.
+    fn shows_of_part(shows: &[ReportShow]) -> &[ReportShow] {
+        let mut seats = 0_usize;
+        let fitting = shows.iter().take(Self::SHOWS_MAX).take_while(|show| {
+            seats = seats.saturating_add(usize::try_from(show.seats_total).unwrap_or(usize::MAX));
+            seats <= Self::SEATS_MAX
+        });
+        // At least one show, however large.
+        let count = fitting.count().max(1);
+        shows.get(..count).unwrap_or(shows)
     }
 
     fn lines(&self, shows: &[ReportShow], seats: Vec<BookedSeat>) -> Result<Vec<SeatLine>, StoreError> {
