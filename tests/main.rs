@@ -33,6 +33,7 @@ mod protocol;
 mod proxies;
 mod races;
 mod redis;
+mod reports;
 mod seating;
 mod shows;
 mod staff;

@@ -8,6 +8,7 @@ mod disks;
 mod logs;
 mod observed;
 mod proxies;
+mod reports;
 mod retention;
 mod rollout;
 mod secrets;

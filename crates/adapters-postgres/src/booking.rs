@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
-use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text, Timestamptz, Untyped};
+use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, Text, Timestamptz, Untyped};
 use domain::StoreError;
 use domain::admin::{StaffBooking, StaffBookingFilter, StaffBookingStore};
 use domain::booking::{
@@ -15,7 +15,7 @@ use domain::random::Reference;
 
 use crate::catalog::window_columns;
 use crate::error::bad_row;
-use crate::rows::{SoldSeatColumns, booking_state, currency, hold_id, listed, sale, sold_seat_columns};
+use crate::rows::{SoldSeatColumns, booking_state, currency, hold_id, listed, sale, sold_seat_columns, tax_rate};
 use crate::schema::{bookings, holds};
 use crate::statement::{bind, statement};
 use crate::store::PostgresStore;
@@ -33,6 +33,8 @@ struct BookingRow {
     cancelled_at: Option<DateTime<Utc>>,
     channel: String,
     payment_kind: Option<String>,
+    #[diesel(sql_type = Integer)]
+    tax_basis_points: i32,
     #[diesel(sql_type = Text)]
     movie_title: String,
     #[diesel(sql_type = Text)]
@@ -52,7 +54,8 @@ macro_rules! booking_columns {
             $page,
             ")
             SELECT b.id, b.reference, b.user_id, b.show_id, b.status, b.currency, b.booked_at, b.cancelled_at,
-                b.channel, b.payment_kind, m.title AS movie_title, t.name AS theatre_name, h.name AS hall_name, s.start_time, sold.*
+                b.channel, b.payment_kind, coalesce(b.tax_basis_points, t.tax_basis_points) AS tax_basis_points,
+                m.title AS movie_title, t.name AS theatre_name, h.name AS hall_name, s.start_time, sold.*
             FROM page b
             JOIN shows s ON s.id = b.show_id
             JOIN movies m ON m.id = s.movie_id
@@ -118,6 +121,7 @@ fn booking(row: BookingRow) -> Result<Booking, StoreError> {
         state: booking_state(&row.status, row.cancelled_at)?,
         sale: sale(&row.channel, row.payment_kind.as_deref())?,
         currency: currency(&row.currency)?,
+        tax_rate: tax_rate(row.tax_basis_points)?,
         booked_at: row.booked_at,
         movie_title: row.movie_title,
         theatre_name: row.theatre_name,

@@ -15,6 +15,7 @@ mod identity;
 mod migrations;
 mod parameters;
 mod pricing;
+mod reports;
 mod retention;
 mod rows;
 mod schema;

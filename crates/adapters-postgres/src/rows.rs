@@ -7,7 +7,7 @@ use domain::StoreError;
 use domain::booking::{BookingState, BookingStatus, HoldId, Sale, SoldSeat};
 use domain::error::with_sources;
 use domain::ids::SeatId;
-use domain::money::Currency;
+use domain::money::{Currency, TaxRate};
 use domain::pricing::TicketTypeCode;
 use domain::seating::CategoryPrice;
 
@@ -26,6 +26,11 @@ pub fn listed<T>(table: &'static str, id: impl std::fmt::Display, row: Result<T,
 /// Parses a currency code.
 pub fn currency(code: &str) -> Result<Currency, StoreError> {
     Currency::parse(code).map_err(bad_row)
+}
+
+/// Parses a tax rate in basis points.
+pub fn tax_rate(points: i32) -> Result<TaxRate, StoreError> {
+    TaxRate::from_basis_points(points).map_err(bad_row)
 }
 
 /// Parses a hold id.

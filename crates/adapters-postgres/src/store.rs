@@ -114,6 +114,22 @@ impl PostgresStore {
         transaction.finish(outcome).await
     }
 
+    /// Begins a read-only transaction in which all statements see one snapshot. Each statement has its own time limit.
+    pub(crate) async fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        let mut failure = StoreError::unavailable("no connection answers");
+        for _ in 0..=self.pool.status().size {
+            let mut transaction = Transaction { connection: Some(self.checkout().await?) };
+            let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
+            match timeout(CALL_MAX, transaction.connection()?.batch_execute(begin)).await {
+                Ok(Ok(())) => return Ok(Snapshot { transaction, statement_max: CALL_MAX }),
+                Ok(Err(error)) if !condition(&error).drops_connection() => return Err(store_error(error)),
+                Ok(Err(error)) => failure = store_error(error),
+                Err(elapsed) => failure = StoreError::unavailable(elapsed),
+            }
+        }
+        Err(failure)
+    }
+
     /// Returns a connection that can write. Discards connections that cannot write or do not answer: a session that was opened while the
     /// server was read-only stays read-only.
     async fn writable(&self) -> Result<Object<AsyncPgConnection>, StoreError> {
@@ -189,6 +205,38 @@ impl Drop for Transaction {
         if let Some(connection) = self.connection.take() {
             drop(Object::take(connection));
         }
+    }
+}
+
+/// A read-only transaction that sees one snapshot.
+pub(crate) struct Snapshot {
+    transaction: Transaction,
+    /// The time limit of a statement.
+    statement_max: Duration,
+}
+
+impl Snapshot {
+    /// Changes settings and the time limit of each statement for the rest of the transaction.
+    pub(crate) async fn set(&mut self, settings: &str, statement_max: Duration) -> Result<(), StoreError> {
+        self.statement_max = statement_max;
+        let settings = format!("SET LOCAL statement_timeout = {}; {settings}", statement_max.as_millis());
+        let set = timeout(CALL_MAX, self.transaction.connection()?.batch_execute(&settings)).await;
+        set.map_err(StoreError::unavailable)?.map_err(store_error)
+    }
+
+    /// Returns the rows of a query.
+    pub(crate) async fn load<Row, Q>(&mut self, query: Q) -> Result<Vec<Row>, StoreError>
+    where
+        Q: LoadQuery<'static, AsyncPgConnection, Row> + Send + 'static,
+        Row: Send + 'static,
+    {
+        let rows = timeout(self.statement_max, query.load(self.transaction.connection()?)).await;
+        rows.map_err(StoreError::unavailable)?.map_err(store_error)
+    }
+
+    /// Ends the transaction. Without it, the connection is discarded.
+    pub(crate) async fn finish(self) -> Result<(), StoreError> {
+        self.transaction.finish::<(), StoreError>(Ok(())).await
     }
 }
 

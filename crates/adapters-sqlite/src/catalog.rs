@@ -138,7 +138,7 @@ fn is_nothing(windows: Option<&[DayWindow]>) -> bool {
 }
 
 /// Returns the windows as a JSON array of `[theatre, from, to]`, which is one parameter for any number of windows.
-fn windows_json(windows: &[DayWindow]) -> String {
+pub(crate) fn windows_json(windows: &[DayWindow]) -> String {
     let rows: Vec<_> =
         windows.iter().map(|window| (window.theatre_id.0, micros(window.from), micros(window.to))).collect();
     serde_json::json!(rows).to_string()

@@ -15,6 +15,7 @@ mod health;
 mod identity;
 mod migrations;
 mod pricing;
+mod reports;
 mod retention;
 mod row;
 #[rustfmt::skip]

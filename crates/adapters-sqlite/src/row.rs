@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use domain::booking::HoldId;
-use domain::money::Currency;
+use domain::money::{Currency, TaxRate};
 use domain::pricing::TicketTypeCode;
 
 use crate::failure::Failure;
@@ -34,6 +34,11 @@ pub(crate) fn small(number: i64, column: &'static str) -> Result<i32, Failure> {
 /// Parses a stored currency.
 pub(crate) fn currency(code: &str) -> Result<Currency, Failure> {
     parsed(Currency::parse(code), "currency")
+}
+
+/// Parses a stored tax rate.
+pub(crate) fn tax_rate(points: i64) -> Result<TaxRate, Failure> {
+    parsed(TaxRate::from_basis_points(small(points, "tax_basis_points")?), "tax_basis_points")
 }
 
 /// Converts a parse error to that of a bad `column`.

@@ -61,6 +61,7 @@ diesel::table! {
         counts_as_cancellation -> BigInt,
         channel -> Text,
         payment_kind -> Nullable<Text>,
+        tax_basis_points -> Nullable<BigInt>,
     }
 }
 

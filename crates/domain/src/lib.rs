@@ -4,7 +4,7 @@
 //! small traits that the adapter crates implement. The doc comment of each port is its contract; the crate `port-contracts` tests that
 //! contract.
 //!
-//! The modules are features, named the same in every layer: [`identity`], [`catalog`], [`pricing`], [`seating`], [`booking`] and [`admin`].
+//! The modules are features, named the same in every layer: [`identity`], [`catalog`], [`pricing`], [`seating`], [`booking`], [`admin`] and [`reports`].
 //! The central function is [`booking::decide()`]: it takes the committed state and a batch of commands, and returns the responses and the
 //! writes. No other part of the system makes these decisions.
 
@@ -21,6 +21,7 @@ pub mod money;
 pub mod page;
 pub mod pricing;
 pub mod random;
+pub mod reports;
 pub mod retention;
 pub mod seating;
 pub mod seed;

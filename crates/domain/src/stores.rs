@@ -10,6 +10,7 @@ use crate::catalog::CatalogStore;
 use crate::health::Dependency;
 use crate::identity::{SessionStore, UserStore};
 use crate::pricing::PriceStore;
+use crate::reports::ReportStore;
 use crate::retention::RetentionStore;
 use crate::seating::{LayoutStore, SeatingStore};
 use crate::seed::Seeder;
@@ -29,6 +30,7 @@ pub struct Stores {
     pub layout_versions: Arc<dyn LayoutVersionStore>,
     pub catalog: Arc<dyn CatalogStore>,
     pub prices: Arc<dyn PriceStore>,
+    pub reports: Arc<dyn ReportStore>,
     pub seating: Arc<dyn SeatingStore>,
     pub layouts: Arc<dyn LayoutStore>,
     pub bookings: Arc<dyn BookingStore>,
@@ -57,6 +59,7 @@ impl Stores {
             + LayoutVersionStore
             + CatalogStore
             + PriceStore
+            + ReportStore
             + SeatingStore
             + LayoutStore
             + BookingStore
@@ -80,6 +83,7 @@ impl Stores {
             layout_versions: store.clone(),
             catalog: store.clone(),
             prices: store.clone(),
+            reports: store.clone(),
             seating: store.clone(),
             layouts: store.clone(),
             bookings: store.clone(),

@@ -25,6 +25,7 @@ pub mod layouts;
 pub mod limits;
 pub mod pricing;
 pub mod replays;
+pub mod reports;
 pub mod retention;
 pub mod seating;
 pub mod seed;
@@ -300,6 +301,15 @@ macro_rules! contract_tests {
                 sales_and_cancellations_of_shows_exclude_each_other,
                 shows_are_listed_for_staff,
                 shows_report_an_unreachable_store,
+            }
+            reports {
+                revenue_equals_the_ledger,
+                occupancy_equals_the_ledger,
+                booked_seats_are_listed_in_order,
+                reports_are_limited_to_their_shows,
+                tax_rate_is_that_of_the_sale,
+                invalid_row_fails_its_report,
+                reports_report_an_unreachable_store,
             }
             retention {
                 old_answers_are_deleted_and_their_keys_stay,

@@ -262,6 +262,7 @@ fn insert_bookings<'a>(bookings: &'a [Booking], at: &'a DateTime<Utc>) -> Bound<
         column(bookings, |booking| booking.state.cancelled_at()),
         column(bookings, |booking| booking.sale.channel()),
         column(bookings, |booking| booking.sale.payment_kind().map(PaymentKind::as_str)),
+        column(bookings, |booking| booking.tax_rate.basis_points()),
         at,
     ];
     (InsertBookings, parameters)

@@ -15,7 +15,7 @@ use tokio_postgres::Row;
 use super::link::{Bound, parameters};
 use super::statements::Statement::{self, *};
 use crate::error::bad_row;
-use crate::rows::{SoldSeatColumns, booking_state, category_prices, currency, hold_id, sale};
+use crate::rows::{SoldSeatColumns, booking_state, category_prices, currency, hold_id, sale, tax_rate};
 
 /// Returns the read-only transaction that reads the rows named by a batch, with only the statements that it needs.
 pub(super) fn script(named: &ReadSet) -> Vec<Bound<'_>> {
@@ -126,6 +126,7 @@ rows! {
         sales_open_at: Option<DateTime<Utc>>,
         sales_close_at: Option<DateTime<Utc>>,
         currency: String,
+        tax_basis_points: i32,
         movie_title: String,
         theatre_name: String,
         hall_name: String,
@@ -159,6 +160,7 @@ rows! {
         status: String,
         cancelled_at: Option<DateTime<Utc>>,
         currency: String,
+        tax_basis_points: Option<i32>,
         booked_at: DateTime<Utc>,
         channel: String,
         payment_kind: Option<String>,
@@ -250,6 +252,7 @@ fn offer(row: ShowRow) -> Result<(ShowId, ShowOffer), StoreError> {
         sales_open_at: row.sales_open_at,
         sales_close_at: row.sales_close_at,
         currency: currency(&row.currency)?,
+        tax_rate: tax_rate(row.tax_basis_points)?,
         prices: category_prices(row.categories, row.ticket_types, row.prices)?.into_iter().collect(),
         movie_title: row.movie_title,
         theatre_name: row.theatre_name,
@@ -306,6 +309,7 @@ fn booking(row: BookingRow, seats: Vec<SoldSeat>, snapshot: &Snapshot) -> Result
         state: booking_state(&row.status, row.cancelled_at)?,
         sale: sale(&row.channel, row.payment_kind.as_deref())?,
         currency: currency(&row.currency)?,
+        tax_rate: row.tax_basis_points.map_or(Ok(show.tax_rate), tax_rate)?,
         booked_at: row.booked_at,
         movie_title: show.movie_title.clone(),
         theatre_name: show.theatre_name.clone(),

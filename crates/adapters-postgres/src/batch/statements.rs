@@ -112,12 +112,12 @@ statements! {
     CROSS JOIN LATERAL (SELECT * FROM sessions s WHERE s.id = named.id AND s.ended_at IS NULL OFFSET 0) s";
     ReadShows = "
     SELECT s.id, s.version, s.layout_id, s.status, s.start_time, s.end_time, s.sales_open_at, s.sales_close_at, s.currency,
-        m.title AS movie_title, t.name AS theatre_name, h.name AS hall_name,
+        m.title AS movie_title, t.name AS theatre_name, t.tax_basis_points, h.name AS hall_name,
         p.categories, p.ticket_types, p.prices
     FROM unnest($1::bigint[]) AS named (id)
     CROSS JOIN LATERAL (SELECT * FROM shows s WHERE s.id = named.id OFFSET 0) s
     CROSS JOIN LATERAL (SELECT m.title FROM movies m WHERE m.id = s.movie_id OFFSET 0) m
-    CROSS JOIN LATERAL (SELECT t.name FROM theatres t WHERE t.id = s.theatre_id OFFSET 0) t
+    CROSS JOIN LATERAL (SELECT t.name, t.tax_basis_points FROM theatres t WHERE t.id = s.theatre_id OFFSET 0) t
     CROSS JOIN LATERAL (SELECT h.name FROM halls h WHERE h.id = s.hall_id OFFSET 0) h
     CROSS JOIN LATERAL (
         SELECT coalesce(array_agg(p.category), '{}') AS categories,
@@ -149,7 +149,7 @@ statements! {
         OFFSET 0
     ) t";
     ReadBookings = concat!("
-    SELECT b.id, b.reference, b.user_id, b.show_id, b.status, b.cancelled_at, b.currency, b.booked_at,
+    SELECT b.id, b.reference, b.user_id, b.show_id, b.status, b.cancelled_at, b.currency, b.tax_basis_points, b.booked_at,
         b.channel, b.payment_kind, sold.*
     FROM unnest($1::bigint[]) AS named (id)
     CROSS JOIN LATERAL (SELECT * FROM bookings b WHERE b.id = named.id OFFSET 0) b
@@ -262,11 +262,11 @@ statements! {
     SELECT must((SELECT count(*) FROM deleted) = cardinality($1::bigint[]))";
     InsertBookings = "
     INSERT INTO bookings
-        (id, reference, user_id, show_id, status, currency, cancelled_at, channel, payment_kind, booked_at)
-    SELECT id, reference, user_id, show_id, status, currency, cancelled_at, channel, payment_kind, $10
+        (id, reference, user_id, show_id, status, currency, cancelled_at, channel, payment_kind, tax_basis_points, booked_at)
+    SELECT id, reference, user_id, show_id, status, currency, cancelled_at, channel, payment_kind, tax_basis_points, $11
     FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::timestamptz[],
-            $8::text[], $9::text[])
-        AS new (id, reference, user_id, show_id, status, currency, cancelled_at, channel, payment_kind)
+            $8::text[], $9::text[], $10::integer[])
+        AS new (id, reference, user_id, show_id, status, currency, cancelled_at, channel, payment_kind, tax_basis_points)
     ORDER BY id";
     CountCancellations = "UPDATE bookings SET counts_as_cancellation = true WHERE id = ANY ($1::bigint[])";
     DeleteClaims = "

@@ -19,7 +19,7 @@ use domain::random::Reference;
 
 use crate::catalog::starts_during;
 use crate::failure::Failure;
-use crate::row::{currency, instant, listed, micros, parsed, small, ticket_type};
+use crate::row::{currency, instant, listed, micros, parsed, small, tax_rate, ticket_type};
 use crate::schema::{booking_seats, bookings, halls, movies, seats, shows, theatres, users};
 use crate::store::SqliteStore;
 
@@ -124,6 +124,8 @@ struct BookingRow {
     booking: (i64, String, i64, i64, String, String, i64, Option<i64>),
     sale: (String, Option<String>),
     names: (String, String, String, i64),
+    /// The rate of the sale, and that of the theatre.
+    tax: (Option<i64>, i64),
 }
 
 /// Reads one booking; of any user unless `user_id` is given.
@@ -163,6 +165,7 @@ fn bookings_of(
             (id, reference, user, show, status, bookings::currency, bookings::booked_at, bookings::cancelled_at),
             (bookings::channel, bookings::payment_kind),
             (movies::title, theatres::name, halls::name, shows::start_time),
+            (bookings::tax_basis_points, theatres::tax_basis_points),
         ))
         .into_boxed::<Sqlite>();
     if let Some(user_id) = user_id {
@@ -271,6 +274,7 @@ fn booking(row: BookingRow, seats_of: &mut SeatsOf) -> Result<Booking, Failure> 
         state: parsed(BookingState::from_stored(status, cancelled_at), "cancelled_at")?,
         sale: parsed(Sale::from_stored(&channel, payment_kind.as_deref()), "payment_kind")?,
         currency: currency(&code)?,
+        tax_rate: tax_rate(row.tax.0.unwrap_or(row.tax.1))?,
         booked_at: instant(booked_at, "booked_at")?,
         movie_title,
         theatre_name,

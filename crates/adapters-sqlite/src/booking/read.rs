@@ -14,7 +14,7 @@ use super::bookings::one_booking;
 use super::holds::{WhichHolds, holds_of};
 use crate::failure::Failure;
 use crate::pricing::prices_of;
-use crate::row::{currency, hold_id, instant, parsed};
+use crate::row::{currency, hold_id, instant, parsed, tax_rate};
 use crate::schema::{
     bookings, halls, idempotency_keys, movies, seat_claims, seat_tenures, sessions, shows, theatres, users,
 };
@@ -170,7 +170,7 @@ fn key_row(connection: &mut SqliteConnection, name: &KeyName) -> Result<Option<S
 type StoredShow = (i64, i64, String, i64, i64, Option<i64>, Option<i64>, String);
 
 fn show_offer(connection: &mut SqliteConnection, id: ShowId) -> Result<Option<ShowOffer>, Failure> {
-    let row: Option<(StoredShow, (String, String, String))> = shows::table
+    let row: Option<(StoredShow, (String, String, String, i64))> = shows::table
         .inner_join(movies::table.on(movies::id.eq(shows::movie_id)))
         .inner_join(theatres::table.on(theatres::id.eq(shows::theatre_id)))
         .inner_join(halls::table.on(halls::id.eq(shows::hall_id)))
@@ -186,11 +186,11 @@ fn show_offer(connection: &mut SqliteConnection, id: ShowId) -> Result<Option<Sh
                 shows::sales_close_at,
                 shows::currency,
             ),
-            (movies::title, theatres::name, halls::name),
+            (movies::title, theatres::name, halls::name, theatres::tax_basis_points),
         ))
         .get_result(connection)
         .optional()?;
-    let Some((show, (movie_title, theatre_name, hall_name))) = row else { return Ok(None) };
+    let Some((show, (movie_title, theatre_name, hall_name, points))) = row else { return Ok(None) };
     let (version, layout_id, status, start_time, end_time, open_at, close_at, code) = show;
     Ok(Some(ShowOffer {
         version,
@@ -201,6 +201,7 @@ fn show_offer(connection: &mut SqliteConnection, id: ShowId) -> Result<Option<Sh
         sales_open_at: open_at.map(|at| instant(at, "sales_open_at")).transpose()?,
         sales_close_at: close_at.map(|at| instant(at, "sales_close_at")).transpose()?,
         currency: currency(&code)?,
+        tax_rate: tax_rate(points)?,
         prices: prices_of(connection, id)?.into_iter().collect(),
         movie_title,
         theatre_name,

@@ -226,6 +226,7 @@ fn insert_booking(connection: &mut SqliteConnection, booking: &Booking) -> Resul
             bookings::show_id.eq(booking.show_id.0),
             bookings::status.eq(booking.status().as_str()),
             bookings::currency.eq(booking.currency.code()),
+            bookings::tax_basis_points.eq(i64::from(booking.tax_rate.basis_points())),
             bookings::booked_at.eq(micros(booking.booked_at)),
             bookings::cancelled_at.eq(booking.state.cancelled_at().map(micros)),
             bookings::channel.eq(booking.sale.channel()),

@@ -59,6 +59,11 @@ pub struct BookingView {
     total: String,
     /// ISO 4217.
     currency: String,
+    /// The percentage of the tax that `total` includes, at the time of the sale.
+    #[schema(example = "19.00")]
+    tax_rate: String,
+    /// The tax in `total`: the sum of the tax of each seat.
+    tax_included: String,
     #[schema(format = DateTime)]
     booked_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -84,6 +89,8 @@ impl From<&Booking> for BookingView {
             status: booking.status().as_str(),
             total: booking.total().to_string(),
             currency: booking.currency.code().to_owned(),
+            tax_rate: booking.tax_rate.to_string(),
+            tax_included: booking.tax().to_string(),
             booked_at: instant(booking.booked_at),
             cancelled_at: booking.state.cancelled_at().map(instant),
             movie_title: booking.movie_title.clone(),

@@ -53,6 +53,16 @@ impl MediaType {
         }
     }
 
+    /// How specifically a range of `Accept` matches comma-separated values: `None` if it does not.
+    fn csv_specificity(&self) -> Option<u8> {
+        match (self.kind.as_str(), self.subtype.as_str()) {
+            ("text", "csv") => Some(2),
+            ("text", "*") => Some(1),
+            ("*", "*") => Some(0),
+            _ => None,
+        }
+    }
+
     /// Returns whether the range's weight is zero: "not acceptable". A weight that is not a number counts as one.
     fn is_refused(&self) -> bool {
         let weight = self.parameters.iter().find(|(name, _)| name == "q");
@@ -70,6 +80,15 @@ pub fn is_json_body(headers: &HeaderMap) -> bool {
 
 /// Returns whether the client accepts JSON: by the most specific range that matches, and always if there is no `Accept`.
 pub fn accepts_json(headers: &HeaderMap) -> bool {
+    accepts(headers, MediaType::specificity)
+}
+
+/// Returns whether the client accepts comma-separated values, by the same rules.
+pub fn accepts_csv(headers: &HeaderMap) -> bool {
+    accepts(headers, MediaType::csv_specificity)
+}
+
+fn accepts(headers: &HeaderMap, specificity: fn(&MediaType) -> Option<u8>) -> bool {
     let values: Vec<_> = headers.get_all(header::ACCEPT).filter_map(|value| value.to_str().ok()).collect();
     let ranges = values.iter().flat_map(|value| split_unquoted(value, ',')).map(str::trim);
     let mut best: Option<(u8, bool)> = None;
@@ -77,7 +96,7 @@ pub fn accepts_json(headers: &HeaderMap) -> bool {
     for range in ranges.filter(|range| !range.is_empty()) {
         is_empty = false;
         let Some(range) = MediaType::parse(range) else { continue };
-        let Some(specificity) = range.specificity() else { continue };
+        let Some(specificity) = specificity(&range) else { continue };
         let accepted = !range.is_refused();
         best = match best {
             Some((known, _)) if known > specificity => best,

@@ -14,7 +14,7 @@ use actix_web::{Error, HttpMessage as _, web};
 use domain::limits::{Allowance, ClientNetwork, Limit};
 
 use crate::http::client_address::source;
-use crate::http::media::accepts_json;
+use crate::http::media::{accepts_csv, accepts_json};
 use crate::http::problem::{Problem, rate_limit_headers};
 use crate::http::request::{Authorization, ClientAddress, authorization, is_canonical_path};
 use crate::telemetry::metrics::NO_ROUTE;
@@ -182,7 +182,7 @@ pub async fn identify(
     Ok(response)
 }
 
-/// Passes on a request whose path has one spelling and whose client accepts JSON.
+/// Passes on a request whose path has one spelling and whose client accepts the type of the response.
 async fn route(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -242,5 +242,7 @@ pub fn is_api(path: &str) -> bool {
 }
 
 fn is_acceptable(request: &ServiceRequest) -> bool {
-    !is_api(request.path()) || accepts_json(request.headers())
+    let (path, headers) = (request.path(), request.headers());
+    // A client of a file may accept the file alone; problems of such a call are JSON all the same.
+    !is_api(path) || accepts_json(headers) || (path.ends_with(".csv") && accepts_csv(headers))
 }

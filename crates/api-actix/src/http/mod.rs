@@ -6,6 +6,7 @@
 pub mod body;
 pub mod call;
 pub mod client_address;
+pub mod csv;
 pub mod cursor;
 pub mod json;
 pub mod keys;

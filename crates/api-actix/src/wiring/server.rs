@@ -29,6 +29,7 @@ use domain::health::Dependency;
 use domain::identity::{AuthenticationLimit, IdentityService, IdentityTtl, KnownSites, PasswordHasher, SignUpLimit};
 use domain::limits::RateLimiter;
 use domain::pricing::PricingService;
+use domain::reports::ReportService;
 use domain::retention::RetentionService;
 use domain::seating::SeatingService;
 use domain::seed::Seeder;
@@ -303,6 +304,7 @@ fn wire(
             guard: guard.clone(),
             encoder: Arc::new(JsonObjects),
         },
+        reports: ReportService { reports: store.ports.reports.clone(), catalog: store.ports.catalog.clone() },
         identity: IdentityService {
             users: store.ports.users.clone(),
             sessions: store.ports.sessions.clone(),

@@ -13,6 +13,7 @@ use domain::identity::IdentityService;
 use domain::limits::RateLimiter;
 use domain::pricing::PricingService;
 use domain::random::{OperationId, Random};
+use domain::reports::ReportService;
 use domain::seating::SeatingService;
 
 use crate::http::client_address::{ProxyWarnings, TrustedProxies};
@@ -37,6 +38,7 @@ pub struct AppState {
     pub booking: Arc<BookingService>,
     pub cancelled_shows: CancelledShows,
     pub admin: AdminService,
+    pub reports: ReportService,
     pub limiter: Arc<dyn RateLimiter>,
     /// The dependencies that `/readyz` reports, required or not.
     pub dependencies: Vec<Arc<dyn Dependency>>,

@@ -10,7 +10,7 @@ use super::*;
 use crate::catalog::ShowStatus;
 use crate::identity::{Bearer, Caller, Role};
 use crate::ids::{BookingId, LayoutId, SeatId, SessionId, ShowId, UserId};
-use crate::money::Currency;
+use crate::money::{Currency, TaxRate};
 use crate::random::{OperationId, Random, Reference};
 use crate::seating::{CategoryPrice, Layout, RowName, Seat, SeatSelection};
 
@@ -103,6 +103,7 @@ pub(super) fn new_state() -> Snapshot {
         sales_open_at: None,
         sales_close_at: None,
         currency: Currency::parse("EUR").unwrap(),
+        tax_rate: TaxRate::parse("19").unwrap(),
         prices: [CategoryPrice::adult("standard", 1250), CategoryPrice::adult("premium", 1600)].into_iter().collect(),
         movie_title: format!("Movie {id}"),
         theatre_name: "Theatre".into(),

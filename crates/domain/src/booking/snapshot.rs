@@ -14,7 +14,7 @@ use super::rules::{Rules, SeatGapRule};
 use super::types::{Booking, Hold, HoldId, Tenure};
 use crate::catalog::ShowStatus;
 use crate::ids::{BookingId, LayoutId, SeatId, SessionId, ShowId, UserId};
-use crate::money::Currency;
+use crate::money::{Currency, TaxRate};
 use crate::pricing::ShowPrices;
 use crate::random::OperationId;
 use crate::seating::ClaimStatus;
@@ -201,6 +201,8 @@ pub struct ShowOffer {
     /// When sales close, if that is before the show begins.
     pub sales_close_at: Option<DateTime<Utc>>,
     pub currency: Currency,
+    /// The present rate of the tax that the prices include.
+    pub tax_rate: TaxRate,
     /// A seat without a price is not sold.
     pub prices: ShowPrices,
     pub movie_title: String,

@@ -8,8 +8,8 @@ use thiserror::Error;
 use super::counter::Sale;
 use super::state::{BookingState, BookingStatus};
 use crate::ids::{BookingId, SeatId, ShowId, UserId};
-use crate::money::{Currency, Money};
-use crate::pricing::TicketTypeCode;
+use crate::money::{Currency, Money, TaxRate};
+use crate::pricing::{TicketTypeCode, tax_included};
 use crate::random::{Random, Reference, draw_crockford, is_crockford};
 
 /// A part of a history.
@@ -159,6 +159,8 @@ pub struct Booking {
     pub state: BookingState,
     pub sale: Sale,
     pub currency: Currency,
+    /// The rate of the tax that the prices include, at the time of the sale.
+    pub tax_rate: TaxRate,
     pub booked_at: DateTime<Utc>,
     pub movie_title: String,
     pub theatre_name: String,
@@ -176,6 +178,13 @@ impl Booking {
     /// Returns the total of the prices at the time of the sale.
     pub fn total(&self) -> Money {
         total(&self.seats, self.currency)
+    }
+
+    /// Returns the tax in [`Booking::total`]: the sum of the tax of each seat.
+    pub fn tax(&self) -> Money {
+        let rate = u32::try_from(self.tax_rate.basis_points()).unwrap_or_default();
+        let minor = self.seats.iter().fold(0_i64, |sum, seat| sum.saturating_add(tax_included(seat.price_minor, rate)));
+        Money::new(minor, self.currency)
     }
 }
 

@@ -18,5 +18,5 @@ pub use ports::{
     TheatreFilter,
 };
 pub use programme::{Programme, ProgrammeError, ProgrammeStart};
-pub use service::{CatalogService, MovieQuery, MovieShowsError, ShowQuery, windows_of};
+pub use service::{CatalogService, MovieQuery, MovieShowsError, ShowQuery, all_theatres, windows_of};
 pub use types::{Hall, HallSummary, Movie, Show, ShowStatus, ShowStatusError, Theatre, day_in};

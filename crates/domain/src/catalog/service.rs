@@ -171,7 +171,7 @@ pub async fn windows_of(
 }
 
 /// Returns all theatres. Retired ones are included, because their past shows stay.
-async fn all_theatres(store: &dyn CatalogStore) -> Result<Vec<Theatre>, StoreError> {
+pub async fn all_theatres(store: &dyn CatalogStore) -> Result<Vec<Theatre>, StoreError> {
     let limit = PageLimit::parse(i64::from(PageLimit::MAX)).unwrap_or(PageLimit::DEFAULT);
     let mut page = PageRequest { limit, after: None };
     let filter = TheatreFilter { retired: true, ..TheatreFilter::default() };

@@ -7,7 +7,7 @@ use domain::booking::{BatchStore, Claim, Command, ReadSet, ShowOffer, Snapshot, 
 use domain::catalog::ShowStatus;
 use domain::identity::{Caller, Email};
 use domain::ids::{BookingId, SeatId, ShowId, UserId};
-use domain::money::Currency;
+use domain::money::{Currency, TaxRate};
 use domain::seating::CategoryPrice;
 use futures::future::join_all;
 
@@ -85,6 +85,7 @@ pub async fn read_returns_exactly_the_named_rows(fixture: &dyn Fixture) {
         sales_open_at: None,
         sales_close_at: None,
         currency: Currency::parse("EUR").unwrap(),
+        tax_rate: TaxRate::parse("7.00").unwrap(),
         prices: [CategoryPrice::adult("standard", 1250), CategoryPrice::adult("premium", 1600)].into_iter().collect(),
         movie_title: STALKER.into(),
         theatre_name: ALPHA.into(),

@@ -17,6 +17,7 @@ const TABLES: [(&str, &str, &[&str]); 10] = [
             "(SELECT count(*) FROM users WHERE id < b.user_id)",
             "b.status",
             "b.currency",
+            "b.tax_basis_points",
             "CASE WHEN b.cancelled_at IS NULL THEN 'kept' WHEN b.cancelled_at > b.booked_at THEN 'cancelled later' ELSE 'wrong' END",
             "CASE WHEN b.counts_as_cancellation THEN 'counts' ELSE 'does not count' END",
             "length(b.reference)",
@@ -131,9 +132,9 @@ const TABLES: [(&str, &str, &[&str]); 10] = [
 /// The rows of each table after the commands, in the format of [`TABLES`].
 const EXPECTED: [&[&str]; 10] = [
     &[
-        "0 confirmed EUR kept does not count 10 box_office complimentary",
-        "0 confirmed EUR kept does not count 10 online -",
-        "1 cancelled EUR cancelled later counts 10 online -",
+        "0 confirmed EUR 700 kept does not count 10 box_office complimentary",
+        "0 confirmed EUR 700 kept does not count 10 online -",
+        "1 cancelled EUR 700 cancelled later counts 10 online -",
     ],
     &[
         "0 0 A 6 standard child 1250",

@@ -3,6 +3,7 @@
 mod booking;
 mod database;
 mod pgbench;
+mod reports;
 mod rivals;
 mod served;
 mod startup;
@@ -24,11 +25,17 @@ pub enum Part {
     Booking,
     /// Users who compete for the seats of one show, by the way in which commands are divided between committers.
     Rivals,
+    /// Reports over ten million booked seats. Needs 6 GB of disk, and is measured only by name.
+    Reports,
 }
 
 /// Measures a part, or everything. With `against`, measures only bookings on PostgreSQL, for both servers.
 pub fn run(part: Option<Part>, seconds: u64, against: Option<&Path>) -> Result<(), Failure> {
     let server = build_server(&["--release"])?;
+    // Not part of everything: generating the data takes minutes.
+    if part == Some(Part::Reports) {
+        return reports::run(&server);
+    }
     let load = build_binary("load", "load", &["--release"])?;
     if let Some(other) = against {
         return booking::compare(&server, other, &load, seconds);

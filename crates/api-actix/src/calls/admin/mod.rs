@@ -7,6 +7,7 @@ mod halls;
 mod layouts;
 mod movies;
 mod price_lists;
+mod reports;
 mod shows;
 mod theatres;
 mod ticket_types;
@@ -41,6 +42,7 @@ pub fn calls() -> Vec<Call> {
         shows::calls(),
         users::calls(),
         audit::calls(),
+        reports::calls(),
     ];
     objects.into_iter().flatten().collect()
 }

@@ -333,6 +333,7 @@ impl<'policy> WorkingState<'policy> {
             state: BookingState::Confirmed(Confirmed::sold()),
             sale,
             currency: show.currency,
+            tax_rate: show.tax_rate,
             booked_at: self.state.now,
             movie_title: show.movie_title.clone(),
             theatre_name: show.theatre_name.clone(),
