@@ -233,7 +233,7 @@ struct Planned<'plan> {
     hall: &'plan Hall,
 }
 
-async fn insert_shows(connection: &mut AsyncPgConnection, shows: &[ShowSeed]) -> Result<usize, Failure> {
+pub(crate) async fn insert_shows(connection: &mut AsyncPgConnection, shows: &[ShowSeed]) -> Result<usize, Failure> {
     if shows.is_empty() {
         return Ok(0);
     }

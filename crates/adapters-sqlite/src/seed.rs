@@ -205,7 +205,7 @@ fn add_seats(connection: &mut SqliteConnection, layout_id: i64, seats: &[SeatSee
 }
 
 /// The stored rows that shows refer to. They are read once, because a plan has many shows.
-struct Stage {
+pub(crate) struct Stage {
     movies: HashMap<String, i64>,
     /// Halls by the name of their theatre and their own name.
     halls: HashMap<(String, String), StagedHall>,
@@ -223,7 +223,7 @@ struct StagedHall {
 }
 
 impl Stage {
-    fn read(connection: &mut SqliteConnection) -> Result<Self, Failure> {
+    pub(crate) fn read(connection: &mut SqliteConnection) -> Result<Self, Failure> {
         let titles: Vec<(String, i64)> = movies::table.select((movies::title, movies::id)).load(connection)?;
         let of_layouts: Vec<(i64, String)> =
             seats::table.select((seats::layout_id, seats::category)).distinct().load(connection)?;
@@ -249,7 +249,12 @@ impl Stage {
 }
 
 /// Inserts the show if possible, and returns the number of inserted shows.
-fn add_show(connection: &mut SqliteConnection, stage: &Stage, show: &ShowSeed, now: i64) -> Result<usize, Failure> {
+pub(crate) fn add_show(
+    connection: &mut SqliteConnection,
+    stage: &Stage,
+    show: &ShowSeed,
+    now: i64,
+) -> Result<usize, Failure> {
     let Some(movie_id) = stage.movies.get(&show.movie_title).copied() else { return Ok(0) };
     let place = (show.theatre_name.clone(), show.hall_name.clone());
     let Some(hall) = stage.halls.get(&place) else { return Ok(0) };

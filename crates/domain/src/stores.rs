@@ -11,6 +11,7 @@ use crate::pricing::PriceStore;
 use crate::retention::RetentionStore;
 use crate::seating::{LayoutStore, SeatingStore};
 use crate::seed::Seeder;
+use crate::transfer::TransferStore;
 
 /// The ports of one store. Each service takes only the ports that it needs.
 #[derive(Clone)]
@@ -30,6 +31,7 @@ pub struct Stores {
     pub holds: Arc<dyn HoldStore>,
     pub history: Arc<dyn HistorySource>,
     pub seeder: Arc<dyn Seeder>,
+    pub transfer: Arc<dyn TransferStore>,
     pub retention: Arc<dyn RetentionStore>,
     /// The stores to which the committers write: one for each committer, at least one.
     pub batches: Vec<Arc<dyn BatchStore>>,
@@ -55,6 +57,7 @@ impl Stores {
             + HoldStore
             + HistorySource
             + Seeder
+            + TransferStore
             + RetentionStore
             + Dependency
             + 'static,
@@ -75,6 +78,7 @@ impl Stores {
             holds: store.clone(),
             history: store.clone(),
             seeder: store.clone(),
+            transfer: store.clone(),
             retention: store.clone(),
             batches,
             dependency: store,

@@ -4,6 +4,7 @@ mod audit;
 mod catalog;
 mod layouts;
 mod pricing;
+mod transfer;
 mod users;
 
 use std::sync::Arc;

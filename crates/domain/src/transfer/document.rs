@@ -150,6 +150,14 @@ impl DayRef {
         text.parse().ok().filter(|_| is_date).map(Self::Date)
     }
 
+    /// Returns the text that [`Self::parse`] reads.
+    pub fn to_text(self) -> String {
+        match self {
+            Self::Date(date) => date.to_string(),
+            Self::FromToday(days) => format!("{days:+}"),
+        }
+    }
+
     /// Returns the date, if the calendar has it.
     pub fn date(self, today: NaiveDate) -> Option<NaiveDate> {
         match self {
@@ -188,10 +196,7 @@ impl StartRef {
 
     /// Returns the text that [`Self::parse`] reads.
     pub fn to_text(self) -> String {
-        let day = match self.day {
-            DayRef::Date(date) => date.to_string(),
-            DayRef::FromToday(days) => format!("{days:+}"),
-        };
+        let day = self.day.to_text();
         let offset = self.offset.and_then(FixedOffset::east_opt).map(|offset| offset.to_string()).unwrap_or_default();
         format!("{day}T{}{offset}", time_text(self.time))
     }

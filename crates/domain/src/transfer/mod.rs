@@ -12,18 +12,17 @@ mod ports;
 mod service;
 mod shows;
 
-#[cfg(test)]
-mod tests;
-
 pub use document::{
     Alternation, DayRef, Document, HallDraft, NamedPriceList, PriceSource, ProgrammeDraft, SalesClosing, ShowFormat,
-    ShowTerms, ShowsDraft, StartRef, TheatreDraft, Unread,
+    ShowTerms, ShowsDraft, StartRef, TheatreDraft, Unread, parse_time, time_text,
 };
 pub use export::ExportError;
 pub use mistake::{ImportMistake, ImportMistakeReason};
 pub use plan::{
     Count, ImportMode, ImportPlan, ImportReport, NewHall, NewListing, PlannedObjects, StoredCatalog, StoredHall,
 };
+#[cfg(feature = "mock")]
+pub use ports::MockTransferStore;
 pub use ports::{ImportActor, ImportError, TransferStore};
 pub use service::TransferService;
 pub use shows::{ImportSteps, PlannedShow, ShowWindow, StoredShow};

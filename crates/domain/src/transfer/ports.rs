@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use thiserror::Error;
 
 use super::{Document, ExportError, ImportMistake, ImportPlan, ImportReport};
-use crate::admin::ChangeRequest;
+use crate::admin::{ChangeError, ChangeRequest};
 use crate::error::StoreError;
 
 /// Who imports.
@@ -31,6 +31,24 @@ pub enum ImportError {
     Stale,
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl From<ChangeError> for ImportError {
+    /// Returns the error of a change that is a part of an import. The import was decided from what was committed, so a refusal is the effect
+    /// of a concurrent change.
+    fn from(error: ChangeError) -> Self {
+        match error {
+            ChangeError::SessionEnded => Self::SessionEnded,
+            ChangeError::Forbidden => Self::Forbidden,
+            ChangeError::Store(error) => Self::Store(error),
+            ChangeError::KeyReused
+            | ChangeError::NotFound(_)
+            | ChangeError::PreconditionFailed
+            | ChangeError::Stale
+            | ChangeError::InvalidPrices(_)
+            | ChangeError::Refused(_) => Self::Stale,
+        }
+    }
 }
 
 /// Imports and exports documents.

@@ -9,7 +9,7 @@ use super::document::{PriceSource, ProgrammeDraft, ShowTerms, ShowsDraft, StartR
 use super::mistake::{ImportMistake, ImportMistakeReason};
 use super::plan::{ImportMode, ImportReport, NewHall, NewListing, PlannedObjects, Planner, TheatrePlace};
 use crate::admin::Edit;
-use crate::catalog::{MovieDetails, PlaceName, Programme, ProgrammeError, TheatreDetails};
+use crate::catalog::{Minutes, MovieDetails, PlaceName, Programme, ProgrammeError, TheatreDetails};
 use crate::ids::TheatreId;
 use crate::money::Currency;
 use crate::pricing::{
@@ -348,8 +348,8 @@ impl Planner<'_> {
             self.missing(&format!("{path}.price_list"), missing);
             return None;
         }
-        let duration = TimeDelta::minutes(terms.duration.map_or(minutes, |duration| duration.minutes()).into());
-        let cleaning = terms.cleaning.map_or(place.cleaning_minutes, |cleaning| cleaning.minutes());
+        let duration = TimeDelta::minutes(terms.duration.map_or(minutes, Minutes::minutes).into());
+        let cleaning = terms.cleaning.map_or(place.cleaning_minutes, Minutes::minutes);
         let cleaning = TimeDelta::minutes(cleaning.into());
         if duration + cleaning > DURATION_MAX {
             self.mistake(format!("{path}.duration_minutes"), ImportMistakeReason::TooLong(duration + cleaning));
