@@ -146,11 +146,7 @@ impl<'file> Fields<'file> {
     }
 
     /// Reads a list of texts. `None` after a mistake, `Some(None)` if it is absent.
-    fn texts<T>(
-        &mut self,
-        name: &'static str,
-        parse: impl Fn(&str) -> Result<T, String>,
-    ) -> Option<Option<Vec<T>>> {
+    fn texts<T>(&mut self, name: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Option<Option<Vec<T>>> {
         let Some(node) = self.member(name) else { return Some(None) };
         let Value::List(items) = &node.value else {
             self.mistake(name, node, "wrong_type", "must be a list of texts");
@@ -258,9 +254,8 @@ fn movie(fields: &mut Fields<'_>) -> Unread<Title, MovieDetails> {
     let language = fields.text("language", LanguageName::parse);
     let certificate = fields.optional_text("certificate", Certificate::parse).map(Option::unwrap_or_default);
     let poster_url = fields.optional_text("poster_url", PosterUrl::parse);
-    let release_date = fields.text("release_date", |text| {
-        ReleaseDate::parse(date(text)?).map_err(|error| error.to_string())
-    });
+    let release_date =
+        fields.text("release_date", |text| ReleaseDate::parse(date(text)?).map_err(|error| error.to_string()));
     let content = (|| {
         Some(MovieDetails {
             title: title.clone()?,
@@ -299,8 +294,7 @@ fn theatre(fields: &mut Fields<'_>) -> TheatreDraft {
     let location = fields.optional_text("location", Location::parse).map(Option::unwrap_or_default);
     let timezone = fields.text("timezone", time_zone);
     let sentence = |error: String| format!("is invalid: {error}");
-    let currency =
-        fields.text("currency", |text| Currency::parse(text).map_err(|error| sentence(error.to_string())));
+    let currency = fields.text("currency", |text| Currency::parse(text).map_err(|error| sentence(error.to_string())));
     let tax_rate =
         fields.optional_text("tax_rate", |text| TaxRate::parse(text).map_err(|error| sentence(error.to_string())));
     let cleaning_time = fields.minutes("cleaning_minutes");
@@ -392,9 +386,8 @@ fn rule(fields: &mut Fields<'_>) -> Option<PriceRuleDraft> {
 }
 
 fn weekdays(fields: &mut Fields<'_>) -> Option<WeekdaySet> {
-    let parse = |text: &str| {
-        parse_weekday(text).ok_or_else(|| "must be one of mon, tue, wed, thu, fri, sat, sun".to_owned())
-    };
+    let parse =
+        |text: &str| parse_weekday(text).ok_or_else(|| "must be one of mon, tue, wed, thu, fri, sat, sun".to_owned());
     let days = fields.texts("weekdays", parse)?;
     Some(days.map_or(WeekdaySet::ALL, |days| days.into_iter().collect()))
 }

@@ -5,8 +5,8 @@ use domain::catalog::{LanguageName, Minutes, MovieDetails, PlaceName, PosterUrl,
 use domain::pricing::{PriceDraft, PriceRuleDraft, PriceRuleName, TicketTypeDetails, weekday_name};
 use domain::seating::PlannedLayout;
 use domain::transfer::{
-    Document, HallDraft, NamedPriceList, PriceSource, ProgrammeDraft, ShowTerms, ShowsDraft, StartRef,
-    TheatreDraft, Unread, time_text,
+    Document, HallDraft, NamedPriceList, PriceSource, ProgrammeDraft, ShowTerms, ShowsDraft, StartRef, TheatreDraft,
+    Unread, time_text,
 };
 
 use crate::node::{Node, Value};
@@ -175,10 +175,9 @@ fn programme(draft: &ProgrammeDraft) -> Value {
         .list("weekdays", weekdays(*days))
         .list("times", times.iter().map(|time| Value::Text(time_text(*time))));
     match alternation {
-        Some(alternation) => table
-            .integer("every_weeks", alternation.weeks)
-            .text("weeks_from", alternation.from.to_string())
-            .value(),
+        Some(alternation) => {
+            table.integer("every_weeks", alternation.weeks).text("weeks_from", alternation.from.to_string()).value()
+        }
         None => table.value(),
     }
 }

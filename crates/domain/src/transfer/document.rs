@@ -2,9 +2,7 @@
 
 use chrono::{DateTime, Days, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, Timelike as _, WeekdaySet};
 
-use crate::catalog::{
-    CleaningTime, Duration, LanguageName, Minutes, MovieDetails, PlaceName, TheatreDetails, Title,
-};
+use crate::catalog::{CleaningTime, Duration, LanguageName, Minutes, MovieDetails, PlaceName, TheatreDetails, Title};
 use crate::pricing::{PriceDraft, PriceRuleDraft, TicketTypeCode, TicketTypeDetails};
 use crate::seating::PlannedLayout;
 use crate::text::Line;

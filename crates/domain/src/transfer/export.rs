@@ -81,9 +81,8 @@ impl StoredCatalog {
                     layout: Some(known.layout.clone()),
                 }
             };
-            let is_listed = |managed: &&ManagedPriceList| {
-                managed.retired_at.is_none() && managed.list.theatre_id() == theatre.id
-            };
+            let is_listed =
+                |managed: &&ManagedPriceList| managed.retired_at.is_none() && managed.list.theatre_id() == theatre.id;
             let mut lists: Vec<_> = self.price_lists.iter().filter(is_listed).collect();
             lists.sort_by_key(|managed| &managed.name);
             drafts.push(TheatreDraft {
@@ -175,12 +174,10 @@ fn entries(
     for show in shows.iter().filter(|show| !show.is_cancelled && movies.contains_key(show.movie.as_str())) {
         let Some(Exported { theatre, halls }) = theatres.get(show.theatre.as_str()) else { continue };
         let Some(categories) = halls.get(show.hall.as_str()) else { continue };
-        let sold = |price: &&CategoryPrice| {
-            categories.contains(price.category.as_str()) && codes.contains(&price.ticket_type)
-        };
+        let sold =
+            |price: &&CategoryPrice| categories.contains(price.category.as_str()) && codes.contains(&price.ticket_type);
         let sold = show.prices.iter().filter(sold);
-        let mut prices: Vec<_> =
-            sold.map(|price| (price.category.as_str(), &price.ticket_type, price.minor)).collect();
+        let mut prices: Vec<_> = sold.map(|price| (price.category.as_str(), &price.ticket_type, price.minor)).collect();
         prices.sort_unstable();
         let has_price = |category: &&str| prices.iter().any(|(priced, code, _)| priced == category && code.is_adult());
         if show.currency != theatre.currency || categories.is_empty() || !categories.iter().all(has_price) {
@@ -208,7 +205,8 @@ fn entries(
     });
     let entry = |(group, starts): (Group<'_>, BTreeSet<DateTime<Utc>>)| {
         let (theatre, movie) = (theatres.get(group.theatre)?.theatre, movies.get(group.movie)?);
-        let given = |(category, code, minor): &(&str, &TicketTypeCode, i64)| draft(category, code, *minor, theatre.currency);
+        let given =
+            |(category, code, minor): &(&str, &TicketTypeCode, i64)| draft(category, code, *minor, theatre.currency);
         let differs = |minutes: i32, usual: i32| (minutes != usual).then_some(minutes);
         let terms = ShowTerms {
             movie: Title::from_stored(group.movie.to_owned()),
@@ -238,7 +236,8 @@ fn minutes(duration: TimeDelta) -> i32 {
 fn local(timezone: Tz, at: DateTime<Utc>) -> StartRef {
     let zoned = at.with_timezone(&timezone);
     let local: NaiveDateTime = zoned.naive_local();
-    let is_second = matches!(timezone.from_local_datetime(&local), LocalResult::Ambiguous(first, _) if first.to_utc() != at);
+    let is_second =
+        matches!(timezone.from_local_datetime(&local), LocalResult::Ambiguous(first, _) if first.to_utc() != at);
     let offset = (local - at.naive_utc()).num_seconds();
     let offset = is_second.then(|| i32::try_from(offset).unwrap_or_default());
     StartRef { day: DayRef::Date(local.date()), time: local.time(), offset }

@@ -391,12 +391,12 @@ impl<'plan> Planner<'plan> {
                 continue;
             };
             let stored = known.and_then(|theatre| {
-                let is_it = |known: &&StoredHall| known.hall.theatre_id == theatre.id && known.hall.name == name.as_str();
+                let is_it =
+                    |known: &&StoredHall| known.hall.theatre_id == theatre.id && known.hall.name == name.as_str();
                 self.stored.halls.iter().find(is_it)
             });
-            let differences = |known: &StoredHall| {
-                (known.hall.retired_at.is_some(), differing([("plan", known.layout != *layout)]))
-            };
+            let differences =
+                |known: &StoredHall| (known.hall.retired_at.is_some(), differing([("plan", known.layout != *layout)]));
             let found = self.compare(&path, "hall", stored.map(differences));
             if matches!(found, Match::Wrong) {
                 terms.halls.insert(name.clone(), None);

@@ -111,9 +111,8 @@ impl PlannedObjects {
             shows.sort_by_key(|show| show.start_time);
         }
         let mut candidates = std::mem::take(&mut self.shows);
-        candidates.sort_by(|a, b| {
-            a.place().cmp(&b.place()).then(a.planned.show.start_time.cmp(&b.planned.show.start_time))
-        });
+        candidates
+            .sort_by(|a, b| a.place().cmp(&b.place()).then(a.planned.show.start_time.cmp(&b.planned.show.start_time)));
         let mut shows: Vec<PlannedShow> = Vec::new();
         let mut before: Option<&Candidate> = None;
         for candidate in &candidates {
