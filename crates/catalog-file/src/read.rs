@@ -32,6 +32,10 @@ pub(crate) fn document(root: &Node) -> (Document, Vec<FileMistake>) {
         shows: fields.items("shows", shows),
     };
     fields.finish();
+    if mistakes.is_empty() && document == Document::default() {
+        let message = "has nothing to import; it needs one of ticket_types, movies, theatres, programmes and shows";
+        mistakes.push(FileMistake { path: String::new(), line: 1, code: "empty", message: message.to_owned() });
+    }
     (document, mistakes)
 }
 

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod healthcheck;
+mod transfer;
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
@@ -60,6 +61,27 @@ enum Command {
         /// Also add a demo customer and a demo administrator, and print their passwords.
         #[arg(long)]
         demo: bool,
+    },
+    /// Import ticket types, movies, theatres, halls, price lists, programmes and shows from a TOML or JSON file, all or none.
+    ///
+    /// The server can keep running. What exists with the same content stays unchanged, so a repeated import adds nothing.
+    Import {
+        /// The file, or - for standard input. docs/import.md describes it.
+        file: PathBuf,
+        /// Check the file and report what would be added, without changing anything.
+        #[arg(long)]
+        dry_run: bool,
+        /// Keep objects that exist with other content, and skip shows that do not fit to them.
+        #[arg(long)]
+        keep: bool,
+    },
+    /// Export all ticket types, movies, theatres, halls, price lists and shows as such a file.
+    Export {
+        /// The file to create. It must not exist. Without it, the output is standard output.
+        file: Option<PathBuf>,
+        /// The format. By default that of the file's name, and TOML without a file.
+        #[arg(long, value_enum)]
+        format: Option<transfer::FileFormat>,
     },
     /// Manage administrators' accounts.
     Admin {
@@ -195,6 +217,8 @@ async fn run(command: Command, loaded: &Loaded) -> Outcome {
             Ok(())
         }
         Command::Seed { demo } => seed(config, demo).await,
+        Command::Import { file, dry_run, keep } => transfer::import(config, &file, dry_run, keep).await,
+        Command::Export { file, format } => transfer::export(config, file.as_deref(), format).await,
         Command::Admin { command } => admin(config, command).await,
         Command::Backup { file } => backup(config, file).await,
         Command::AcceptClock { confirm } => accept_clock(config, confirm).await,

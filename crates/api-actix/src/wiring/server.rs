@@ -31,6 +31,7 @@ use domain::pricing::PricingService;
 use domain::retention::RetentionService;
 use domain::seating::SeatingService;
 use domain::seed::Seeder;
+use domain::transfer::TransferService;
 use futures::future::join_all;
 use secrecy::{ExposeSecret as _, SecretString};
 use thiserror::Error;
@@ -273,6 +274,7 @@ fn wire(
             guard: guard.clone(),
             encoder: Arc::new(JsonObjects),
         },
+        transfer: TransferService::new(store.ports.transfer.clone(), Arc::new(SystemClock)),
         identity: IdentityService {
             users: store.ports.users.clone(),
             sessions: store.ports.sessions.clone(),

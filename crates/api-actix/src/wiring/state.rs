@@ -14,6 +14,7 @@ use domain::limits::RateLimiter;
 use domain::pricing::PricingService;
 use domain::random::{OperationId, Random};
 use domain::seating::SeatingService;
+use domain::transfer::TransferService;
 
 use crate::http::client_address::{ProxyWarnings, TrustedProxies};
 use crate::settings::RateLimits;
@@ -36,6 +37,7 @@ pub struct AppState {
     pub pricing: PricingService,
     pub booking: BookingService,
     pub admin: AdminService,
+    pub transfer: TransferService,
     pub limiter: Arc<dyn RateLimiter>,
     /// The dependencies that `/readyz` reports, required or not.
     pub dependencies: Vec<Arc<dyn Dependency>>,

@@ -3,6 +3,7 @@
 mod audit;
 mod bookings;
 mod halls;
+mod imports;
 mod layouts;
 mod movies;
 mod price_lists;
@@ -36,6 +37,7 @@ pub fn calls() -> Vec<Call> {
         price_lists::calls(),
         users::calls(),
         audit::calls(),
+        imports::calls(),
     ];
     objects.into_iter().flatten().collect()
 }
