@@ -16,9 +16,9 @@ use domain::error::with_sources;
 use domain::identity::{
     CreatedUser, Email, Name, NewUser, Password, PasswordHasher as _, Requester, Role, UserStoreError,
 };
-use domain::seed::Seeded;
+use domain::transfer::ImportReport;
 
-use crate::demo::seeding::{seed_demo, top_up};
+use crate::demo::seeding::{add_accounts, top_up};
 use crate::http::openapi;
 use crate::settings::secrets::{DEMO_ACCOUNTS_FILE, DemoAccounts, JWT_SECRET_FILE};
 use crate::settings::{self, Config, Loaded, StoreConfig};
@@ -258,17 +258,17 @@ fn greeting(server: &RunningServer, config: &Config) -> String {
 async fn seed(config: &Config, demo: bool) -> Outcome {
     let store = OpenStore::open(config, Purpose::Administer).await?;
     if !demo {
-        print(&added(&top_up(store.ports.seeder.as_ref()).await?));
+        print(&added(&top_up(&store.ports.transfer).await?));
         return Ok(());
     }
     let accounts = DemoAccounts::draw();
-    let seeded = seed_demo(store.ports.seeder.as_ref(), &Argon2Passwords::default(), &accounts).await?;
-    print(&added(&seeded));
-    if let (Some(directory), 2) = (&store.data_dir, seeded.users) {
+    print(&added(&top_up(&store.ports.transfer).await?));
+    let users = add_accounts(store.ports.seeder.as_ref(), &Argon2Passwords::default(), &accounts).await?;
+    if let (Some(directory), 2) = (&store.data_dir, users) {
         // The server prints them, and keeps a store that has them topped up.
         accounts.keep(directory)?;
     }
-    match seeded.users {
+    match users {
         2 => print(&format!(
             "Demo customer: {}  {}\nDemo admin:    {}  {}\n",
             DemoAccounts::CUSTOMER,
@@ -281,8 +281,9 @@ async fn seed(config: &Config, demo: bool) -> Outcome {
     Ok(())
 }
 
-fn added(seeded: &Seeded) -> String {
-    let Seeded { movies, theatres, halls, shows, users: _, ticket_types: _ } = seeded;
+fn added(report: &ImportReport) -> String {
+    let [movies, theatres, halls, shows] =
+        [report.movies, report.theatres, report.halls, report.shows].map(|count| count.added);
     format!("Added {movies} movies, {theatres} theatres, {halls} halls and {shows} shows.\n")
 }
 
