@@ -16,3 +16,4 @@ mod stopping;
 mod storm;
 mod support;
 mod tour;
+mod transfers;
