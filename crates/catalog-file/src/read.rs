@@ -314,7 +314,7 @@ fn theatre(fields: &mut Fields<'_>) -> TheatreDraft {
             cleaning_time: cleaning_time?.unwrap_or(Theatre::CLEANING_TIME),
         })
     })();
-    TheatreDraft { theatre: Unread { name, content }, halls, price_lists }
+    TheatreDraft { theatre: Unread { name, content }, currency, halls, price_lists }
 }
 
 fn hall(fields: &mut Fields<'_>) -> HallDraft {

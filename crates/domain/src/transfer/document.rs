@@ -3,6 +3,7 @@
 use chrono::{DateTime, Days, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, Timelike as _, WeekdaySet};
 
 use crate::catalog::{CleaningTime, Duration, LanguageName, Minutes, MovieDetails, PlaceName, TheatreDetails, Title};
+use crate::money::Currency;
 use crate::pricing::{PriceDraft, PriceRuleDraft, TicketTypeCode, TicketTypeDetails};
 use crate::seating::PlannedLayout;
 use crate::text::Line;
@@ -34,6 +35,8 @@ pub struct Document {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TheatreDraft {
     pub theatre: Unread<PlaceName, TheatreDetails>,
+    /// The currency of its prices, also if the theatre is invalid.
+    pub currency: Option<Currency>,
     pub halls: Vec<HallDraft>,
     pub price_lists: Vec<Unread<PlaceName, NamedPriceList>>,
 }

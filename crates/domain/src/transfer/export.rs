@@ -90,6 +90,7 @@ impl StoredCatalog {
                     name: Some(PlaceName::from_stored(theatre.name.clone())),
                     content: Some(TheatreChange::default().apply(theatre)),
                 },
+                currency: Some(theatre.currency),
                 halls: halls.iter().map(of_hall).collect(),
                 price_lists: lists.into_iter().filter_map(|managed| price_list(managed, &codes)).collect(),
             });

@@ -1,6 +1,6 @@
 //! The mistakes of an import.
 
-use chrono::{NaiveDateTime, TimeDelta};
+use chrono::NaiveDateTime;
 use thiserror::Error;
 
 use crate::catalog::ProgrammeError;
@@ -60,8 +60,6 @@ pub enum ImportMistakeReason {
         /// The maximum.
         max: usize,
     },
-    #[error("must last at most 24 hours with its cleaning; it takes {} minutes", .0.num_minutes())]
-    TooLong(TimeDelta),
 }
 
 fn local(time: &NaiveDateTime) -> String {
@@ -105,7 +103,7 @@ impl ImportMistakeReason {
                 | ProgrammeError::NoShows { .. }
                 | ProgrammeError::Duration => "invalid",
             },
-            Self::OutsideCalendar | Self::WrongOffset | Self::SalesReversed { .. } | Self::TooLong(_) => "invalid",
+            Self::OutsideCalendar | Self::WrongOffset | Self::SalesReversed { .. } => "invalid",
             Self::NonexistentTime => "time_nonexistent",
             Self::Overlap { .. } | Self::Occupied { .. } => "show_overlap",
             Self::ShowDiffers { .. } => "show_exists",

@@ -420,7 +420,7 @@ impl<'plan> Planner<'plan> {
             let is_repeated = name.as_ref().is_some_and(|name| self.check_repeated(&mut seen, name, &path));
             let details = content.as_ref().and_then(|content| {
                 let currency = terms.place.map(|place| place.currency);
-                let currency = currency.or(draft.theatre.content.as_ref().map(|details| details.currency));
+                let currency = currency.or(draft.currency);
                 self.checked_list(&at, name.as_ref(), content, currency?)
             });
             let (Some(name), Some(details)) = (name.as_ref(), details.filter(|_| !is_repeated)) else {

@@ -21,8 +21,6 @@ use crate::seed::ShowSeed;
 
 /// The most shows of a document. They are written in one transaction.
 const SHOWS_MAX: usize = 50_000;
-/// The maximum duration of a show with the cleaning after it.
-const DURATION_MAX: TimeDelta = TimeDelta::hours(24);
 
 /// A show of a store, with the names of the objects to which it refers.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -124,7 +122,12 @@ impl PlannedObjects {
                 let reason = ImportMistakeReason::Overlap { start, other: other.path.clone(), other_start };
                 self.mistakes.push(ImportMistake { path: candidate.path.clone(), reason });
             }
-            before = Some(candidate);
+            // A long show can overlap several that follow it.
+            let is_last = |other: &&Candidate| {
+                other.place() == candidate.place()
+                    && other.planned.show.hall_free_at > candidate.planned.show.hall_free_at
+            };
+            before = before.filter(is_last).or(Some(candidate));
             let of_hall = halls.get(&candidate.place()).map(Vec::as_slice).unwrap_or_default();
             match compare(candidate, of_hall) {
                 Ok(true) => self.report.shows.unchanged += 1,
@@ -350,10 +353,6 @@ impl Planner<'_> {
         let duration = TimeDelta::minutes(terms.duration.map_or(minutes, Minutes::minutes).into());
         let cleaning = terms.cleaning.map_or(place.cleaning_minutes, Minutes::minutes);
         let cleaning = TimeDelta::minutes(cleaning.into());
-        if duration + cleaning > DURATION_MAX {
-            self.mistake(format!("{path}.duration_minutes"), ImportMistakeReason::TooLong(duration + cleaning));
-            return None;
-        }
         let language = terms.language.clone().unwrap_or(language).as_str().to_owned();
         Some(Parts { place, duration, cleaning, language, categories, prices })
     }
