@@ -21,6 +21,7 @@ mod documents;
 mod holds;
 mod idempotency;
 mod identity;
+mod imports;
 mod layouts;
 mod limits;
 mod metrics;

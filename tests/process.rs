@@ -17,4 +17,5 @@ mod stopping;
 mod storm;
 mod support;
 mod tour;
+mod transfers;
 mod tutorial;

@@ -89,6 +89,9 @@ fn valid(operation: &Operation, app: &TestApp, ids: &Ids<'_>) -> Call {
             "theatre_id": ids["theatre_id"].parse::<i64>().unwrap(), "name": "New",
             "prices": [{ "category": "standard", "ticket_type": "adult", "price": "9.00" }],
         }),
+        ("POST", "/api/admin/imports") => {
+            json!({ "movies": [] , "ticket_types": [{ "code": "senior", "names": { "en": "Senior" } }] })
+        }
         _ => json!({}),
     };
     let call = operation.call_with(app, ids, &body).header("if-match", "*");

@@ -243,6 +243,28 @@ pub(crate) async fn hall_by_id(connection: &mut AsyncPgConnection, id: i64) -> R
     Ok(hall(bind!(OneHall, BigInt = id).get_result(connection).await?))
 }
 
+statement!(AllMovies: Untyped = movie_columns!());
+statement!(AllTheatres: Untyped = concat!(theatre_columns!(), "GROUP BY t.id"));
+statement!(AllHalls: Untyped = hall_columns!());
+
+/// Reads all movies, also retired ones.
+pub(crate) async fn all_movies<E>(connection: &mut AsyncPgConnection) -> Result<Vec<Movie>, WriteFailure<E>> {
+    let rows: Vec<MovieRow> = bind!(AllMovies).load(connection).await?;
+    Ok(rows.into_iter().map(movie).collect::<Result<_, _>>()?)
+}
+
+/// Reads all theatres, also retired ones.
+pub(crate) async fn all_theatres<E>(connection: &mut AsyncPgConnection) -> Result<Vec<Theatre>, WriteFailure<E>> {
+    let rows: Vec<TheatreRow> = bind!(AllTheatres).load(connection).await?;
+    Ok(rows.into_iter().map(theatre).collect::<Result<_, _>>()?)
+}
+
+/// Reads all halls, also retired ones.
+pub(crate) async fn all_halls<E>(connection: &mut AsyncPgConnection) -> Result<Vec<Hall>, WriteFailure<E>> {
+    let rows: Vec<HallRow> = bind!(AllHalls).load(connection).await?;
+    Ok(rows.into_iter().map(hall).collect())
+}
+
 #[async_trait]
 impl CatalogStore for PostgresStore {
     async fn movies(&self, filter: &MovieFilter, page: &PageRequest<MovieCursor>) -> Result<Vec<Movie>, StoreError> {

@@ -212,6 +212,25 @@ pub(crate) async fn price_list_by_id(
     Ok(price_list(bind!(OnePriceList, BigInt = id).get_result(connection).await?)?)
 }
 
+statement!(AllTicketTypes: Untyped = ticket_type_columns!());
+statement!(AllPriceLists: Untyped = price_list_columns!());
+
+/// Reads all ticket types, also retired ones.
+pub(crate) async fn all_ticket_types<E>(
+    connection: &mut AsyncPgConnection,
+) -> Result<Vec<ManagedTicketType>, WriteFailure<E>> {
+    let rows: Vec<TicketTypeRow> = bind!(AllTicketTypes).load(connection).await?;
+    Ok(rows.into_iter().map(managed).collect::<Result<_, _>>()?)
+}
+
+/// Reads all price lists, also retired ones.
+pub(crate) async fn all_price_lists<E>(
+    connection: &mut AsyncPgConnection,
+) -> Result<Vec<ManagedPriceList>, WriteFailure<E>> {
+    let rows: Vec<PriceListRow> = bind!(AllPriceLists).load(connection).await?;
+    Ok(rows.into_iter().map(price_list).collect::<Result<_, _>>()?)
+}
+
 /// Returns the price of a row, if it has one.
 fn price(row: PriceRow) -> Result<Option<OfferedPrice>, StoreError> {
     let PriceRow { category, price_minor, id, code, names, needs_proof, position, .. } = row;

@@ -76,7 +76,7 @@ impl Seeder for PostgresStore {
                 seeded.theatres += new_theatres;
                 seeded.halls += new_halls;
             }
-            seeded.shows = insert_shows(connection, &plan.shows).await?;
+            seeded.shows = insert_shows(connection, &plan.shows).await?.len();
             Ok(seeded)
         })
         .await
@@ -233,9 +233,9 @@ struct Planned<'plan> {
     hall: &'plan Hall,
 }
 
-async fn insert_shows(connection: &mut AsyncPgConnection, shows: &[ShowSeed]) -> Result<usize, Failure> {
+pub(crate) async fn insert_shows(connection: &mut AsyncPgConnection, shows: &[ShowSeed]) -> Result<Vec<i64>, Failure> {
     if shows.is_empty() {
-        return Ok(0);
+        return Ok(Vec::new());
     }
     let titles: Vec<(String, i64)> = movies::table.select((movies::title, movies::id)).load(connection).await?;
     let titles: HashMap<_, _> = titles.into_iter().collect();
@@ -275,7 +275,7 @@ async fn insert_shows(connection: &mut AsyncPgConnection, shows: &[ShowSeed]) ->
     .load(connection)
     .await?;
     insert_prices(connection, &planned, &inserted).await?;
-    Ok(inserted.len())
+    Ok(inserted.into_iter().map(|(id, _, _)| id).collect())
 }
 
 async fn insert_prices(

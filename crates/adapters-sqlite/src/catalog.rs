@@ -132,6 +132,24 @@ pub(crate) fn hall(connection: &mut SqliteConnection, id: HallId) -> Result<Opti
     row.map(Hall::try_from).transpose()
 }
 
+/// Reads all movies, also retired ones.
+pub(crate) fn all_movies(connection: &mut SqliteConnection) -> Result<Vec<Movie>, Failure> {
+    let rows: Vec<MovieRow> = movies::table.select(MovieRow::as_select()).load(connection)?;
+    rows.into_iter().map(Movie::try_from).collect()
+}
+
+/// Reads all theatres, also retired ones.
+pub(crate) fn all_theatres(connection: &mut SqliteConnection) -> Result<Vec<Theatre>, Failure> {
+    let rows: Vec<TheatreRow> = theatres::table.select(TheatreRow::as_select()).load(connection)?;
+    rows.into_iter().map(|row| with_halls(row, &mut HallsOf::new())).collect()
+}
+
+/// Reads all halls, also retired ones.
+pub(crate) fn all_halls(connection: &mut SqliteConnection) -> Result<Vec<Hall>, Failure> {
+    let rows: Vec<HallRow> = halls::table.select((HallColumns::as_select(), seats_total())).load(connection)?;
+    rows.into_iter().map(Hall::try_from).collect()
+}
+
 /// Returns whether the list of windows is given but empty, so that no show can match.
 fn is_nothing(windows: Option<&[DayWindow]>) -> bool {
     windows.is_some_and(<[_]>::is_empty)

@@ -221,6 +221,19 @@ pub(crate) fn managed_price_list(
     row.optional()?.map(ManagedPriceList::try_from).transpose()
 }
 
+/// Reads all ticket types, also retired ones.
+pub(crate) fn all_ticket_types(connection: &mut SqliteConnection) -> Result<Vec<ManagedTicketType>, Failure> {
+    let rows: Vec<ManagedTicketTypeRow> =
+        ticket_types::table.select(ManagedTicketTypeRow::as_select()).load(connection)?;
+    rows.into_iter().map(ManagedTicketType::try_from).collect()
+}
+
+/// Reads all price lists, also retired ones.
+pub(crate) fn all_price_lists(connection: &mut SqliteConnection) -> Result<Vec<ManagedPriceList>, Failure> {
+    let rows: Vec<PriceListRow> = price_lists::table.select(PriceListRow::as_select()).load(connection)?;
+    rows.into_iter().map(ManagedPriceList::try_from).collect()
+}
+
 /// Reads the prices of a show, ordered by category, then ticket type.
 pub(crate) fn prices_of(connection: &mut SqliteConnection, show_id: ShowId) -> Result<Vec<CategoryPrice>, Failure> {
     let rows: Vec<(String, String, i64)> = show_prices::table

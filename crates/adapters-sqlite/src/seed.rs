@@ -8,6 +8,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Text};
 use domain::StoreError;
 use domain::catalog::movie_search_folded;
+use domain::ids::ShowId;
 use domain::pricing::{TicketType, search_folded};
 use domain::seating::{CategoryPrice, Section};
 use domain::seed::{HallSeed, MovieSeed, SeatSeed, SeedPlan, Seeded, Seeder, ShowSeed, TheatreSeed};
@@ -60,7 +61,7 @@ fn apply(connection: &mut SqliteConnection, plan: &SeedPlan, now: i64) -> Result
     }
     let stage = Stage::read(connection)?;
     for show in shows {
-        seeded.shows += add_show(connection, &stage, show, now)?;
+        seeded.shows += usize::from(add_show(connection, &stage, show, now)?.is_some());
     }
     Ok(seeded)
 }
@@ -205,7 +206,7 @@ fn add_seats(connection: &mut SqliteConnection, layout_id: i64, seats: &[SeatSee
 }
 
 /// The stored rows that shows refer to. They are read once, because a plan has many shows.
-struct Stage {
+pub(crate) struct Stage {
     movies: HashMap<String, i64>,
     /// Halls by the name of their theatre and their own name.
     halls: HashMap<(String, String), StagedHall>,
@@ -223,7 +224,7 @@ struct StagedHall {
 }
 
 impl Stage {
-    fn read(connection: &mut SqliteConnection) -> Result<Self, Failure> {
+    pub(crate) fn read(connection: &mut SqliteConnection) -> Result<Self, Failure> {
         let titles: Vec<(String, i64)> = movies::table.select((movies::title, movies::id)).load(connection)?;
         let of_layouts: Vec<(i64, String)> =
             seats::table.select((seats::layout_id, seats::category)).distinct().load(connection)?;
@@ -249,14 +250,19 @@ impl Stage {
 }
 
 /// Inserts the show if possible, and returns the number of inserted shows.
-fn add_show(connection: &mut SqliteConnection, stage: &Stage, show: &ShowSeed, now: i64) -> Result<usize, Failure> {
-    let Some(movie_id) = stage.movies.get(&show.movie_title).copied() else { return Ok(0) };
+pub(crate) fn add_show(
+    connection: &mut SqliteConnection,
+    stage: &Stage,
+    show: &ShowSeed,
+    now: i64,
+) -> Result<Option<ShowId>, Failure> {
+    let Some(movie_id) = stage.movies.get(&show.movie_title).copied() else { return Ok(None) };
     let place = (show.theatre_name.clone(), show.hall_name.clone());
-    let Some(hall) = stage.halls.get(&place) else { return Ok(0) };
+    let Some(hall) = stage.halls.get(&place) else { return Ok(None) };
     let is_known = |price: &CategoryPrice| stage.ticket_types.contains(price.ticket_type.as_str());
     let is_complete = show.prices.iter().all(is_known) && show.covers(&hall.categories);
     if !is_complete || is_taken(connection, hall.hall_id, show)? {
-        return Ok(0);
+        return Ok(None);
     }
     let show_id: i64 = diesel::insert_into(shows::table)
         .values((
@@ -279,7 +285,7 @@ fn add_show(connection: &mut SqliteConnection, stage: &Stage, show: &ShowSeed, n
         show_id,
         show.prices.iter().filter(|price| hall.categories.contains(&price.category)),
     )?;
-    Ok(1)
+    Ok(Some(ShowId(show_id)))
 }
 
 /// Inserts prices of a show.

@@ -4,7 +4,8 @@
 //! small traits that the adapter crates implement. The doc comment of each port is its contract; the crate `port-contracts` tests that
 //! contract.
 //!
-//! The modules are features, named the same in every layer: [`identity`], [`catalog`], [`pricing`], [`seating`], [`booking`], [`admin`] and [`reports`].
+//! The modules are features, named the same in every layer: [`identity`], [`catalog`], [`pricing`], [`seating`], [`booking`], [`admin`],
+//! [`reports`] and [`transfer`].
 //! The central function is [`booking::decide()`]: it takes the committed state and a batch of commands, and returns the responses and the
 //! writes. No other part of the system makes these decisions.
 
@@ -27,5 +28,6 @@ pub mod seating;
 pub mod seed;
 pub mod stores;
 pub mod text;
+pub mod transfer;
 
 pub use error::StoreError;

@@ -14,6 +14,7 @@ use crate::reports::ReportStore;
 use crate::retention::RetentionStore;
 use crate::seating::{LayoutStore, SeatingStore};
 use crate::seed::Seeder;
+use crate::transfer::TransferStore;
 
 /// The ports of one store. Each service takes only the ports that it needs.
 #[derive(Clone)]
@@ -37,6 +38,7 @@ pub struct Stores {
     pub holds: Arc<dyn HoldStore>,
     pub history: Arc<dyn HistorySource>,
     pub seeder: Arc<dyn Seeder>,
+    pub transfer: Arc<dyn TransferStore>,
     pub retention: Arc<dyn RetentionStore>,
     /// The stores to which the committers write: one for each committer, at least one.
     pub batches: Vec<Arc<dyn BatchStore>>,
@@ -66,6 +68,7 @@ impl Stores {
             + HoldStore
             + HistorySource
             + Seeder
+            + TransferStore
             + RetentionStore
             + Dependency
             + 'static,
@@ -90,6 +93,7 @@ impl Stores {
             holds: store.clone(),
             history: store.clone(),
             seeder: store.clone(),
+            transfer: store.clone(),
             retention: store.clone(),
             batches,
             dependency: store,

@@ -31,6 +31,7 @@ pub mod seating;
 pub mod seed;
 pub mod shows;
 pub mod tools;
+pub mod transfer;
 pub mod world;
 
 use std::sync::Arc;
@@ -241,6 +242,16 @@ macro_rules! contract_tests {
                 shows_without_price_movie_or_hall_are_left_out,
                 seeded_accounts_can_log_in,
                 adult_ticket_type_exists_and_stays_unchanged,
+            }
+            transfer {
+                repeated_import_adds_nothing,
+                export_imports_into_an_empty_store_with_the_same_export,
+                objects_with_other_content_are_refused_or_kept,
+                shows_of_the_store_are_not_overlapped,
+                retired_objects_are_left_out,
+                concurrent_imports_add_each_object_once,
+                imports_by_administrators_are_audited,
+                transfers_report_an_unreachable_store,
             }
             admin {
                 movie_is_created_changed_and_retired,

@@ -215,7 +215,10 @@ impl CancelledShowStore for PostgresStore {
 }
 
 /// Reads shows in a transaction, ordered by start.
-async fn managed_shows(connection: &mut AsyncPgConnection, ids: &[i64]) -> Result<Vec<ManagedShow>, Failure> {
+pub(super) async fn managed_shows(
+    connection: &mut AsyncPgConnection,
+    ids: &[i64],
+) -> Result<Vec<ManagedShow>, Failure> {
     let rows: Vec<ManagedRow> = bind!(TheseManaged, Array<BigInt> = ids).load(connection).await?;
     let shows: Result<Vec<_>, StoreError> = rows.into_iter().map(ManagedShow::try_from).collect();
     Ok(shows?)

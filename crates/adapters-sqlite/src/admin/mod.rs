@@ -6,6 +6,7 @@ mod counter;
 mod layouts;
 mod pricing;
 mod shows;
+mod transfer;
 mod users;
 
 use std::sync::Arc;

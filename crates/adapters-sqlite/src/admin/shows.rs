@@ -177,7 +177,7 @@ pub(super) fn add(connection: &mut SqliteConnection, new: &NewShows, now: i64) -
     ids.into_iter().map(|id| found(connection, id, now)).collect()
 }
 
-fn found(connection: &mut SqliteConnection, id: ShowId, now: i64) -> Result<ManagedShow, Undone> {
+pub(super) fn found(connection: &mut SqliteConnection, id: ShowId, now: i64) -> Result<ManagedShow, Undone> {
     Ok(managed_show(connection, id, now)?.ok_or(Failure::Stale("the show is missing"))?)
 }
 

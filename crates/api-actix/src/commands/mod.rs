@@ -1,6 +1,7 @@
 //! The command line.
 
 mod healthcheck;
+mod transfer;
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
@@ -15,9 +16,9 @@ use domain::error::with_sources;
 use domain::identity::{
     CreatedUser, Email, Name, NewUser, Password, PasswordHasher as _, Requester, Role, UserStoreError,
 };
-use domain::seed::Seeded;
+use domain::transfer::ImportReport;
 
-use crate::demo::seeding::{seed_demo, top_up};
+use crate::demo::seeding::{add_accounts, top_up};
 use crate::http::openapi;
 use crate::settings::secrets::{DEMO_ACCOUNTS_FILE, DemoAccounts, JWT_SECRET_FILE};
 use crate::settings::{self, Config, Loaded, StoreConfig};
@@ -60,6 +61,27 @@ enum Command {
         /// Also add a demo customer and a demo administrator, and print their passwords.
         #[arg(long)]
         demo: bool,
+    },
+    /// Import ticket types, movies, theatres, halls, price lists, programmes and shows from a TOML or JSON file, all or none.
+    ///
+    /// The server can keep running. What exists with the same content stays unchanged, so a repeated import adds nothing.
+    Import {
+        /// The file, or - for standard input. docs/import.md describes it.
+        file: PathBuf,
+        /// Check the file and report what would be added, without changing anything.
+        #[arg(long)]
+        dry_run: bool,
+        /// Keep objects that exist with other content, and skip shows that do not fit to them.
+        #[arg(long)]
+        keep: bool,
+    },
+    /// Export all ticket types, movies, theatres, halls, price lists and shows as such a file.
+    Export {
+        /// The file to create. It must not exist. Without it, the output is standard output.
+        file: Option<PathBuf>,
+        /// The format. By default that of the file's name, and TOML without a file.
+        #[arg(long, value_enum)]
+        format: Option<transfer::FileFormat>,
     },
     /// Manage administrators' accounts.
     Admin {
@@ -195,6 +217,8 @@ async fn run(command: Command, loaded: &Loaded) -> Outcome {
             Ok(())
         }
         Command::Seed { demo } => seed(config, demo).await,
+        Command::Import { file, dry_run, keep } => transfer::import(config, &file, dry_run, keep).await,
+        Command::Export { file, format } => transfer::export(config, file.as_deref(), format).await,
         Command::Admin { command } => admin(config, command).await,
         Command::Backup { file } => backup(config, file).await,
         Command::AcceptClock { confirm } => accept_clock(config, confirm).await,
@@ -234,17 +258,17 @@ fn greeting(server: &RunningServer, config: &Config) -> String {
 async fn seed(config: &Config, demo: bool) -> Outcome {
     let store = OpenStore::open(config, Purpose::Administer).await?;
     if !demo {
-        print(&added(&top_up(store.ports.seeder.as_ref()).await?));
+        print(&added(&top_up(&store.ports.transfer).await?));
         return Ok(());
     }
     let accounts = DemoAccounts::draw();
-    let seeded = seed_demo(store.ports.seeder.as_ref(), &Argon2Passwords::default(), &accounts).await?;
-    print(&added(&seeded));
-    if let (Some(directory), 2) = (&store.data_dir, seeded.users) {
+    print(&added(&top_up(&store.ports.transfer).await?));
+    let users = add_accounts(store.ports.seeder.as_ref(), &Argon2Passwords::default(), &accounts).await?;
+    if let (Some(directory), 2) = (&store.data_dir, users) {
         // The server prints them, and keeps a store that has them topped up.
         accounts.keep(directory)?;
     }
-    match seeded.users {
+    match users {
         2 => print(&format!(
             "Demo customer: {}  {}\nDemo admin:    {}  {}\n",
             DemoAccounts::CUSTOMER,
@@ -257,8 +281,9 @@ async fn seed(config: &Config, demo: bool) -> Outcome {
     Ok(())
 }
 
-fn added(seeded: &Seeded) -> String {
-    let Seeded { movies, theatres, halls, shows, users: _, ticket_types: _ } = seeded;
+fn added(report: &ImportReport) -> String {
+    let [movies, theatres, halls, shows] =
+        [report.movies, report.theatres, report.halls, report.shows].map(|count| count.added);
     format!("Added {movies} movies, {theatres} theatres, {halls} halls and {shows} shows.\n")
 }
 

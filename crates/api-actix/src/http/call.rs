@@ -12,7 +12,7 @@ use std::future::Future;
 
 use actix_web::http::Method;
 use actix_web::web::{self, Data, Payload};
-use actix_web::{HttpRequest, HttpResponse, Route};
+use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, Route};
 use serde_json::Value;
 use utoipa::openapi::path::Parameter;
 use utoipa::openapi::request_body::RequestBody;
@@ -22,7 +22,7 @@ use utoipa::openapi::{RefOr, Schema};
 
 use super::problem::{Code, Problem};
 use super::reply::Reply;
-use super::request::{drain, read_body, read_json};
+use super::request::{Authorization, BODY_MAX, drain, read_body, read_json};
 use super::session::Session;
 use crate::wiring::state::AppState;
 
@@ -148,6 +148,14 @@ impl Received {
         json.as_ref().map_err(Problem::clone)
     }
 
+    /// Returns the body as it arrived, in whatever format.
+    pub fn bytes(&self) -> Result<&[u8], Problem> {
+        match &self.body {
+            Some(body) => body.as_deref().map_err(Problem::clone),
+            None => Ok(&[]),
+        }
+    }
+
     /// Returns method and path, like `POST /api/bookings/3/cancel`. The path is built from the template and the decoded parameters:
     /// with the client's own spelling, two spellings of one path would be two scopes of idempotency keys. Stored keys have this form, so
     /// it must not change.
@@ -163,6 +171,8 @@ impl Received {
 pub trait Input: Sized {
     /// Whether this is the body. The body of a call without one is read and discarded.
     const IS_BODY: bool = false;
+    /// The most bytes of the body from a caller with a valid token. Others get [`BODY_MAX`].
+    const BYTES_MAX: usize = BODY_MAX;
 
     /// Adds this part, and the codes of its problems, to the call's description.
     fn describe(operation: &mut Operation);
@@ -192,6 +202,8 @@ impl Input for HttpRequest {
 pub trait Handler<Inputs>: Copy + 'static {
     /// Whether one of its arguments is the body.
     const HAS_BODY: bool;
+    /// The most bytes of the body.
+    const BYTES_MAX: usize;
 
     /// Describes arguments and result.
     fn describe(operation: &mut Operation);
@@ -211,6 +223,11 @@ macro_rules! handlers {
             Response: Reply,
         {
             const HAS_BODY: bool = false $(|| $Input::IS_BODY)*;
+            const BYTES_MAX: usize = {
+                let max = BODY_MAX;
+                $(let max = if $Input::IS_BODY { $Input::BYTES_MAX } else { max };)*
+                max
+            };
 
             fn describe(operation: &mut Operation) {
                 Requirement::describe(operation);
@@ -247,7 +264,9 @@ async fn answer<Inputs, H: Handler<Inputs>>(
 ) -> Result<HttpResponse, Problem> {
     // A client that is answered while it is still sending may never read the answer.
     let body = if H::HAS_BODY {
-        Some(read_body(payload).await)
+        // Nobody can fill the memory without an account.
+        let is_known = matches!(request.extensions().get::<Authorization>(), Some(Authorization::Known(_)));
+        Some(read_body(payload, if is_known { H::BYTES_MAX } else { BODY_MAX }).await)
     } else {
         if method != Method::GET {
             drain(payload).await;

@@ -89,14 +89,32 @@ impl Input for ChangeRequest {
 
     fn read(received: &Received) -> Result<Self, Problem> {
         let OptionalKey(key) = OptionalKey::read(received)?;
+        Ok(key.change(authenticated(received)?, origin(received)))
+    }
+}
+
+/// A change by staff that is idempotent without a key.
+pub struct UnkeyedChange(pub ChangeRequest);
+
+impl Input for UnkeyedChange {
+    fn describe(operation: &mut Operation) {
+        UnusedKey::describe(operation);
+    }
+
+    fn read(received: &Received) -> Result<Self, Problem> {
+        UnusedKey::read(received)?;
         let bearer = authenticated(received)?;
-        let request_id = current_request(|request| request.map(|request| request.request_id.clone()));
-        let ClientAddress(address) = received.request.extensions().get().copied().unwrap_or_default();
-        let origin = ChangeOrigin {
-            request_id: request_id.unwrap_or_default(),
-            address: address.map(|address| address.to_string()).unwrap_or_default(),
-        };
-        Ok(key.change(bearer, origin))
+        Ok(Self(ChangeRequest { bearer, key: None, origin: origin(received) }))
+    }
+}
+
+/// Returns where a request came from.
+fn origin(received: &Received) -> ChangeOrigin {
+    let request_id = current_request(|request| request.map(|request| request.request_id.clone()));
+    let ClientAddress(address) = received.request.extensions().get().copied().unwrap_or_default();
+    ChangeOrigin {
+        request_id: request_id.unwrap_or_default(),
+        address: address.map(|address| address.to_string()).unwrap_or_default(),
     }
 }
 

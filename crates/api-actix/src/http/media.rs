@@ -37,6 +37,10 @@ impl MediaType {
         self.kind == "application" && (self.subtype == "json" || self.subtype.ends_with("+json"))
     }
 
+    fn is_toml(&self) -> bool {
+        self.kind == "application" && self.subtype == "toml"
+    }
+
     /// Returns whether every `charset` is UTF-8. JSON has no other encoding, so none at all is UTF-8 as well.
     fn is_utf8(&self) -> bool {
         let mut charsets = self.parameters.iter().filter(|(name, _)| name == "charset");
@@ -72,10 +76,18 @@ impl MediaType {
 
 /// Returns whether the body is JSON in UTF-8 by its only `Content-Type`. Two headers could be read differently by two readers.
 pub fn is_json_body(headers: &HeaderMap) -> bool {
+    body_type(headers).is_some_and(|media_type| media_type.is_json() && media_type.is_utf8())
+}
+
+/// Returns whether the body is TOML, which is always UTF-8, by its only `Content-Type`.
+pub fn is_toml_body(headers: &HeaderMap) -> bool {
+    body_type(headers).is_some_and(|media_type| media_type.is_toml() && media_type.is_utf8())
+}
+
+fn body_type(headers: &HeaderMap) -> Option<MediaType> {
     let mut values = headers.get_all(header::CONTENT_TYPE);
-    let (Some(value), None) = (values.next(), values.next()) else { return false };
-    let media_type = value.to_str().ok().and_then(MediaType::parse);
-    media_type.is_some_and(|media_type| media_type.is_json() && media_type.is_utf8())
+    let (Some(value), None) = (values.next(), values.next()) else { return None };
+    value.to_str().ok().and_then(MediaType::parse)
 }
 
 /// Returns whether the client accepts JSON: by the most specific range that matches, and always if there is no `Accept`.

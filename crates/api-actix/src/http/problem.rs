@@ -10,6 +10,7 @@ use std::time::Duration;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
+use catalog_file::FileMistake;
 use chrono::{DateTime, SecondsFormat, Utc};
 use domain::StoreError;
 use domain::admin::{Authority, ChangeError, ChangeRefusal, ObjectKind, ShowMistake, ShowMistakeReason, ShowOverlap};
@@ -24,6 +25,7 @@ use domain::ids::SeatId;
 use domain::limits::{Allowance, Limit};
 use domain::pricing::ShowPricesError;
 use domain::seating::{SeatMapError, SeatSelectionError};
+use domain::transfer::ExportError;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
@@ -219,12 +221,31 @@ impl Problem {
     pub fn fields(errors: Vec<FieldError>) -> Self {
         let names: Vec<_> = errors.iter().map(|error| format!("{} {}", error.field, error.message)).collect();
         let list = errors.iter().zip(&names).map(|(error, message)| {
-            let view =
-                FieldErrorView { field: error.field.clone(), code: error.code.to_owned(), message: message.clone() };
+            let view = FieldErrorView {
+                field: error.field.clone(),
+                code: error.code.to_owned(),
+                message: message.clone(),
+                line: None,
+            };
             json!(view)
         });
         let list = Value::Array(list.collect());
         Self::new(Code::ValidationFailed, format!("{}.", names.join("; "))).with("errors", list)
+    }
+
+    /// Returns a problem with all mistakes of an imported file.
+    pub fn file(mistakes: &[FileMistake]) -> Self {
+        let view = |FileMistake { path, line, code, message }: &FileMistake| {
+            let what = if path.is_empty() { "the file" } else { path };
+            let (field, message) = (path.clone(), format!("{what} {message}"));
+            json!(FieldErrorView { field, code: (*code).to_owned(), message, line: Some(*line) })
+        };
+        let first = mistakes.first().map(ToString::to_string).unwrap_or_default();
+        let detail = match mistakes.len() {
+            1 => format!("Nothing was imported. {first}."),
+            count => format!("Nothing was imported. The file has {count} mistakes; the first: {first}."),
+        };
+        Self::new(Code::ValidationFailed, detail).with("errors", mistakes.iter().map(view).collect())
     }
 
     /// Returns a problem with one invalid field.
@@ -396,6 +417,10 @@ struct FieldErrorView {
     field: String,
     code: String,
     message: String,
+    /// The line of an imported file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, minimum = 1)]
+    line: Option<usize>,
 }
 
 /// Problem details (RFC 9457). `message` repeats `detail`.
@@ -608,6 +633,15 @@ impl From<ChangeError> for Problem {
             ChangeError::ShowsOverlap(overlaps) => show_overlap(&overlaps),
             ChangeError::Refused(refusal) => refusal.into(),
             ChangeError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ExportError> for Problem {
+    fn from(error: ExportError) -> Self {
+        match error {
+            ExportError::Undrawable { .. } => Self::new(Code::Conflict, format!("Nothing was exported: {error}.")),
+            ExportError::Store(error) => error.into(),
         }
     }
 }

@@ -16,8 +16,8 @@ use super::json;
 use super::media::is_json_body;
 use super::problem::{Code, Problem};
 
-/// The most bytes of a body: enough for a few hundred seats.
-const BODY_MAX: usize = 64 * 1024;
+/// The most bytes of a body, unless its call says otherwise: enough for a few hundred seats.
+pub const BODY_MAX: usize = 64 * 1024;
 /// The most bytes of a too large body that are read and discarded, so that the client reads the response.
 const DISCARD_MAX: usize = 16 * 1024 * 1024;
 /// How long a body may take to arrive.
@@ -81,18 +81,18 @@ fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
 }
 
-/// Reads a body.
-pub async fn read_body(payload: Payload) -> Result<Vec<u8>, Problem> {
+/// Reads a body of at most `max` bytes.
+pub async fn read_body(payload: Payload, max: usize) -> Result<Vec<u8>, Problem> {
     let late = || Problem::new(Code::RequestTimeout, "The body did not arrive in time. Send it again.");
-    tokio::time::timeout(BODY_TIME_MAX, collect(payload)).await.unwrap_or_else(|_| Err(late()))
+    tokio::time::timeout(BODY_TIME_MAX, collect(payload, max)).await.unwrap_or_else(|_| Err(late()))
 }
 
 /// Reads a body and discards it.
 pub async fn drain(payload: Payload) {
-    drop(read_body(payload).await);
+    drop(read_body(payload, BODY_MAX).await);
 }
 
-async fn collect(mut payload: Payload) -> Result<Vec<u8>, Problem> {
+async fn collect(mut payload: Payload, max: usize) -> Result<Vec<u8>, Problem> {
     let mut bytes = Vec::new();
     let mut seen = 0_usize;
     while let Some(chunk) = payload.next().await {
@@ -101,12 +101,12 @@ async fn collect(mut payload: Payload) -> Result<Vec<u8>, Problem> {
         if seen > DISCARD_MAX {
             break;
         }
-        if seen <= BODY_MAX {
+        if seen <= max {
             bytes.extend_from_slice(&chunk);
         }
     }
-    if seen > BODY_MAX {
-        return Err(Problem::new(Code::PayloadTooLarge, format!("The body has more than {BODY_MAX} bytes.")));
+    if seen > max {
+        return Err(Problem::new(Code::PayloadTooLarge, format!("The body has more than {max} bytes.")));
     }
     Ok(bytes)
 }
@@ -119,15 +119,22 @@ pub fn read_json(headers: &HeaderMap, body: Result<&Vec<u8>, &Problem>) -> Resul
 }
 
 fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
-    let unsupported = |detail| Err(Problem::new(Code::UnsupportedMediaType, detail));
-    let mut encodings = headers.get_all(header::CONTENT_ENCODING);
-    if !encodings.all(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
-        return unsupported("Send the body without a Content-Encoding.");
-    }
+    check_encoding(headers)?;
     if is_json_body(headers) {
         Ok(())
     } else {
-        unsupported("Send the body as JSON in UTF-8, with one Content-Type: application/json.")
+        let detail = "Send the body as JSON in UTF-8, with one Content-Type: application/json.";
+        Err(Problem::new(Code::UnsupportedMediaType, detail))
+    }
+}
+
+/// Refuses a body with a content encoding.
+pub fn check_encoding(headers: &HeaderMap) -> Result<(), Problem> {
+    let mut encodings = headers.get_all(header::CONTENT_ENCODING);
+    if encodings.all(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        Ok(())
+    } else {
+        Err(Problem::new(Code::UnsupportedMediaType, "Send the body without a Content-Encoding."))
     }
 }
 

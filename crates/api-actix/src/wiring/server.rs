@@ -32,7 +32,7 @@ use domain::pricing::PricingService;
 use domain::reports::ReportService;
 use domain::retention::RetentionService;
 use domain::seating::SeatingService;
-use domain::seed::Seeder;
+use domain::transfer::{TransferService, TransferStore};
 use futures::future::join_all;
 use secrecy::{ExposeSecret as _, SecretString};
 use thiserror::Error;
@@ -42,7 +42,7 @@ use crate::calls;
 use crate::calls::admin::JsonObjects;
 use crate::calls::answers::JsonAnswers;
 use crate::connection::{self, Serving};
-use crate::demo::seeding::{SeedError, seed_demo, top_up};
+use crate::demo::seeding::{SeedError, add_accounts, top_up};
 use crate::http::client_address::ProxyWarnings;
 use crate::http::middleware::{envelope, identify, leave_short_bodies};
 use crate::settings::Config;
@@ -143,7 +143,7 @@ pub async fn start(config: &Config, purpose: Purpose) -> Result<RunningServer, S
         config.values.audit_ttl,
     );
     let mut background = vec![keep_swept(retention, OsRandom), keep_shows_cancelled(state.cancelled_shows.clone())];
-    background.extend(demo_accounts.is_some().then(|| keep_topped_up(Arc::clone(&store.ports.seeder))));
+    background.extend(demo_accounts.is_some().then(|| keep_topped_up(Arc::clone(&store.ports.transfer))));
     Ok(RunningServer {
         address: listener.address,
         metrics_address: metrics_listener.as_ref().map(|listener| listener.address),
@@ -197,12 +197,11 @@ impl RunningServer {
 async fn prepare_demo(store: &OpenStore, passwords: &dyn PasswordHasher) -> Result<Option<DemoAccounts>, StartError> {
     let Some(directory) = &store.data_dir else { return Ok(None) };
     if let Some(accounts) = DemoAccounts::load(directory)? {
-        // The store is empty if the first start was interrupted between writing the file and the rows.
+        // The store is empty if the first start was interrupted before the import. The accounts come first.
         if store.ports.seeder.is_empty().await.map_err(SeedError::from)? {
-            seed_demo(store.ports.seeder.as_ref(), passwords, &accounts).await?;
-        } else {
-            top_up(store.ports.seeder.as_ref()).await?;
+            add_accounts(store.ports.seeder.as_ref(), passwords, &accounts).await?;
         }
+        top_up(&store.ports.transfer).await?;
         return Ok(Some(accounts));
     }
     if !store.ports.seeder.is_empty().await.map_err(SeedError::from)? {
@@ -210,16 +209,17 @@ async fn prepare_demo(store: &OpenStore, passwords: &dyn PasswordHasher) -> Resu
     }
     let accounts = DemoAccounts::draw();
     accounts.keep(directory)?;
-    seed_demo(store.ports.seeder.as_ref(), passwords, &accounts).await?;
+    add_accounts(store.ports.seeder.as_ref(), passwords, &accounts).await?;
+    top_up(&store.ports.transfer).await?;
     Ok(Some(accounts))
 }
 
-fn keep_topped_up(seeder: Arc<dyn Seeder>) -> Task<()> {
+fn keep_topped_up(transfer: Arc<dyn TransferStore>) -> Task<()> {
     tokio::spawn(async move {
         loop {
             tokio::time::sleep(TOP_UP_EVERY).await;
-            match top_up(seeder.as_ref()).await {
-                Ok(seeded) => tracing::info!(shows = seeded.shows, "demo.topped_up"),
+            match top_up(&transfer).await {
+                Ok(report) => tracing::info!(shows = report.shows.added, "demo.topped_up"),
                 Err(error) => tracing::warn!(error = with_sources(&error), "demo.not_topped_up"),
             }
         }
@@ -305,6 +305,7 @@ fn wire(
             encoder: Arc::new(JsonObjects),
         },
         reports: ReportService { reports: store.ports.reports.clone(), catalog: store.ports.catalog.clone() },
+        transfer: TransferService::new(store.ports.transfer.clone(), Arc::new(SystemClock)),
         identity: IdentityService {
             users: store.ports.users.clone(),
             sessions: store.ports.sessions.clone(),

@@ -15,6 +15,7 @@ use domain::pricing::PricingService;
 use domain::random::{OperationId, Random};
 use domain::reports::ReportService;
 use domain::seating::SeatingService;
+use domain::transfer::TransferService;
 
 use crate::http::client_address::{ProxyWarnings, TrustedProxies};
 use crate::settings::RateLimits;
@@ -39,6 +40,7 @@ pub struct AppState {
     pub cancelled_shows: CancelledShows,
     pub admin: AdminService,
     pub reports: ReportService,
+    pub transfer: TransferService,
     pub limiter: Arc<dyn RateLimiter>,
     /// The dependencies that `/readyz` reports, required or not.
     pub dependencies: Vec<Arc<dyn Dependency>>,

@@ -99,6 +99,18 @@ impl Changed {
         }
     }
 
+    /// Returns the entry for the audit log of an object that was added.
+    pub fn created(&self) -> AuditRecord {
+        AuditRecord {
+            action: AuditAction::Create,
+            object_kind: self.kind(),
+            object_id: self.id(),
+            theatre_id: self.theatre_id(),
+            before: Fields::default(),
+            after: self.fields(),
+        }
+    }
+
     fn kind(&self) -> ObjectKind {
         match self {
             Self::Movie(_) => ObjectKind::Movie,

@@ -207,6 +207,12 @@ impl PriceList {
         self.theatre_id
     }
 
+    /// Returns the same list for another theatre with this currency.
+    #[must_use]
+    pub fn of_theatre(self, theatre_id: TheatreId) -> Self {
+        Self { theatre_id, ..self }
+    }
+
     /// Returns the currency of all its prices.
     pub fn currency(&self) -> Currency {
         self.currency

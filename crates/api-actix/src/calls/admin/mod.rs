@@ -4,6 +4,7 @@ mod audit;
 mod bookings;
 mod counter;
 mod halls;
+mod imports;
 mod layouts;
 mod movies;
 mod price_lists;
@@ -43,6 +44,7 @@ pub fn calls() -> Vec<Call> {
         users::calls(),
         audit::calls(),
         reports::calls(),
+        imports::calls(),
     ];
     objects.into_iter().flatten().collect()
 }
