@@ -193,8 +193,9 @@ pub enum PasswordMatch {
     No,
     /// The prepared password matches.
     Prepared,
-    /// Only the password as typed matches: the hash was created by version 0.2.0 or earlier.
-    Typed,
+    /// The password matches, and its hash must be replaced: it is of the password as typed, because version 0.2.0 or earlier created it, or
+    /// it has an algorithm of the system that this one replaces.
+    Outdated,
 }
 
 /// Hashes passwords. This is slow on purpose, so it runs outside the threads that serve requests, with a bounded concurrency.
@@ -210,7 +211,8 @@ pub trait PasswordHasher: Send + Sync {
     /// Compares the password with the hashed one: as prepared and, if that is a different text, as typed.
     ///
     /// With `None`, which stands for an account that does not exist, MUST take as long as with a hash of another password and return `No`.
-    /// The number of hash computations MUST depend on the password only.
+    /// The number of hash computations of a wrong password MUST depend on the password only, as soon as the hasher has seen the algorithms of
+    /// the stored hashes.
     async fn verify<'a>(
         &self,
         requester: &Requester,
