@@ -7,14 +7,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use adapters_auth::{Argon2Passwords, SystemClock};
+use adapters_auth::{Argon2Passwords, OsRandom, SystemClock};
 use adapters_sqlite::Redated;
 use clap::{CommandFactory as _, Parser, Subcommand};
+use domain::admin::ChangeOrigin;
 use domain::clock::Clock as _;
 use domain::error::with_sources;
-use domain::identity::{
-    CreatedUser, Email, Name, NewUser, Password, PasswordHasher as _, Requester, Role, UserStoreError,
-};
+use domain::identity::{Email, Name, NewUser, Password, PasswordHasher as _, Requester, Role, UserStoreError};
+use domain::random::OperationId;
 use domain::seed::Seeded;
 
 use crate::demo::seeding::{seed_demo, top_up};
@@ -271,10 +271,8 @@ async fn admin(config: &Config, command: AdminCommand) -> Outcome {
             let store = OpenStore::open(config, Purpose::Administer).await?;
             let password_hash = Argon2Passwords::default().hash(&Requester::OPERATOR, &password).await?;
             let user = NewUser { name, email, password_hash, role: Role::Admin };
-            match store.ports.users.create(&user, None).await {
-                Ok(CreatedUser { user, .. }) => {
-                    print(&format!("Administrator {} ({}) can log in.\n", user.email, user.id))
-                }
+            match store.ports.users.create_by_operator(&user, &origin()).await {
+                Ok(user) => print(&format!("Administrator {} ({}) can log in.\n", user.email, user.id)),
                 Err(UserStoreError::EmailTaken) => {
                     return Err("an account with this address exists already; nothing was changed".into());
                 }
@@ -286,12 +284,17 @@ async fn admin(config: &Config, command: AdminCommand) -> Outcome {
             let password = read_password()?;
             let store = OpenStore::open(config, Purpose::Administer).await?;
             let hash = Argon2Passwords::default().hash(&Requester::OPERATOR, &password).await?;
-            let user = store.ports.users.reset_password(&email, &hash).await?;
+            let user = store.ports.users.reset_password(&email, &hash, &origin()).await?;
             let user = user.ok_or("there is no account with this address")?;
             print(&format!("{} has a new password; its sessions have ended.\n", user.email));
         }
     }
     Ok(())
+}
+
+/// Returns the origin of this command's changes, for the audit log.
+fn origin() -> ChangeOrigin {
+    ChangeOrigin::command_line(format!("{:?}", OperationId::draw(&OsRandom)))
 }
 
 async fn backup(config: &Config, file: PathBuf) -> Outcome {

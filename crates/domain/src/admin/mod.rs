@@ -10,6 +10,7 @@ mod audit;
 mod bookings;
 mod change;
 mod layouts;
+mod operator;
 mod ports;
 mod service;
 mod staff;

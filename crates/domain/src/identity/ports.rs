@@ -9,6 +9,7 @@ use super::{
     Account, AccountChange, Bearer, CreatedUser, Email, NewUser, Password, PasswordHash, RefreshToken,
     RefreshTokenHash, Session, SessionCursor, User,
 };
+use crate::admin::ChangeOrigin;
 use crate::error::{Cause, StoreError};
 use crate::ids::{SessionId, UserId};
 use crate::limits::ClientNetwork;
@@ -70,6 +71,11 @@ pub trait UserStore: Send + Sync {
         session: Option<&'a NewRefreshToken>,
     ) -> Result<CreatedUser, UserStoreError>;
 
+    /// Creates an account for the operator, who works on the command line, with its entry of the audit log, atomically.
+    ///
+    /// MUST return `EmailTaken` in the same cases as `create`.
+    async fn create_by_operator(&self, user: &NewUser, origin: &ChangeOrigin) -> Result<User, UserStoreError>;
+
     /// Returns the account with this address. Addresses are compared folded.
     async fn by_email(&self, email: &Email) -> Result<Option<Account>, StoreError>;
 
@@ -79,9 +85,14 @@ pub trait UserStore: Send + Sync {
     /// Returns the user with this id and the password hash.
     async fn account(&self, id: UserId) -> Result<Option<Account>, StoreError>;
 
-    /// Sets a new password for the account with this address, increases its session generation and ends all its sessions, atomically.
-    /// Returns `None` if there is no such account.
-    async fn reset_password(&self, email: &Email, password: &PasswordHash) -> Result<Option<User>, StoreError>;
+    /// Sets a new password for the account with this address, increases its session generation, ends all its sessions and writes an entry
+    /// of the audit log, atomically. Returns `None` if there is no such account.
+    async fn reset_password(
+        &self,
+        email: &Email,
+        password: &PasswordHash,
+        origin: &ChangeOrigin,
+    ) -> Result<Option<User>, StoreError>;
 
     /// Replaces the account's password hash by another hash of the same password. Sessions continue.
     ///
