@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::admin::{AuditStore, ChangeStore, LayoutVersionStore, StaffBookingStore, StaffStore};
 use crate::booking::{BatchStore, BookingStore, HistorySource, HoldStore};
 use crate::catalog::CatalogStore;
+use crate::former::FormerImporter;
 use crate::health::Dependency;
 use crate::identity::{SessionStore, UserStore};
 use crate::pricing::PriceStore;
@@ -30,6 +31,7 @@ pub struct Stores {
     pub holds: Arc<dyn HoldStore>,
     pub history: Arc<dyn HistorySource>,
     pub seeder: Arc<dyn Seeder>,
+    pub former: Arc<dyn FormerImporter>,
     pub retention: Arc<dyn RetentionStore>,
     /// The stores to which the committers write: one for each committer, at least one.
     pub batches: Vec<Arc<dyn BatchStore>>,
@@ -55,6 +57,7 @@ impl Stores {
             + HoldStore
             + HistorySource
             + Seeder
+            + FormerImporter
             + RetentionStore
             + Dependency
             + 'static,
@@ -75,6 +78,7 @@ impl Stores {
             holds: store.clone(),
             history: store.clone(),
             seeder: store.clone(),
+            former: store.clone(),
             retention: store.clone(),
             batches,
             dependency: store,

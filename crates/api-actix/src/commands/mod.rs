@@ -1,6 +1,7 @@
 //! The command line.
 
 mod healthcheck;
+mod import;
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use domain::identity::{Email, Name, NewUser, Password, PasswordHasher as _, Requ
 use domain::random::OperationId;
 use domain::seed::Seeded;
 
+use self::import::{ImportArguments, import};
 use crate::demo::seeding::{seed_demo, top_up};
 use crate::http::openapi;
 use crate::settings::secrets::{DEMO_ACCOUNTS_FILE, DemoAccounts, JWT_SECRET_FILE};
@@ -61,6 +63,8 @@ enum Command {
         #[arg(long)]
         demo: bool,
     },
+    /// Import data from another system, all or none. Stop the servers first: they do not notice imported bookings.
+    Import(ImportArguments),
     /// Manage administrators' accounts.
     Admin {
         #[command(subcommand)]
@@ -195,6 +199,7 @@ async fn run(command: Command, loaded: &Loaded) -> Outcome {
             Ok(())
         }
         Command::Seed { demo } => seed(config, demo).await,
+        Command::Import(arguments) => import(config, arguments).await,
         Command::Admin { command } => admin(config, command).await,
         Command::Backup { file } => backup(config, file).await,
         Command::AcceptClock { confirm } => accept_clock(config, confirm).await,
