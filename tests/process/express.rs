@@ -145,7 +145,7 @@ async fn plain_schema(kind: Kind) {
     let first = history.iter().find(|booking| booking["show_id"] == 11).unwrap();
     assert_eq!(
         (&first["status"], &first["total"], &first["currency"], &first["booked_at"]),
-        (&"confirmed".into(), &"12.50".into(), &"EUR".into(), &Value::from("2024-05-01T12:00:00Z"))
+        (&"confirmed".into(), &"12.50".into(), &"EUR".into(), &Value::from("2024-05-01T12:00:00.000Z"))
     );
     assert_eq!((&first["theatre_name"], &first["hall_name"]), (&"Alpha".into(), &"Hall 1".into()));
     // The overlapping show is in another hall; its booking's user was not imported, so the seat is blocked.
@@ -196,7 +196,7 @@ async fn mapped_schema(kind: Kind) {
     // A local time of the theatre.
     assert_eq!(
         (&show["start_time"], &show["end_time"]),
-        (&"2031-07-01T18:00:00Z".into(), &"2031-07-01T19:40:00Z".into())
+        (&"2031-07-01T18:00:00.000Z".into(), &"2031-07-01T19:40:00.000Z".into())
     );
 }
 
