@@ -606,3 +606,6 @@ fn plan_claims(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
