@@ -3,6 +3,7 @@
 use argon2::password_hash::PasswordHasher as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use domain::admin::ChangeOrigin;
 use domain::identity::{Email, PasswordHash};
 use domain::ids::UserId;
 use futures::future::join_all;
@@ -160,7 +161,7 @@ async fn password_hash_of_an_earlier_version_still_works_and_is_replaced(app: &T
     let users = &app.backend.stores().users;
     // Earlier versions hashed the password without preparing it.
     let old = PasswordHash(argon2::Argon2::default().hash_password(TYPED.as_bytes()).unwrap().to_string());
-    users.reset_password(&email, &old).await.unwrap().unwrap();
+    users.reset_password(&email, &old, &ChangeOrigin::command_line("test")).await.unwrap().unwrap();
     app.login(&user.email, PREPARED).await.problem(401, "invalid_credentials");
     let session = app.login(&user.email, TYPED).await.ok(200).user();
     let renewed = users.account(UserId(user.id)).await.unwrap().unwrap().password_hash;
@@ -171,7 +172,7 @@ async fn password_hash_of_an_earlier_version_still_works_and_is_replaced(app: &T
     app.me(&session.token).await.ok(200);
     app.refresh(&session.refresh_token).await.ok(200);
     // The other calls that take a password accept the earlier form too.
-    users.reset_password(&email, &old).await.unwrap().unwrap();
+    users.reset_password(&email, &old, &ChangeOrigin::command_line("test")).await.unwrap().unwrap();
     let again = users.by_email(&email).await.unwrap().unwrap().user;
     let first = app.login(&user.email, TYPED).await.ok(200).user();
     users.replace_hash(again.id, &users.account(again.id).await.unwrap().unwrap().password_hash, &old).await.unwrap();
@@ -492,7 +493,13 @@ async fn a_new_password_ends_every_session(app: &TestApp) {
     // An administrator does this on the command line. The hash matches no password, which makes no difference here.
     let email = Email::parse(&user.email).unwrap();
     let hash = PasswordHash("$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$AAAA".into());
-    app.backend.stores().users.reset_password(&email, &hash).await.unwrap().unwrap();
+    app.backend
+        .stores()
+        .users
+        .reset_password(&email, &hash, &ChangeOrigin::command_line("test"))
+        .await
+        .unwrap()
+        .unwrap();
     app.me(&user.token).await.problem(401, "unauthenticated").snapshot("session_ended");
     app.get("/api/bookings").by(&user).send().await.problem(401, "unauthenticated").snapshot("session_ended");
     app.get("/api/bookings/1").by(&user).send().await.problem(401, "unauthenticated").snapshot("session_ended");

@@ -5,6 +5,7 @@ mod commands;
 mod connections;
 mod crashes;
 mod disks;
+mod express;
 mod logs;
 mod observed;
 mod proxies;

@@ -3,8 +3,12 @@
 //! A hash takes tens of milliseconds of a core and 19 MiB, on purpose. A storm of logins must not occupy all cores, because bookings would
 //! wait, and must not fill the memory. So a fixed number of hashes runs, a fixed number waits, and further ones are refused. It must not
 //! lock out other callers either: networks take turns, and those with the most entries in the queue are refused first.
+//!
+//! Accounts that were imported from the former API have bcrypt hashes. They are accepted, and reported as outdated, so that the service
+//! replaces them by Argon2id.
 
 use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::available_parallelism;
 
@@ -14,6 +18,7 @@ use async_trait::async_trait;
 use domain::identity::{Password, PasswordHash, PasswordHasher, PasswordHasherError, PasswordMatch, Requester};
 use tokio::sync::oneshot;
 
+use crate::bcrypt_hash::{BcryptHash, burn};
 use crate::fair_queue::{FairQueue, Ticket};
 
 /// The default number of callers that wait for a worker. More would wait longer than clients do.
@@ -37,6 +42,9 @@ pub struct Argon2Passwords(Arc<Shared>);
 
 struct Shared {
     workers_max: usize,
+    /// The highest cost of a bcrypt hash that was compared; 0 for none. From then on each wrong password costs that much as well, so that the
+    /// time does not reveal which accounts have such a hash. A store without them, which is the usual one, pays nothing.
+    bcrypt_cost: AtomicU32,
     state: Mutex<State>,
 }
 
@@ -113,7 +121,7 @@ impl Argon2Passwords {
     /// Hashes up to `workers` passwords at once, with at most `waiting` callers in the queue.
     pub fn new(workers: NonZeroUsize, waiting: usize) -> Self {
         let state = State { running: 0, queue: FairQueue::new(waiting) };
-        Self(Arc::new(Shared { workers_max: workers.get(), state: Mutex::new(state) }))
+        Self(Arc::new(Shared { workers_max: workers.get(), bcrypt_cost: AtomicU32::new(0), state: Mutex::new(state) }))
     }
 
     /// Returns the present load.
@@ -178,19 +186,56 @@ impl PasswordHasher for Argon2Passwords {
     ) -> Result<PasswordMatch, PasswordHasherError> {
         let password = password.clone();
         let hash = hash.cloned();
-        self.run(requester, move || {
-            let stored = hash.as_ref().map_or(HASH_OF_NOBODY, |hash| &hash.0);
-            let is_prepared = matches(password.reveal(), stored)?;
-            // Always computed if there is another form, so that the time does not reveal which form matched.
-            let is_typed = password.reveal_typed().map_or(Ok(false), |typed| matches(typed, stored))?;
-            Ok(match (&hash, is_prepared, is_typed) {
-                (Some(_), true, _) => PasswordMatch::Prepared,
-                (Some(_), false, true) => PasswordMatch::Typed,
-                _ => PasswordMatch::No,
-            })
-        })
-        .await
+        let shared = Arc::clone(&self.0);
+        self.run(requester, move || compare(&shared, &password, hash.as_ref())).await
     }
+}
+
+/// Compares a password with a hash, or with no account's.
+fn compare(
+    shared: &Shared,
+    password: &Password,
+    hash: Option<&PasswordHash>,
+) -> Result<PasswordMatch, PasswordHasherError> {
+    let bcrypt = match hash.and_then(|hash| BcryptHash::parse(&hash.0)) {
+        Some(parsed) => Some(parsed.map_err(|error| PasswordHasherError::Internal(Arc::new(error)))?),
+        None => None,
+    };
+    let Some(bcrypt) = bcrypt else {
+        let matched = compare_argon2id(password, hash)?;
+        let cost = shared.bcrypt_cost.load(Ordering::Relaxed);
+        if matched == PasswordMatch::No && cost > 0 {
+            forms(password).for_each(|form| burn(form, cost));
+        }
+        return Ok(matched);
+    };
+    let cost = bcrypt.cost().max(shared.bcrypt_cost.fetch_max(bcrypt.cost(), Ordering::Relaxed));
+    // All forms are always computed, so that the time does not reveal which form matched.
+    let matched = forms(password).fold(false, |matched, form| bcrypt.matches(form) | matched);
+    if matched {
+        return Ok(PasswordMatch::Outdated);
+    }
+    if bcrypt.cost() < cost {
+        forms(password).for_each(|form| burn(form, cost));
+    }
+    compare_argon2id(password, None)
+}
+
+/// Returns the texts that the caller may have meant: the prepared password and, if it is another text, the password as typed.
+fn forms(password: &Password) -> impl Iterator<Item = &str> {
+    std::iter::once(password.reveal()).chain(password.reveal_typed())
+}
+
+fn compare_argon2id(password: &Password, hash: Option<&PasswordHash>) -> Result<PasswordMatch, PasswordHasherError> {
+    let stored = hash.map_or(HASH_OF_NOBODY, |hash| &hash.0);
+    let is_prepared = matches(password.reveal(), stored)?;
+    // Always computed if there is another form, so that the time does not reveal which form matched.
+    let is_typed = password.reveal_typed().map_or(Ok(false), |typed| matches(typed, stored))?;
+    Ok(match (hash, is_prepared, is_typed) {
+        (Some(_), true, _) => PasswordMatch::Prepared,
+        (Some(_), false, true) => PasswordMatch::Outdated,
+        _ => PasswordMatch::No,
+    })
 }
 
 fn matches(password: &str, hash: &str) -> Result<bool, PasswordHasherError> {
@@ -255,12 +300,54 @@ mod tests {
         let passwords = one_worker(4);
         let typed = "passwo\u{308}rter";
         let old = PasswordHash(argon2id().hash_password(typed.as_bytes()).unwrap().to_string());
-        assert_eq!(passwords.verify(&ana(), &password(typed), Some(&old)).await.unwrap(), PasswordMatch::Typed);
+        assert_eq!(passwords.verify(&ana(), &password(typed), Some(&old)).await.unwrap(), PasswordMatch::Outdated);
         assert_eq!(
             passwords.verify(&ana(), &password("passw\u{f6}rter"), Some(&old)).await.unwrap(),
             PasswordMatch::No
         );
         assert_eq!(passwords.verify(&ana(), &password(typed), None).await.unwrap(), PasswordMatch::No);
+    }
+
+    #[tokio::test]
+    async fn bcrypt_hash_matches_its_password_and_is_outdated() {
+        let passwords = one_worker(4);
+        let old = PasswordHash(crate::bcrypt_hash::tests::hash_of("passwo\u{308}rter", 4));
+        for (attempt, matched) in [
+            ("passwo\u{308}rter", PasswordMatch::Outdated),
+            ("passw\u{f6}rter", PasswordMatch::No),
+            ("Passwo\u{308}rter", PasswordMatch::No),
+        ] {
+            let verified = passwords.verify(&ana(), &password(attempt), Some(&old)).await.unwrap();
+            assert_eq!(verified, matched, "{attempt}");
+        }
+        let composed = PasswordHash(crate::bcrypt_hash::tests::hash_of("passw\u{f6}rter", 4));
+        let verified = passwords.verify(&ana(), &password("passwo\u{308}rter"), Some(&composed)).await;
+        assert_eq!(verified.unwrap(), PasswordMatch::Outdated);
+    }
+
+    #[tokio::test]
+    async fn wrong_passwords_cost_a_bcrypt_hash_once_there_is_one() {
+        let passwords = one_worker(4);
+        let cost = || passwords.0.bcrypt_cost.load(Ordering::Relaxed);
+        let fresh = passwords.hash(&ana(), &password("password1")).await.unwrap();
+        passwords.verify(&ana(), &password("password2"), Some(&fresh)).await.unwrap();
+        assert_eq!(cost(), 0);
+        for (stored, highest) in [(5, 5), (4, 5), (6, 6)] {
+            let old = PasswordHash(crate::bcrypt_hash::tests::hash_of("password1", stored));
+            let verified = passwords.verify(&ana(), &password("password2"), Some(&old)).await.unwrap();
+            assert_eq!((verified, cost()), (PasswordMatch::No, highest));
+        }
+        let verified = async |hash| passwords.verify(&ana(), &password("password2"), hash).await.unwrap();
+        assert_eq!((verified(None).await, verified(Some(&fresh)).await), (PasswordMatch::No, PasswordMatch::No));
+        let verified = passwords.verify(&ana(), &password("password1"), Some(&fresh)).await;
+        assert_eq!(verified.unwrap(), PasswordMatch::Prepared);
+    }
+
+    #[tokio::test]
+    async fn bcrypt_hash_of_a_hostile_cost_is_a_failure_without_computation() {
+        let hash = crate::bcrypt_hash::tests::hash_of("password1", 4).replacen("$04$", "$31$", 1);
+        let verified = one_worker(4).verify(&ana(), &password("password1"), Some(&PasswordHash(hash))).await;
+        assert!(matches!(verified, Err(PasswordHasherError::Internal(_))), "{verified:?}");
     }
 
     #[tokio::test]

@@ -8,6 +8,7 @@ use diesel::result::{DatabaseErrorKind, Error, QueryResult};
 use diesel::sql_types::{Interval, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use domain::StoreError;
+use domain::admin::ChangeOrigin;
 use domain::identity::{
     Account, AccountChange, AnonymiseError, AnonymousAccount, Bearer, ChangeAccountError, CreatedUser, Email,
     NewRefreshToken, NewUser, PasswordHash, RefreshTokenHash, Role, Rotation, Session, SessionCursor, SessionStore,
@@ -17,6 +18,7 @@ use domain::ids::{SessionId, UserId};
 use domain::page::PageRequest;
 use domain::text::fold;
 
+use crate::admin::insert_entry;
 use crate::error::bad_row;
 use crate::schema::{refresh_tokens, sessions, staff_theatres, users};
 use crate::store::{PostgresStore, WriteFailure};
@@ -70,6 +72,17 @@ impl UserStore for PostgresStore {
         .await
     }
 
+    async fn create_by_operator(&self, new: &NewUser, origin: &ChangeOrigin) -> Result<User, UserStoreError> {
+        self.transact(async |connection| {
+            let row = insert_user(connection, new).await?;
+            let Some(row) = row else { return Err(WriteFailure::Refused(UserStoreError::EmailTaken)) };
+            let user = Account::try_from(row).map_err(WriteFailure::Store)?.user;
+            insert_entry(connection, &origin.account_created(&user)).await?;
+            Ok(user)
+        })
+        .await
+    }
+
     async fn by_email(&self, email: &Email) -> Result<Option<Account>, StoreError> {
         let row = self
             .first(users::table.filter(users::email_folded.eq(email.folded().to_owned())).select(UserRow::as_select()))
@@ -87,7 +100,12 @@ impl UserStore for PostgresStore {
         row.map(Account::try_from).transpose()
     }
 
-    async fn reset_password(&self, email: &Email, password: &PasswordHash) -> Result<Option<User>, StoreError> {
+    async fn reset_password(
+        &self,
+        email: &Email,
+        password: &PasswordHash,
+        origin: &ChangeOrigin,
+    ) -> Result<Option<User>, StoreError> {
         self.transact(async |connection| {
             let row: Option<UserRow> =
                 diesel::update(users::table.filter(users::email_folded.eq(email.folded().to_owned())))
@@ -101,7 +119,9 @@ impl UserStore for PostgresStore {
                     .optional()?;
             let Some(row) = row else { return Ok(None) };
             end_sessions(connection, row.id, None).await?;
-            Account::try_from(row).map(|account| Some(account.user)).map_err(WriteFailure::Store)
+            let user = Account::try_from(row).map_err(WriteFailure::Store)?.user;
+            insert_entry(connection, &origin.password_reset(&user)).await?;
+            Ok(Some(user))
         })
         .await
     }

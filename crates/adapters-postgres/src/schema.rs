@@ -65,6 +65,14 @@ diesel::table! {
 }
 
 diesel::table! {
+    express_imports (kind, old_id) {
+        kind -> Text,
+        old_id -> BigInt,
+        new_id -> BigInt,
+    }
+}
+
+diesel::table! {
     halls (id) {
         id -> BigInt,
         theatre_id -> BigInt,

@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use diesel::dsl::exists;
 use diesel::prelude::*;
 use domain::StoreError;
+use domain::admin::ChangeOrigin;
 use domain::identity::{
     Account, AccountChange, AnonymiseError, AnonymousAccount, Bearer, ChangeAccountError, CreatedUser, Email,
     NewRefreshToken, NewUser, PasswordHash, RefreshTokenHash, Role, Rotation, Session, SessionCursor, SessionStore,
@@ -14,6 +15,7 @@ use domain::ids::{SessionId, UserId};
 use domain::page::{Filling, PageRequest};
 use domain::text::fold;
 
+use crate::admin::insert_entry;
 use crate::failure::Failure;
 use crate::row::{after, instant, listed, micros, parsed};
 use crate::schema::{refresh_tokens, sessions, staff_theatres, users};
@@ -80,13 +82,18 @@ impl UserStore for SqliteStore {
             };
             Ok(CreatedUser { user: row.try_into()?, session_id })
         });
-        created.await.map_err(|failure: Failure| {
-            if failure.is_duplicate_of("users.email_folded") {
-                UserStoreError::EmailTaken
-            } else {
-                UserStoreError::Store(failure.into())
-            }
-        })
+        created.await.map_err(not_created)
+    }
+
+    async fn create_by_operator(&self, user: &NewUser, origin: &ChangeOrigin) -> Result<User, UserStoreError> {
+        let (user, origin, clock) = (user.clone(), origin.clone(), self.clock());
+        let created = self.write(move |connection| {
+            let now = clock.now();
+            let user = User::try_from(insert_user(connection, &user, now)?)?;
+            insert_entry(connection, &origin.account_created(&user), now)?;
+            Ok(user)
+        });
+        created.await.map_err(not_created)
     }
 
     async fn by_email(&self, email: &Email) -> Result<Option<Account>, StoreError> {
@@ -119,8 +126,14 @@ impl UserStore for SqliteStore {
         Ok(found.await?)
     }
 
-    async fn reset_password(&self, email: &Email, password: &PasswordHash) -> Result<Option<User>, StoreError> {
+    async fn reset_password(
+        &self,
+        email: &Email,
+        password: &PasswordHash,
+        origin: &ChangeOrigin,
+    ) -> Result<Option<User>, StoreError> {
         let (folded, hash, clock) = (email.folded().to_owned(), password.0.clone(), self.clock());
+        let origin = origin.clone();
         let reset = self.write(move |connection| {
             let row: Option<UserRow> = diesel::update(users::table.filter(users::email_folded.eq(folded)))
                 .set((users::password_hash.eq(hash), users::session_generation.eq(users::session_generation + 1)))
@@ -128,8 +141,11 @@ impl UserStore for SqliteStore {
                 .get_result(connection)
                 .optional()?;
             let Some(row) = row else { return Ok(None) };
-            end_sessions(connection, row.id, None, clock.now())?;
-            User::try_from(row).map(Some)
+            let now = clock.now();
+            end_sessions(connection, row.id, None, now)?;
+            let user = User::try_from(row)?;
+            insert_entry(connection, &origin.password_reset(&user), now)?;
+            Ok(Some(user))
         });
         Ok(reset.await?)
     }
@@ -159,6 +175,14 @@ impl UserStore for SqliteStore {
         let (bearer, clock) = (*bearer, self.clock());
         let outcome = self.write(move |connection| anonymised(connection, &bearer, clock.now()));
         outcome.await.map_err(|failure| AnonymiseError::Store(failure.into()))?
+    }
+}
+
+fn not_created(failure: Failure) -> UserStoreError {
+    if failure.is_duplicate_of("users.email_folded") {
+        UserStoreError::EmailTaken
+    } else {
+        UserStoreError::Store(failure.into())
     }
 }
 

@@ -11,6 +11,7 @@ mod clock;
 mod dates;
 mod disk;
 mod failure;
+mod former;
 mod health;
 mod identity;
 mod migrations;

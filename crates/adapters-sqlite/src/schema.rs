@@ -66,6 +66,14 @@ diesel::table! {
 }
 
 diesel::table! {
+    express_imports (kind, old_id) {
+        kind -> Text,
+        old_id -> BigInt,
+        new_id -> BigInt,
+    }
+}
+
+diesel::table! {
     halls (id) {
         id -> BigInt,
         theatre_id -> BigInt,
@@ -365,6 +373,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     booking_events,
     booking_seats,
     bookings,
+    express_imports,
     halls,
     hold_seats,
     holds,

@@ -14,6 +14,7 @@ pub mod booking;
 pub mod catalog;
 pub mod clock;
 pub mod error;
+pub mod former;
 pub mod health;
 pub mod identity;
 pub mod ids;

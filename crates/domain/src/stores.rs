@@ -7,6 +7,7 @@ use crate::admin::{
 };
 use crate::booking::{BatchStore, BookingStore, CancelledShowStore, HistorySource, HoldStore};
 use crate::catalog::CatalogStore;
+use crate::former::FormerImporter;
 use crate::health::Dependency;
 use crate::identity::{SessionStore, UserStore};
 use crate::pricing::PriceStore;
@@ -39,6 +40,7 @@ pub struct Stores {
     pub history: Arc<dyn HistorySource>,
     pub seeder: Arc<dyn Seeder>,
     pub transfer: Arc<dyn TransferStore>,
+    pub former: Arc<dyn FormerImporter>,
     pub retention: Arc<dyn RetentionStore>,
     /// The stores to which the committers write: one for each committer, at least one.
     pub batches: Vec<Arc<dyn BatchStore>>,
@@ -69,6 +71,7 @@ impl Stores {
             + HistorySource
             + Seeder
             + TransferStore
+            + FormerImporter
             + RetentionStore
             + Dependency
             + 'static,
@@ -94,6 +97,7 @@ impl Stores {
             history: store.clone(),
             seeder: store.clone(),
             transfer: store.clone(),
+            former: store.clone(),
             retention: store.clone(),
             batches,
             dependency: store,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use domain::admin::{
     AuditCursor, AuditEntry, AuditFilter, Change, ChangeAnswer, ChangeEncoder, ChangeError, ChangeKey, ChangeOrigin,
-    ChangeRefusal, ChangeRequest, Changed, Edit, ManagedUser, ObjectKind, StaffBookingFilter, UserAccess,
+    ChangeRefusal, ChangeRequest, Changed, Edit, Fields, ManagedUser, ObjectKind, StaffBookingFilter, UserAccess,
     UserAccessChange, UserCursor, UserFilter,
 };
 use domain::booking::{
@@ -18,7 +18,7 @@ use domain::catalog::{
     LanguageName, Location, Movie, MovieChange, MovieDetails, MovieFilter, PlaceName, PosterUrl, ReleaseDate, Theatre,
     TheatreChange, TheatreCursor, TheatreDetails, TheatreFilter, Title,
 };
-use domain::identity::{Bearer, Role};
+use domain::identity::{Bearer, Email, NewUser, Role, UserStoreError};
 use domain::ids::{BookingId, HallId, MovieId, PriceListId, TheatreId, TicketTypeId, UserId};
 use domain::money::{Currency, TaxRate};
 use domain::pricing::{
@@ -33,7 +33,7 @@ use futures::future::join_all;
 
 use crate::Fixture;
 use crate::tools::{SIMPLE, book, booked, command, first_page, paged, sell};
-use crate::world::{ALPHA, AMELIE, BETA, STALKER, World, customer, in_session, new_user};
+use crate::world::{ALPHA, AMELIE, BETA, STALKER, World, customer, in_session, new_user, password_hash};
 
 /// Encodes an object as its debug text.
 struct DebugEncoder;
@@ -155,7 +155,7 @@ async fn rows(fixture: &dyn Fixture, table: &str) -> i64 {
 
 /// Returns the texts of one field before and after a change.
 fn changed_field<'entry>(entry: &'entry AuditEntry, name: &str) -> (Option<&'entry str>, Option<&'entry str>) {
-    let value = |fields: &'entry domain::admin::Fields| fields.0.get(name).map(String::as_str);
+    let value = |fields: &'entry Fields| fields.0.get(name).map(String::as_str);
     (value(&entry.before), value(&entry.after))
 }
 
@@ -662,6 +662,31 @@ pub async fn audit_log_has_each_change(fixture: &dyn Fixture) {
     assert_eq!(of(AuditFilter { theatres: Some(Vec::new()), ..any() }).await, 0);
     assert_eq!(of(AuditFilter { from: Some(updated.at), ..any() }).await, 2);
     assert_eq!(of(AuditFilter { to: Some(updated.at), ..any() }).await, 1);
+}
+
+/// The audit log has the accounts that the command line creates and the passwords that it resets, and no part of a password. A command that
+/// changes nothing writes no entry.
+pub async fn audit_log_has_changes_of_the_command_line(fixture: &dyn Fixture) {
+    let users = &fixture.stores().users;
+    let origin = ChangeOrigin::command_line("run-7");
+    let new = NewUser { role: Role::Admin, ..new_user("boss@example.org") };
+    let boss = users.create_by_operator(&new, &origin).await.unwrap();
+    let again = users.create_by_operator(&new, &origin).await;
+    assert!(matches!(again, Err(UserStoreError::EmailTaken)), "{again:?}");
+    let secret = password_hash("secret");
+    users.reset_password(&new.email, &secret, &origin).await.unwrap().unwrap();
+    let unknown = Email::parse("nobody@example.org").unwrap();
+    assert_eq!(users.reset_password(&unknown, &secret, &origin).await.unwrap(), None);
+    let all = entries(fixture, &AuditFilter::default()).await;
+    let [reset, created] = &all[..] else { panic!("two entries: {all:?}") };
+    for (entry, action) in [(created, "create"), (reset, "update")] {
+        assert_eq!((entry.action.as_str(), entry.object_kind.as_str(), entry.object_id), (action, "user", boss.id.0));
+        let origin = (entry.actor_id, entry.request_id.as_str(), entry.address.as_str());
+        assert_eq!(origin, (boss.id, "run-7", ChangeOrigin::COMMAND_LINE));
+        assert_eq!(entry.before, Fields::default());
+    }
+    assert_eq!(created.after, Fields::default().with("role", "admin").with("disabled", "false"));
+    assert_eq!(reset.after, Fields::default().with("password", "reset"));
 }
 
 /// The database refuses statements that change or delete an entry.

@@ -15,7 +15,7 @@ use futures::future::{join, join_all};
 
 use crate::Fixture;
 use crate::tools::{RULES, SIMPLE, UniqueRandom, book, booked, decided, first_page, sell};
-use crate::world::{World, customer, new_user, password_hash, token};
+use crate::world::{World, customer, new_user, on_command_line, password_hash, token};
 
 /// The longest time a call to an unreachable store may take.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -112,7 +112,14 @@ pub async fn accounts_and_sessions_report_an_unreachable_store(fixture: &dyn Fix
         })
     })
     .await;
-    gone("reset_password", users.reset_password(&ana.email, &password_hash("second"))).await;
+    gone("create_by_operator", async {
+        users.create_by_operator(&new_user("eve@example.org"), &on_command_line()).await.map_err(|error| match error {
+            UserStoreError::Store(error) => error,
+            other @ UserStoreError::EmailTaken => StoreError::internal(other),
+        })
+    })
+    .await;
+    gone("reset_password", users.reset_password(&ana.email, &password_hash("second"), &on_command_line())).await;
     gone("open", sessions.open(&user, &token(3))).await;
     gone("rotate", sessions.rotate(&token(1).hash, &token(4))).await;
     gone("end", sessions.end(&token(1).hash)).await;

@@ -11,7 +11,7 @@ use domain::page::{PageLimit, PageRequest};
 use futures::future::join_all;
 
 use crate::Fixture;
-use crate::world::{new_user, now, password_hash, token};
+use crate::world::{new_user, now, on_command_line, password_hash, token};
 
 async fn sign_up(fixture: &dyn Fixture, email: &str, first: Option<u8>) -> User {
     let session = first.map(token);
@@ -189,7 +189,11 @@ pub async fn a_new_password_ends_every_session_of_its_account(fixture: &dyn Fixt
     let eve = sign_up(fixture, "eve@example.org", Some(100)).await;
     let (users, sessions) = (&fixture.stores().users, &fixture.stores().sessions);
     sessions.open(&ana, &token(50)).await.unwrap();
-    let reset = users.reset_password(&email("aNA@example.org"), &password_hash("second")).await.unwrap().unwrap();
+    let reset = users
+        .reset_password(&email("aNA@example.org"), &password_hash("second"), &on_command_line())
+        .await
+        .unwrap()
+        .unwrap();
     assert!(reset.session_generation > ana.session_generation, "{reset:?}");
     assert_eq!(User { session_generation: ana.session_generation, ..reset.clone() }, ana);
     let account = users.by_email(&email("ana@example.org")).await.unwrap().unwrap();
@@ -206,7 +210,11 @@ pub async fn a_new_password_ends_every_session_of_its_account(fixture: &dyn Fixt
 /// A reset for an unknown address returns `None`.
 pub async fn password_reset_of_an_unknown_address_does_nothing(fixture: &dyn Fixture) {
     sign_up(fixture, "ana@example.org", None).await;
-    let outcome = fixture.stores().users.reset_password(&email("eve@example.org"), &password_hash("second")).await;
+    let outcome = fixture
+        .stores()
+        .users
+        .reset_password(&email("eve@example.org"), &password_hash("second"), &on_command_line())
+        .await;
     assert_eq!(outcome.unwrap(), None);
 }
 

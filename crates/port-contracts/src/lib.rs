@@ -272,6 +272,7 @@ macro_rules! contract_tests {
                 currency_of_a_theatre_with_price_lists_stays,
                 unreadable_price_list_is_left_out,
                 audit_log_has_each_change,
+                audit_log_has_changes_of_the_command_line,
                 audit_log_is_append_only,
                 old_entries_and_staff_keys_are_deleted,
                 users_are_listed_and_changed,

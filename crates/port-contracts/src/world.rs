@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
+use domain::admin::ChangeOrigin;
 use domain::booking::HoldId;
 use domain::identity::{Bearer, Caller, Email, Name, NewRefreshToken, NewUser, PasswordHash, RefreshTokenHash, Role};
 use domain::ids::{LayoutId, SeatId, ShowId};
@@ -104,6 +105,11 @@ pub async fn layout_id(fixture: &dyn Fixture, show: ShowId) -> LayoutId {
 async fn seats_of(fixture: &dyn Fixture, show: ShowId) -> Vec<Seat> {
     let layout = fixture.stores().layouts.layout(layout_id(fixture, show).await).await.unwrap().unwrap();
     layout.seats().to_vec()
+}
+
+/// Returns the origin of a change on the command line.
+pub fn on_command_line() -> ChangeOrigin {
+    ChangeOrigin::command_line("run-1")
 }
 
 /// A password hash in the format that stores receive.

@@ -13,7 +13,6 @@ use domain::ids::{AuditId, TheatreId, UserId};
 use domain::page::{Filling, PageRequest};
 use stored_json::{parsed_fields, stored_fields};
 
-use super::Failure;
 use crate::error::bad_row;
 use crate::rows::listed;
 use crate::schema::audit_log;
@@ -101,7 +100,7 @@ impl AuditStore for PostgresStore {
 }
 
 /// Writes an entry.
-pub(super) async fn insert_entry(connection: &mut AsyncPgConnection, entry: &NewAuditEntry) -> Result<(), Failure> {
+pub(crate) async fn insert_entry(connection: &mut AsyncPgConnection, entry: &NewAuditEntry) -> QueryResult<()> {
     let NewAuditEntry { actor_id, origin, record } = entry;
     let AuditRecord { action, object_kind, object_id, theatre_id, before, after } = record;
     diesel::insert_into(audit_log::table)

@@ -24,7 +24,7 @@ use domain::admin::{
 };
 use domain::booking::{Fingerprint, KeyName};
 
-use self::audit::insert_entry;
+pub(crate) use self::audit::insert_entry;
 use self::users::{lock_member, set_access};
 use crate::error::bad_row;
 use crate::identity::lock_admins;

@@ -29,7 +29,7 @@ use crate::store::PostgresStore;
 /// The time limit of a read or a write, including a new connection.
 const BATCH_MAX: Duration = Duration::from_millis(4_500);
 /// The number of booking ids that are reserved at once.
-const ID_BLOCK: i64 = 64;
+pub(crate) const ID_BLOCK: i64 = 64;
 /// The constraints that a batch violates because of a concurrent transaction, which took the key or the seat, or deleted the referenced
 /// row.
 const CONTESTED: [&str; 10] = [

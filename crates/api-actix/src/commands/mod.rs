@@ -1,6 +1,7 @@
 //! The command line.
 
 mod healthcheck;
+mod import;
 mod transfer;
 
 use std::io::IsTerminal as _;
@@ -8,16 +9,17 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use adapters_auth::{Argon2Passwords, SystemClock};
+use adapters_auth::{Argon2Passwords, OsRandom, SystemClock};
 use adapters_sqlite::Redated;
 use clap::{CommandFactory as _, Parser, Subcommand};
+use domain::admin::ChangeOrigin;
 use domain::clock::Clock as _;
 use domain::error::with_sources;
-use domain::identity::{
-    CreatedUser, Email, Name, NewUser, Password, PasswordHasher as _, Requester, Role, UserStoreError,
-};
+use domain::identity::{Email, Name, NewUser, Password, PasswordHasher as _, Requester, Role, UserStoreError};
+use domain::random::OperationId;
 use domain::transfer::ImportReport;
 
+use self::import::{ImportArguments, import};
 use crate::demo::seeding::{add_accounts, top_up};
 use crate::http::openapi;
 use crate::settings::secrets::{DEMO_ACCOUNTS_FILE, DemoAccounts, JWT_SECRET_FILE};
@@ -62,19 +64,10 @@ enum Command {
         #[arg(long)]
         demo: bool,
     },
-    /// Import ticket types, movies, theatres, halls, price lists, programmes and shows from a TOML or JSON file, all or none.
+    /// Import a file, or the data of the Express "Movie Booking API", all or none.
     ///
-    /// The server can keep running. What exists with the same content stays unchanged, so a repeated import adds nothing.
-    Import {
-        /// The file, or - for standard input. docs/import.md describes it.
-        file: PathBuf,
-        /// Check the file and report what would be added, without changing anything.
-        #[arg(long)]
-        dry_run: bool,
-        /// Keep objects that exist with other content, and skip shows that do not fit to them.
-        #[arg(long)]
-        keep: bool,
-    },
+    /// What exists with the same content stays unchanged, so a repeated import adds nothing.
+    Import(ImportArguments),
     /// Export all ticket types, movies, theatres, halls, price lists and shows as such a file.
     Export {
         /// The file to create. It must not exist. Without it, the output is standard output.
@@ -217,7 +210,7 @@ async fn run(command: Command, loaded: &Loaded) -> Outcome {
             Ok(())
         }
         Command::Seed { demo } => seed(config, demo).await,
-        Command::Import { file, dry_run, keep } => transfer::import(config, &file, dry_run, keep).await,
+        Command::Import(arguments) => import(config, arguments).await,
         Command::Export { file, format } => transfer::export(config, file.as_deref(), format).await,
         Command::Admin { command } => admin(config, command).await,
         Command::Backup { file } => backup(config, file).await,
@@ -296,10 +289,8 @@ async fn admin(config: &Config, command: AdminCommand) -> Outcome {
             let store = OpenStore::open(config, Purpose::Administer).await?;
             let password_hash = Argon2Passwords::default().hash(&Requester::OPERATOR, &password).await?;
             let user = NewUser { name, email, password_hash, role: Role::Admin };
-            match store.ports.users.create(&user, None).await {
-                Ok(CreatedUser { user, .. }) => {
-                    print(&format!("Administrator {} ({}) can log in.\n", user.email, user.id))
-                }
+            match store.ports.users.create_by_operator(&user, &origin()).await {
+                Ok(user) => print(&format!("Administrator {} ({}) can log in.\n", user.email, user.id)),
                 Err(UserStoreError::EmailTaken) => {
                     return Err("an account with this address exists already; nothing was changed".into());
                 }
@@ -311,12 +302,17 @@ async fn admin(config: &Config, command: AdminCommand) -> Outcome {
             let password = read_password()?;
             let store = OpenStore::open(config, Purpose::Administer).await?;
             let hash = Argon2Passwords::default().hash(&Requester::OPERATOR, &password).await?;
-            let user = store.ports.users.reset_password(&email, &hash).await?;
+            let user = store.ports.users.reset_password(&email, &hash, &origin()).await?;
             let user = user.ok_or("there is no account with this address")?;
             print(&format!("{} has a new password; its sessions have ended.\n", user.email));
         }
     }
     Ok(())
+}
+
+/// Returns the origin of this command's changes, for the audit log.
+fn origin() -> ChangeOrigin {
+    ChangeOrigin::command_line(format!("{:?}", OperationId::draw(&OsRandom)))
 }
 
 async fn backup(config: &Config, file: PathBuf) -> Outcome {

@@ -11,6 +11,7 @@ mod bookings;
 mod change;
 mod counter;
 mod layouts;
+mod operator;
 mod ports;
 mod service;
 mod shows;

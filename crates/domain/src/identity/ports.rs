@@ -9,6 +9,7 @@ use super::{
     Account, AccountChange, Bearer, CreatedUser, Email, NewUser, Password, PasswordHash, RefreshToken,
     RefreshTokenHash, Session, SessionCursor, User,
 };
+use crate::admin::ChangeOrigin;
 use crate::error::{Cause, StoreError};
 use crate::ids::{SessionId, UserId};
 use crate::limits::ClientNetwork;
@@ -70,6 +71,11 @@ pub trait UserStore: Send + Sync {
         session: Option<&'a NewRefreshToken>,
     ) -> Result<CreatedUser, UserStoreError>;
 
+    /// Creates an account for the operator, who works on the command line, with its entry of the audit log, atomically.
+    ///
+    /// MUST return `EmailTaken` in the same cases as `create`.
+    async fn create_by_operator(&self, user: &NewUser, origin: &ChangeOrigin) -> Result<User, UserStoreError>;
+
     /// Returns the account with this address. Addresses are compared folded.
     async fn by_email(&self, email: &Email) -> Result<Option<Account>, StoreError>;
 
@@ -79,9 +85,14 @@ pub trait UserStore: Send + Sync {
     /// Returns the user with this id and the password hash.
     async fn account(&self, id: UserId) -> Result<Option<Account>, StoreError>;
 
-    /// Sets a new password for the account with this address, increases its session generation and ends all its sessions, atomically.
-    /// Returns `None` if there is no such account.
-    async fn reset_password(&self, email: &Email, password: &PasswordHash) -> Result<Option<User>, StoreError>;
+    /// Sets a new password for the account with this address, increases its session generation, ends all its sessions and writes an entry
+    /// of the audit log, atomically. Returns `None` if there is no such account.
+    async fn reset_password(
+        &self,
+        email: &Email,
+        password: &PasswordHash,
+        origin: &ChangeOrigin,
+    ) -> Result<Option<User>, StoreError>;
 
     /// Replaces the account's password hash by another hash of the same password. Sessions continue.
     ///
@@ -193,8 +204,9 @@ pub enum PasswordMatch {
     No,
     /// The prepared password matches.
     Prepared,
-    /// Only the password as typed matches: the hash was created by version 0.2.0 or earlier.
-    Typed,
+    /// The password matches, and its hash must be replaced: it is of the password as typed, because version 0.2.0 or earlier created it, or
+    /// it has an algorithm of the system that this one replaces.
+    Outdated,
 }
 
 /// Hashes passwords. This is slow on purpose, so it runs outside the threads that serve requests, with a bounded concurrency.
@@ -210,7 +222,8 @@ pub trait PasswordHasher: Send + Sync {
     /// Compares the password with the hashed one: as prepared and, if that is a different text, as typed.
     ///
     /// With `None`, which stands for an account that does not exist, MUST take as long as with a hash of another password and return `No`.
-    /// The number of hash computations MUST depend on the password only.
+    /// The number of hash computations of a wrong password MUST depend on the password only, as soon as the hasher has seen the algorithms of
+    /// the stored hashes.
     async fn verify<'a>(
         &self,
         requester: &Requester,

@@ -308,14 +308,14 @@ impl IdentityService {
         // `None` if the password was changed concurrently: the given one is no longer right.
         let opened = self.sessions.open(&account.user, &stored).await?;
         let session_id = opened.ok_or(LoginError::InvalidCredentials)?;
-        if matched == PasswordMatch::Typed {
+        if matched == PasswordMatch::Outdated {
             self.renew_hash(&account, password, requester).await;
         }
         Ok(self.signed_in(account.user, Some(session_id), refresh_token)?)
     }
 
-    /// Replaces a hash of the password as typed by one of the prepared password, so that it also matches from other keyboards. If that
-    /// fails, the next login tries again.
+    /// Replaces an outdated hash by one of the prepared password, so that it also matches from other keyboards, and has the present
+    /// algorithm. If that fails, the next login tries again.
     async fn renew_hash(&self, account: &Account, password: &Password, requester: &Requester) {
         if let Ok(renewed) = self.passwords.hash(requester, password).await {
             let _ = self.users.replace_hash(account.user.id, &account.password_hash, &renewed).await;

@@ -15,7 +15,7 @@ use crate::Fixture;
 use crate::tools::{RULES, SIMPLE, Tally, UniqueRandom, book, decided, key_of, prepare, sell, tally};
 use crate::world::{
     ALPHA, STALKER, World, block, cancel_show, customer, customers, hold, hold_id, in_session, layout_id, now,
-    password_hash,
+    on_command_line, password_hash,
 };
 
 fn store(fixture: &dyn Fixture) -> &dyn BatchStore {
@@ -49,7 +49,7 @@ fn named(commands: &[Command]) -> ReadSet {
 async fn end_sessions(fixture: &dyn Fixture, caller: Caller) {
     let user = fixture.stores().users.by_id(caller.user_id).await.unwrap().unwrap();
     let email = Email::parse(&user.email).unwrap();
-    fixture.stores().users.reset_password(&email, &password_hash("second")).await.unwrap().unwrap();
+    fixture.stores().users.reset_password(&email, &password_hash("second"), &on_command_line()).await.unwrap().unwrap();
 }
 
 /// A read returns committed rows unchanged, including started or cancelled shows and expired holds, and no row that was not named.

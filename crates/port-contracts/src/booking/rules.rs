@@ -6,7 +6,9 @@ use domain::ids::{SeatId, ShowId, UserId};
 
 use crate::Fixture;
 use crate::tools::{MODES, Outcome, SIMPLE, Tally, TestEncoder, book, booked, refused, sell, tally};
-use crate::world::{ROW, World, block, cancel_show, customer, customers, hold, hold_id, in_session, password_hash};
+use crate::world::{
+    ROW, World, block, cancel_show, customer, customers, hold, hold_id, in_session, on_command_line, password_hash,
+};
 
 async fn submit(fixture: &dyn Fixture, command: domain::booking::Command) -> Outcome {
     sell(fixture.stores(), SIMPLE, async |sellers| sellers.submit(command).await).await
@@ -227,7 +229,13 @@ pub async fn an_ended_session_books_nothing(fixture: &dyn Fixture) {
     let sold = tally(fixture).await;
     let user = fixture.stores().users.by_id(callers[0].user_id).await.unwrap().unwrap();
     let email = Email::parse(&user.email).unwrap();
-    let fresh = fixture.stores().users.reset_password(&email, &password_hash("second")).await.unwrap().unwrap();
+    let fresh = fixture
+        .stores()
+        .users
+        .reset_password(&email, &password_hash("second"), &on_command_line())
+        .await
+        .unwrap()
+        .unwrap();
     let mut nobody = callers[1];
     nobody.user_id = UserId(987_654);
     for command in

@@ -160,7 +160,7 @@ fn who_knows_the_password_gets_a_session_and_no_failure_is_counted() {
 fn hash_of_a_password_as_it_was_typed_is_replaced_at_login() {
     for stored in [Ok(()), Err(StoreError::unavailable("down"))] {
         let parts = Parts::default().allowing(true).taking_back().knowing(Some(account()));
-        let mut parts = parts.matching(Some("hash"), PasswordMatch::Typed).hashing();
+        let mut parts = parts.matching(Some("hash"), PasswordMatch::Outdated).hashing();
         parts.sessions.expect_open().times(1).returning(|_, _| Ok(Some(SessionId(9))));
         parts
             .users
