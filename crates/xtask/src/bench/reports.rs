@@ -83,8 +83,7 @@ fn measure(
     command.envs([("PORT", "0"), ("RATE_LIMIT", "off"), ("RUST_LOG", "warn")]).stdout(Stdio::piped());
     let server = Server::start(&mut command)?;
     let account = json!({ "name": "Ana", "email": "ana@example.org", "password": "correct horse battery" });
-    let headers = [("content-type", "application/json")];
-    let answer = http::send(&server.address, "POST", "/api/auth/register", &headers, account.to_string())?;
+    let answer = http::post(&server.address, "/api/auth/register", &[], &account)?;
     let token = answer.expect(201)?.json()?.get("token").and_then(Value::as_str).map(str::to_owned);
     let bearer = format!("Bearer {}", token.ok_or("no token")?);
     execute("UPDATE users SET role = 'admin' WHERE email = 'ana@example.org'")?;
