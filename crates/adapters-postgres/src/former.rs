@@ -11,6 +11,7 @@ use diesel::sql_types::{Array, BigInt, Bool, Date, Integer, Nullable, Text, Time
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection as _};
 use domain::StoreError;
 use domain::booking::BookingStatus;
+use domain::catalog::PosterUrl;
 use domain::former::{
     FormerImported, FormerImporter, FormerKind, FormerPlan, FormerSource, FormerState, HallRef, KnownHall, KnownShow,
     LayoutRef, PlannedBooking, PlannedSeat, plan,
@@ -177,7 +178,7 @@ async fn state(connection: &mut AsyncPgConnection) -> Result<FormerState, Failur
     for (layout_id, row, number, _, _) in of_layouts {
         seats.entry(layout_id).or_default().push((row, number));
     }
-    let mut busy: HashMap<i64, Vec<(DateTime<Utc>, DateTime<Utc>)>> = HashMap::new();
+    let mut busy: HashMap<i64, Vec<_>> = HashMap::new();
     let times: Vec<(i64, DateTime<Utc>, DateTime<Utc>)> =
         bind!(ReadBusy, Array<BigInt> = hall_ids).load(connection).await?;
     for (hall_id, start, free) in times {
@@ -229,7 +230,7 @@ async fn write(connection: &mut AsyncPgConnection, plan: &FormerPlan) -> Result<
             Array<Text> = genres,
             Text = details.language.as_str(),
             Text = details.certificate.as_str(),
-            Nullable<Text> = details.poster_url.as_ref().map(|url| url.as_str()),
+            Nullable<Text> = details.poster_url.as_ref().map(PosterUrl::as_str),
             Date = details.release_date.date(),
             Text = details.search_folded(),
             Array<Text> = genres.iter().map(|genre| fold(genre)).collect::<Vec<_>>(),

@@ -1,5 +1,6 @@
 //! Imports data of the API that this system replaces.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use async_trait::async_trait;
 use diesel::prelude::*;
 use domain::StoreError;
 use domain::booking::BookingStatus;
-use domain::catalog::ShowStatus;
+use domain::catalog::{PosterUrl, ShowStatus};
 use domain::former::{
     FormerImported, FormerImporter, FormerKind, FormerPlan, FormerSource, FormerState, FormerTheatre, FormerUser,
     HallRef, KnownHall, KnownShow, LayoutRef, PlannedBooking, PlannedSeat, PlannedShow, plan,
@@ -133,7 +134,7 @@ fn write(connection: &mut SqliteConnection, plan: &FormerPlan, now: i64) -> Resu
                 movies::genres.eq(serde_json::json!(genres).to_string()),
                 movies::language.eq(details.language.as_str()),
                 movies::certificate.eq(details.certificate.as_str()),
-                movies::poster_url.eq(details.poster_url.as_ref().map(|url| url.as_str())),
+                movies::poster_url.eq(details.poster_url.as_ref().map(PosterUrl::as_str)),
                 movies::release_date.eq(details.release_date.date().to_string()),
                 movies::search_folded.eq(details.search_folded()),
                 movies::genres_folded.eq(serde_json::json!(genres_folded).to_string()),
@@ -246,11 +247,14 @@ fn insert_show(
     Ok(())
 }
 
+/// The ids and categories of a layout's seats, by row and number.
+type SeatsByPlace = HashMap<(String, i32), (i64, String)>;
+
 /// The seats' ids and categories by layout, read once for each layout.
 struct Places {
     /// The ids of the new halls and their layouts.
     new_halls: Vec<(i64, i64)>,
-    seats: HashMap<i64, HashMap<(String, i32), (i64, String)>>,
+    seats: HashMap<i64, SeatsByPlace>,
 }
 
 impl Places {
@@ -260,24 +264,28 @@ impl Places {
             LayoutRef::Known(id) => id,
             LayoutRef::New(index) => self.new_halls.get(index).ok_or(Failure::Stale("a planned hall is missing"))?.1,
         };
-        if !self.seats.contains_key(&layout_id) {
-            let rows: Vec<(String, i32, i64, String)> = seats::table
-                .filter(seats::layout_id.eq(layout_id))
-                .select((
-                    seats::row_label,
-                    diesel::dsl::sql::<diesel::sql_types::Integer>("seats.number"),
-                    seats::id,
-                    seats::category,
-                ))
-                .load(connection)?;
-            let by_place = rows.into_iter().map(|(row, number, id, category)| ((row, number), (id, category)));
-            self.seats.insert(layout_id, by_place.collect());
-        }
-        let of_layout = self.seats.get(&layout_id);
-        let found = of_layout.and_then(|seats| seats.get(&(seat.row.clone(), seat.number))).cloned();
+        let of_layout = match self.seats.entry(layout_id) {
+            Entry::Occupied(read) => read.into_mut(),
+            Entry::Vacant(vacant) => vacant.insert(seats_by_place(connection, layout_id)?),
+        };
+        let found = of_layout.get(&(seat.row.clone(), seat.number)).cloned();
         let (id, category) = found.ok_or(Failure::Stale("the layout of an imported show has other seats now"))?;
         Ok((layout_id, id, category))
     }
+}
+
+fn seats_by_place(connection: &mut SqliteConnection, layout_id: i64) -> Result<SeatsByPlace, Failure> {
+    let rows: Vec<(String, i32, i64, String)> = seats::table
+        .filter(seats::layout_id.eq(layout_id))
+        .select((
+            seats::row_label,
+            diesel::dsl::sql::<diesel::sql_types::Integer>("seats.number"),
+            seats::id,
+            seats::category,
+        ))
+        .load(connection)?;
+    let by_place = rows.into_iter().map(|(row, number, id, category)| ((row, number), (id, category)));
+    Ok(by_place.collect())
 }
 
 fn insert_claim(
