@@ -61,7 +61,7 @@ impl Step {
             let found = found.as_str().map_or_else(|| found.to_string(), str::to_owned);
             match name.strip_prefix('"') {
                 Some(expected) => {
-                    assert_eq!(found, filled(expected.trim_end_matches('"'), known), "{pointer} of {body}")
+                    assert_eq!(found, filled(expected.trim_end_matches('"'), known), "{pointer} of {body}");
                 }
                 None => {
                     known.insert(name.clone(), found);

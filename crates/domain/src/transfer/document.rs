@@ -2,16 +2,11 @@
 
 use chrono::{DateTime, Days, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, Timelike as _, WeekdaySet};
 
-use crate::catalog::{CleaningTime, Duration, LanguageName, Minutes, MovieDetails, PlaceName, TheatreDetails, Title};
+pub use crate::admin::{SalesClosing, ShowFormat};
+use crate::catalog::{CleaningTime, Duration, LanguageName, MovieDetails, PlaceName, TheatreDetails, Title};
 use crate::money::Currency;
 use crate::pricing::{PriceDraft, PriceRuleDraft, TicketTypeCode, TicketTypeDetails};
 use crate::seating::PlannedLayout;
-use crate::text::Line;
-
-/// The format of a show: `2D`, `3D`, `IMAX`.
-pub type ShowFormat = Line<1, 50>;
-/// How many minutes before a show its sale ends: at most a week.
-pub type SalesClosing = Minutes<0, 10_080>;
 
 /// An item of a document: its name and its content, each unless it is invalid. The reader of the file reports what is invalid; the item
 /// stays, so that its index is right and references to its name are known.
