@@ -1,4 +1,4 @@
-//! A storm: many clients who hold, book, cancel and change the seats of one show, all at once and at random, break off, and
+//! A storm: many clients who hold, book, cancel and change the seats of one show, with and without ticket types, while staff block seats, all at once and at random, break off, and
 //! come again. Every answer must be one that the contract allows for what its client knows, and what is left must be whole.
 //!
 //! `STORM_SEED` draws the same actions again (not the same order among clients: that is the machine's). `STORM_SECONDS` makes
@@ -6,6 +6,7 @@
 
 mod aftermath;
 mod client;
+mod house;
 mod responses;
 
 use std::any::Any;
@@ -16,14 +17,16 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use domain::seating::RowName;
+use domain::pricing::TicketTypeCode;
+use domain::seating::{CategoryPrice, RowName};
 use domain::seed::{HallSeed, SeatSeed, SeedPlan};
 use futures::FutureExt as _;
 use port_contracts::Fixture as _;
-use port_contracts::world::{STALKER, show, show_id, theatre};
+use port_contracts::world::{STALKER, show, show_id, theatre, ticket_type};
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use self::house::House;
 use crate::harness::{Answer, TestApp, User, http_client};
 
 mod sqlite {
@@ -50,6 +53,8 @@ const CLIENTS: usize = 64;
 const SEATS_MAX: usize = 4;
 /// What the seats of each category cost, in cents.
 const PRICES: [(&str, i64); 2] = [("standard", 1250), ("premium", 1600)];
+/// The prices for children.
+const CHILD_PRICES: [(&str, i64); 2] = [("standard", 800), ("premium", 1000)];
 /// How long a storm lasts unless `STORM_SECONDS` says otherwise.
 const SECONDS: u64 = 20;
 /// How long it may last: a case that takes much longer counts as hung.
@@ -61,13 +66,15 @@ const SUCCESSES_MIN: u64 = 30;
 /// The number of free seats below which clients choose none: nearly every selection would lose.
 const FREE_MIN: usize = 30;
 /// What must have.
-const NEEDED: [&str; 13] = [
+const NEEDED: [&str; 15] = [
     "hold by seats",
     "hold by quantity",
     "extend",
     "release",
     "redeem",
     "book by seats",
+    "book with ticket types",
+    "block and release",
     "cancel",
     "change seats",
     "retry",
@@ -145,6 +152,7 @@ struct Seat {
     category: String,
     accessible: bool,
     price: i64,
+    child_price: i64,
 }
 
 /// What all clients know.
@@ -168,6 +176,20 @@ impl Place {
         seats.iter().map(|seat| self.seats[seat].price).sum()
     }
 
+    /// Returns the ticket type for which clients book a seat with ticket types.
+    fn ticket_type(seat: i64) -> &'static str {
+        if seat % 2 == 0 { "child" } else { "adult" }
+    }
+
+    /// Returns the price of seats with ticket types.
+    fn ticket_price(&self, seats: &[i64]) -> i64 {
+        let price = |seat: &i64| match Self::ticket_type(*seat) {
+            "child" => self.seats[seat].child_price,
+            _ => self.seats[seat].price,
+        };
+        seats.iter().map(price).sum()
+    }
+
     fn is_over(&self) -> bool {
         let now = Instant::now();
         let is_time = now >= self.ends_at_last || (now >= self.ends && self.rare().is_empty());
@@ -186,11 +208,17 @@ impl Place {
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Action {
     HoldSeats(Vec<i64>),
-    HoldBest { quantity: usize, category: Option<&'static str>, accessible: Option<bool> },
+    HoldBest {
+        quantity: usize,
+        category: Option<&'static str>,
+        accessible: Option<bool>,
+    },
     Extend(String),
     Release(String),
     Redeem(String),
     Book(Vec<i64>),
+    /// With the ticket types of [`Place::ticket_type`].
+    BookTickets(Vec<i64>),
     Cancel(i64),
     Change(i64, Vec<i64>),
 }
@@ -204,6 +232,7 @@ impl Action {
             Self::Release(_) => "release",
             Self::Redeem(_) => "redeem",
             Self::Book(_) => "book by seats",
+            Self::BookTickets(_) => "book with ticket types",
             Self::Cancel(_) => "cancel",
             Self::Change(..) => "change seats",
         }
@@ -234,6 +263,11 @@ impl Action {
                     _ => json!({ "show_id": show, "seat_ids": seats }),
                 };
                 (Method::POST, "/api/bookings".to_owned(), Some(body), 201)
+            }
+            Self::BookTickets(seats) => {
+                let ticket = |seat: &i64| json!({ "seat_id": seat, "ticket_type": Place::ticket_type(*seat) });
+                let seats: Vec<_> = seats.iter().map(ticket).collect();
+                (Method::POST, "/api/bookings".to_owned(), Some(json!({ "show_id": show, "seats": seats })), 201)
             }
             Self::Cancel(booking) => (Method::POST, format!("/api/bookings/{booking}/cancel"), None, 200),
             Self::Change(booking, seats) => {
@@ -276,6 +310,8 @@ struct Booking {
     since: DateTime<Utc>,
     is_live: bool,
     is_here: bool,
+    /// Whether it has ticket types. A change keeps those of the seats that it replaces.
+    has_tickets: bool,
     /// False after a request to change it that may yet be served, though a later one with its key was refused.
     is_sure: bool,
 }
@@ -404,6 +440,8 @@ fn assert_replay(first: &Answer, again: &Answer) {
 
 struct Storm {
     place: Arc<Place>,
+    /// `None` while it runs.
+    house: Option<House>,
     clients: Vec<Client>,
     seconds: u64,
     seed: u64,
@@ -428,6 +466,7 @@ impl Storm {
             is_broken: AtomicBool::new(false),
         });
         let mut dice = Dice(seed);
+        let house = Some(House::new(app, &place, dice.next()).await);
         let clients = users.into_iter().enumerate().map(|(number, user)| Client {
             number,
             user,
@@ -448,13 +487,14 @@ impl Storm {
             counts: BTreeMap::new(),
             log: VecDeque::new(),
         });
-        Self { clients: clients.collect(), place, seconds, seed }
+        Self { clients: clients.collect(), house, place, seconds, seed }
     }
 
     async fn rage(mut self, app: &TestApp, holds_run_out: bool) {
         println!("STORM_SEED={} STORM_SECONDS={}", self.seed, self.seconds);
         let clients = std::mem::take(&mut self.clients).into_iter().map(|client| tokio::spawn(ride_out(client)));
         let clients: Vec<_> = clients.collect();
+        let house = tokio::spawn(self.house.take().unwrap().run());
         // What must be true afterwards must be true at every moment.
         while !self.place.is_over() {
             self.check_store(app).await;
@@ -473,7 +513,8 @@ impl Storm {
         if let Some(panic) = failure {
             std::panic::resume_unwind(panic);
         }
-        let taken_over = self.check_owners();
+        let (house, blocked) = house.await.unwrap();
+        let taken_over = self.check_owners(blocked);
         self.report(taken_over, holds_run_out);
         self.check_all_of_store(app).await;
         self.check_keys(app).await;
@@ -485,6 +526,7 @@ impl Storm {
         for server in 0..self.place.authorities.len() {
             self.check_map(app, server).await;
         }
+        house.cancel(app).await;
     }
 
     /// Prints what was done, and asserts that everything was done often enough to mean something.
@@ -542,17 +584,25 @@ async fn hot_show(app: &TestApp) -> (i64, BTreeMap<i64, Seat>) {
     let rows = (0..10).zip(1..);
     let seats = rows.flat_map(|(row, y)| (1..=10).map(move |number| seat(row, y, number))).collect();
     let hall = HallSeed { name: "Storm".into(), seats, sections: Vec::new() };
+    let mut hot = show(app.world.base, "storm", STALKER, "Storm", "Storm", 72);
+    let child = TicketTypeCode::parse("child").unwrap();
+    let child =
+        |(category, minor): (&str, i64)| CategoryPrice { category: category.into(), ticket_type: child.clone(), minor };
+    hot.prices.extend(CHILD_PRICES.map(child));
     let plan = SeedPlan {
+        ticket_types: vec![ticket_type("child", 10)],
         theatres: vec![theatre("Storm", chrono_tz::Europe::Berlin, vec![hall])],
-        shows: vec![show(app.world.base, "storm", STALKER, "Storm", "Storm", 72)],
+        shows: vec![hot],
         ..SeedPlan::default()
     };
     assert_eq!(app.backend.stores().seeder.seed(&plan).await.unwrap().shows, 1);
     let show = show_id(&app.backend, "storm").await;
     let read = |seat: Value| {
         let category = seat["category"].as_str().unwrap().to_owned();
-        let price = PRICES.iter().find(|(name, _)| *name == category).unwrap().1;
-        (seat["id"].as_i64().unwrap(), Seat { category, accessible: seat["accessible"] == true, price })
+        let of = |prices: &[(&str, i64)]| prices.iter().find(|(name, _)| *name == category).unwrap().1;
+        let (price, child_price) = (of(&PRICES), of(&CHILD_PRICES));
+        let accessible = seat["accessible"] == true;
+        (seat["id"].as_i64().unwrap(), Seat { category, accessible, price, child_price })
     };
     let seats: BTreeMap<_, _> = app.seats(show.0, None).await.into_iter().map(read).collect();
     assert_eq!(seats.len(), 100);

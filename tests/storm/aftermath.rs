@@ -15,9 +15,9 @@ use crate::harness::{Call, TestApp};
 impl Storm {
     /// Asserts that no seat had two owners at a time, by the answers that they got. Returns the number of seats with a new owner after an
     /// expired hold.
-    pub(super) fn check_owners(&mut self) -> u64 {
+    pub(super) fn check_owners(&mut self, blocked: Vec<Owned>) -> u64 {
         let far = DateTime::<Utc>::MAX_UTC;
-        let mut owned: Vec<Owned> = Vec::new();
+        let mut owned = blocked;
         for client in &mut self.clients {
             let (holds, bookings) = (client.holds.clone(), client.bookings.clone());
             for hold in holds {
@@ -79,7 +79,16 @@ impl Storm {
             ),
             (
                 "claims of nobody",
-                format!("SELECT count(*) FROM seat_claims WHERE show_id = {show} AND user_id IS NULL"),
+                format!(
+                    "SELECT count(*) FROM seat_claims WHERE show_id = {show} AND user_id IS NULL AND status <> 'blocked'"
+                ),
+            ),
+            (
+                "blocked seats without a reason",
+                format!(
+                    "SELECT count(*) FROM seat_claims c WHERE c.show_id = {show} AND c.status = 'blocked' AND NOT EXISTS \
+                    (SELECT 1 FROM seat_blocks b WHERE b.show_id = c.show_id AND b.seat_id = c.seat_id)"
+                ),
             ),
             (
                 "users who hold too many seats",

@@ -96,7 +96,9 @@ impl Client {
             (36..50, Some(at), _) => self.about_hold(at, Action::Redeem),
             (50..64, _, _) => {
                 let seats = self.choose_seats();
-                self.asked(Action::Book(seats), Subject::Nothing)
+                let with_tickets = self.dice.one_in(3);
+                let action = if with_tickets { Action::BookTickets(seats) } else { Action::Book(seats) };
+                self.asked(action, Subject::Nothing)
             }
             (64..76, _, Some(at)) => self.about_booking(at, |booking| Action::Cancel(booking.id)),
             (76..90, _, Some(at)) => self.about_change(at),

@@ -90,6 +90,15 @@ impl Client {
                 assert_eq!(booking.total, self.place.price(&seats), "{answer:?}");
                 self.made(asked.key, booking);
             }
+            (Action::BookTickets(seats), _) => {
+                let booking = self.read_booking(&answer.booking(), "confirmed", after, is_here);
+                assert_eq!(booking.seats, seats, "{answer:?}");
+                assert_eq!(booking.total, self.place.ticket_price(&seats), "{answer:?}");
+                for seat in answer.booking()["seats"].as_array().unwrap() {
+                    assert_eq!(seat["ticket_type"], Place::ticket_type(seat["id"].as_i64().unwrap()), "{answer:?}");
+                }
+                self.made(asked.key, Booking { has_tickets: true, ..booking });
+            }
             (Action::Cancel(_), Subject::Booking(booking)) => {
                 let cancelled = self.read_booking(&answer.json(), "cancelled", booking.since, is_here);
                 assert_eq!((cancelled.id, cancelled.total), (booking.id, booking.total), "{answer:?}");
@@ -99,18 +108,19 @@ impl Client {
                         self.own(&booking.seats, booking.since, asked.sent_at, false);
                     }
                 }
-                self.bookings.push(Booking { is_live: false, ..cancelled });
+                self.bookings.push(Booking { is_live: false, has_tickets: booking.has_tickets, ..cancelled });
             }
             (Action::Change(_, seats), Subject::Booking(booking)) => {
                 let changed = self.read_booking(&answer.json(), "confirmed", after, is_here);
                 assert_eq!((changed.id, changed.total), (booking.id, booking.total), "{answer:?}");
                 assert_eq!(sorted(changed.seats.clone()), sorted(seats), "{answer:?}");
-                assert!(self.place.price(&changed.seats) <= booking.total, "dearer for nothing: {answer:?}");
+                let is_dearer = self.place.price(&changed.seats) > booking.total;
+                assert!(booking.has_tickets || !is_dearer, "dearer for nothing: {answer:?}");
                 if booking.is_sure {
                     self.own(&booking.seats, booking.since, asked.sent_at, false);
                 }
                 // A change that may come late may come after this one too.
-                self.bookings.push(Booking { is_sure: booking.is_sure, ..changed });
+                self.bookings.push(Booking { is_sure: booking.is_sure, has_tickets: booking.has_tickets, ..changed });
             }
             (action, subject) => panic!("{action:?} about {subject:?}"),
         }
@@ -139,7 +149,7 @@ impl Client {
         assert_eq!((&booking["user_id"], &booking["show_id"]), (&json!(self.user.id), &json!(self.place.show)));
         assert_eq!((&booking["seat_id"], &ids(&booking["seats"])), (&json!(seats[0]), &seats), "{booking}");
         let (id, total) = (booking["id"].as_i64().unwrap(), cents(&booking["total"]));
-        Booking { id, seats, total, since, is_live: true, is_here, is_sure: true }
+        Booking { id, seats, total, since, is_live: true, is_here, has_tickets: false, is_sure: true }
     }
 
     /// Whether a request can have been refused so, for what the client knows. `before` is when it was sent last.
@@ -157,7 +167,7 @@ impl Client {
                 (422, "too_many_seats") => self.may_be_too_many(*quantity, before),
                 _ => false,
             },
-            (Action::Book(seats), _) => match (answer.status, code.as_str()) {
+            (Action::Book(seats) | Action::BookTickets(seats), _) => match (answer.status, code.as_str()) {
                 (409, "seat_unavailable") => seats.len() <= SEATS_MAX && self.may_be_lost(seats, answer),
                 (422, "too_many_seats") => seats.len() > SEATS_MAX,
                 _ => false,
@@ -174,6 +184,7 @@ impl Client {
                 (422, "price_differs") => {
                     let dearer = |(new, old): (&i64, &i64)| self.place.price(&[*new]) > self.place.price(&[*old]);
                     !booking.is_sure
+                        || booking.has_tickets
                         || self.place.price(seats) > booking.total
                         || seats.iter().zip(&booking.seats).any(dearer)
                 }

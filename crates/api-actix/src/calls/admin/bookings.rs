@@ -114,13 +114,18 @@ async fn cancel_for_customer(
     Body(Because { reason }): Body<Because>,
     state: Data<AppState>,
 ) -> Result<ChangedByCommand<BookingView>, Problem> {
-    let StaffBooking { booking, theatre_id, .. } = state.admin.booking(&member, id).await?;
+    let (booking, act) = act_on(&state.admin.booking(&member, id).await?, &request, &reason);
+    Ok(execute(&state, request.command(Action::CancelFor(booking, act))).await?.into())
+}
+
+/// Returns the booking that staff act on, and what the audit log records of it.
+pub(super) fn act_on(found: &StaffBooking, request: &ChangeRequest, reason: &Line<1, 500>) -> (ShowBooking, StaffAct) {
+    let StaffBooking { booking, theatre_id, .. } = found;
     let act = StaffAct {
         origin: request.origin.clone(),
-        theatre_id,
+        theatre_id: *theatre_id,
         customer: booking.user_id,
         reason: reason.as_str().to_owned(),
     };
-    let booking = ShowBooking { show_id: booking.show_id, booking_id: id };
-    Ok(execute(&state, request.command(Action::CancelFor(booking, act))).await?.into())
+    (ShowBooking { show_id: booking.show_id, booking_id: booking.id }, act)
 }

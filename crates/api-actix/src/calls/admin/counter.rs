@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use actix_web::web::Data;
-use domain::admin::{BlockedSeat, ChangeRequest, StaffBooking, StaffMember};
+use domain::admin::{BlockedSeat, ChangeRequest, StaffMember};
 use domain::booking::{
     Action, BookingEvent, CorrectedSeats, CounterSale, EventActor, HouseSeats, Override, PaymentKind, SaleTerms,
-    ShowBooking, StaffAct,
 };
 use domain::identity::Email;
 use domain::ids::{BookingId, ShowId};
@@ -18,6 +17,7 @@ use utoipa::ToSchema;
 use utoipa::openapi::Schema;
 use utoipa::openapi::schema::{Object, OneOfBuilder};
 
+use super::bookings::act_on;
 use crate::calls::answers::{BlocksView, BookingView, SaleView};
 use crate::calls::commands::execute;
 use crate::calls::{instant, one_of};
@@ -339,14 +339,7 @@ async fn correct_booking(
     Body(CorrectionBody { seats, reason }): Body<CorrectionBody>,
     state: Data<AppState>,
 ) -> Result<ChangedByCommand<BookingView>, Problem> {
-    let StaffBooking { booking, theatre_id, .. } = state.admin.booking(&member, id).await?;
-    let act = StaffAct {
-        origin: request.origin.clone(),
-        theatre_id,
-        customer: booking.user_id,
-        reason: reason.as_str().to_owned(),
-    };
-    let booking = ShowBooking { show_id: booking.show_id, booking_id: id };
+    let (booking, act) = act_on(&state.admin.booking(&member, id).await?, &request, &reason);
     Ok(execute(&state, request.command(Action::Correct(booking, seats, act))).await?.into())
 }
 
