@@ -34,13 +34,13 @@ calls! { "staff"
     ///
     /// The body is a file of at most 8 MiB as TOML or JSON. What exists with the same content stays unchanged, so a repeated import adds
     /// nothing. What exists with other content is a mistake. `errors` lists all mistakes of the file, each with its path and line.
-    POST "/api/admin/imports" => import: "What was added", or [PreconditionFailed];
+    POST "/api/admin/imports" => import_catalog: "What was added", or [PreconditionFailed];
 
     /// Export all ticket types, movies, theatres, halls, price lists and shows as one file.
     ///
     /// An import of the file into an empty store gives a store with the same export. Retired objects, cancelled shows, users and bookings
     /// are left out.
-    GET "/api/admin/exports" => export: "The file", or [Conflict];
+    GET "/api/admin/exports" => export_catalog: "The file", or [Conflict];
 }
 
 parameters! {
@@ -168,7 +168,7 @@ fn view(dry_run: bool, report: ImportReport) -> ReportView {
     }
 }
 
-async fn import(
+async fn import_catalog(
     Admin(_): Admin,
     UnkeyedChange(request): UnkeyedChange,
     Query(ImportParameters { dry_run, keep }): Query<ImportParameters>,
@@ -222,7 +222,7 @@ impl Reply for FileReply {
     }
 }
 
-async fn export(
+async fn export_catalog(
     Admin(_): Admin,
     Query(ExportParameters { format }): Query<ExportParameters>,
     state: Data<AppState>,
