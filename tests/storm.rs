@@ -66,7 +66,7 @@ const SUCCESSES_MIN: u64 = 30;
 /// The number of free seats below which clients choose none: nearly every selection would lose.
 const FREE_MIN: usize = 30;
 /// What must have.
-const NEEDED: [&str; 15] = [
+const NEEDED: [&str; 14] = [
     "hold by seats",
     "hold by quantity",
     "extend",
@@ -74,7 +74,6 @@ const NEEDED: [&str; 15] = [
     "redeem",
     "book by seats",
     "book with ticket types",
-    "block and release",
     "cancel",
     "change seats",
     "retry",

@@ -27,10 +27,14 @@ impl House {
     /// Blocks seats and releases them until the storm is over. Returns the times in which seats were surely blocked.
     pub(super) async fn run(mut self) -> (Self, Vec<Owned>) {
         let mut owned = Vec::new();
-        let seats: Vec<i64> = self.place.seats.keys().copied().collect();
         while !self.place.is_over() {
+            let free = self.free_seats().await;
             let count = 1 + self.dice.below(2);
-            let chosen = self.dice.draw(&seats, count);
+            let chosen = self.dice.draw(&free, count);
+            if chosen.is_empty() {
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
             let body = json!({ "seat_ids": chosen, "reason": "For the director" });
             let blocked = self.send(Method::POST, "blocks", &body).await;
             let from = Utc::now();
@@ -43,14 +47,27 @@ impl House {
                 assert_eq!(released.json()["seat_ids"], json!([]), "{released:?}");
                 let seat = |seat: i64| Owned { client: CLIENTS, seat, from, until, ran_out: false };
                 owned.extend(chosen.into_iter().map(seat));
-                *self.place.successes.lock().unwrap().entry("block and release").or_default() += 1;
             } else {
                 let problem = blocked.problem(409, "seat_unavailable").json();
                 assert!(ids(&problem["seat_ids"]).iter().all(|seat| chosen.contains(seat)), "{problem}");
             }
             tokio::time::sleep(Duration::from_millis(self.dice.next() % 100)).await;
         }
+        assert!(!owned.is_empty(), "no seat was ever blocked");
         (self, owned)
+    }
+
+    /// Returns the seats that were free a moment ago.
+    async fn free_seats(&self) -> Vec<i64> {
+        let path = format!("/api/shows/{}/seats", self.place.show);
+        let call = Call::new(&self.http, &self.place.authorities[0], Method::GET, &path);
+        let Ok(answer) = call.try_send().await else { return Vec::new() };
+        if answer.status != 200 {
+            return Vec::new();
+        }
+        let map = answer.list();
+        let free = map.iter().filter(|seat| seat["status"] == "available");
+        free.map(|seat| seat["id"].as_i64().unwrap()).collect()
     }
 
     /// Sends a request until it is answered by more than "later".

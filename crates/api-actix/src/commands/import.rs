@@ -19,7 +19,7 @@ use crate::wiring::stores::{OpenStore, Purpose};
 pub struct ImportArguments {
     /// A TOML or JSON file of ticket types, movies, theatres, halls, price lists, programmes and shows, or - for standard input. The server can
     /// keep running. docs/import.md describes it.
-    #[arg(conflicts_with = "from_express", required_unless_present = "from_express")]
+    #[arg(conflicts_with = "from_express")]
     file: Option<PathBuf>,
     /// Check the file and report what would be added, without changing anything.
     #[arg(long, requires = "file")]
