@@ -77,8 +77,8 @@ async fn accepted_requests_are_answered_before_the_stop(kind: Kind, signal: &str
     let calm = storm.calm().await;
     for asked in &calm.tries {
         let Outcome::Unanswered(error) = &asked.outcome else { continue };
-        // A connection that was still in the backlog of the socket was not accepted.
-        assert!(asked.sent + Duration::from_millis(20) > told || error.is_connect(), "{error:?}");
+        // A connection that was still in the backlog of the socket was not accepted, nor was a request that a busy machine had not read yet.
+        assert!(asked.sent + Duration::from_millis(250) > told || error.is_connect(), "{error:?}");
     }
     let address = server.address().to_owned();
     let ended = server.ended(STOP_MAX.saturating_sub(told.elapsed()));
