@@ -128,7 +128,7 @@ pub struct SeatLine {
     pub tax_rate: TaxRate,
 }
 
-/// Reads booked seats part by part, in bounded memory: the shows, and [`BookedSeats::SEATS_MAX`] seats.
+/// Reads booked seats part by part, in bounded memory: the shows, and the next seats.
 ///
 /// The shows are read once, and each part is a snapshot of its own. A seat is in at most one part, in its state at that time.
 pub struct BookedSeats {
