@@ -8,6 +8,7 @@ use chrono_tz::Tz;
 use diesel::QueryableByName;
 use diesel::dsl::now;
 use diesel::prelude::*;
+use diesel::result::Error;
 use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text, Timestamptz, Untyped};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use domain::StoreError;
@@ -30,6 +31,9 @@ use crate::schema::{booking_events, halls, movies, price_lists, show_cancellatio
 use crate::seed::insert_show_prices;
 use crate::statement::{bind, statement};
 use crate::store::{PostgresStore, WriteFailure};
+
+/// The constraint that two shows in one hall do not overlap.
+const NEVER_OVERLAP: &str = "shows_never_overlap";
 
 macro_rules! managed_columns {
     ($page:literal) => {
@@ -91,9 +95,9 @@ statement!(Unfinished: BigInt = "
     SELECT show_id FROM show_cancellations WHERE bookings_cancelled_at IS NULL ORDER BY cancelled_at, show_id LIMIT 100");
 statement!(LiveOwners: (BigInt, BigInt) = "
     SELECT DISTINCT c.booking_id, c.user_id FROM seat_claims c
-    WHERE c.show_id = $1 AND c.status = 'booked'
-    ORDER BY c.booking_id LIMIT $2");
-// No booking is made while the show is cancelled, so a show without booked seats stays so.
+    WHERE c.show_id = $1 AND c.status = 'booked' AND ($2::bigint IS NULL OR c.booking_id > $2)
+    ORDER BY c.booking_id LIMIT $3");
+// A cancelled show gets no booking, so a show without booked seats stays so.
 statement!(Finish: BigInt = "
     UPDATE show_cancellations SET bookings_cancelled_at = now()
     WHERE show_id = $1 AND bookings_cancelled_at IS NULL
@@ -204,8 +208,15 @@ impl CancelledShowStore for PostgresStore {
         Ok(ids.into_iter().map(ShowId).collect())
     }
 
-    async fn live_bookings(&self, show: ShowId, max: u32) -> Result<Vec<(BookingId, UserId)>, StoreError> {
-        let rows: Vec<(i64, i64)> = self.load(bind!(LiveOwners, BigInt = show.0, BigInt = i64::from(max))).await?;
+    async fn live_bookings(
+        &self,
+        show: ShowId,
+        after: Option<BookingId>,
+        max: u32,
+    ) -> Result<Vec<(BookingId, UserId)>, StoreError> {
+        let after = after.map(|id| id.0);
+        let query = bind!(LiveOwners, BigInt = show.0, Nullable<BigInt> = after, BigInt = i64::from(max));
+        let rows: Vec<(i64, i64)> = self.load(query).await?;
         Ok(rows.into_iter().map(|(booking, user)| (BookingId(booking), UserId(user))).collect())
     }
 
@@ -225,7 +236,7 @@ pub(super) async fn managed_shows(
 }
 
 /// Adds shows to a hall. The hall's row stays locked, so that concurrent shows of the hall follow each other; the other objects are locked
-/// in share mode, so that they are not retired meanwhile.
+/// in share mode, so that they are not retired concurrently.
 pub(super) async fn add(connection: &mut AsyncPgConnection, new: &NewShows) -> Result<Vec<ManagedShow>, Failure> {
     let NewShows { movie, theatre, hall, layout_id, price_list, format, language, sales_open_at, shows: added } = new;
     let movie_version = movies::table.find(movie.id.0).select(movies::version).for_share();
@@ -258,12 +269,24 @@ pub(super) async fn add(connection: &mut AsyncPgConnection, new: &NewShows) -> R
         Array<Nullable<Timestamptz>> = added.iter().map(|show| show.sales_close_at).collect::<Vec<_>>(),
     )
     .load(connection)
-    .await?;
+    .await
+    .map_err(overlapped)?;
     let ids: HashMap<_, _> = inserted.iter().map(|(id, start)| (*start, *id)).collect();
     let prices = added.iter().filter_map(|show| Some((*ids.get(&show.start.start_time)?, show)));
     let prices: Vec<_> = prices.flat_map(|(id, show)| show.prices.iter().map(move |price| (id, price))).collect();
     insert_show_prices(connection, &prices).await?;
     managed_shows(connection, &inserted.iter().map(|(id, _)| *id).collect::<Vec<_>>()).await
+}
+
+/// Has the change computed again if a show that another transaction has added concurrently violates the constraint: an import or a seed does not
+/// lock the hall. The next attempt finds that show, and names it.
+fn overlapped(error: Error) -> Failure {
+    match &error {
+        Error::DatabaseError(_, information) if information.constraint_name() == Some(NEVER_OVERLAP) => {
+            WriteFailure::Refused(ChangeError::Stale)
+        }
+        _ => retried(error),
+    }
 }
 
 fn unchanged(found: Option<i64>, version: i64) -> Result<(), Failure> {
@@ -362,7 +385,7 @@ async fn update(
         shows::sales_close_at.eq(after.sales_close_at),
         shows::version.eq(shows::version + 1),
     );
-    guarded(diesel::update(row).set(values).execute(connection).await.map_err(retried)?)?;
+    guarded(diesel::update(row).set(values).execute(connection).await.map_err(overlapped)?)?;
     if after.prices != before.prices {
         diesel::delete(show_prices::table.filter(show_prices::show_id.eq(id))).execute(connection).await?;
         let prices: Vec<_> = after.prices.iter().map(|price| (id, price)).collect();

@@ -102,9 +102,15 @@ impl CancelledShowStore for SqliteStore {
         Ok(found.await?)
     }
 
-    async fn live_bookings(&self, show: ShowId, max: u32) -> Result<Vec<(BookingId, UserId)>, StoreError> {
+    async fn live_bookings(
+        &self,
+        show: ShowId,
+        after: Option<BookingId>,
+        max: u32,
+    ) -> Result<Vec<(BookingId, UserId)>, StoreError> {
         let found = self.read(move |connection| {
             let rows: Vec<(Option<i64>, Option<i64>)> = booked(show)
+                .filter(seat_claims::booking_id.gt(after.map_or(i64::MIN, |id| id.0)))
                 .select((seat_claims::booking_id, seat_claims::user_id))
                 .distinct()
                 .order(seat_claims::booking_id)
@@ -119,7 +125,7 @@ impl CancelledShowStore for SqliteStore {
     async fn finish(&self, show: ShowId) -> Result<(), StoreError> {
         let clock = self.clock();
         let finished = self.write(move |connection| {
-            // No booking is made while the show is cancelled, so a show without booked seats stays so.
+            // A cancelled show gets no booking, so a show without booked seats stays so.
             let live: i64 = booked(show).count().get_result(connection)?;
             if live == 0 {
                 let row = show_cancellations::table.find(show.0);
