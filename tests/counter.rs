@@ -69,7 +69,7 @@ async fn box_office_sells_to_walk_in_customers(app: &TestApp) {
     assert_eq!((&found["customer_name"], &found["channel"]), (&json!("Box office"), &json!("box_office")));
     let email = found["customer_email"].as_str().unwrap();
     assert!(email.ends_with(".invalid"), "{email}");
-    // Nobody can log in with the account, register its address, or change its rights.
+    // The account cannot be logged in to, its address cannot be registered, and its rights cannot be changed.
     app.login(email, PASSWORD).await.problem(401, "invalid_credentials");
     assert_eq!(app.register("Ana", email, PASSWORD).await.mistakes(), ["email invalid"]);
     let users = app.get("/api/admin/users?search=box%20office").by(&admin).send().await.ok(200);

@@ -70,7 +70,7 @@ impl House {
         free.map(|seat| seat["id"].as_i64().unwrap()).collect()
     }
 
-    /// Sends a request until it is answered by more than "later".
+    /// Sends a request until its outcome is known.
     async fn send(&mut self, method: Method, path: &str, body: &Value) -> Answer {
         self.keys += 1;
         let (path, key) = (format!("/api/admin/shows/{}/{path}", self.place.show), format!("house-{}", self.keys));
@@ -83,7 +83,7 @@ impl House {
                 _ => tokio::time::sleep(PAUSE).await,
             }
         }
-        panic!("nobody tells what became of {method} {path} {body}");
+        panic!("the outcome is still unknown: {method} {path} {body}");
     }
 
     /// Cancels the show. All its bookings are cancelled, each with one event, and its seats are free.

@@ -11,7 +11,7 @@ const COST_MIN: u32 = 4;
 /// usual cost of Node's libraries is 10.
 const COST_MAX: u32 = 14;
 /// The salt of computations whose result is discarded.
-const SALT_OF_NOBODY: [u8; 16] = *b"nobody's account";
+const DISCARDED_SALT: [u8; 16] = *b"no real password";
 
 /// The reason why a text that looks like a bcrypt hash is not accepted.
 #[derive(Debug, Error)]
@@ -56,7 +56,7 @@ impl<'a> BcryptHash<'a> {
 
 /// Computes a hash of this cost and discards it.
 pub fn burn(password: &str, cost: u32) {
-    let _ = std::hint::black_box(bcrypt::hash_with_salt(password, cost, SALT_OF_NOBODY));
+    let _ = std::hint::black_box(bcrypt::hash_with_salt(password, cost, DISCARDED_SALT));
 }
 
 /// Returns why this hash of another system would not be accepted at a login; `Ok` if it would.

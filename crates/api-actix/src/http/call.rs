@@ -264,7 +264,7 @@ async fn answer<Inputs, H: Handler<Inputs>>(
 ) -> Result<HttpResponse, Problem> {
     // A client that is answered while it is still sending may never read the answer.
     let body = if H::HAS_BODY {
-        // Nobody can fill the memory without an account.
+        // A caller without an account cannot fill the memory.
         let is_known = matches!(request.extensions().get::<Authorization>(), Some(Authorization::Known(_)));
         Some(read_body(payload, if is_known { H::BYTES_MAX } else { BODY_MAX }).await)
     } else {

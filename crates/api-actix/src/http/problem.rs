@@ -127,7 +127,7 @@ codes! {
     HallInUse = 409, "hall_in_use", "Hall in use";
     /// Other shows are in the hall at this time, cleaning included. `conflicts` lists them.
     ShowOverlap = 409, "show_overlap", "Show overlap";
-    /// The show has bookings, and their customers would not be told of its new time. Send `notify: true`.
+    /// The show has bookings, and the request does not have `notify: true`.
     ShowHasBookings = 409, "show_has_bookings", "Show has bookings";
     /// Another object has this name.
     NameTaken = 409, "name_taken", "Name taken";
@@ -699,7 +699,7 @@ impl From<ChangeRefusal> for Problem {
             }
             ChangeRefusal::ShowHasBookings => Self::new(
                 Code::ShowHasBookings,
-                "This show has bookings. Send notify: true to move it and tell their customers.",
+                "This show has bookings. Send notify: true to move it; each booking gets an event for the message to its customer.",
             ),
             ChangeRefusal::LastAdmin => Self::new(
                 Code::Conflict,

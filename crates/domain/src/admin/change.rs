@@ -463,7 +463,7 @@ pub enum ChangeRefusal {
     ShowStarted,
     #[error("the show is cancelled")]
     ShowCancelled,
-    /// The time of a show with bookings changes, and the customers would not be told.
+    /// The time of a show with bookings changes without a notice to the customers.
     #[error("the show has bookings")]
     ShowHasBookings,
 }

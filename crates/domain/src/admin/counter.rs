@@ -23,7 +23,7 @@ impl BoxOfficeAccount {
     /// No valid hash has this form, so no password matches. No other account has it.
     pub const PASSWORD_HASH: &'static str = "!box-office";
 
-    /// Returns the address. An e-mail address never has a space, and `.invalid` is reserved (RFC 2606), so nobody else can have it.
+    /// Returns the address. An e-mail address never has a space, and `.invalid` is reserved (RFC 2606), so no other account can have it.
     pub fn email(&self) -> String {
         format!("box office@theatre-{}.invalid", self.theatre_id)
     }
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn box_office_has_an_address_that_nobody_can_register_or_log_in_with() {
+    fn address_of_the_box_office_can_be_neither_registered_nor_logged_in_with() {
         let email = BoxOfficeAccount { theatre_id: TheatreId(7) }.email();
         assert_eq!(email, "box office@theatre-7.invalid");
         assert!(Email::parse(&email).is_err() && Email::attempt(&email).is_err());

@@ -317,7 +317,7 @@ pub struct ShowChange {
     pub sales_open_at: Option<Option<DateTime<Utc>>>,
     pub sales_close: Option<SalesClosing>,
     pub prices: Option<NewPrices>,
-    /// Whether the customers of a show that moves are told.
+    /// Whether a show with bookings may move: each booking then has an event.
     pub notify: bool,
 }
 
@@ -332,7 +332,7 @@ pub struct ShowDetails {
     pub sales_open_at: Option<DateTime<Utc>>,
     pub sales_close_at: Option<DateTime<Utc>>,
     pub prices: Vec<CategoryPrice>,
-    /// Whether the customers of a show that moves are told.
+    /// Whether a show with bookings may move: each booking then has an event.
     pub notify: bool,
 }
 

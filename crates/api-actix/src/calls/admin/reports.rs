@@ -45,7 +45,7 @@ calls! { "staff"
     /// Download the booked seats of the shows of your theatres.
     ///
     /// CSV (RFC 4180) in UTF-8, one line for each seat of each booking, cancelled ones included. A cell that a spreadsheet would take for
-    /// a formula begins with an apostrophe. If the server fails meanwhile, the connection is cut, so that a file is never short without
+    /// a formula begins with an apostrophe. If the server fails during the download, the connection is cut, so that a file is never short without
     /// an error. At most 400 days.
     GET "/api/admin/reports/bookings.csv" => booked_seats_file: "The file",
         or [Forbidden, TheatreNotFound, MovieNotFound];

@@ -57,7 +57,8 @@ calls! { "staff"
 
     /// Change a show of your theatres that has not begun.
     ///
-    /// Sold and held seats keep their prices. A show with bookings gets another time only with `notify`, which tells its customers.
+    /// Sold and held seats keep their prices. A show with bookings gets another time only with `notify`.
+    /// Each booking then has an event in the outbox; this version sends no messages.
     PATCH "/api/admin/shows/{show_id}" => update_show: "The changed show",
         or [ShowNotFound, PriceListNotFound, TheatreNotFound, LayoutNotFound, ShowOverlap, ShowHasBookings, Conflict];
 
@@ -155,7 +156,7 @@ body! {
         pub prices: Option<PriceDrafts>,
         /// Replaces all prices by those that this list has for the time of the show.
         pub price_list_id: Option<PriceListId>,
-        /// `true` tells the customers of a show that gets another time.
+        /// `true` moves a show with bookings, and writes an event for each of them.
         pub notify: Option<bool>,
     }
 }
